@@ -1,0 +1,55 @@
+"""The `asgm` command: a click group whose commands load only when they are called."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+import click
+
+from asgmcli import __version__
+
+# Command name -> module in asgmcli.commands; each module holds one click command named `command`.
+COMMANDS = {
+    "prepare": "prepare",
+    "localize": "localize",
+    "visualize-masks": "visualize_masks",
+    "train": "train",
+    "eval": "eval",
+    "bench": "bench",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is looked up, in the order of `COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands, in the order a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command named `cmd_name`, None where there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"asgmcli.commands.{COMMANDS[cmd_name]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that `args` name; a misspelt one is answered with the nearest."""
+        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        if args[0] not in COMMANDS and near:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="asgm")
+def main() -> None:
+    """Train action recognition from a few labelled clips and many unlabelled ones, with picture and sound.
+
+    \b
+    Start here:  asgm train recipes/demo.yaml
+    """

@@ -1,0 +1,324 @@
+"""`asgm eval`: how good a trained network is, or the runs of a recipe beside each other and the paper."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from asgmcli.data.manifest import SPLITS, Manifest
+from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asgmcli.sections import Data
+    from asgmcli.settings import LocalizationRecipe, RecognitionRecipe
+    from asgmcli.train.judged import Judged
+    from asgmcli.train.target import Trained
+
+R = TypeVar("R", "RecognitionRecipe", "LocalizationRecipe")
+LINE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; None where the recipe decides."""
+
+    split: str | None
+    manifest: Path | None
+    clips: int | None
+    crops: int | None
+    batch: int | None
+    workers: int | None
+    device: str
+    motion: bool
+    out: Path | None
+    overwrite: bool
+
+
+@click.command("eval")
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--split", type=click.Choice(SPLITS), help="Which clips.  [default: the recipe's data.eval_split]")
+@click.option(
+    "--data", "manifest", type=click.Path(path_type=Path), help="Another manifest of the same classes, or its folder."
+)
+@click.option("--clips", type=click.IntRange(min=1), help="Clips spread over each video.  [default: the recipe's]")
+@click.option("--crops", type=click.Choice(["1", "3"]), help="Crops of each clip.  [default: the recipe's]")
+@click.option("--batch", type=click.IntRange(min=1), help="Videos, or frames, at once.  [default: the recipe's]")
+@click.option("--workers", type=click.IntRange(min=0), help="Processes that decode.  [default: the recipe's]")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--localizer",
+    type=click.Choice(["motion"]),
+    help="Of a localizer: measure also the motion localizer, which needs no training, on the same frames.",
+)
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Runs' folder.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the results.  [default: <run>/eval-<split>; of a recipe RUNS/<recipe>]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace results that are there.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
+def command(
+    target: Path,
+    split: str | None,
+    manifest: Path | None,
+    clips: int | None,
+    crops: str | None,
+    batch: int | None,
+    workers: int | None,
+    device: str,
+    localizer: str | None,
+    runs: Path,
+    out: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Judge TARGET: the folder of a run, a weight file, or a recipe.
+
+    Of a recognizer: top-1, top-5, every class, the confusion matrix and each clip's prediction, over several clips and
+    crops of each video. Of a localizer: its maps against the true boxes. Of a recipe: the runs of it that are finished,
+    beside the paper's numbers, as table and picture.
+
+    \b
+    asgm eval runs/demo/asgm_former/seed0
+    asgm eval runs/demo/asgm_former/seed0/model.safetensors --data other/manifest.csv --out judged
+    asgm eval recipes/demo.yaml
+    """
+    from rich.console import Console
+
+    from asgmcli.train.target import is_recipe
+
+    # A path such as runs[1] is text, not markup.
+    console = Console(stderr=True, markup=False, highlight=False)
+    options = Options(
+        split,
+        manifest,
+        clips,
+        int(crops) if crops else None,
+        batch,
+        workers,
+        device,
+        localizer is not None,
+        out,
+        overwrite,
+    )
+    result = _gather(target, runs, options, console) if is_recipe(target) else _judge(target, options, console)
+    if as_json:
+        click.echo(json.dumps(result))
+
+
+def _gather(path: Path, runs: Path, options: Options, console: Console) -> dict[str, Any]:
+    """The finished runs of a recipe."""
+    from asgmcli.train.gather import OUTPUTS, gather
+
+    if any(value is not None for value in (options.split, options.manifest, options.clips, options.crops)):
+        raise UsageError("--split, --data, --clips and --crops judge one network; name a run instead of a recipe.")
+    found = gather(path, runs)
+    recipe = found.recipe
+    if options.out is not None:
+        _refuse_to_replace([options.out / name for name in OUTPUTS], options.overwrite)
+    folder = options.out or runs / recipe.name
+    outputs = found.write(folder)
+    console.print(found.table.rich())
+    for name, seeds in found.missing.items():
+        what = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else "no finished run"
+        console.print(f"Missing: {name}: {what}", highlight=False)
+    if found.missing:
+        seeds_there = [result["seed"] for result in found.results]
+        count = max(seeds_there) - recipe.seed + 1
+        where = "" if runs == Path("runs") else f" --runs {runs}"
+        _say(console, f"Train them: asgm train {path} --row all --seeds {max(1, count)}{where}")
+    for run in found.unfinished:
+        _say(console, f"Not finished: {run}")
+    for note in found.notes:
+        _say(console, f"Note: {note}")
+    _say(console, f"Written to {folder}: {', '.join(path.name for path in outputs)}")
+    return {
+        **found.table.data(),
+        "runs": list(found.results),
+        "missing": found.missing,
+        "unfinished": [str(run) for run in found.unfinished],
+        "notes": found.notes,
+        "outputs": [str(output) for output in outputs],
+    }
+
+
+def _judge(path: Path, options: Options, console: Console) -> dict[str, Any]:
+    """One trained network."""
+    from asgmcli.train.target import find_trained
+
+    trained = find_trained(path)
+    if options.motion and trained.task != "localization":
+        raise UsageError(f"--localizer motion is measured beside a localizer; {path} is a recognizer.")
+    if trained.task != "recognition" and (options.clips or options.crops):
+        raise UsageError(f"--clips and --crops are views of a recognizer; {path} is a localizer, judged by frames.")
+    started = time.perf_counter()
+    judged, folder = (_recognition if trained.task == "recognition" else _localization)(trained, options, console)
+    result = {**judged.result(), "seconds": round(time.perf_counter() - started, 1)}
+    outputs = judged.write(folder)
+    judged.show(console)
+    _say(console, f"Written to {folder}: {', '.join(output.name for output in outputs)}")
+    return {**result, "outputs": [str(output) for output in outputs]}
+
+
+def _recognition(trained: Trained, options: Options, console: Console) -> tuple[Judged, Path]:
+    from dataclasses import replace
+
+    from asgmcli.data.reader import ClipReader
+    from asgmcli.tasks.recognition.load import judge_recognizer, known_rows, load_recognizer
+    from asgmcli.train.judged import Judged
+    from asgmcli.train.session import choose_device
+
+    loaded = load_recognizer(trained.weights, choose_device(options.device))
+    recipe = _with_options(loaded.recipe, options)
+    loaded = replace(loaded, recipe=recipe)
+    manifest = _open_manifest(recipe.data, trained, options, console)
+    rows = known_rows(loaded.classes, manifest, recipe.data.eval_split)
+    folder = _folder(trained, manifest, recipe, options)
+    silent = sum(not row.audio for row in rows)
+    if loaded.loudness is not None and silent:
+        _say(console, f"Warning: {silent} of {len(rows)} clips have no sound; they are heard as silence.")
+    views = {"clips": recipe.evaluate.clips, "crops": recipe.evaluate.crops}
+    _say(
+        console,
+        f"{trained.weights}: {len(rows)} clips of {manifest.path} ({recipe.data.eval_split}), {views['clips']} clips x "
+        f"{views['crops']} crops each",
+    )
+    reader = ClipReader(manifest, recipe.clip, recipe.audio, keep=recipe.data.keep_decoded)
+    with _progress(console, "evaluate", len(rows)) as seen:
+        evaluation, predictions = judge_recognizer(loaded, reader, rows, seen)
+    return Judged(trained, evaluation, predictions, manifest, recipe.data.eval_split, views), folder
+
+
+def _localization(trained: Trained, options: Options, console: Console) -> tuple[Judged, Path]:
+    from dataclasses import replace
+
+    from asgmcli.settings import LocalizationRecipe
+    from asgmcli.tasks.localization.load import count_frames, judge_localizer, load_trained_localizer
+    from asgmcli.train.judged import Judged, papers_numbers
+    from asgmcli.train.session import choose_device
+
+    known = trained.run.recipe() if trained.run is not None else None
+    own = known if isinstance(known, LocalizationRecipe) else None
+    if own is None and options.manifest is None:
+        raise UsageError(f"{trained.weights}: no run is around it to say on which clips to judge. Add --data MANIFEST.")
+    loaded = load_trained_localizer(trained.weights, own, choose_device(options.device))
+    recipe = _with_options(loaded.recipe, options)
+    loaded = replace(loaded, recipe=recipe)
+    manifest = _open_manifest(recipe.evaluation_data, trained, options, console)
+    count = count_frames(loaded, manifest)
+    folder = _folder(trained, manifest, recipe, options)
+    _say(console, f"{trained.weights}: {count} frames of {manifest.path} ({recipe.data.eval_split})")
+    with _progress(console, "evaluate", count) as seen:
+        paper = papers_numbers(trained, manifest, recipe.data.eval_split)
+        evaluation, lines = judge_localizer(loaded, manifest, seen, motion=options.motion, paper=paper)
+    views = {"frames": recipe.evaluate.frames}
+    return Judged(trained, evaluation, lines, manifest, recipe.data.eval_split, views), folder
+
+
+def _with_options(recipe: R, options: Options) -> R:
+    """The recipe with another split, other views or other workers, where the user asked for them."""
+    # A recipe may hold its own data in memory; another manifest may be too large for that.
+    keep = False if options.manifest is not None else None
+    data = {"eval_split": options.split, "workers": options.workers, "keep_decoded": keep}
+    views = {"clips": options.clips, "crops": options.crops, "batch": options.batch}
+    changes: dict[str, Any] = {
+        "data": recipe.data.model_copy(update=_given(data)),
+        "evaluate": recipe.evaluate.model_copy(update=_given(views)),
+    }
+    return recipe.model_copy(update=changes)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _open_manifest(data: Data, trained: Trained, options: Options, console: Console) -> Manifest:
+    """The manifest that the user named, or that of the recipe's `data`; a word where it has changed since."""
+    from asgmcli.data.manifest import read_manifest
+    from asgmcli.data.source import manifest_path, open_manifest
+
+    if options.manifest is not None:
+        return read_manifest(options.manifest)
+    if not manifest_path(data).exists():
+        raise DataError(
+            f"{manifest_path(data)}: the manifest is not here. Run in the folder where the run was trained, "
+            "prepare the data again, or name a manifest with --data."
+        )
+    manifest = open_manifest(data)
+    before = (trained.run.result() or {}) if trained.run is not None else {}
+    own = before.get("data", {})
+    judged_on = own.get("eval_manifest", own.get("manifest"))
+    if judged_on not in (None, manifest.sha256):
+        _say(console, f"Warning: {manifest.path} is not the one that the run was judged on, it has changed since.")
+    return manifest
+
+
+def _folder(
+    trained: Trained, manifest: Manifest, recipe: RecognitionRecipe | LocalizationRecipe, options: Options
+) -> Path:
+    """Where the results go; asked before the work, not after it."""
+    from asgmcli.train.judged import OUTPUTS
+
+    split = recipe.data.eval_split
+    name = f"eval-{manifest.path.resolve().parent.name}-{split}" if options.manifest is not None else f"eval-{split}"
+    folder = options.out or trained.weights.parent / name
+    if (folder / "recipe.yaml").exists():
+        raise UsageError(f"{folder} is a run; its own result is kept. Name another folder with --out.")
+    _refuse_to_replace([folder / file for file in OUTPUTS], options.overwrite)
+    return folder
+
+
+def _refuse_to_replace(paths: Sequence[Path], overwrite: bool) -> None:
+    there = [path for path in paths if path.exists()]
+    if there and not overwrite:
+        raise UsageError(f"{there[0]} is there already. Say --overwrite, or name another folder with --out.")
+
+
+@contextmanager
+def _progress(console: Console, title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Give what is to be told of progress: a bar on a terminal, a line every few seconds elsewhere.
+
+    Raises:
+        InterruptedByKeyboard: Ctrl-C.
+        AsgmError: what a loading process met, without that process's traceback.
+    """
+    from rich.progress import MofNCompleteColumn, Progress
+
+    columns = [*Progress.get_default_columns(), MofNCompleteColumn()]
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task(title, total=total)
+    done, told = 0, time.monotonic()
+
+    def seen(count: int) -> None:
+        nonlocal done, told
+        done += count
+        bar.update(task, completed=done)
+        if not console.is_terminal and time.monotonic() - told > LINE_SECONDS:
+            told = time.monotonic()
+            _say(console, f"{title}: {done}/{total}")
+
+    try:
+        with bar:
+            yield seen
+    except KeyboardInterrupt:
+        raise InterruptedByKeyboard(f"Stopped after {done} of {total}; nothing was written.") from None
+    except AsgmError as error:
+        # torch wraps what a process raises into its traceback, the message being at the end.
+        name = f"{type(error).__name__}: "
+        if "Traceback" in error.message and name in error.message:
+            raise type(error)(error.message.rsplit(name, 1)[1].strip()) from None
+        raise
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,258 @@
+"""`asgm localize`: where the sound of a clip, a folder or a manifest comes from."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asgmcli.errors import DataError, InterruptedByKeyboard, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asgmcli.report.localized import Job, Settings
+
+KINDS = ("overlay", "strip", "maps", "boxes")
+SETTINGS_NAME = "localize.json"
+
+
+@click.command(name="localize")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--localizer",
+    type=click.Choice(["motion", "fnac"]),
+    help="motion needs no training; fnac needs --weights.  [default: fnac with --weights, else motion]",
+)
+@click.option("--weights", type=click.Path(path_type=Path), help="fnac: a weight file, or the folder of its run.")
+@click.option(
+    "--write",
+    "kinds",
+    type=click.Choice(KINDS),
+    multiple=True,
+    help="What is written; repeatable.  [default: all; for a manifest maps and boxes]",
+)
+@click.option("--frames", type=click.IntRange(1, 64), default=8, show_default=True, help="Pictures in the strip.")
+@click.option(
+    "--fps",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Maps a second, at most one a frame.  [default: motion 10, fnac 4]",
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.5,
+    show_default=True,
+    help="Heat inside a box, from 0 to 1.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the results.  [default: this one; for a folder or manifest ./localized]",
+)
+@click.option("--shard", metavar="I/N", help="Of a folder or manifest only the I-th of N parts, I from 1.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, for many clips.")
+@click.option("--overwrite", is_flag=True, help="Replace results that are there.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
+def command(
+    path: Path,
+    localizer: str | None,
+    weights: Path | None,
+    kinds: tuple[str, ...],
+    frames: int,
+    fps: float | None,
+    threshold: float,
+    out: Path | None,
+    shard: str | None,
+    workers: int,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Show where the sound of PATH comes from: a clip, a folder of clips, or a manifest.
+
+    Writes the clip with a heat map over it and its sound (_overlay.mp4), a picture of some moments (_strip.png), the
+    maps (_maps.npz: float16 [T,h,w] in 0..1 and their times in seconds) and the box around the hottest region at each
+    time (_boxes.json). For a folder or a manifest, clips that are finished are passed over: run it again to go on.
+
+    \b
+    asgm localize clip.mp4
+    asgm localize clips/ --weights runs/demo_localizer/fnac/seed0
+    asgm localize data/demo/manifest.csv --out maps --shard 1/4
+    """
+    from rich.console import Console
+
+    from asgmcli.report.localized import NO_WEIGHTS, Settings, choose_localizer
+
+    console = Console(stderr=True)
+    name = choose_localizer(localizer, weights)
+    if localizer is None and weights is None:
+        console.print(NO_WEIGHTS, highlight=False, soft_wrap=True)
+    many = path.is_dir() or path.suffix.lower() == ".csv"
+    if shard and not many:
+        raise UsageError(f"--shard divides the clips of a folder or manifest; {path} is one clip.")
+    manifest = path.suffix.lower() == ".csv" or (path / "manifest.csv").is_file()
+    write = tuple(kind for kind in KINDS if kind in kinds) or (("maps", "boxes") if manifest else KINDS)
+    settings = Settings(name, weights, fps, frames, threshold, write)
+    if many:
+        folder = out or Path("localized")
+        jobs = _shard(list(_clips(path, folder, manifest)), shard)
+        result = _run_many(jobs, settings, folder, shard, workers, overwrite, console)
+    else:
+        result = _run_one(path, settings, out or Path(), overwrite, console)
+    if as_json:
+        click.echo(json.dumps(result))
+    if result["failed"]:
+        first = result["failed"][0]
+        raise DataError(
+            f"{len(result['failed'])} of {len(jobs)} clips could not be localized, listed in {result['failed_list']}; "
+            f"the first: {first['reason']}"
+        )
+
+
+def _clips(path: Path, out: Path, manifest: bool) -> Iterator[Job]:
+    """The clips of a manifest, or all videos of a folder but those in `out`."""
+    from asgmcli.data.datasets.listing import VIDEO_SUFFIXES, walk_files
+    from asgmcli.data.manifest import read_manifest
+    from asgmcli.report.localized import Job
+
+    if manifest:
+        rows = read_manifest(path)
+        for row in rows.rows:
+            if Path(row.id).is_absolute() or ".." in Path(row.id).parts:
+                raise DataError(f"{rows.path}: the id {row.id!r} would lead out of {out}. Rename it.")
+            video = rows.resolve(row)
+            # Without sound of its own the clip's file is asked, which then says that it holds none.
+            yield Job(row.id, video, rows.resolve_audio(row) or video, out / row.id)
+        return
+    inside = out.resolve()
+    videos = [file for file in walk_files(path) if file.suffix.lower() in VIDEO_SUFFIXES]
+    videos = [file for file in videos if inside == path.resolve() or inside not in file.resolve().parents]
+    videos = [file for file in videos if not file.name.endswith("_overlay.mp4")]
+    if not videos:
+        raise DataError(f"No video under {path}; a video ends in {', '.join(sorted(VIDEO_SUFFIXES))}.")
+    names = [file.relative_to(path).with_suffix("").as_posix() for file in videos]
+    for file, name in zip(videos, names, strict=True):
+        unique = name if names.count(name) == 1 else file.relative_to(path).as_posix()
+        yield Job(unique, file, file, out / unique)
+
+
+def _shard(jobs: list[Job], shard: str | None) -> list[Job]:
+    """The part `i/n` of the clips, by a hash of their ids, so that it does not depend on their order."""
+    if shard is None:
+        return jobs
+    from asgmcli.data.split import hashed
+
+    index, _, count = shard.partition("/")
+    if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+        raise UsageError(f"--shard {shard}: write I/N with I from 1 to N, such as 1/4.")
+    return [job for job in jobs if hashed(0, job.id) % int(count) == int(index) - 1]
+
+
+def _run_one(path: Path, settings: Settings, out: Path, overwrite: bool, console: Console) -> dict[str, Any]:
+    from rich.progress import Progress
+
+    from asgmcli.report.localized import Job, localize
+
+    job = Job(path.name, path, path, out / path.stem)
+    there = [str(target) for target in job.targets(settings).values() if target.exists()]
+    if there and not overwrite:
+        raise UsageError(f"{there[0]} is there already. Say --overwrite, or name another folder with --out.")
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(path.name, total=1.0)
+        answer = localize(job, settings, lambda share: progress.update(task, completed=share))
+    _warn(answer, console)
+    for target in answer["outputs"].values():
+        console.print(f"Wrote {target}", highlight=False, soft_wrap=True)
+    console.print(f"{answer['maps']} maps in {answer['seconds']:.1f} s.", highlight=False)
+    return {"clips": [answer], "skipped": 0, "failed": []}
+
+
+def _run_many(
+    jobs: list[Job],
+    settings: Settings,
+    out: Path,
+    shard: str | None,
+    workers: int,
+    overwrite: bool,
+    console: Console,
+) -> dict[str, Any]:
+    from rich.progress import Progress
+
+    from asgmcli.report.localized import localize_all
+
+    _remember(out, settings, overwrite)
+    todo = [job for job in jobs if overwrite or not all(t.exists() for t in job.targets(settings).values())]
+    if len(todo) < len(jobs):
+        console.print(f"{len(jobs) - len(todo)} of {len(jobs)} clips are finished already.", highlight=False)
+    done: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    try:
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("localize", total=len(todo))
+            for job, answer in localize_all(todo, settings, workers):
+                progress.advance(task)
+                if isinstance(answer, str):
+                    failed.append({"id": job.id, "path": str(job.path), "reason": answer})
+                else:
+                    done.append(answer)
+                    _warn(answer, console)
+    except KeyboardInterrupt:
+        raise InterruptedByKeyboard(f"Stopped after {len(done)} clips. Run the same command to go on.") from None
+    part = f"-{shard.replace('/', 'of')}" if shard else ""
+    listed = _list_failed(out / f"failed{part}.csv", failed)
+    console.print(f"{len(done)} clips localized into {out}, {len(failed)} failed.", highlight=False)
+    return {"clips": done, "skipped": len(jobs) - len(todo), "failed": failed, "failed_list": str(listed)}
+
+
+def _remember(out: Path, settings: Settings, overwrite: bool) -> None:
+    """Note how the maps in `out` are made; another way would mix two kinds in one folder."""
+    from asgmcli.files import write_text
+    from asgmcli.report.localized import weights_file
+
+    now: dict[str, Any] = {
+        "localizer": settings.localizer,
+        "weights_sha256": None,
+        "fps": settings.fps,
+        "frames": settings.frames,
+        "threshold": settings.threshold,
+    }
+    if settings.weights is not None:
+        now["weights_sha256"] = hashlib.sha256(weights_file(settings.weights).read_bytes()).hexdigest()
+    note = out / SETTINGS_NAME
+    if note.is_file() and not overwrite:
+        try:
+            before = json.loads(note.read_text(encoding="utf-8"))
+        except ValueError:
+            raise DataError(f"{note} is broken. Remove it together with the results beside it.") from None
+        for key, value in now.items():
+            if before.get(key) != value:
+                raise UsageError(
+                    f"{out} holds results with {key} {before.get(key)}, now asked with {value}. "
+                    "Name another folder with --out, or replace all with --overwrite."
+                )
+        return
+    write_text(note, json.dumps(now, indent=2) + "\n")
+
+
+def _list_failed(path: Path, failed: list[dict[str, str]]) -> Path:
+    """Write which clips failed and why; the list of an earlier run goes when none did."""
+    from asgmcli.files import replacing
+
+    if not failed:
+        path.unlink(missing_ok=True)
+        return path
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ("id", "path", "reason"))
+        writer.writeheader()
+        writer.writerows(failed)
+    return path
+
+
+def _warn(answer: dict[str, Any], console: Console) -> None:
+    if answer["warning"]:
+        console.print(f"Warning: {answer['path']}: {answer['warning']}, its maps are uniform.", highlight=False)

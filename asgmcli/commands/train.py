@@ -1,0 +1,152 @@
+"""`asgm train`: a recipe's rows, from whatever is missing first to the table at the end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asgmcli.errors import InterruptedByKeyboard
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asgmcli.settings import Recipe
+    from asgmcli.train.session import Session
+
+ALL_ROWS = "all"
+
+
+@click.command("train")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--row", help="Row to train; `all` for every row.  [default: the recipe's default_row]")
+@click.option("--seed", type=int, help="Seed of the draw of labels, views and weights.  [default: the recipe's]")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Train this many seeds.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override a recipe key; repeatable.")
+@click.option("--resume", is_flag=True, help="Go on with a run that was stopped; finished ones are kept.")
+@click.option("--overwrite", is_flag=True, help="Throw away the run that is there and start anew.")
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Runs' folder.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Rows trained side by side.  [default: one a core, or GPU]")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+def command(
+    recipe: Path,
+    row: str | None,
+    seed: int | None,
+    seeds: int,
+    overrides: tuple[str, ...],
+    resume: bool,
+    overwrite: bool,
+    runs: Path,
+    jobs: int | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Train RECIPE, a YAML file, and evaluate it.
+
+    What the recipe needs and is not there yet is made first: generated data, the runs of other recipes. Everything goes
+    to RUNS/<recipe>/<row>/seed<k>/; nothing there is overwritten unless you say so.
+
+    \b
+    asgm train recipes/demo.yaml
+    asgm train recipes/demo.yaml --row all --seeds 3
+    asgm train recipes/demo.yaml --set thresholds.value=0.7 --overwrite
+    """
+    from rich.console import Console
+
+    from asgmcli.errors import UsageError
+    from asgmcli.recipe import load_recipe
+    from asgmcli.train.run import run_of
+    from asgmcli.train.session import Session, choose_device
+
+    if resume and overwrite:
+        raise UsageError("--resume goes on with a run, --overwrite throws it away: give one of them.")
+    # A path such as runs[1] is text, not markup.
+    console = Console(stderr=True, markup=False, highlight=False)
+    first = load_recipe(recipe, None if row == ALL_ROWS else row, overrides, seed)
+    session = Session(runs, recipe.parent, choose_device(device), console)
+    try:
+        if row != ALL_ROWS and seeds == 1:
+            run_of(first, runs).check(first, resume=resume, overwrite=overwrite)
+            session.ensure(first)
+            result = session.run(first, resume=resume, overwrite=overwrite)
+            _show_run(session, first, result, console)
+        else:
+            names = list(first.rows) if row == ALL_ROWS else [first.default_row]
+            numbers = range(first.seed, first.seed + seeds)
+            chosen = [load_recipe(recipe, name, overrides, number) for number in numbers for name in names]
+            result = _train_all(session, recipe, overrides, chosen, jobs, overwrite)
+    except KeyboardInterrupt:
+        raise InterruptedByKeyboard("Stopped. The same command goes on where it was, with --resume.") from None
+    if as_json:
+        click.echo(json.dumps(result))
+
+
+def _train_all(
+    session: Session, path: Path, overrides: tuple[str, ...], recipes: list[Recipe], jobs: int | None, overwrite: bool
+) -> dict[str, Any]:
+    """Train every recipe of the file `path` in a process of its own, then show and write the table.
+
+    Finished runs are kept unless `overwrite`; one made with other settings is an error before anything is trained.
+    """
+    import os
+
+    import torch
+
+    from asgmcli.recipe import load_recipe
+    from asgmcli.train.run import run_of
+    from asgmcli.train.session import matching_runs
+    from asgmcli.train.sweep import Job, run_jobs, summarize, write_summary
+
+    available = torch.cuda.device_count() if session.device.type == "cuda" else (os.cpu_count() or 1)
+    parallel = min(jobs or available, len(recipes))
+    arguments = [str(path), "--runs", str(session.runs), "--device", session.device.type]
+    arguments += ["--overwrite" if overwrite else "--resume", *(part for text in overrides for part in ("--set", text))]
+    whole = load_recipe(path, None, overrides, recipes[0].seed)
+    todo = []
+    for item in recipes:
+        run = run_of(item, session.runs)
+        if not overwrite and run.recipe_path.exists():
+            run.check(item, resume=True, overwrite=False)
+        if overwrite or run.result() is None:
+            own = [*arguments, "--row", item.default_row, "--seed", str(item.seed)]
+            todo.append(Job(item.default_row, item.seed, own, run.folder.parent / f"seed{item.seed}.log"))
+    for item in {recipe.default_row: recipe for recipe in recipes}.values():
+        session.ensure(item)
+    session.console.print(f"{len(todo)} runs to train, {len(recipes) - len(todo)} finished; {parallel} side by side.")
+    try:
+        if todo:
+            run_jobs(todo, parallel, session.console)
+    finally:
+        results, left_out = matching_runs(session.runs, path, overrides)
+        for text in left_out:
+            session.console.print(f"Not in the table, made with other settings: {text}", markup=False, highlight=False)
+        if results:
+            table = summarize(whole, results)
+            write_summary(session.runs / whole.name, table, results)
+            session.console.print(table.rich())
+            session.console.print(f"Written to {session.runs / whole.name}/table.md, .csv and .json")
+    return {**table.data(), "runs": results} if results else {}
+
+
+def _show_run(session: Session, recipe: Recipe, result: dict[str, Any], console: Console) -> None:
+    """The run's numbers, and where to look next."""
+    from asgmcli.report.table import Cell, Table
+    from asgmcli.train.run import run_of
+
+    folder = run_of(recipe, session.runs).folder
+    row = recipe.rows[recipe.default_row]
+    lines: list[list[Cell]] = [[name, value, row.paper.get(name)] for name, value in result["metrics"].items()]
+    columns = ["measure", "percent", "paper"]
+    if not row.paper:
+        lines, columns = [line[:2] for line in lines], columns[:2]
+    console.print(f"{recipe.title}: {row.title}, seed {recipe.seed}", markup=False, highlight=False, soft_wrap=True)
+    console.print(Table("", columns, lines).rich())
+    pictures = sorted(path.name for path in folder.glob("*.png"))
+    console.print(f"Run: {folder}" + (f"  (pictures: {', '.join(pictures)})" if pictures else ""), highlight=False)
+    if recipe.task == "recognition":
+        console.print(f"Look closer:  asgm eval {folder}", highlight=False)
+        if len(recipe.rows) > 1:
+            console.print("Compare rows: asgm train RECIPE --row all --seeds 3", highlight=False)

@@ -1,0 +1,1 @@
+"""From raw data sets to manifests, and from manifests to batches."""

@@ -1,0 +1,160 @@
+"""Weak and strong views of one clip, each draw from a generator of its own (METHOD: inputs).
+
+Views leave here as uint8: a quarter of the memory of floats on the way to the device, which normalises them. Channel
+dropout and temporal warp travel as indices, because dropping a channel is a product and warping time is a selection,
+both done where the tokens are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional
+
+WARP_LENGTHS = (2, 4)
+KEEP_CHANNELS = -1
+GEOMETRIC = frozenset(("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"))
+"""RandAugment's operations that move what is in the picture."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A crop of a frame in pixels, resized to a square, mirrored or not; the same for all frames of a clip."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool
+
+
+def draw_geometry(
+    rng: np.random.Generator, height: int, width: int, size: int, short_side: tuple[int, int], flip: float
+) -> Geometry:
+    """Random crop of `size` pixels from the frame resized to a random short side, in the pixels of the original.
+
+    Resizing the crop alone is the same picture (up to the filter's support at its edge) for less work.
+    """
+    scale = min(height, width) / rng.integers(short_side[0], short_side[1] + 1)
+    side = min(max(round(size * scale), 1), height, width)
+    top = int(rng.integers(0, height - side + 1))
+    left = int(rng.integers(0, width - side + 1))
+    return Geometry(top, left, side, side, bool(rng.random() < flip))
+
+
+def apply_geometry(frames: Tensor, geometry: Geometry, size: int) -> Tensor:
+    """uint8 [T, H, W, 3] -> uint8 [T, 3, size, size] with the crop and flip of `geometry`."""
+    crop = frames[
+        :, geometry.top : geometry.top + geometry.height, geometry.left : geometry.left + geometry.width
+    ].permute(0, 3, 1, 2)
+    view = functional.resize(crop, [size, size], interpolation=InterpolationMode.BILINEAR, antialias=True)
+    return view.flip(-1) if geometry.flip else view
+
+
+def apply_geometry_to_maps(maps: Tensor, geometry: Geometry, frame: tuple[int, int]) -> Tensor:
+    """Maps [T, h, w] of whole frames of (height, width) pixels -> maps of the crop and flip of `geometry`.
+
+    The number of cells stays: a crop shows fewer of them finer, bilinear between their centres.
+    """
+    (rows, columns), (height, width) = maps.shape[1:], frame
+    y = 2 * (geometry.top + (torch.arange(rows) + 0.5) / rows * geometry.height) / height - 1
+    x = 2 * (geometry.left + (torch.arange(columns) + 0.5) / columns * geometry.width) / width - 1
+    places = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)[None]
+    seen = F.grid_sample(maps[None], places, mode="bilinear", padding_mode="border", align_corners=False)[0]
+    return seen.flip(-1) if geometry.flip else seen
+
+
+class _ColourOperations(v2.RandAugment):
+    """RandAugment without the operations that move what is in the picture."""
+
+    _AUGMENTATION_SPACE: ClassVar[dict[str, Any]] = {
+        name: drawn for name, drawn in v2.RandAugment._AUGMENTATION_SPACE.items() if name not in GEOMETRIC
+    }
+
+
+def rand_augment(
+    view: Tensor, rng: np.random.Generator, operations: int, magnitude: int, *, geometric: bool = True
+) -> Tensor:
+    """RandAugment (Cubuk et al., 2020) with one draw for the whole clip: uint8 [T, 3, H, W] -> the same shape.
+
+    Without `geometric` operations everything stays in its place.
+    """
+    if not operations:
+        return view
+    # torchvision draws from torch's global state on the CPU: it is set for this call alone and put back.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(rng.integers(2**62)))
+        kind = v2.RandAugment if geometric else _ColourOperations
+        augmented: Tensor = kind(num_ops=operations, magnitude=magnitude)(view)
+    return augmented
+
+
+def draw_dropped_channel(rng: np.random.Generator, probability: float) -> int:
+    """The colour channel that the strong view loses, or `KEEP_CHANNELS`."""
+    return int(rng.integers(3)) if rng.random() < probability else KEEP_CHANNELS
+
+
+def draw_warp(rng: np.random.Generator, frames: int) -> list[int]:
+    """TWAug: for each of the T positions the frame shown there.
+
+    With probability 1/3 each 2 frames, 4 frames or all are kept; a dropped position shows its nearest kept frame, the
+    earlier one where two are as near.
+    """
+    kept_count = (*WARP_LENGTHS, frames)[int(rng.integers(len(WARP_LENGTHS) + 1))]
+    if kept_count >= frames:
+        return list(range(frames))
+    kept = np.sort(rng.choice(frames, size=kept_count, replace=False))
+    return [int(kept[np.abs(kept - position).argmin()]) for position in range(frames)]
+
+
+def spec_augment(logmel: Tensor, rng: np.random.Generator, frequency: int, time: int, fill: float) -> Tensor:
+    """SpecAugment (Park et al., 2019): one band up to `frequency` bins and one span up to `time` steps set to `fill`.
+
+    Args:
+        logmel: [L, M].
+        rng: source of widths and places.
+        frequency: widest band in mel bins.
+        time: longest span in steps of 10 ms.
+        fill: the value of what is masked, the dataset's mean.
+
+    Returns:
+        A new tensor [L, M].
+    """
+    steps, bins = logmel.shape
+    masked = logmel.clone()
+    width = int(rng.integers(0, min(frequency, bins) + 1))
+    start = int(rng.integers(0, bins - width + 1))
+    masked[:, start : start + width] = fill
+    width = int(rng.integers(0, min(time, steps) + 1))
+    start = int(rng.integers(0, steps - width + 1))
+    masked[start : start + width] = fill
+    return masked
+
+
+def crops(frames: Tensor, size: int, count: int) -> Tensor:
+    """Evaluation views: uint8 [T, H, W, 3] -> uint8 [count, T, 3, size, size].
+
+    The short side is resized to `size`; one crop is the centre, three are left, centre, right (or top, middle, bottom).
+    """
+    height, width = frames.shape[1:3]
+    scale = size / min(height, width)
+    resized = functional.resize(
+        frames.permute(0, 3, 1, 2),
+        [max(round(height * scale), size), max(round(width * scale), size)],
+        interpolation=InterpolationMode.BILINEAR,
+        antialias=True,
+    )
+    spare_rows, spare_columns = resized.shape[-2] - size, resized.shape[-1] - size
+    places = (0.5,) if count == 1 else (0.0, 0.5, 1.0)
+    return torch.stack(
+        [
+            resized[..., (top := round(spare_rows * p)) : top + size, (left := round(spare_columns * p)) : left + size]
+            for p in places
+        ]
+    )

@@ -1,0 +1,21 @@
+"""One module a data set: how its folders and lists become manifest rows.
+
+Each module in `DATASETS` holds `TITLE` (one line for the help), `ROOT_HELP` (what is expected under --root, how large
+it is, where its owners publish it), `MISSING_IS_BAD` (whether a listed clip that is not on disk counts as a fault) and
+`find(root, options) -> Listing`. The demo is generated, not found: `datasets.demo`.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from asgmcli.data.datasets import flickr_soundnet, folder, kinetics400, ucf51, vggsound, vggss
+
+DATASETS: dict[str, ModuleType] = {
+    "folder": folder,
+    "ucf51": ucf51,
+    "kinetics400": kinetics400,
+    "vggsound": vggsound,
+    "flickr_soundnet": flickr_soundnet,
+    "vggss": vggss,
+}

@@ -1,0 +1,242 @@
+"""The demo data set: generated clips in which one of two or three moving sprites sounds.
+
+The class is the kind and the action of the sprite that sounds. The silent ones show the pairs of other classes, so that
+the picture alone leaves two or three candidates; noise and a sound from outside the picture blur the sound.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, SPLITS, Row, write_manifest
+from asgmcli.data.synthetic.clips import AUDIO_RATE, CLASSES, Settings, clip_label, clip_scene, clip_sound
+from asgmcli.data.synthetic.preview import Example, draw_preview
+from asgmcli.data.synthetic.scenes import render, source_boxes
+from asgmcli.errors import DataError, UsageError
+from asgmcli.files import write_text
+from asgmcli.media.write import write_clip
+
+CRF = 23
+PRESET = "veryfast"
+SETTINGS_NAME = "settings.json"
+SUMMARY_NAME = "summary.json"
+BOXES_NAME = "boxes.csv"
+QUARANTINE_NAME = "quarantine.csv"
+PREVIEW_NAME = "preview.png"
+CLIPS_FOLDER = "clips"
+OUTPUTS = (SUMMARY_NAME, MANIFEST_NAME, CLASSES_NAME, BOXES_NAME, QUARANTINE_NAME, PREVIEW_NAME, CLIPS_FOLDER)
+Progress = Callable[[int, int], None]
+"""Called with the number of clips done and of all clips."""
+
+
+def clip_id(split: str, index: int) -> str:
+    """The clip's id, which tells nothing of its class."""
+    return f"{split}_{index:05d}"
+
+
+def generate(
+    out: Path,
+    *,
+    train: int = 1200,
+    val: int = 200,
+    test: int = 500,
+    seed: int = 0,
+    size: int = 96,
+    seconds: float = 2.0,
+    fps: float = 8.0,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Make the demo data set in `out`, or finish one that was interrupted; a finished one is left as it is.
+
+    Writes clips/<split>/<id>.mp4, manifest.csv, classes.txt, boxes.csv (the sounding sprite's box in every frame:
+    pixels, x2 and y2 exclusive), quarantine.csv (no rows), preview.png and, last, summary.json. The same settings give
+    the same labels, frames (before encoding), sounds and boxes on any number of workers.
+
+    Args:
+        out: the folder, made where it is missing.
+        train: training clips. Labels are given for all; which of them training may see is not decided here.
+        val: validation clips.
+        test: test clips.
+        seed: another seed gives another data set.
+        size: frame side in pixels.
+        seconds: length of a clip.
+        fps: frames a second.
+        workers: processes; None takes the machine's cores.
+        progress: called after every clip.
+        overwrite: replace a data set made with other settings.
+
+    Raises:
+        UsageError: impossible settings, or `out` holds a data set of other settings and `overwrite` is not given.
+        DataError: `out` cannot be written to.
+    """
+    settings = Settings(train, val, test, seed, size, float(seconds), float(fps))
+    settings.check()
+    out = Path(out)
+    try:
+        if _claim(out, settings, overwrite):
+            return
+        for split in SPLITS:
+            (out / CLIPS_FOLDER / split).mkdir(parents=True, exist_ok=True)
+        boxes = _write_clips(out, settings, workers, progress)
+        _write_tables(out, settings, boxes)
+    except OSError as error:
+        raise DataError(
+            f"{out} cannot be written ({error.strerror or error}). Name another folder with --out."
+        ) from error
+
+
+def _claim(out: Path, settings: Settings, overwrite: bool) -> bool:
+    """Make `out` ours for these settings; whether all is done there already.
+
+    Raises:
+        UsageError: something else is there and `overwrite` is not given.
+    """
+    marker = out / SETTINGS_NAME
+    if overwrite:
+        for name in (SETTINGS_NAME, *OUTPUTS):
+            target = out / name
+            if target.is_dir():
+                shutil.rmtree(target)
+            else:
+                target.unlink(missing_ok=True)
+    elif marker.exists():
+        differing = _differences(marker, settings)
+        if differing:
+            raise UsageError(
+                f"{out} holds a demo data set of other settings ({differing}). "
+                "Give those, another --out, or --overwrite to replace it."
+            )
+        written = all((out / name).exists() for name in OUTPUTS)
+        return written and all(_clip_path(out, *clip).exists() for clip in settings.clips)
+    elif any((out / name).exists() for name in OUTPUTS):
+        raise UsageError(f"{out} holds another data set. Name another --out, or give --overwrite to replace it.")
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(marker, json.dumps(asdict(settings), indent=2) + "\n")
+    return False
+
+
+def _differences(marker: Path, settings: Settings) -> str:
+    """How the settings in the marker file differ from these, "" where they do not."""
+    try:
+        found = json.loads(marker.read_text(encoding="utf-8"))
+        return ", ".join(f"{k} {found.get(k)} there, {v} now" for k, v in asdict(settings).items() if found.get(k) != v)
+    except (ValueError, AttributeError):
+        return f"{marker.name} cannot be read"
+
+
+def _clip_path(out: Path, split: str, index: int) -> Path:
+    return out / CLIPS_FOLDER / split / f"{clip_id(split, index)}.mp4"
+
+
+def _write_clips(out: Path, settings: Settings, workers: int | None, progress: Progress | None) -> list[np.ndarray]:
+    """Write every clip that is not there yet; the boxes int [T, 4] of all, in the manifest's order."""
+    clips = settings.clips
+    make = partial(_write_one, out, settings)
+    processes = min(os.cpu_count() or 1 if workers is None else workers, len(clips))
+    boxes: list[np.ndarray] = []
+    for done in _in_processes(make, clips, processes):
+        boxes.append(done)
+        if progress is not None:
+            progress(len(boxes), len(clips))
+    return boxes
+
+
+def _in_processes(
+    make: Callable[[tuple[str, int]], np.ndarray], clips: list[tuple[str, int]], processes: int
+) -> Iterator[np.ndarray]:
+    """`make` of every clip, in order; spawned processes start alike on every system and inherit no threads."""
+    if processes <= 1:
+        yield from map(make, clips)
+        return
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+    try:
+        yield from pool.map(make, clips, chunksize=max(1, min(16, len(clips) // (4 * processes))))
+    except BrokenProcessPool:
+        raise DataError(
+            "A process that makes clips was killed, perhaps for want of memory. Run the same command again, with fewer "
+            "workers: it goes on where this one stopped."
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _write_one(out: Path, settings: Settings, clip: tuple[str, int]) -> np.ndarray:
+    """Write one clip unless its file is there (files appear whole or not at all); its boxes int [T, 4]."""
+    scene = clip_scene(settings, *clip)
+    path = _clip_path(out, *clip)
+    if not path.exists():
+        frames = render(scene, settings.times, settings.size)
+        sound = clip_sound(settings, *clip, scene)
+        # x264 does not give the same bytes every time where frames may be predicted from later ones.
+        write_clip(path, frames, settings.fps, sound, AUDIO_RATE, crf=CRF, preset=PRESET, bframes=False)
+    return source_boxes(scene, settings.times, settings.size)
+
+
+def _write_tables(out: Path, settings: Settings, boxes: list[np.ndarray]) -> None:
+    """Write what stands beside the clips, the summary last."""
+    names = [entry.name for entry in CLASSES]
+    rows = [_row(out, settings, split, index) for split, index in settings.clips]
+    manifest = write_manifest(out, rows, names)
+    write_text(out / QUARANTINE_NAME, _csv([("id", "path", "reason", "detail")]))
+    lines: list[tuple[object, ...]] = [("id", "frame", "x1", "y1", "x2", "y2")]
+    for row, of_clip in zip(rows, boxes, strict=True):
+        lines += [(row.id, frame, *map(int, box)) for frame, box in enumerate(of_clip)]
+    write_text(out / BOXES_NAME, _csv(lines))
+    draw_preview(out / PREVIEW_NAME, _examples(settings, boxes), settings.fps, AUDIO_RATE)
+    counted = {split: Counter(row.label for row in rows if row.split == split) for split in SPLITS}
+    summary = {
+        "dataset": "demo",
+        "settings": asdict(settings),
+        "clips": len(rows),
+        "counts": {split: {name: counted[split][name] for name in names} for split in SPLITS},
+        "manifest_sha256": manifest.sha256,
+    }
+    write_text(out / SUMMARY_NAME, json.dumps(summary, indent=2) + "\n")
+
+
+def _row(out: Path, settings: Settings, split: str, index: int) -> Row:
+    path = _clip_path(out, split, index).relative_to(out).as_posix()
+    label = CLASSES[clip_label(settings.seed, split, index)].name
+    count, side = len(settings.times), settings.size
+    return Row(
+        clip_id(split, index), path, label, split, count / settings.fps, settings.fps, count, side, side, path, ""
+    )
+
+
+def _examples(settings: Settings, boxes: list[np.ndarray]) -> list[Example]:
+    """The first clip of every class, for the preview."""
+    found: dict[int, Example] = {}
+    for clip, of_clip in zip(settings.clips, boxes, strict=True):
+        label = clip_label(settings.seed, *clip)
+        if label not in found:
+            scene = clip_scene(settings, *clip)
+            frames = render(scene, settings.times, settings.size)
+            sound = clip_sound(settings, *clip, scene)
+            found[label] = Example(
+                CLASSES[label].name, f"{CLASSES[label].timbre}, {CLASSES[label].follows}", frames, of_clip, sound
+            )
+        if len(found) == len(CLASSES):
+            break
+    return [found[label] for label in sorted(found)]
+
+
+def _csv(lines: list[tuple[object, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()

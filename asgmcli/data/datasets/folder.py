@@ -1,0 +1,107 @@
+"""Any folder of videos: class folders, or a CSV with paths and labels, or list files `path label`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+from asgmcli.data.datasets.listing import (
+    SPLIT_WORDS,
+    VIDEO_SUFFIXES,
+    Candidate,
+    LeftOut,
+    Listing,
+    Options,
+    give_splits,
+    walk_files,
+)
+from asgmcli.data.datasets.lists import read_lists
+from asgmcli.errors import DataError
+
+TITLE = "your own clips: class folders of videos, a CSV (path, label), or list files"
+ROOT_HELP = """\
+--root is one of
+  - a folder with one folder a class, each holding videos (mp4, avi, mkv, webm, mov, ...); with folders train, val and
+    test above the class folders where the split is fixed; videos directly under it are unlabelled;
+  - a CSV file with a header naming its columns: path (relative to the CSV or absolute), label (empty = unlabelled) and,
+    if you like, split (train, val, test) and id;
+  - a text file with a line `path label` a clip, as SVFormer and VideoMAE use them."""
+PATH_WORDS = ("path", "file", "filename", "video", "clip")
+# A clip of one's own list that is not there is a fault of the list, unlike those of data sets that shrink.
+MISSING_IS_BAD = True
+
+
+def find(root: Path, options: Options) -> Listing:
+    """List the clips of a folder, a CSV or list files; `root` is the folder or the file.
+
+    Clips without a split of their own get one by a seeded hash of their id, unlabelled ones go to train.
+
+    Raises:
+        DataError: nothing there, or a CSV that cannot be understood.
+    """
+    if options.lists:
+        return read_lists(root, options)
+    if root.is_file():
+        if root.suffix.lower() == ".csv":
+            return _from_csv(root, options)
+        return read_lists(root.parent, replace(options, lists=(("", root),)))
+    return _from_folders(root, options)
+
+
+def _from_folders(root: Path, options: Options) -> Listing:
+    tops = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    fixed = bool(tops) and all(name.lower() in SPLIT_WORDS for name in tops)
+    found: list[Candidate] = []
+    left_out: list[LeftOut] = []
+    for file in walk_files(root):
+        parts = file.relative_to(root).parts
+        name = "/".join(parts)
+        if file.suffix.lower() not in VIDEO_SUFFIXES:
+            left_out.append(LeftOut(name, str(file), "not_a_video", f"its suffix is '{file.suffix}'"))
+            continue
+        split = SPLIT_WORDS[parts[0].lower()] if fixed and len(parts) > 1 else ""
+        folders = parts[1:-1] if split else parts[:-1]
+        found.append(Candidate(name, file, folders[0] if folders else "", split))
+    if not found:
+        raise DataError(f"No video under {root}.\n{ROOT_HELP}")
+    return give_splits(found, left_out, options)
+
+
+def _from_csv(file: Path, options: Options) -> Listing:
+    text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    names = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
+    path_name = next((names[word] for word in PATH_WORDS if word in names), None)
+    if path_name is None or "label" not in names:
+        raise DataError(
+            f"{file}: the first line must name the columns path and label (and, if you like, split and id); "
+            f"it reads '{','.join(reader.fieldnames or ())}'."
+        )
+    found: list[Candidate] = []
+    left_out: list[LeftOut] = []
+    faults: list[str] = []
+    for cells in reader:
+        path = (cells[path_name] or "").strip()
+        split = (cells[names["split"]] or "").strip().lower() if "split" in names else ""
+        if not path or "\0" in path:
+            faults.append(f"line {reader.line_num}: the path is empty or holds a zero byte")
+            continue
+        if split and split not in SPLIT_WORDS:
+            faults.append(f"line {reader.line_num}: split '{split}' is none of train, val, test")
+            continue
+        name = ((cells[names["id"]] or "").strip() if "id" in names else "") or path
+        target = file.parent / path
+        if not target.is_file():
+            left_out.append(LeftOut(name, str(target), "missing", f"line {reader.line_num} of {file.name}"))
+            continue
+        label = (cells[names["label"]] or "").strip()
+        found.append(Candidate(name, target, label, SPLIT_WORDS[split] if split else ""))
+    if faults:
+        raise DataError(f"{file} cannot be used:\n  " + "\n  ".join(faults[:20]))
+    if not found:
+        raise DataError(
+            f"None of the {len(left_out)} clips that {file} names exists; paths are relative to its folder."
+        )
+    return give_splits(found, left_out, options)

@@ -1,0 +1,185 @@
+"""What a data set's module answers with: which clips it should have, and where each would lie on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from asgmcli.data.manifest import SPLITS
+from asgmcli.data.split import assign_splits
+
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv")
+)
+# What lists in the wild call the three splits.
+SPLIT_WORDS = {
+    **{name: name for name in SPLITS},
+    "training": "train",
+    "valid": "val",
+    "validate": "val",
+    "validation": "val",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A clip that is on disk and on the lists, before anyone has looked into its file.
+
+    `audio` is the file of its sound where that lies apart, None where the clip itself holds it. `seconds` is the
+    length the official list gives, 0 where it gives none.
+    """
+
+    id: str
+    path: Path
+    label: str
+    split: str
+    audio: Path | None = None
+    seconds: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A clip or file that does not come into the manifest: one row of quarantine.csv."""
+
+    id: str
+    path: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle around what sounds, in fractions of the picture.
+
+    `annotator` counts the people who drew, from 1; 0 where all boxes are one agreed annotation.
+    """
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    annotator: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user may choose about a listing; a module reads what concerns it.
+
+    `shares` are those of the splits where the data set has none of its own, `fold` is the official split's number,
+    `lists` are list files for (split, path), `classes` a file with one class name a line. `test_from` says which
+    official split is evaluated where the official test split is seldom used.
+    """
+
+    seed: int = 0
+    shares: tuple[tuple[str, float], ...] = (("train", 0.7), ("val", 0.1), ("test", 0.2))
+    fold: int = 1
+    lists: tuple[tuple[str, Path], ...] = ()
+    classes: Path | None = None
+    test_from: str = "val"
+
+
+@dataclass
+class Listing:
+    """All that a data set's module found.
+
+    `official` counts the clips of the official list by (split, label), so that coverage can be told; it is empty where
+    there is no such list. `boxes` say where the sound of a clip comes from, in its middle frame.
+    """
+
+    candidates: list[Candidate]
+    classes: list[str]
+    left_out: list[LeftOut] = field(default_factory=list)
+    official: dict[tuple[str, str], int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    boxes: dict[str, list[Box]] = field(default_factory=dict)
+
+
+def walk_files(root: Path) -> Iterator[Path]:
+    """All files under `root` but hidden ones, in sorted order; linked folders are followed, each folder once."""
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith("."):
+                yield Path(folder, name)
+
+
+def give_splits(
+    found: list[Candidate], left_out: list[LeftOut], options: Options, classes: list[str] | None = None
+) -> Listing:
+    """The listing of clips that may have no split yet: labelled ones get one by a seeded hash, others go to train.
+
+    Classes are sorted by name unless `classes` gives their order.
+    """
+    open_ids = [clip.id for clip in found if clip.label and not clip.split]
+    drawn = assign_splits(open_ids, dict(options.shares), options.seed)
+    whole = [replace(clip, split=clip.split or drawn.get(clip.id, "train")) for clip in found]
+    return Listing(whole, classes or sorted({clip.label for clip in whole if clip.label}), left_out)
+
+
+def index_videos(root: Path) -> dict[str, list[Path]]:
+    """All videos under `root` by file name without suffix, each name's files in sorted order."""
+    found: dict[str, list[Path]] = {}
+    for file in walk_files(root):
+        if file.suffix.lower() in VIDEO_SUFFIXES:
+            found.setdefault(file.stem, []).append(file)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of an official list: the clip's id, which is its file's name without suffix.
+
+    `folder` is the official split where that is called otherwise than `split`.
+    """
+
+    id: str
+    label: str
+    split: str
+    seconds: float = 0.0
+    folder: str = ""
+
+
+def match_lists(root: Path, entries: list[Entry], classes: list[str], unused: frozenset[str] = frozenset()) -> Listing:
+    """The clips of official lists that lie anywhere under `root`, found by file name.
+
+    Where several files have a clip's name, the one in a folder of its split, then of its class, is taken. Clips listed
+    in two splits belong to the later one. Videos on no list are left out, as are those whose id is in `unused`.
+    """
+    index = index_videos(root)
+    found: list[Candidate] = []
+    left_out: list[LeftOut] = []
+    official: dict[tuple[str, str], int] = {}
+    for entry in sorted(entries, key=lambda entry: -SPLITS.index(entry.split)):
+        official[entry.split, entry.label] = official.get((entry.split, entry.label), 0) + 1
+        files = index.get(entry.id, [])
+        if not files:
+            left_out.append(LeftOut(entry.id, "", "missing", f"{entry.split}, {entry.label}"))
+            continue
+        taken = min(files, key=lambda file: _distance(file.relative_to(root).parts[:-1], entry))
+        found.append(Candidate(entry.id, taken, entry.label, entry.split, seconds=entry.seconds))
+        others = (file for file in files if file != taken)
+        left_out += [LeftOut(entry.id, str(file), "duplicate_id", f"{taken} has this name") for file in others]
+    listed = {entry.id for entry in entries}
+    for name, files in index.items():
+        if name not in listed:
+            reason, detail = ("other_class", "") if name in unused else ("not_listed", "no list names it")
+            left_out += [LeftOut(name, str(file), reason, detail) for file in files]
+    return Listing(found, classes, left_out, official)
+
+
+def _distance(folders: tuple[str, ...], entry: Entry) -> tuple[int, bool]:
+    """Smaller where a file's folders name the clip's split and class; spaces and underscores are the same."""
+    plain = [folder.lower().replace("_", " ") for folder in folders]
+    splits = {SPLIT_WORDS[folder] for folder in plain if folder in SPLIT_WORDS}
+    elsewhere = 0 if (entry.folder or entry.split) in splits else 2 if splits else 1
+    return elsewhere, entry.label.lower().replace("_", " ") not in plain

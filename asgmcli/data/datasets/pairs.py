@@ -1,0 +1,79 @@
+"""Pictures with their sound: what the two data sets of sound localization share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from asgmcli.data.datasets.listing import SPLIT_WORDS, VIDEO_SUFFIXES, Candidate, LeftOut, Options, walk_files
+from asgmcli.errors import DataError
+
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
+SOUND_SUFFIXES = frozenset((".wav", ".flac", ".mp3", ".m4a", ".ogg"))
+
+
+def read_ids(options: Options) -> dict[str, list[str]]:
+    """The ids of `options.lists` by split: one a line, what follows a comma or a suffix such as .jpg left aside.
+
+    Raises:
+        DataError: a list that cannot be read, or an unknown split.
+    """
+    chosen: dict[str, list[str]] = {}
+    for split, file in options.lists:
+        if split not in SPLIT_WORDS:
+            raise DataError(f"--list {split}={file}: '{split}' is none of train, val, test.")
+        try:
+            lines = file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+        except OSError as error:
+            raise DataError(f"The list {file} cannot be read ({error.strerror}).") from None
+        ids = (line.split(",")[0].strip() for line in lines)
+        chosen.setdefault(SPLIT_WORDS[split], []).extend(
+            Path(name).stem if Path(name).suffix in IMAGE_SUFFIXES else name for name in ids if name
+        )
+    return chosen
+
+
+def find_pairs(
+    root: Path, splits: dict[str, str], labels: dict[str, str], held_back: Collection[str] = (), others: str = ""
+) -> tuple[list[Candidate], list[LeftOut]]:
+    """The pairs under `root`: a picture and a sound of one name, anywhere.
+
+    Without a picture and a sound of its own, a video of that name is taken for both. What is not there in whole, and
+    what no list names, is left out.
+
+    Args:
+        root: the folder.
+        splits: split by id of the pairs that lists name.
+        labels: class names by id, where they are known.
+        held_back: ids that are not to be used.
+        others: the split of the ids that neither names; "" leaves them out.
+
+    Returns:
+        (pairs, what was left out).
+    """
+    pictures: dict[str, Path] = {}
+    sounds: dict[str, Path] = {}
+    videos: dict[str, Path] = {}
+    kinds = ((IMAGE_SUFFIXES, pictures), (SOUND_SUFFIXES, sounds), (VIDEO_SUFFIXES, videos))
+    left_out: list[LeftOut] = []
+    for file in walk_files(root):
+        for suffixes, found in kinds:
+            if file.suffix.lower() in suffixes:
+                first = found.setdefault(file.stem, file)
+                if first is not file:
+                    left_out.append(LeftOut(file.stem, str(file), "duplicate_id", f"{first} has this name"))
+    pairs: list[Candidate] = []
+    for name in sorted({*pictures, *sounds, *videos, *splits}):
+        split, label = splits.get(name, "" if name in held_back else others), labels.get(name, "")
+        picture, sound = pictures.get(name), sounds.get(name)
+        if not split:
+            file = picture or sound or videos[name]
+            left_out.append(LeftOut(name, str(file), "not_listed", "of no split"))
+        elif picture and sound:
+            pairs.append(Candidate(name, picture, label, split, audio=sound))
+        elif name in videos:
+            pairs.append(Candidate(name, videos[name], label, split))
+        else:
+            gone = [what for what, file in (("picture", picture), ("sound", sound)) if file is None]
+            left_out.append(LeftOut(name, str(picture or sound or ""), "missing", f"no {' and no '.join(gone)}"))
+    return pairs, left_out

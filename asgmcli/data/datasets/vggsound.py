@@ -1,0 +1,57 @@
+"""VGGSound (Chen, Xie, Vedaldi and Zisserman, 2020): 309 classes of clips in which the source can be seen and heard."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from asgmcli.data.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, match_lists
+from asgmcli.errors import DataError
+
+TITLE = "VGGSound: up to 184K train and 15K test clips of 10 s, 309 classes"
+ROOT_HELP = """\
+Expected for vggsound: vggsound.csv (id, start second, label, split; no header) in --root or a folder in it, and the
+clips ID_000030.mp4 (id and start second, six digits) anywhere below. 200,000 clips of 10 s, 550 hours, several hundred
+GB; many are gone from YouTube, which is normal. The list and where to ask for the clips:
+https://www.robots.ox.ac.uk/~vgg/data/vggsound/"""
+MISSING_IS_BAD = False
+LIST_NAME = "vggsound.csv"
+SECONDS = 10.0
+
+
+def find(root: Path, options: Options) -> Listing:
+    """The listed clips that are on disk.
+
+    Raises:
+        DataError: no list, or one that cannot be understood.
+    """
+    places = [folder / LIST_NAME for folder in (root, *sorted(root.iterdir())) if (folder / LIST_NAME).is_file()]
+    if not places:
+        raise DataError(f"No {LIST_NAME} in {root} or a folder in it.\n{ROOT_HELP}")
+    entries = read_list(places[0])
+    return match_lists(root, entries, sorted({entry.label for entry in entries}))
+
+
+def read_list(file: Path) -> list[Entry]:
+    """The lines of vggsound.csv.
+
+    Raises:
+        DataError: a line that is not id, start, label, split.
+    """
+    entries: list[Entry] = []
+    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+        reader = csv.reader(stream, skipinitialspace=True)
+        for cells in reader:
+            if not cells:
+                continue
+            try:
+                name, start, label, split = cells
+                entries.append(
+                    Entry(f"{name}_{int(float(start)):06d}", label.strip(), SPLIT_WORDS[split.strip()], SECONDS)
+                )
+            except (ValueError, KeyError):
+                raise DataError(
+                    f"{file} line {reader.line_num} reads {','.join(cells)[:80]!r}, not id,start,label,split; "
+                    "labels with commas stand in quotes. Fetch the list again."
+                ) from None
+    return entries

@@ -1,0 +1,269 @@
+"""From a listing to a manifest: look into every file, leave out what cannot be used, and say why."""
+
+from __future__ import annotations
+
+import csv
+import filecmp
+import io
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asgmcli.data.datasets.listing import Candidate, LeftOut, Listing
+from asgmcli.data.journal import Journal, task_key
+from asgmcli.data.manifest import SPLITS, Row
+from asgmcli.data.split import hashed
+from asgmcli.data.verify import Facts, Fault, Task, examine
+from asgmcli.data.workers import Failure, run_tasks
+from asgmcli.errors import DataError
+
+Progress = Callable[[int, int], None]
+"""Called with the number of files done and of all."""
+
+# What makes a file broken, against what a user asked to leave out and what is merely not there.
+BAD_REASONS = frozenset(
+    (
+        "empty",
+        "unreadable",
+        "undecodable",
+        "no_video",
+        "truncated",
+        "corrupt",
+        "wrong_length",
+        "timeout",
+        "crash",
+        "error",
+    )
+)
+LONGER_S = 2.0
+SHORTEST_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How closely files are looked at: `drop_silent` below `silence_dbfs`, `verify` decodes everything once,
+    `limit_s` is how long one file may take, `max_bad` the share of broken files that is borne."""
+
+    drop_silent: bool = False
+    silence_dbfs: float = -60.0
+    verify: bool = False
+    limit_s: float = 30.0
+    max_bad: float = 0.05
+
+
+@dataclass
+class Outcome:
+    """What a listing came to: rows for the manifest, and everything that was left out."""
+
+    rows: list[Row]
+    left_out: list[LeftOut]
+    bad: int
+    looked_at: int
+
+
+def shard_of(candidates: Iterable[Candidate], index: int, count: int) -> list[Candidate]:
+    """The candidates of shard `index` (from 1) of `count`, by a hash of the id."""
+    return [clip for clip in candidates if hashed(0, clip.id) % count == index - 1]
+
+
+def look(
+    out: Path,
+    candidates: list[Candidate],
+    check: Check,
+    workers: int,
+    progress: Progress | None = None,
+    name: str = "files",
+) -> dict[str, Facts | Fault]:
+    """Examine each candidate's files in killable processes; what an earlier, killed run found is not asked again.
+
+    Returns:
+        Facts or a fault by clip id. Of candidates that share an id the first is examined.
+    """
+    unique = {clip.id: clip for clip in reversed(candidates)}
+    answers: dict[str, Facts | Fault] = {}
+    with Journal(out, name) as journal:
+        keys: dict[str, str] = {}
+        todo: list[Task] = []
+        for clip in (clip for clip in candidates if unique[clip.id] is clip):
+            audio = os.path.abspath(clip.audio) if clip.audio is not None else ""
+            listen = check.drop_silent or check.verify
+            task = Task(clip.id, os.path.abspath(clip.path), audio, listen, check.verify)
+            key = task_key(task)
+            if key in journal.known:
+                answers[clip.id] = journal.known[key]
+            else:
+                keys[clip.id] = key
+                todo.append(task)
+        total = len(answers) + len(todo)
+        if progress is not None:
+            progress(len(answers), total)
+        for task, answer in run_tasks(examine, todo, workers, check.limit_s):
+            found = Fault(answer.reason, answer.detail) if isinstance(answer, Failure) else answer
+            journal.add(keys[task.id], found)
+            answers[task.id] = found
+            if progress is not None:
+                progress(len(answers), total)
+    return answers
+
+
+def judge(
+    listing: Listing, answers: dict[str, Facts | Fault], check: Check, folder: Path, missing_is_bad: bool
+) -> Outcome:
+    """Rows and left-out clips, a function of what was found alone: the same bytes whatever the order of the work.
+
+    Raises:
+        DataError: clips that were never looked at.
+    """
+    unknown = [clip.id for clip in listing.candidates if clip.id not in answers]
+    if unknown:
+        raise DataError(
+            f"{len(unknown)} clips were never looked at, the first is {unknown[0]}: files or lists have changed since "
+            "the shards were made. Run the shards again."
+        )
+    left_out = list(listing.left_out)
+    kept: dict[str, tuple[Candidate, Facts]] = {}
+    seen: dict[str, Candidate] = {}
+    for clip in listing.candidates:
+        first = seen.setdefault(clip.id, clip)
+        if first is not clip:
+            left_out.append(LeftOut(clip.id, str(clip.path), "duplicate_id", f"{first.path} has this id"))
+            continue
+        facts = answers[clip.id]
+        fault = facts if isinstance(facts, Fault) else _fault_of(clip, facts, check)
+        if fault is not None:
+            left_out.append(LeftOut(clip.id, str(clip.path), fault.reason, fault.detail))
+        elif isinstance(facts, Facts):
+            kept[clip.id] = (clip, facts)
+    for clip, other in _copies(list(kept.values())):
+        where = f"the same file as {other.id} in {other.split}"
+        left_out.append(LeftOut(clip.id, str(clip.path), "duplicate_file", where))
+        del kept[clip.id]
+    bad = sum(entry.reason in BAD_REASONS or (missing_is_bad and entry.reason == "missing") for entry in left_out)
+    rows = [_row(clip, facts, folder) for clip, facts in kept.values()]
+    rows.sort(key=lambda row: (SPLITS.index(row.split), row.id))
+    left_out.sort(key=lambda entry: (entry.id, entry.path, entry.reason))
+    looked_at = len(seen) + (sum(entry.reason == "missing" for entry in left_out) if missing_is_bad else 0)
+    return Outcome(rows, left_out, bad, looked_at)
+
+
+def quarantine_csv(left_out: Iterable[LeftOut]) -> str:
+    """The text of quarantine.csv."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("id", "path", "reason", "detail"))
+    writer.writerows((entry.id, entry.path, entry.reason, entry.detail) for entry in left_out)
+    return stream.getvalue()
+
+
+def boxes_csv(listing: Listing, rows: Iterable[Row]) -> str:
+    """The text of boxes.csv: each row's boxes on its middle frame, in pixels, with who drew them."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("id", "frame", "x1", "y1", "x2", "y2", "annotator"))
+    for row in rows:
+        for box in listing.boxes.get(row.id, ()):
+            if box.x1 >= box.x2 or box.y1 >= box.y2:
+                continue  # drawn outside the picture
+            corners = (box.x1 * row.width, box.y1 * row.height, box.x2 * row.width, box.y2 * row.height)
+            writer.writerow((row.id, row.frames // 2, *corners, box.annotator))
+    return stream.getvalue()
+
+
+def summarise(name: str, listing: Listing, outcome: Outcome, settings: dict[str, Any], sha256: str) -> dict[str, Any]:
+    """What summary.json holds: counts, coverage of the official list, hours, what was left out, the manifest's hash."""
+    counts = {split: Counter(row.label for row in outcome.rows if row.split == split) for split in SPLITS}
+    summary: dict[str, Any] = {
+        "dataset": name,
+        "settings": settings,
+        "clips": len(outcome.rows),
+        "counts": {
+            split: {label: counts[split][label] for label in [*listing.classes, ""] if counts[split][label]}
+            for split in SPLITS
+        },
+        "hours": {
+            split: round(sum(row.duration for row in outcome.rows if row.split == split) / 3600, 4) for split in SPLITS
+        },
+        "with_sound": sum(bool(row.audio) for row in outcome.rows),
+        "left_out": dict(sorted(Counter(entry.reason for entry in outcome.left_out).items())),
+        "broken": {"files": outcome.bad, "of": outcome.looked_at},
+        "notes": [*listing.notes, *_empty_classes(listing, counts)],
+        "manifest_sha256": sha256,
+    }
+    if listing.official:
+        found = Counter((row.split, row.label) for row in outcome.rows)
+        summary["coverage"] = {}
+        for split in SPLITS:
+            official = {label: count for (where, label), count in listing.official.items() if where == split}
+            if official:
+                summary["coverage"][split] = {
+                    "official": sum(official.values()),
+                    "kept": sum(counts[split].values()),
+                    "classes": {label: [found[split, label], count] for label, count in sorted(official.items())},
+                }
+    return summary
+
+
+def _empty_classes(listing: Listing, counts: dict[str, Counter[str]]) -> list[str]:
+    """A line for each of train and test that has clips, but none of some classes."""
+    lines: list[str] = []
+    for split in ("train", "test"):
+        empty = [name for name in listing.classes if not counts[split][name]]
+        if counts[split] and empty and len(empty) < len(listing.classes):
+            more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
+            lines.append(f"no {split} clip of {len(empty)} classes: {', '.join(empty[:5])}{more}")
+    return lines
+
+
+def _fault_of(clip: Candidate, facts: Facts, check: Check) -> Fault | None:
+    if clip.seconds and facts.duration > clip.seconds + LONGER_S:
+        return Fault("wrong_length", f"{facts.duration:.2f} s where the list says {clip.seconds:g} s: not cut out")
+    if clip.seconds and facts.duration < SHORTEST_SHARE * clip.seconds:
+        return Fault("wrong_length", f"{facts.duration:.2f} s where the list says {clip.seconds:g} s")
+    if check.drop_silent and not facts.sound:
+        return Fault("no_audio", "the file has no audio stream")
+    if check.drop_silent and facts.loudness is not None and facts.loudness < check.silence_dbfs:
+        return Fault("silent", f"the sound stays at {facts.loudness:.1f} dBFS, under {check.silence_dbfs:g} dBFS")
+    return None
+
+
+def _copies(kept: list[tuple[Candidate, Facts]]) -> list[tuple[Candidate, Candidate]]:
+    """(clip to leave out, clip that has the same file in a later split): test wins over val, val over train."""
+    groups: dict[str, list[Candidate]] = {}
+    for clip, facts in kept:
+        groups.setdefault(facts.fingerprint, []).append(clip)
+    out: list[tuple[Candidate, Candidate]] = []
+    for group in groups.values():
+        last = max(group, key=lambda clip: SPLITS.index(clip.split))
+        for clip in group:
+            # Fingerprints are of the files' edges; what they suspect is settled byte by byte.
+            if clip.split != last.split and filecmp.cmp(clip.path, last.path, shallow=False):
+                out.append((clip, last))
+    return out
+
+
+def _row(clip: Candidate, facts: Facts, folder: Path) -> Row:
+    path = relative(clip.path, folder)
+    audio = "" if not facts.sound else path if clip.audio is None else relative(clip.audio, folder)
+    return Row(
+        clip.id,
+        path,
+        clip.label,
+        clip.split,
+        facts.duration,
+        facts.fps,
+        facts.frames,
+        facts.width,
+        facts.height,
+        audio,
+        clip.note,
+    )
+
+
+def relative(path: Path, folder: Path) -> str:
+    """The path as the manifest in `folder` names it: relative where it lies under it, absolute otherwise."""
+    whole = Path(os.path.abspath(path))
+    base = Path(os.path.abspath(folder))
+    return whole.relative_to(base).as_posix() if whole.is_relative_to(base) else str(whole)

@@ -1,0 +1,166 @@
+"""The course of `asgm prepare`: list, look, judge, write; whole, in shards, or the merging of shards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from asgmcli.data.boxes import BOXES_NAME
+from asgmcli.data.cache import cache_all, estimate, see_room
+from asgmcli.data.datasets.listing import Listing, Options
+from asgmcli.data.journal import read_shards, write_shard
+from asgmcli.data.manifest import MANIFEST_NAME, write_manifest
+from asgmcli.data.prepare import Check, Outcome, Progress, boxes_csv, judge, look, quarantine_csv, shard_of, summarise
+from asgmcli.errors import DataError, UsageError
+from asgmcli.files import write_text
+
+QUARANTINE_NAME = "quarantine.csv"
+SUMMARY_NAME = "summary.json"
+Tracker = Callable[[str], AbstractContextManager[Progress]]
+"""Opens a progress display under a title."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of `asgm prepare` on a data set that is on disk.
+
+    `cache` is the folder of the smaller copy; `shard` is (index from 1, count); `merge` joins what the shards found.
+    """
+
+    name: str
+    module: ModuleType
+    root: Path
+    out: Path
+    options: Options = field(default_factory=Options)
+    check: Check = field(default_factory=Check)
+    workers: int = 1
+    cache: Path | None = None
+    shard: tuple[int, int] | None = None
+    merge: bool = False
+    overwrite: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """What the manifest depends on besides the files, as summary.json keeps it."""
+        check = asdict(self.check)
+        del check["limit_s"], check["max_bad"]
+        chosen = asdict(self.options)
+        chosen["lists"] = [[split, str(path)] for split, path in self.options.lists]
+        chosen["classes"] = None if self.options.classes is None else str(self.options.classes)
+        chosen["shares"] = dict(self.options.shares)
+        cache = None if self.cache is None else str(self.cache)
+        return {"root": str(self.root), "cache": cache, **chosen, **check}
+
+
+def prepare(job: Job, track: Tracker, say: Callable[[str], None]) -> dict[str, Any]:
+    """Make the data set ready and return its summary (or the shard's); `say` is given lines for a person.
+
+    Raises:
+        UsageError: --out holds a data set of other settings.
+        DataError: nothing under --root, too many broken files, no clip left, or a file that cannot be read or written.
+    """
+    try:
+        return _prepare(job, track, say)
+    except OSError as error:
+        where = error.filename or job.out
+        raise DataError(f"{where}: {error.strerror or error}. Mend that and run the same command again.") from None
+
+
+def _prepare(job: Job, track: Tracker, say: Callable[[str], None]) -> dict[str, Any]:
+    if not job.root.exists():
+        raise DataError(f"Nothing at {job.root}.\n{job.module.ROOT_HELP}\nName another place with --root.")
+    claim(job)
+    listing: Listing = job.module.find(job.root, job.options)
+    kind = {"listen": job.check.drop_silent or job.check.verify, "decode": job.check.verify}
+    if job.shard is not None:
+        index, count = job.shard
+        part = shard_of(listing.candidates, index, count)
+        with track(f"shard {index} of {count}") as progress:
+            answers = look(job.out, part, job.check, job.workers, progress, f"shard-{index}-{count}")
+        copied(job, judge(replace(listing, candidates=part), answers, job.check, job.out, False), track, say)
+        path = write_shard(job.out, index, count, kind, answers)
+        return {"dataset": job.name, "shard": index, "of": count, "clips": len(answers), "file": str(path)}
+    if job.merge:
+        answers = read_shards(job.out, kind)
+    else:
+        with track("looking into files") as progress:
+            answers = look(job.out, listing.candidates, job.check, job.workers, progress)
+    outcome = judge(listing, answers, job.check, job.out, job.module.MISSING_IS_BAD)
+    # Before hours go into a copy, and again with what could not be copied.
+    see_enough(job, outcome)
+    outcome = copied(job, outcome, track, say)
+    see_enough(job, outcome)
+    return write_outputs(job, listing, outcome)
+
+
+def copied(job: Job, outcome: Outcome, track: Tracker, say: Callable[[str], None]) -> Outcome:
+    """The outcome with its clips copied into the cache, where one is asked for; the room it takes is told first."""
+    if job.cache is None:
+        return outcome
+    say(see_room(job.cache, *estimate(job.cache, outcome, job.out)))
+    with track("copying into the cache") as progress:
+        return cache_all(job.cache, outcome, job.out, job.workers, job.check.limit_s, progress)
+
+
+def claim(job: Job) -> None:
+    """Make --out ours.
+
+    Raises:
+        UsageError: it holds a manifest of other settings, or of unknown origin, and --overwrite is not given.
+        DataError: it cannot be written to.
+    """
+    if (job.out / MANIFEST_NAME).exists() and not job.overwrite:
+        try:
+            summary = json.loads((job.out / SUMMARY_NAME).read_text(encoding="utf-8"))
+            name, there = summary["dataset"], summary["settings"]
+        except (OSError, ValueError, KeyError, TypeError):
+            name, there = None, {}
+        now = job.settings()
+        if name != job.name:
+            what = f"the data set {name}" if name else "a manifest that this command did not write"
+            raise UsageError(f"{job.out} holds {what}. Name another --out, or give --overwrite to replace it.")
+        differing = [
+            f"{key} was {there.get(key)}, now {value}" for key, value in now.items() if there.get(key) != value
+        ]
+        if differing:
+            raise UsageError(
+                f"{job.out} holds {job.name} prepared with other settings ({'; '.join(differing)}). "
+                "Give those, name another --out, or give --overwrite to replace it."
+            )
+    try:
+        job.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{job.out} cannot be made ({error.strerror}); name another folder with --out.") from None
+
+
+def see_enough(job: Job, outcome: Outcome) -> None:
+    """Write quarantine.csv, and stop before the manifest where what is left cannot be trusted.
+
+    Raises:
+        DataError: more than the borne share of files is broken, or nothing is left.
+    """
+    where = job.out / QUARANTINE_NAME
+    write_text(where, quarantine_csv(outcome.left_out))
+    share = outcome.bad / max(outcome.looked_at, 1)
+    if share > job.check.max_bad:
+        raise DataError(
+            f"{outcome.bad} of {outcome.looked_at} files are broken ({100 * share:.1f}%, more than --max-bad "
+            f"{100 * job.check.max_bad:g}%); {where} names each with its reason. No manifest was written. "
+            "Fetch them again, or raise --max-bad."
+        )
+    if not outcome.rows:
+        raise DataError(f"No clip of {job.root} can be used; {where} says why of each.")
+
+
+def write_outputs(job: Job, listing: Listing, outcome: Outcome) -> dict[str, Any]:
+    """Write boxes.csv where there are boxes, manifest.csv, classes.txt and, last, summary.json; the summary."""
+    if listing.boxes:
+        write_text(job.out / BOXES_NAME, boxes_csv(listing, outcome.rows))
+    manifest = write_manifest(job.out, outcome.rows, listing.classes)
+    summary = summarise(job.name, listing, outcome, job.settings(), manifest.sha256)
+    write_text(job.out / SUMMARY_NAME, json.dumps(summary, indent=2) + "\n")
+    return summary

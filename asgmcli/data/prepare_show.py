@@ -1,0 +1,102 @@
+"""What a person sees of a prepared data set: its table, and the labelled clips that a recipe would draw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from asgmcli.data.manifest import SPLITS, Manifest, Row
+
+CLASSES_SHOWN = 12
+REASONS = {
+    "missing": "on the lists but not on disk",
+    "not_listed": "on disk but on no list",
+    "other_class": "of a class that is not used",
+    "not_a_video": "not a video file",
+    "no_audio": "without an audio stream",
+    "silent": "with silent sound",
+    "duplicate_id": "with an id already used",
+    "duplicate_file": "the same file as one of a later split",
+    "empty": "empty",
+    "unreadable": "not readable",
+    "undecodable": "not decodable",
+    "no_video": "without pictures",
+    "truncated": "cut short",
+    "corrupt": "damaged",
+    "wrong_length": "of the wrong length",
+    "timeout": "that took too long to read",
+    "crash": "that crashed their reader",
+    "error": "that failed unexpectedly",
+    "cache_failed": "that could not be cached",
+}
+
+
+def show_summary(console: Console, summary: dict[str, Any]) -> None:
+    """Print a summary: clips a class and split (shortened), hours, coverage, what was left out, the hash."""
+    counts: dict[str, dict[str, int]] = summary["counts"]
+    splits = [split for split in SPLITS if counts.get(split)]
+    table = Table(title=f"{summary['dataset']}: {summary['clips']} clips", title_justify="left")
+    table.add_column("class")
+    for split in splits:
+        table.add_column(split, justify="right")
+    names = list(dict.fromkeys(label for split in splits for label in counts[split] if label))
+    for name in names[:CLASSES_SHOWN]:
+        table.add_row(escape(name), *(str(counts[split].get(name, 0)) for split in splits))
+    if len(names) > CLASSES_SHOWN:
+        rest = names[CLASSES_SHOWN:]
+        sums = (str(sum(counts[split].get(name, 0) for name in rest)) for split in splits)
+        table.add_row(f"… {len(rest)} more", *sums)
+    if any("" in counts[split] for split in splits):
+        table.add_row("(unlabelled)", *(str(counts[split].get("", 0)) for split in splits))
+    table.add_section()
+    table.add_row(f"all {len(names)}", *(str(sum(counts[split].values())) for split in splits))
+    if "hours" in summary:
+        table.add_row("hours", *(f"{summary['hours'][split]:.2f}" for split in splits))
+    for split, covered in summary.get("coverage", {}).items():
+        share = 100 * covered["kept"] / max(covered["official"], 1)
+        table.caption = (
+            f"{table.caption or ''}{split}: {covered['kept']} of {covered['official']} official clips ({share:.1f}%)  "
+        )
+    console.print(table)
+    for reason, count in summary.get("left_out", {}).items():
+        console.print(f"left out: {count} {REASONS.get(reason, reason)}", markup=False, highlight=False)
+    for note in summary.get("notes", ()):
+        console.print(note, markup=False, highlight=False)
+    console.print(f"manifest sha256 {summary['manifest_sha256'][:16]}", highlight=False)
+
+
+def split_summary(manifest: Manifest, labeled: list[Row], per_class: int, seed: int) -> dict[str, Any]:
+    """The labelled subset as one object: counts and clip ids by class."""
+    ids: dict[str, list[str]] = {}
+    for row in labeled:
+        ids.setdefault(row.label, []).append(row.id)
+    train = manifest.of_split("train")
+    return {
+        "manifest_sha256": manifest.sha256,
+        "labeled_per_class": per_class,
+        "split_seed": seed,
+        "classes": len(ids),
+        "labeled": len(labeled),
+        "unlabeled": len(train) - len(labeled),
+        "test": len(manifest.of_split("test")),
+        "clips": ids,
+    }
+
+
+def show_split(console: Console, split: dict[str, Any], sizes: Counter[str]) -> None:
+    """Print a labelled subset: each class's clips beside how many it has to draw from (`sizes`)."""
+    table = Table(
+        title=f"{split['labeled']} labelled clips: {split['labeled_per_class']} a class, seed {split['split_seed']}",
+        caption=f"{split['unlabeled']} training clips stay unlabelled; {split['test']} test clips",
+        title_justify="left",
+    )
+    table.add_column("class")
+    table.add_column("of", justify="right")
+    table.add_column("labelled clips", overflow="fold")
+    for name, ids in split["clips"].items():
+        table.add_row(escape(name), str(sizes[name]), escape(" ".join(ids)))
+    console.print(table)

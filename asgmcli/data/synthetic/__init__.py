@@ -1,0 +1,1 @@
+"""Generated clips: moving shapes on textured backgrounds, one of which sounds."""

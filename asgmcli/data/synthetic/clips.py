@@ -1,0 +1,124 @@
+"""The demo's clips: which class each has, what it shows and what it sounds like, from seed, split and index alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from asgmcli.data.manifest import SPLITS
+from asgmcli.data.synthetic.difficulty import DEMO
+from asgmcli.data.synthetic.motions import draw_clock
+from asgmcli.data.synthetic.scenes import Scene, draw_scene
+from asgmcli.data.synthetic.sounds import mix, play
+from asgmcli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class DemoClass:
+    """A class of the demo: the sounding sprite's kind and action, its timbre, and how the sound follows the action."""
+
+    shape: str
+    motion: str
+    timbre: str
+    follows: str
+
+    @property
+    def name(self) -> str:
+        """The class name, such as star-bounce."""
+        return f"{self.shape}-{self.motion}"
+
+
+CLASSES = (
+    DemoClass("star", "bounce", "bell", "struck at each landing"),
+    DemoClass("star", "pulse", "organ", "louder as it grows"),
+    DemoClass("cross", "shake", "buzz", "flutters with it"),
+    DemoClass("cross", "stretch", "saw", "higher as it gets taller"),
+    DemoClass("triangle", "sweep", "whistle", "glides from side to side"),
+    DemoClass("triangle", "zigzag", "reed", "low going down, high going up"),
+    DemoClass("ring", "orbit", "hum", "one wave a round"),
+    DemoClass("ring", "jump", "wood", "a new note at each place"),
+    DemoClass("crescent", "spin", "metal", "throbs twice a turn"),
+    DemoClass("crescent", "swing", "hiss", "struck at each end"),
+)
+VERSION = 1  # of the generator: raised with any change that alters a clip
+AUDIO_RATE = 16_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a generated data set depends on: clips a split, seed, frame side in pixels, seconds, frames a second."""
+
+    train: int = 1200
+    val: int = 200
+    test: int = 500
+    seed: int = 0
+    size: int = 96
+    seconds: float = 2.0
+    fps: float = 8.0
+    version: int = VERSION
+
+    @property
+    def times(self) -> np.ndarray:
+        """Each frame's time, seconds [T]."""
+        return np.arange(round(self.seconds * self.fps)) / self.fps
+
+    @property
+    def clips(self) -> list[tuple[str, int]]:
+        """(split, index) of every clip, in the manifest's order."""
+        return [(split, index) for split in SPLITS for index in range(getattr(self, split))]
+
+    def check(self) -> None:
+        """Raise UsageError, naming every fault, where no data set can be made of these."""
+        faults = [f"{split} = {getattr(self, split)} is below 0" for split in SPLITS if getattr(self, split) < 0]
+        if not faults and not self.clips:
+            faults.append("no split has a clip")
+        if self.seed < 0:
+            faults.append(f"seed = {self.seed} is below 0")
+        if self.size < 32 or self.size % 2:
+            faults.append(f"size = {self.size} is not an even number of at least 32 pixels")
+        if self.fps <= 0 or self.seconds <= 0 or len(self.times) < 2:
+            faults.append(f"seconds = {self.seconds} at fps = {self.fps} give fewer than 2 frames")
+        if faults:
+            raise UsageError(f"The demo data set cannot be made: {'; '.join(faults)}. Mend these options.")
+
+
+def clip_label(seed: int, split: str, index: int) -> int:
+    """The clip's class number: every ten clips of a split hold each class once, in a drawn order."""
+    block, place = divmod(index, len(CLASSES))
+    return int(_rng(seed, split, block, stream=1).permutation(len(CLASSES))[place])
+
+
+def clip_scene(settings: Settings, split: str, index: int) -> Scene:
+    """What the clip shows: the class's sprite and one or two of other kinds, each doing what its own class does."""
+    rng = _rng(settings.seed, split, index, stream=2)
+    label = CLASSES[clip_label(settings.seed, split, index)]
+    kinds = sorted({entry.shape for entry in CLASSES} - {label.shape})
+    silent = 2 if rng.random() < DEMO.three_sprites else 1
+    shown = [label]
+    for kind in rng.choice(kinds, silent, replace=False):
+        same_kind = [entry for entry in CLASSES if entry.shape == kind]
+        shown.append(same_kind[int(rng.integers(len(same_kind)))])
+    return draw_scene(rng, [(entry.shape, entry.motion) for entry in shown], DEMO, settings.times)
+
+
+def clip_sound(settings: Settings, split: str, index: int, scene: Scene) -> np.ndarray:
+    """What the clip sounds like, float32 [S] at 16 kHz: the source, noise, often a class that is not in the picture."""
+    rng = _rng(settings.seed, split, index, stream=3)
+    label = CLASSES[clip_label(settings.seed, split, index)]
+    samples = round(settings.seconds * AUDIO_RATE)
+    voice = partial(play, rng, difficulty=DEMO, samples=samples, rate=AUDIO_RATE)
+    source = voice(label.timbre, label.motion, scene.actors[scene.source].clock)
+    shown = {actor.shape for actor in scene.actors}
+    unseen = [entry for entry in CLASSES if entry.shape not in shown]
+    other = None
+    if rng.random() < DEMO.other_share:
+        entry = unseen[int(rng.integers(len(unseen)))]
+        other = voice(entry.timbre, entry.motion, draw_clock(rng, entry.motion))
+    return mix(rng, source, other, DEMO, AUDIO_RATE)
+
+
+def _rng(seed: int, split: str, index: int, stream: int) -> np.random.Generator:
+    """Random numbers of one clip (or block of clips), one stream for each thing that is drawn."""
+    return np.random.default_rng([seed, SPLITS.index(split), index, stream])

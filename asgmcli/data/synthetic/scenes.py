@@ -1,0 +1,110 @@
+"""Scenes: a background and a few sprites with their motions, one of them the source of the sound."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from asgmcli.data.synthetic.backgrounds import Background, draw_background, render_background
+from asgmcli.data.synthetic.difficulty import Difficulty
+from asgmcli.data.synthetic.motions import MOTIONS, Clock, Pose, draw_clock
+from asgmcli.data.synthetic.sprites import cut, paint
+
+PLACINGS = 128  # arrangements tried; the first in which no two sprites come too close is taken, else the best
+APART = 0.8  # centres stay this many times the sum of the two radii apart
+MARGIN = 0.95  # of the radius, between a sprite's furthest place and the frame's edge
+TILT = 0.35  # radians a sprite at rest may be turned
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A sprite and what it does: `radius` and `home` (x, y) in frame sides, `colours` [3, 3], `tilt` in radians."""
+
+    shape: str
+    motion: str
+    clock: Clock
+    radius: float
+    home: tuple[float, float]
+    colours: np.ndarray
+    tilt: float
+
+    def pose(self, times: np.ndarray) -> Pose:
+        """Where the sprite is at `times` (seconds)."""
+        shift = MOTIONS[self.motion].pose(self.clock.cycles(times), self.clock)
+        return replace(shift, x=shift.x + self.home[0], y=shift.y + self.home[1], angle=shift.angle + self.tilt)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a clip shows; actors in painting order, `source` the number of the one that sounds."""
+
+    background: Background
+    actors: tuple[Actor, ...]
+    source: int
+
+
+def draw_scene(
+    rng: np.random.Generator,
+    cast: Sequence[tuple[str, str]],
+    difficulty: Difficulty,
+    times: np.ndarray,
+    texture: str | None = None,
+) -> Scene:
+    """A scene with the (shape, motion) pairs of `cast`, the first of which sounds.
+
+    The source is drawn and placed as the others are: nothing but the sound tells it. `times` (seconds) are where the
+    sprites must stay apart; `texture` fixes the background's pattern.
+    """
+    background = draw_background(rng, difficulty.pan, texture)
+    order = rng.permutation(len(cast))
+    actors = [_draw_actor(rng, cast[number], difficulty) for number in order]
+    homes = _place(rng, actors, times)
+    placed = tuple(replace(actor, home=(float(x), float(y))) for actor, (x, y) in zip(actors, homes, strict=True))
+    return Scene(background, placed, int(np.flatnonzero(order == 0)[0]))
+
+
+def render(scene: Scene, times: np.ndarray, size: int, without_source: bool = False) -> np.ndarray:
+    """The scene's frames at `times` (seconds), uint8 [T, size, size, 3], if asked without the sprite that sounds."""
+    canvas = render_background(scene.background, times, size)
+    for number, actor in enumerate(scene.actors):
+        if not (without_source and number == scene.source):
+            paint(canvas, cut(actor.shape, actor.pose(times), actor.radius, size), actor.colours)
+    return (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def source_boxes(scene: Scene, times: np.ndarray, size: int) -> np.ndarray:
+    """Boxes of the sprite that sounds, int [T, 4]: x1, y1, x2, y2 in pixels, right and bottom exclusive."""
+    actor = scene.actors[scene.source]
+    return cut(actor.shape, actor.pose(times), actor.radius, size).boxes(size)
+
+
+def _draw_actor(rng: np.random.Generator, pair: tuple[str, str], difficulty: Difficulty) -> Actor:
+    shape, motion = pair
+    radius = rng.uniform(*difficulty.diameter) / 2
+    hue, value = rng.random(), rng.uniform(0.55, 1.0)
+    first = colorsys.hsv_to_rgb(hue, rng.uniform(0.4, 1.0), value)
+    second = colorsys.hsv_to_rgb((hue + rng.uniform(-0.15, 0.15)) % 1, rng.uniform(0.3, 0.9), 0.6 * value)
+    outline = (0.05, 0.05, 0.08) if np.dot(first, (0.3, 0.6, 0.1)) > 0.5 else (0.96, 0.96, 0.94)
+    tilt = rng.uniform(-TILT, TILT)
+    return Actor(shape, motion, draw_clock(rng, motion), radius, (0.5, 0.5), np.array([outline, first, second]), tilt)
+
+
+def _place(rng: np.random.Generator, actors: Sequence[Actor], times: np.ndarray) -> np.ndarray:
+    """Homes [A, 2] that keep the sprites inside the frame and, where possible, apart at all `times`."""
+    radii = np.array([actor.radius for actor in actors])
+    low = np.array([MOTIONS[actor.motion].reach for actor in actors]) + MARGIN * radii[:, None]
+    low = np.minimum(low, 0.5)
+    homes = rng.uniform(low, 1 - low, (PLACINGS, len(actors), 2))
+    poses = [actor.pose(times) for actor in actors]
+    shifts = np.stack([np.stack([pose.x - 0.5, pose.y - 0.5], axis=-1) for pose in poses])  # [A, T, 2]
+    closest = np.full(PLACINGS, np.inf)
+    for one in range(len(actors)):
+        for two in range(one):
+            gap = homes[:, one, None] + shifts[one] - homes[:, two, None] - shifts[two]  # [placings, T, 2]
+            apart = np.hypot(gap[..., 0], gap[..., 1]).min(axis=1) / (radii[one] + radii[two])
+            closest = np.minimum(closest, apart)
+    good = np.flatnonzero(closest >= APART)
+    return homes[good[0] if len(good) else int(closest.argmax())]

@@ -1,0 +1,164 @@
+"""Sprites: flat shapes given by their signed distance, painted with soft edges, an outline and two tones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from asgmcli.data.synthetic.motions import Pose
+
+Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
+OUTLINE = 0.0125  # of the frame's side: 1.2 pixels at 96
+TONE_EDGE = 0.12  # width of the step between the two tones, in radii
+
+
+def polygon(x: np.ndarray, y: np.ndarray, corners: tuple[tuple[float, float], ...]) -> np.ndarray:
+    """Signed distance of points to a polygon, negative inside."""
+    nearest = np.full(x.shape, np.inf, np.float32)
+    inside = np.zeros(x.shape, bool)
+    for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1], strict=True):
+        ex, ey = bx - ax, by - ay
+        wx, wy = x - np.float32(ax), y - np.float32(ay)
+        along = np.clip((wx * ex + wy * ey) / (ex * ex + ey * ey), 0, 1)
+        nearest = np.minimum(nearest, (wx - ex * along) ** 2 + (wy - ey * along) ** 2)
+        if ay != by:
+            inside ^= ((y >= ay) != (y >= by)) & (x < ax + ex * (y - ay) / ey)
+    return np.sqrt(nearest) * np.where(inside, -1, 1).astype(np.float32)
+
+
+def _disc(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.hypot(x, y) - 0.9
+
+
+def _ring(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.abs(np.hypot(x, y) - 0.68) - 0.24
+
+
+def _crescent(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    x = x - 0.22
+    return np.maximum(np.hypot(x, y) - 1.0, 0.8 - np.hypot(x - 0.52, y))
+
+
+def _pill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.hypot(np.maximum(np.abs(x) - 0.6, 0), y) - 0.4
+
+
+def _half_disc(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.maximum(np.hypot(x, y - 0.4) - 1.0, y - 0.4)
+
+
+def _star_corners(points: int, inner: float) -> tuple[tuple[float, float], ...]:
+    turns = np.arange(2 * points) * np.pi / points
+    radii = np.where(np.arange(2 * points) % 2 == 0, 1.0, inner)
+    return tuple((float(r * np.sin(a)), float(-r * np.cos(a))) for r, a in zip(radii, turns, strict=True))
+
+
+def _regular(sides: int) -> tuple[tuple[float, float], ...]:
+    turns = np.arange(sides) * 2 * np.pi / sides
+    return tuple((float(np.sin(a)), float(-np.cos(a))) for a in turns)
+
+
+_CROSS = ((-0.32, -0.95), (0.32, -0.95), (0.32, -0.32), (0.95, -0.32), (0.95, 0.32), (0.32, 0.32),
+          (0.32, 0.95), (-0.32, 0.95), (-0.32, 0.32), (-0.95, 0.32), (-0.95, -0.32), (-0.32, -0.32))  # fmt: skip
+_TRIANGLE = ((0.0, -1.0), (0.98, 0.75), (-0.98, 0.75))
+_SQUARE = ((-0.8, -0.8), (0.8, -0.8), (0.8, 0.8), (-0.8, 0.8))
+_RHOMBUS = ((0.0, -1.0), (0.62, 0.0), (0.0, 1.0), (-0.62, 0.0))
+_L = ((-0.8, -0.95), (-0.2, -0.95), (-0.2, 0.35), (0.8, 0.35), (0.8, 0.95), (-0.8, 0.95))
+_T = ((-0.9, -0.9), (0.9, -0.9), (0.9, -0.35), (0.3, -0.35), (0.3, 0.95), (-0.3, 0.95), (-0.3, -0.35), (-0.9, -0.35))
+_CHEVRON = ((-0.95, 0.2), (0.0, -0.75), (0.95, 0.2), (0.95, 0.85), (0.0, -0.1), (-0.95, 0.85))
+_HOURGLASS = ((-0.8, -0.9), (0.8, -0.9), (0.15, 0.0), (0.8, 0.9), (-0.8, 0.9), (-0.15, 0.0))
+
+SHAPES: dict[str, Distance] = {
+    "star": partial(polygon, corners=_star_corners(5, 0.5)),
+    "cross": partial(polygon, corners=_CROSS),
+    "triangle": partial(polygon, corners=_TRIANGLE),
+    "ring": _ring,
+    "crescent": _crescent,
+    "disc": _disc,
+    "square": partial(polygon, corners=_SQUARE),
+    "hexagon": partial(polygon, corners=_regular(6)),
+    "rhombus": partial(polygon, corners=_RHOMBUS),
+    "pill": _pill,
+    "half-disc": _half_disc,
+    "letter-l": partial(polygon, corners=_L),
+    "letter-t": partial(polygon, corners=_T),
+    "chevron": partial(polygon, corners=_CHEVRON),
+    "hourglass": partial(polygon, corners=_HOURGLASS),
+}
+"""Signed distance in units of the sprite's radius, negative inside, by name; each fills about [-1, 1] x [-1, 1]."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A sprite's pixels in small windows, one a frame.
+
+    `alpha` float [T, w, w] is how much of a pixel it covers, `body` float [T, w, w] the same less the outline, `tone`
+    float [T, w, w] goes from 0 to 1 across it; `left` and `top` int [T] place the windows (they may leave the frame).
+    """
+
+    alpha: np.ndarray
+    body: np.ndarray
+    tone: np.ndarray
+    left: np.ndarray
+    top: np.ndarray
+
+    def spans(self, frame: int, size: int) -> tuple[slice, slice, slice, slice]:
+        """Rows and columns of the frame that the window covers, then rows and columns of the window itself."""
+        width = self.alpha.shape[1]
+        left, top = int(self.left[frame]), int(self.top[frame])
+        x1, x2 = max(left, 0), min(left + width, size)
+        y1, y2 = max(top, 0), min(top + width, size)
+        return slice(y1, y2), slice(x1, x2), slice(y1 - top, y2 - top), slice(x1 - left, x2 - left)
+
+    def boxes(self, size: int) -> np.ndarray:
+        """int [T, 4]: x1, y1, x2, y2 in pixels, right and bottom exclusive, of what lies inside the frame."""
+        found = np.zeros((len(self.left), 4), np.int64)
+        for frame in range(len(found)):
+            rows, columns, inner_rows, inner_columns = self.spans(frame, size)
+            covered = self.alpha[frame, inner_rows, inner_columns] > 0
+            xs, ys = np.flatnonzero(covered.any(0)), np.flatnonzero(covered.any(1))
+            found[frame] = (
+                columns.start + xs[0], rows.start + ys[0], columns.start + xs[-1] + 1, rows.start + ys[-1] + 1
+            )  # fmt: skip
+        return found
+
+
+def cut(shape: str, pose: Pose, radius: float, size: int) -> Patch:
+    """The pixels of `shape` in frames of `size` pixels; `pose` and `radius` in frame sides, for all frames at once."""
+    scale = np.maximum(pose.scale_x, pose.scale_y).max()
+    width = int(np.ceil(2 * 1.25 * radius * scale * size)) + 3
+    left = np.floor(pose.x * size - width / 2).astype(np.int64)
+    top = np.floor(pose.y * size - width / 2).astype(np.int64)
+    steps = np.arange(width) + 0.5
+    px = (left[:, None] + steps - pose.x[:, None] * size).astype(np.float32)[:, None, :]
+    py = (top[:, None] + steps - pose.y[:, None] * size).astype(np.float32)[:, :, None]
+    cosine = np.cos(pose.angle).astype(np.float32)[:, None, None]
+    sine = np.sin(pose.angle).astype(np.float32)[:, None, None]
+    across = (radius * size * pose.scale_x).astype(np.float32)[:, None, None]
+    down = (radius * size * pose.scale_y).astype(np.float32)[:, None, None]
+    u = (px * cosine + py * sine) / across
+    v = (py * cosine - px * sine) / down
+    distance = SHAPES[shape](u, v) * np.minimum(across, down)
+    return Patch(
+        alpha=np.clip(0.5 - distance, 0, 1),
+        body=np.clip(0.5 - distance - OUTLINE * size, 0, 1),
+        tone=np.clip((u + v) / TONE_EDGE + 0.5, 0, 1),
+        left=left,
+        top=top,
+    )
+
+
+def paint(canvas: np.ndarray, patch: Patch, colours: np.ndarray) -> None:
+    """Paint a patch onto float `canvas` [T, S, S, 3], in place; `colours` float [3, 3]: outline, first, second tone."""
+    size = canvas.shape[1]
+    outline, first, second = colours.astype(np.float32)
+    for frame in range(len(canvas)):
+        rows, columns, inner_rows, inner_columns = patch.spans(frame, size)
+        window = (frame, inner_rows, inner_columns)
+        tone, body, alpha = (field[window][..., None] for field in (patch.tone, patch.body, patch.alpha))
+        fill = outline + body * (first + tone * (second - first) - outline)
+        region = canvas[frame, rows, columns]
+        region += alpha * (fill - region)

@@ -1,0 +1,256 @@
+"""What is in one clip's files, and what is wrong with them: probed, listened to, or decoded from end to end."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from asgmcli.errors import MediaError
+from asgmcli.media.audio import SILENCE_DBFS
+from asgmcli.media.probe import best_audio_stream, best_video_stream, open_media, probe, reason_of, start_seconds
+
+EDGE_BYTES = 1 << 16
+HOLE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A clip to look into: `audio` is the file of its sound where that lies apart, "" otherwise.
+
+    `listen` measures the loudness, `decode` decodes every frame and sample.
+    """
+
+    id: str
+    path: str
+    audio: str
+    listen: bool
+    decode: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A clip that can be used: seconds, frames a second, pixels, peak level in dBFS (None: not listened to).
+
+    `fingerprint` is of the file's size, beginning and end: equal files have equal ones.
+    """
+
+    duration: float
+    fps: float
+    frames: int
+    width: int
+    height: int
+    sound: bool
+    loudness: float | None
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A clip that cannot be used, and why."""
+
+    reason: str
+    detail: str
+
+
+def examine(task: Task) -> Facts | Fault:
+    """Look into a clip's files. Never raises for what a file may hold."""
+    try:
+        size = os.path.getsize(task.path)
+        if size == 0:
+            return Fault("empty", "the file has no bytes")
+        info = probe(task.path)
+        if not info.width:
+            return Fault("no_video", "the file holds no pictures")
+        sound_path = task.audio or task.path
+        sound_info = probe(task.audio) if task.audio else info
+        sound = sound_info.audio_rate > 0
+        frames, loudness = info.frames, None
+        if task.decode:
+            frames, loudness = play_through(
+                task.path, pictures=True, sound=sound and not task.audio, seconds=info.duration
+            )
+        if sound and (task.listen or task.decode) and loudness is None:
+            _, loudness = play_through(sound_path, pictures=False, sound=True)
+        if frames < 1:
+            return Fault("undecodable", "no frame can be decoded")
+        mark = fingerprint(task.path, size)
+    except MediaError as error:
+        return Fault("unreadable", _without(error.message, task))
+    except PlayError as error:
+        return Fault(error.reason, error.detail)
+    except FileNotFoundError as error:
+        return Fault("missing", f"{error.filename} is gone")
+    except OSError as error:
+        return Fault("unreadable", str(error.strerror or error))
+    duration, fps = info.duration, info.fps
+    if info.kind == "image" and sound_info.duration:
+        # A picture with a sound of its own is a video of one frame that lasts as long as the sound.
+        duration, fps = sound_info.duration, 1 / sound_info.duration
+    elif task.decode and info.duration and abs(frames - info.frames) > 0.02 * info.frames:
+        # Frames of varying length: what matters is how many a second there truly are.
+        fps = frames / info.duration
+    return Facts(duration, fps, frames, info.width, info.height, sound, loudness, mark)
+
+
+class PlayError(Exception):
+    """A file that does not play to its end."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def play_through(path: str | Path, *, pictures: bool, sound: bool, seconds: float = 0.0) -> tuple[int, float | None]:
+    """Decode a file to its end in bounded memory.
+
+    Args:
+        path: the file.
+        pictures: decode every frame. The decoder is told to stop at the first error: what it would conceal is a wrong
+            picture that looks like a right one.
+        sound: decode every sample and measure the peak.
+        seconds: how long the pictures should last, where the stream itself does not say.
+
+    Returns:
+        (frames decoded, peak in dBFS or None without sound).
+
+    Raises:
+        PlayError: corrupt, undecodable or truncated.
+    """
+    with open_media(path) as container:
+        video = best_video_stream(container) if pictures else None
+        audio = best_audio_stream(container) if sound else None
+        played = _Pass(seconds)
+        if video is not None:
+            video.codec_context.options = {"err_detect": "explode"}
+            video.codec_context.thread_count = 1
+        try:
+            for packet in container.demux([stream for stream in (video, audio) if stream is not None]):
+                played.take(packet)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            kind = "corrupt" if played.frames or played.audio_end else "undecodable"
+            raise PlayError(kind, f"{reason_of(error)} after {played.where}") from None
+        for stream in (video, audio):
+            if stream is not None:
+                played.see_end(stream, container.format.name)
+    return played.frames, played.meter.loudness() if sound else None
+
+
+class _Pass:
+    """One run through a file's packets: what came out, and up to where."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.packets = 0
+        self.frames = 0
+        self.video_end = 0.0
+        self.audio_end = 0.0
+        self.broken_sound = ""
+        self.holes = {"video": 0.0, "audio": 0.0}
+        self.where = "the start"
+        self.meter = _Meter()
+
+    def take(self, packet: Any) -> None:
+        """Decode a packet of either stream.
+
+        What precedes the first frame that can be decoded is passed over, as players do; so is a last packet of sound
+        that was cut. Anything broken between whole frames is an error.
+        """
+        if packet.is_corrupt:
+            raise PlayError("truncated", f"the data ends within a packet after {self.where}")
+        picture = packet.stream.type == "video"
+        self.packets += picture and packet.size > 0
+        try:
+            decoded = packet.decode()
+        except av.error.InvalidDataError as error:
+            if picture and self.frames:
+                raise
+            self.broken_sound = reason_of(error) if self.audio_end and not picture else ""
+            return
+        for frame in decoded:
+            time = float(frame.time) if frame.time is not None else 0.0
+            if picture:
+                if frame.is_corrupt:
+                    raise PlayError("corrupt", f"frame {self.frames} is damaged")
+                self.frames += 1
+                self._pass_over("video", time - self.video_end)
+                self.video_end = max(self.video_end, time)
+                self.where = f"frame {self.frames}"
+            else:
+                if self.broken_sound:
+                    raise PlayError("corrupt", f"the sound is damaged at {self.audio_end:.2f} s ({self.broken_sound})")
+                self.meter.add(frame)
+                self._pass_over("audio", time - self.audio_end)
+                self.audio_end = max(self.audio_end, time + frame.samples / frame.sample_rate)
+
+    def _pass_over(self, kind: str, seconds: float) -> None:
+        if self.video_end and self.audio_end:
+            self.holes[kind] = max(self.holes[kind], seconds)
+
+    def see_end(self, stream: Any, container: str) -> None:
+        """Compare what was decoded with what the header promises.
+
+        Raises:
+            PlayError: packets of the index are missing, or over 2% of the frames, or over half a second and 5% of the
+                time, or pictures and sound both pause where some formats drop broken data in silence.
+        """
+        if min(self.holes.values()) > HOLE_S:
+            raise PlayError("corrupt", f"{max(self.holes.values()):.2f} s within are missing")
+        picture = stream.type == "video"
+        if picture:
+            indexed = len(stream.index_entries) if container.startswith("mov") else 0
+            if self.packets < indexed or self.frames < stream.frames - max(3, 0.02 * stream.frames):
+                raise PlayError("truncated", f"{self.frames} of {stream.frames} frames can be decoded")
+        length = float(stream.duration * stream.time_base) if stream.duration else self.seconds if picture else 0.0
+        reached = max((self.video_end if picture else self.audio_end) - start_seconds(stream), 0.0)
+        if reached < 0.95 * length - 0.5:
+            what = "picture" if picture else "sound"
+            raise PlayError("truncated", f"the {what} ends at {reached:.2f} s of {length:.2f} s")
+
+
+class _Meter:
+    """The highest sample of a stream of audio frames, channels averaged."""
+
+    def __init__(self) -> None:
+        self._resampler: av.AudioResampler | None = None
+        self._peak = 0.0
+
+    def add(self, frame: av.AudioFrame) -> None:
+        if self._resampler is None:
+            self._resampler = av.AudioResampler(format="flt", layout="mono", rate=frame.sample_rate)
+        for piece in self._resampler.resample(frame):
+            self._peak = max(self._peak, loudest(piece.to_ndarray()))
+
+    def loudness(self) -> float:
+        return round(max(20 * math.log10(self._peak), SILENCE_DBFS), 2) if self._peak > 0 else SILENCE_DBFS
+
+
+def loudest(samples: np.ndarray) -> float:
+    """The largest magnitude of float samples."""
+    return float(np.abs(samples).max(initial=0.0))
+
+
+def fingerprint(path: str, size: int) -> str:
+    """A hash of a file's size, first and last 64 KB: cheap, and equal for equal files."""
+    digest = hashlib.blake2b(str(size).encode(), digest_size=12)
+    with open(path, "rb") as stream:
+        digest.update(stream.read(EDGE_BYTES))
+        if size > EDGE_BYTES:
+            stream.seek(max(size - EDGE_BYTES, EDGE_BYTES))
+            digest.update(stream.read(EDGE_BYTES))
+    return digest.hexdigest()
+
+
+def _without(message: str, task: Task) -> str:
+    """The message without the path it begins with: the row names it already."""
+    for path in (task.path, task.audio):
+        if path:
+            message = message.replace(f"{path}: ", "").replace(path, "the file")
+    return message

@@ -1,0 +1,106 @@
+"""Writing files whole or not at all: beside the target, flushed to the disk, then renamed over it."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from asgmcli.errors import DataError
+
+NAME_CHARACTERS = 60  # of the target's stem in the temporary name: file systems allow 255 bytes in all
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], size: int | None = None) -> Iterator[Path]:
+    """Give a path beside `path` to write to; when the block ends well it takes the place of `path`.
+
+    The temporary name, `.<stem>.<random>.part<suffix>`, keeps the suffix, so that writers which choose a format by it
+    do the same. Folders are made. When the block raises, nothing is left behind and a file that was there before stays
+    as it was.
+
+    Args:
+        path: the target.
+        size: about how many bytes will be written, where that is known; a message about a full disk tells it.
+
+    Raises:
+        DataError: the folder cannot be made or written to, or the disk is full.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.stem[:NAME_CHARACTERS]}.{uuid.uuid4().hex[:12]}.part{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+        _flush_folder(target.parent)
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {_reason(error, temporary)}.{_room(target, size)}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all.
+
+    Raises:
+        DataError: see `replacing`.
+    """
+    with replacing(path, len(content)) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write `text` as UTF-8 to `path`, whole or not at all; line ends stay as they are.
+
+    File names that are not UTF-8 come back as the bytes they were.
+
+    Raises:
+        DataError: see `replacing`.
+    """
+    write_bytes(path, text.encode("utf-8", errors="surrogateescape"))
+
+
+def remove_strays(path: str | os.PathLike[str]) -> list[Path]:
+    """Remove what killed processes left of writing `path`; only for a target that one process alone writes."""
+    target = Path(path)
+    stem = glob.escape(target.stem[:NAME_CHARACTERS])
+    found = list(target.parent.glob(f".{stem}.{'[0-9a-f]' * 12}.part{glob.escape(target.suffix)}"))
+    for stray in found:
+        with suppress(OSError):
+            stray.unlink()
+    return found
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the new name outlive a power cut; where folders cannot be opened (Windows) the rename alone must do."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _reason(error: OSError, temporary: Path) -> str:
+    reason = error.strerror or str(error)
+    elsewhere = error.filename is not None and os.fspath(error.filename) != os.fspath(temporary)
+    return f"{reason} ({error.filename})" if elsewhere else reason
+
+
+def _room(target: Path, size: int | None) -> str:
+    """What the disk has and what it would take; empty where nobody knows."""
+    rest = " What was there before is unchanged." if target.exists() else ""
+    if size is None:
+        return f" Make room or name another place.{rest}"
+    try:
+        free = shutil.disk_usage(target.parent).free
+    except OSError:
+        return f" Name another place.{rest}"
+    return f" It takes about {size / 1e6:.1f} MB, {free / 1e6:.1f} MB are free. Make room or name another place.{rest}"

@@ -1,0 +1,30 @@
+"""Visual-audio contrastive learning: a clip's picture and sound side by side, others' apart (thesis, Eq. 15-20)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asgmcli.losses.ranks import gather_rows
+
+
+def visual_audio_contrastive(video: Tensor, audio: Tensor, temperature: float = 0.05) -> Tensor:
+    """L_c (Eq. 20): the mean of the two directions' noise-contrastive losses.
+
+    With several ranks the batch is that of all ranks, gathered with gradient: every rank returns the loss that one
+    process holding all rows would, and must make the call in the same step.
+
+    Args:
+        video: [K, D] class tokens of the labelled, unlabelled and mixed clips (Eq. 15).
+        audio: [K, D] the same clips' audio class tokens.
+        temperature: the similarity's divisor (Eq. 17).
+
+    Returns:
+        Scalar, in nats.
+    """
+    faces = F.normalize(gather_rows(video).float(), dim=1)
+    sounds = F.normalize(gather_rows(audio).float(), dim=1)
+    similarity = sounds @ faces.T / temperature
+    pairs = torch.arange(len(similarity), device=similarity.device)
+    return (F.cross_entropy(similarity, pairs) + F.cross_entropy(similarity.T, pairs)) / 2

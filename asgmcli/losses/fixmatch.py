@@ -1,0 +1,61 @@
+"""FixMatch: consistency between a strong view and the confident labels of a weak one (thesis, Eq. 2-3 and 6)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class FixedThreshold:
+    """One confidence threshold for every class (Eq. 3).
+
+    Args:
+        threshold: τ in (0, 1].
+
+    Raises:
+        ValueError: τ outside (0, 1].
+    """
+
+    def __init__(self, threshold: float) -> None:
+        if not 0 < threshold <= 1:
+            raise ValueError(f"threshold must lie in (0, 1], got {threshold}")
+        self.threshold = threshold
+
+    def select(self, ids: Tensor, probabilities: Tensor) -> Tensor:
+        """Mark the clips whose teacher is confident enough.
+
+        Args:
+            ids: [B] int64 clip numbers; unused, so that both kinds of threshold are called alike.
+            probabilities: [B, K] the teacher's on the weak view.
+
+        Returns:
+            [B] float32 of 0 and 1.
+        """
+        return (probabilities.detach().float().amax(dim=1) >= self.threshold).float()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Nothing: a fixed threshold learns nothing."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Accept the empty state that `state_dict` gives.
+
+        Raises:
+            ValueError: the state is another threshold's.
+        """
+        if state:
+            raise ValueError(f"a fixed threshold has no state, got {sorted(state)}")
+
+
+def consistency(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+    """L_u (Eq. 3, 6): cross-entropy against hard labels, where the mask lets it count.
+
+    Args:
+        logits: [B, K] the student's on the strong view.
+        labels: [B] int64 the teacher's on the weak view.
+        mask: [B] 0 or 1.
+
+    Returns:
+        Scalar: the mean over all B clips, masked ones counting 0.
+    """
+    return (F.cross_entropy(logits.float(), labels, reduction="none") * mask).mean()

@@ -1,0 +1,61 @@
+"""Consistency on mixtures of two clips (thesis, Eq. 12)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def mixup_target(
+    probabilities_a: Tensor, probabilities_b: Tensor, passes_a: Tensor, passes_b: Tensor, weight: Tensor | float
+) -> tuple[Tensor, Tensor]:
+    """What the student should say of a mixture, and how much that counts.
+
+    Each clip gives its one-hot teacher label where its confidence passed the threshold, its soft prediction otherwise.
+
+    Args:
+        probabilities_a: [B, K] the teacher's on the weak view of A.
+        probabilities_b: [B, K] of B.
+        passes_a: [B] 0 or 1, as the threshold selected A.
+        passes_b: [B] of B.
+        weight: scalar or [B] in 0..1, A's share of the mixture: the fraction of tokens truly kept, or of the mass.
+
+    Returns:
+        target [B, K] float32: weight·A + (1 - weight)·B; mask [B]: weight·1[A passes] + (1 - weight)·1[B passes].
+    """
+    share = torch.as_tensor(weight, dtype=torch.float32, device=probabilities_a.device)
+    labels_a, labels_b = _sharpen(probabilities_a, passes_a), _sharpen(probabilities_b, passes_b)
+    share_of_row = share[:, None] if share.dim() else share
+    target = share_of_row * labels_a + (1 - share_of_row) * labels_b
+    return target, share * passes_a + (1 - share) * passes_b
+
+
+def mixup(logits: Tensor, target: Tensor, mask: Tensor, on: Literal["logits", "probabilities"] = "logits") -> Tensor:
+    """L_mix (Eq. 12): squared difference between target and prediction, where the mask lets it count.
+
+    Args:
+        logits: [B, K] the student's on the mixture.
+        target: [B, K] of `mixup_target`.
+        mask: [B] in 0..1.
+        on: compare with the raw logits (SVFormer's released code) or with their softmax.
+
+    Returns:
+        Scalar: mean over classes, times the mask, mean over all B.
+
+    Raises:
+        ValueError: another `on`.
+    """
+    if on not in ("logits", "probabilities"):
+        raise ValueError(f"on must be 'logits' or 'probabilities', got {on!r}")
+    prediction = logits.float() if on == "logits" else logits.float().softmax(dim=1)
+    return ((target - prediction).square().mean(dim=1) * mask).mean()
+
+
+def _sharpen(probabilities: Tensor, passes: Tensor) -> Tensor:
+    """[B, K]: one-hot rows where the clip passes, the soft ones elsewhere."""
+    soft = probabilities.float()
+    hard = F.one_hot(soft.argmax(dim=1), soft.shape[1]).float()
+    return torch.where(passes[:, None].bool(), hard, soft)

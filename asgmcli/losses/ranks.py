@@ -1,0 +1,53 @@
+"""Rows of all ranks on every rank, with gradient: what makes a batch-wide loss the same on one device and on many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Concatenate the rows of every rank, in rank order; in a single process the argument itself.
+
+    The gradient of a rank's own rows is the sum of what every rank's loss asks of them. With gradients averaged over
+    ranks afterwards (DistributedDataParallel), a loss over the gathered rows has the gradient of one process that holds
+    them all. A collective call: every rank must make it, and trailing dimensions must agree; row counts may differ.
+
+    Args:
+        rows: [n, ...] this rank's rows, on the device of the process group (GPU for nccl).
+
+    Returns:
+        [sum of n over the ranks, ...], equal on all ranks.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return rows
+    gathered: Tensor = _GatherRows.apply(rows)
+    return gathered
+
+
+class _GatherRows(torch.autograd.Function):
+    """All-gather of unequal row counts; backward sums over ranks and keeps the own rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        world, rank = dist.get_world_size(), dist.get_rank()
+        own = torch.tensor([rows.shape[0]], device=rows.device)
+        counts = [torch.empty_like(own) for _ in range(world)]
+        dist.all_gather(counts, own)
+        sizes = [int(count) for count in counts]
+        ctx.start, ctx.length = sum(sizes[:rank]), sizes[rank]
+        # Collectives want equal shapes: rows are padded to the longest rank's and cut again.
+        padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+        padded[: rows.shape[0]] = rows
+        parts = [torch.empty_like(padded) for _ in range(world)]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total[ctx.start : ctx.start + ctx.length]

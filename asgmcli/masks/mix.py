@@ -1,0 +1,79 @@
+"""Mixing two clips: their tokens, their sound, and what share of the mixture is whose (thesis, Eq. 7-8)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def mix_tokens(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
+    """Eq. 7: A's tokens where the mask is 1, B's elsewhere, after the patch embedding and before the positions.
+
+    Args:
+        a: [B, T, N, D].
+        b: [B, T, N, D].
+        mask: [B, T, N] bool, or 0 and 1.
+
+    Returns:
+        [B, T, N, D].
+    """
+    return torch.where(mask[..., None].bool(), a, b)
+
+
+def mix_audio(a: Tensor, b: Tensor, weight: Tensor | float) -> Tensor:
+    """Eq. 8: weight·A + (1 - weight)·B of two log-mel filter banks.
+
+    Args:
+        a: [B, L, M].
+        b: [B, L, M].
+        weight: scalar or [B] in 0..1, A's share.
+
+    Returns:
+        [B, L, M].
+    """
+    share = torch.as_tensor(weight, dtype=a.dtype, device=a.device)
+    share = share.reshape(-1, 1, 1) if share.dim() else share
+    return share * a + (1 - share) * b
+
+
+def draw_lambda(alpha: float, beta: float, generator: torch.Generator) -> float:
+    """λ ~ Beta(α, β), seeded by the next draw of the generator.
+
+    Args:
+        alpha: α > 0 (5 with the guided mask, 10 with the tube).
+        beta: β > 0 (10).
+        generator: its state decides, and moves on by one draw.
+
+    Raises:
+        ValueError: α or β not positive.
+    """
+    if not (alpha > 0 and beta > 0):
+        raise ValueError(f"the Beta distribution needs positive parameters, got {alpha} and {beta}")
+    seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
+    return float(np.random.default_rng(int(seed)).beta(alpha, beta))
+
+
+def partners(batch: int, generator: torch.Generator) -> Tensor:
+    """[B] int64: for each clip A of the batch the index of its partner B, a random permutation."""
+    return torch.randperm(batch, generator=generator, device=generator.device)
+
+
+def mass_weight(weights_a: Tensor, weights_b: Tensor, mask: Tensor) -> Tensor:
+    """A's share of the mixture by what is truly left of each source.
+
+    λ' = s_A / (s_A + s_B), where s_A is the share of A's weights under the kept tokens and s_B that of B's under the
+    rest, each summed over the whole clip.
+
+    Args:
+        weights_a: [B, T, N] of `asgmcli.masks.heatmap.token_weights` for A, positive.
+        weights_b: [B, T, N] for the partner B.
+        mask: [B, T, N] bool, or 0 and 1; 1 keeps A.
+
+    Returns:
+        [B] float32 in 0..1. Uniform weights give the fraction of tokens kept.
+    """
+    kept = mask.bool()
+    share_a = weights_a.mul(kept).sum(dim=(1, 2)) / weights_a.sum(dim=(1, 2))
+    share_b = weights_b.mul(~kept).sum(dim=(1, 2)) / weights_b.sum(dim=(1, 2))
+    return (share_a / (share_a + share_b)).float()

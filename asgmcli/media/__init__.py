@@ -1,0 +1,1 @@
+"""Decoding: from a media file to frames and sound, on one clock."""

@@ -1,0 +1,341 @@
+"""Sound of a media file on the clock of its pictures, and its log-mel image."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+
+from asgmcli.errors import MediaError
+from asgmcli.media.probe import best_audio_stream, best_video_stream, open_media, read_only, reason_of
+
+if TYPE_CHECKING:
+    import torch
+
+CACHE_RATE = 16_000  # samples per second of an int16 .npy cache
+SILENCE_DBFS = -120.0  # what digital silence is called; below the noise of 16 bits (-96)
+FRAME_MS, HOP_MS = 25.0, 10.0  # METHOD, section 1
+LENGTH_MULTIPLE = 16  # time steps: the patch of the audio transformer
+BLOCK = 1 << 20  # samples the resampler gives at once; block by block it takes 30% longer
+
+# Samples beyond a span that the resampler needs to have seen: its filter is 32 taps at the lower rate.
+FILTER_SECONDS = 0.05
+# A lossy decoder needs what precedes: aac one frame (overlap), mp3 up to 511 bytes of earlier frames.
+PREROLL_SECONDS = 0.5
+# Seeking pays beyond this; below, decoding from the start is as fast.
+SEEK_AFTER_SECONDS = 2.0
+# Containers with an index of every packet, and those whose time stamps count samples: a sample's place is known after
+# a seek. In the others (Matroska's stamps are milliseconds, AVI's are guessed) sound is decoded from the start.
+INDEXED_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2"})
+COUNTING_CONTAINERS = frozenset({"wav", "w64", "flac"})
+# A hole (or overlap) of the time stamps larger than this is real, smaller ones are rounding or jitter.
+HOLE_SECONDS = 0.05
+
+
+def read_audio(
+    path: str | os.PathLike[str], rate: int = 16_000, start: float = 0.0, seconds: float | None = None
+) -> np.ndarray:
+    """Read a span of sound as mono, on the video's clock.
+
+    Args:
+        path: a video or sound file, or a one-dimensional int16 `.npy` of 16 kHz that begins at the clock's zero.
+        rate: samples per second of the result.
+        start: where the span begins, in seconds from the first video frame (in a file without video, from the first
+            sound); may be negative.
+        seconds: how long the span is; None: to the end of the sound.
+
+    Returns:
+        float32 [S], S = round(seconds * rate); full scale is 1, which lossy codecs may overshoot; channels averaged.
+        Silence (zeros) where there is no sound: before late sound, after its end, in holes. The samples of a span are
+        those of the whole at the same place; only the noise that aac may substitute, and its decoder invents, differs.
+
+    Raises:
+        MediaError: no such file, no sound in it, or broken sound; a broken first or last packet, common where a file
+            was cut out of a longer one, counts as silence.
+        ValueError: a rate or length that is not positive.
+    """
+    if rate < 1 or (seconds is not None and seconds < 0):
+        raise ValueError(f"rate must be positive and seconds 0 or more, got {rate} and {seconds}")
+    begin = round(start * rate)
+    end = None if seconds is None else begin + round(seconds * rate)
+    if Path(path).suffix == ".npy":
+        return _read_cache(path, rate, begin, end)
+    with open_media(path) as container:
+        stream = best_audio_stream(container)
+        if stream is None:
+            raise MediaError(f"{path}: holds no sound")
+        pieces = list(_pieces(container, stream, path, rate, begin, end))
+    if end is None:
+        end = max([begin, *(first + len(samples) for first, samples in pieces)])
+    result = np.zeros(end - begin, dtype=np.float32)
+    for first, samples in pieces:
+        low, high = max(first, begin), min(first + len(samples), end)
+        if low < high:
+            result[low - begin : high - begin] = samples[low - first : high - first]
+    return result
+
+
+def loudness_dbfs(wave: np.ndarray) -> float:
+    """The peak level of float [S] in decibels relative to full scale: 0 at 1.0, `SILENCE_DBFS` at most silence."""
+    peak = float(np.max(np.abs(wave), initial=0.0))
+    return max(20 * math.log10(peak), SILENCE_DBFS) if peak > 0 else SILENCE_DBFS
+
+
+def log_mel(
+    wave: np.ndarray | torch.Tensor, *, rate: int = 16_000, mels: int = 128, length: int | None = None
+) -> torch.Tensor:
+    """Log-mel filter bank of METHOD, section 1 (the AST convention, Gong et al. 2021; not yet normalised).
+
+    Kaldi's filter bank by torchaudio: 25 ms Hann window, 10 ms hop, no dither, no energy. The sound is padded with
+    silence, not the image with zeros, so that the added steps look like silence.
+
+    Args:
+        wave: float [S], or [B, S] for a batch (the same values, one call).
+        rate: samples per second.
+        mels: M, mel bins.
+        length: L, time steps; sound that is longer is cut. None: the hops in the sound rounded up to a multiple of 16.
+
+    Returns:
+        float32 [L, M], or [B, L, M]; 4 s at 16 kHz give L = 400.
+
+    Raises:
+        ValueError: a length that is not a multiple of 16, or sound of another shape.
+    """
+    import torch
+    from torchaudio.compliance.kaldi import fbank
+
+    sound = torch.as_tensor(wave).to(torch.float32)
+    if sound.ndim not in (1, 2):
+        raise ValueError(f"wave must be [S] or [B, S], got {list(sound.shape)}")
+    batch = sound.reshape(-1, sound.shape[-1])
+    hop, window = round(rate * HOP_MS / 1000), round(rate * FRAME_MS / 1000)
+    if length is None:
+        length = max(math.ceil(batch.shape[1] / hop / LENGTH_MULTIPLE), 1) * LENGTH_MULTIPLE
+    elif length < 1 or length % LENGTH_MULTIPLE:
+        raise ValueError(f"length must be a multiple of {LENGTH_MULTIPLE}, got {length}")
+    # All sounds of a batch in one row: each is followed by enough silence that no wanted window reaches the next one.
+    steps = length + math.ceil((window - hop) / hop)
+    samples = min(batch.shape[1], (length - 1) * hop + window)
+    row = torch.zeros(len(batch), steps * hop, dtype=torch.float32)
+    row[:, :samples] = batch[:, :samples]
+    row = torch.nn.functional.pad(row.reshape(1, -1), (0, window - hop))
+    bank = fbank(
+        row,
+        sample_frequency=float(rate),
+        frame_length=FRAME_MS,
+        frame_shift=HOP_MS,
+        num_mel_bins=mels,
+        window_type="hanning",
+        htk_compat=True,
+        use_energy=False,
+        dither=0.0,
+    )
+    bank = bank.reshape(len(batch), steps, mels)[:, :length]
+    return bank[0].clone() if sound.ndim == 1 else bank.contiguous()
+
+
+def _read_cache(path: str | os.PathLike[str], rate: int, begin: int, end: int | None) -> np.ndarray:
+    """A span of an int16 16 kHz cache, of which only the needed part is read from disk."""
+    try:
+        cache = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise MediaError(f"{path}: not a readable .npy file ({reason_of(error)})") from error
+    if cache.dtype != np.int16 or cache.ndim != 1:
+        raise MediaError(f"{path}: a sound cache is int16 [S] at 16 kHz; this is {cache.dtype} {list(cache.shape)}")
+    if rate != CACHE_RATE:
+        raise MediaError(f"{path}: a sound cache has 16000 samples a second; {rate} were asked for")
+    end = max(begin, len(cache)) if end is None else end
+    result = np.zeros(end - begin, dtype=np.float32)
+    low, high = min(max(begin, 0), end), min(len(cache), end)
+    if low < high:
+        result[low - begin : high - begin] = cache[low:high].astype(np.float32) / 32768
+    return result
+
+
+@dataclass(slots=True)
+class _Run:
+    """Sound without a hole: source samples from `first` on (counted from the clock's zero), resampled as they come."""
+
+    first: int
+    rate: int  # of the result
+    template: Any  # av.AudioFrame: format, layout and rate of the source
+    outputs: list[np.ndarray] = field(default_factory=list)
+    graph: Any = None  # av.filter.Graph
+    origin: int = 0  # output sample of the first one that comes out
+
+    def push(self, frame: Any) -> None:
+        """Resample one more decoded frame."""
+        if self.graph is None:
+            self._begin(frame)
+        frame.pts = None  # samples are counted; jitter of the stamps must not reach the resampler
+        self.graph.push(frame)
+        self._pull()
+
+    def close(self) -> tuple[int, np.ndarray]:
+        """(first output sample from the clock's zero, float32 [S])."""
+        if self.graph is not None:
+            self.graph.push(None)
+            self._pull()
+        return self.origin, np.concatenate(self.outputs) if self.outputs else np.zeros(0, np.float32)
+
+    def fits(self, frame: Any) -> bool:
+        """Whether the resampler can go on with this frame."""
+        mine = self.template
+        return (frame.sample_rate, frame.layout.name, frame.format.name) == (
+            mine.sample_rate,
+            mine.layout.name,
+            mine.format.name,
+        )
+
+    def _begin(self, frame: Any) -> None:
+        """Start on the grid of output samples: silence fills the source back to the last sample both rates share.
+
+        Every run, wherever it begins, thus gives output samples at the same instants, n / rate from the clock's zero.
+        """
+        self.graph = _resampler(frame, self.rate)
+        period = frame.sample_rate // math.gcd(frame.sample_rate, self.rate)
+        missing = self.first % period
+        self.origin = (self.first - missing) * self.rate // frame.sample_rate
+        if missing:
+            silence = av.AudioFrame(format=frame.format.name, layout=frame.layout.name, samples=missing)
+            quiet = 0x80 if frame.format.name.startswith("u8") else 0
+            for plane in silence.planes:
+                plane.update(bytes([quiet]) * plane.buffer_size)
+            silence.sample_rate = frame.sample_rate
+            silence.time_base = frame.time_base
+            self.graph.push(silence)
+
+    def _pull(self) -> None:
+        while True:
+            try:
+                self.outputs.append(self.graph.pull().to_ndarray()[0])
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+
+
+def _resampler(frame: Any, rate: int) -> Any:
+    """A filter graph from frames of this kind to mono float at `rate`.
+
+    PyAV's own AudioResampler adds channels up without dividing: stereo would come out louder than mono, beyond 1.
+    """
+    graph = av.filter.Graph()
+    nodes = (
+        graph.add_abuffer(
+            sample_rate=frame.sample_rate, format=frame.format, layout=frame.layout, time_base=frame.time_base
+        ),
+        graph.add("aresample", f"{rate}:rematrix_maxval=1.0"),
+        graph.add("aformat", f"sample_rates={rate}:sample_fmts=flt:channel_layouts=mono"),
+        graph.add("abuffersink"),
+    )
+    graph.link_nodes(*nodes).configure()
+    graph.set_audio_frame_size(BLOCK)
+    return graph
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """Turns time stamps of the sound into source samples from the clock's zero."""
+
+    tick: Fraction  # source samples in a unit of the time stamps
+    zero: int  # source sample, on the container's clock, at the first video frame (without video, the first sound)
+
+    @classmethod
+    def of(cls, container: Any, stream: Any) -> _Clock:
+        source = stream.codec_context.sample_rate
+        reference = best_video_stream(container) or stream
+        return cls(stream.time_base * source, round((reference.start_time or 0) * reference.time_base * source))
+
+    def sample(self, pts: int) -> int:
+        """The source sample, from the clock's zero, that a time stamp names."""
+        sample = round(pts * self.tick) - self.zero
+        # As near to the zero as stamps coarser than a sample can tell, is at the zero.
+        return 0 if self.tick > 1 and abs(sample) <= self.tick else sample
+
+
+def _pieces(
+    container: Any, stream: Any, path: str | os.PathLike[str], rate: int, begin: int, end: int | None
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(first output sample, float32 [S]) of every stretch of sound without a hole that touches the span."""
+    low = Fraction(begin, rate) - Fraction(FILTER_SECONDS)
+    high = None if end is None else Fraction(end, rate) + Fraction(FILTER_SECONDS)
+    run: _Run | None = None
+    clock = _Clock.of(container, stream)
+    places = _seek(container, stream, clock, low)
+    position: int | None = None  # source sample, from the clock's zero, at which the next frame begins
+    for frame in _audio_frames(container, stream, path):
+        source = frame.sample_rate
+        stamp = None if frame.pts is None else clock.sample(frame.pts)
+        if position is None and stamp is not None:
+            stamp = places.get(frame.pts, stamp)
+        if position is None or (stamp is not None and abs(stamp - position) > HOLE_SECONDS * source):
+            position = stamp or 0
+            if run is not None:
+                yield run.close()
+                run = None
+        if high is not None and position >= high * source:
+            break
+        after = position + frame.samples
+        if after > low * source:
+            if run is not None and not run.fits(frame):
+                yield run.close()
+                run = None
+            if run is None:
+                run = _Run(position, rate, frame)
+            run.push(frame)
+        position = after
+    if run is not None:
+        yield run.close()
+
+
+def _seek(container: Any, stream: Any, clock: _Clock, low: Fraction) -> dict[int, int]:
+    """Go to a little before `low` (s, the video's clock) where that is exact; else stay at the start.
+
+    Returns:
+        Where it went: source sample by time stamp, as decoding from the start would have counted them. Stamps jitter
+        in files that came from coarser containers, so they alone would be off by some samples. Empty: the stamps count
+        samples as they are, or nothing was sought.
+    """
+    source = stream.codec_context.sample_rate
+    if low <= SEEK_AFTER_SECONDS or clock.tick != 1:
+        return {}
+    entries, size = stream.index_entries, stream.codec_context.frame_size
+    places: dict[int, int] = {}
+    if container.format.name in INDEXED_CONTAINERS and len(entries) and size > 1:
+        position: int | None = None
+        for entry in entries:
+            stamp = entry.timestamp - clock.zero
+            if position is None or abs(stamp - position) > HOLE_SECONDS * source:
+                position = stamp
+            places[entry.timestamp] = position
+            position += size
+    elif container.format.name not in COUNTING_CONTAINERS:
+        return {}
+    container.seek(int((low - Fraction(PREROLL_SECONDS)) * source) + clock.zero, stream=stream)
+    return places
+
+
+def _audio_frames(container: Any, stream: Any, path: str | os.PathLike[str]) -> Iterator[Any]:
+    """Decoded frames from where the container stands; a broken first or last packet is passed over."""
+    stream.codec_context.thread_count = 1
+    read_only(container, stream)
+    decoded, broken = False, ""
+    try:
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError as error:
+                broken = reason_of(error) if decoded else ""
+                continue
+            if frames and broken:
+                raise MediaError(f"{path}: broken sound ({broken}); fetch the file again or leave it out")
+            decoded = decoded or bool(frames)
+            yield from frames
+    except (av.FFmpegError, OSError) as error:
+        raise MediaError(f"{path}: broken sound ({reason_of(error)}); fetch the file again or leave it out") from error

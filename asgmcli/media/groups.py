@@ -1,0 +1,178 @@
+"""Which packets must be decoded for which frames: the exact short cut of `read_clip`.
+
+A video is a row of groups, each from one key frame up to the next. Packets are read (cheap; a long mp4 is entered at a
+key frame that its index tells) but only groups that hold a wanted frame are decoded (dear); within one, h264 and MPEG-4
+packets that no other frame refers to are skipped, and the decoder is drained as soon as the last wanted packet went in.
+Frames are identified by their presentation time stamp, so the result equals a plain decode of the whole file; wherever
+the stamps leave a doubt, `DoubtfulError` is raised and the caller counts decoded frames instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+# Containers whose presentation time stamps are stored, one a frame (AVI's are guessed from decoding order), and codecs
+# of which one packet is exactly one shown frame (VP8 hides frames, MPEG-2 may split them in two fields).
+STAMPED_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
+STAMPED_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "libdav1d", "mpeg4", "mjpeg"})
+# Containers whose index lists every packet, and how many packets a seek must spare to be worth it (ten seconds of video
+# are read in about a millisecond).
+INDEXED_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2"})
+SEEK_AFTER_PACKETS = 600
+# Codecs whose decoder can tell that no frame refers to a packet before it decodes it.
+SKIPPING_CODECS = frozenset({"h264", "mpeg4"})
+
+
+class DoubtfulError(Exception):
+    """The time stamps do not tell which packet is which frame; never reaches a user."""
+
+
+def is_stamped(container: Any, stream: Any) -> bool:
+    """Whether packets' time stamps can be trusted to name frames."""
+    return container.format.name in STAMPED_CONTAINERS and stream.codec_context.name in STAMPED_CODECS
+
+
+def frames_at(container: Any, stream: Any, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    """Decode the frames of the given presentation indices.
+
+    Args:
+        container: av.container.InputContainer at its start.
+        stream: the video stream, its decoder set up for one thread.
+        wanted: strictly ascending indices.
+
+    Yields:
+        (index, av.VideoFrame), in ascending order; indices past the end are not yielded.
+
+    Raises:
+        DoubtfulError: a time stamp is missing, doubled, before its key frame's at the start, or never comes out; or
+            a frame is marked as broken.
+        av.FFmpegError: a packet could not be decoded.
+    """
+    places = _seek(container, stream, wanted[0])
+    first: int | None = None  # presentation index of the group's first frame
+    position = 0
+    for packets, stamps, leading in _groups(container, stream):
+        if first is None:
+            first = _first_index(packets, places)
+            if first > wanted[0]:
+                raise DoubtfulError("sought too far")
+        here: dict[int, int] = {}
+        while position < len(wanted) and wanted[position] < first + len(stamps):
+            here[stamps[wanted[position] - first]] = wanted[position]
+            position += 1
+        if here:
+            yield from _decode(stream.codec_context, packets + leading, here)
+        if position == len(wanted):
+            return
+        first += len(stamps)
+
+
+def _seek(container: Any, stream: Any, target: int) -> dict[int, int]:
+    """In a long indexed file go to a key frame shown before frame `target`.
+
+    Returns:
+        The place in the file's order of packets by decoding time stamp; empty: the container stays at its start.
+    """
+    entries = stream.index_entries
+    if container.format.name not in INDEXED_CONTAINERS or not SEEK_AFTER_PACKETS < target < len(entries):
+        return {}
+    places: dict[int, int] = {}
+    keys: list[int] = []
+    for place, entry in enumerate(entries):
+        if entry.is_discard:
+            return {}  # an edit list hides packets: places are not frames
+        places[entry.timestamp] = place
+        if entry.is_keyframe and place <= target:
+            keys.append(place)
+    if len(keys) < 3 or len(places) < len(entries):
+        return {}
+    # Its leading packets, fewer than lie before the next key frame, put a key frame's index above its place.
+    container.seek(entries[keys[-2]].timestamp, stream=stream)
+    return places
+
+
+def _first_index(packets: Sequence[Any], places: dict[int, int]) -> int:
+    """The presentation index of the first key frame read: its place and what is shown before but stored after it."""
+    leading = sum(packet.pts < packets[0].pts for packet in packets)
+    if not places:
+        if leading:
+            raise DoubtfulError("frames before the first key frame")
+        return 0
+    if packets[0].dts not in places:
+        raise DoubtfulError("sought to an unknown packet")
+    return places[packets[0].dts] + leading
+
+
+def _groups(container: Any, stream: Any) -> Iterator[tuple[list[Any], list[int], list[Any]]]:
+    """Groups as (packets in file order, sorted stamps of the frames shown before the next key frame, leading packets).
+
+    Leading packets follow the next key frame in the file and are shown before it (an open group): the key frame and
+    all packets up to the last of them come third, empty when there are none.
+    """
+    held: list[Any] = []
+    for packets in _runs_of_packets(container, stream):
+        if held:
+            yield held, *_boundary(held, packets)
+        held = packets
+    if held:
+        yield held, *_boundary(held, [])
+
+
+def _boundary(held: list[Any], following: list[Any]) -> tuple[list[int], list[Any]]:
+    """The stamps shown from `held`'s key frame up to that of `following`, and the leading packets of `following`."""
+    shown = [packet for packet in held if packet.pts >= held[0].pts]
+    last = 0
+    if following:
+        for place, packet in enumerate(following):
+            if packet.pts < following[0].pts:
+                shown.append(packet)
+                last = place + 1
+        if any(packet.pts >= following[0].pts for packet in shown):
+            raise DoubtfulError("a frame is shown after the next key frame")
+    stamps = sorted(packet.pts for packet in shown if not packet.is_discard)
+    if any(one == other for one, other in pairwise(stamps)):
+        raise DoubtfulError("two frames have the same time stamp")
+    return stamps, following[:last]
+
+
+def _runs_of_packets(container: Any, stream: Any) -> Iterator[list[Any]]:
+    """Packets in file order, from one key frame up to the next."""
+    run: list[Any] = []
+    for packet in container.demux(stream):
+        if packet.size == 0:
+            if packet.pts is None and packet.dts is None:
+                continue  # PyAV's mark of the end
+            raise DoubtfulError("an empty packet")
+        if packet.pts is None or packet.is_corrupt:
+            raise DoubtfulError("a packet without a time stamp, or cut off")
+        if packet.is_keyframe and run:
+            yield run
+            run = []
+        if not run and not packet.is_keyframe:
+            raise DoubtfulError("the file does not begin with a key frame")
+        run.append(packet)
+    if run:
+        yield run
+
+
+def _decode(context: Any, packets: Sequence[Any], wanted: dict[int, int]) -> Iterator[tuple[int, Any]]:
+    """Decode one group for the frames whose stamps are the keys of `wanted`; yields (its value, frame)."""
+    # What the first key frame's own leading packets refer to lies in the group before; nothing after it needs them.
+    packets = [packet for packet in packets if packet.pts >= packets[0].pts]
+    last = max(place for place, packet in enumerate(packets) if packet.pts in wanted)
+    skipping = context.name in SKIPPING_CODECS
+    missing = dict(wanted)
+    context.flush_buffers()
+    for packet in [*packets[: last + 1], None]:
+        if skipping:
+            keep = packet is None or packet.pts in wanted
+            context.skip_frame = "DEFAULT" if keep else "NONREF"
+        for frame in context.decode(packet):
+            if frame.is_corrupt:
+                raise DoubtfulError("a frame is broken")
+            if frame.pts in missing:
+                yield missing.pop(frame.pts), frame
+    if missing:
+        raise DoubtfulError("a frame did not come out of the decoder")

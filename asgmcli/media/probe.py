@@ -1,0 +1,248 @@
+"""What is in a media file: opened, never decoded further than its first frame (0.3 to 6 ms)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import numpy as np
+from av.stream import Disposition
+
+from asgmcli.errors import MediaError
+
+# Containers of one file. Playlists, concatenation scripts and device names, which lead FFmpeg to other files or to the
+# network, are left out; a text file that calls itself .mp4 is refused.
+CONTAINERS = (
+    "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,wav,w64,mp3,flac,aac,aiff,caf,gif,"
+    "jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
+)
+PICTURES = (
+    (b"\xff\xd8\xff", "jpeg_pipe"),
+    (b"\x89PNG\r\n\x1a\n", "png_pipe"),
+    (b"BM", "bmp_pipe"),
+    (b"II*\0", "tiff_pipe"),
+    (b"MM\0*", "tiff_pipe"),
+)
+# ffmpeg's own weight of a stream marked as default, against pixels (video) or channels (audio).
+DEFAULT_STREAM_BONUS = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """What a media file holds.
+
+    `frames` is the best estimate without decoding (0 when unknown or when there is no video); width and height are
+    those of the frames as read, after rotation. The two start times are on the container's own clock: readers count
+    from the first video frame.
+    """
+
+    path: Path
+    kind: Literal["video", "audio", "image"]
+    duration: float  # s, of the video stream where there is one
+    fps: float  # average frames per second; 0 without video
+    frames: int
+    width: int
+    height: int
+    rotation: int  # degrees anticlockwise applied to the stored picture: 0, 90, 180 or 270
+    audio_rate: int  # samples per second; 0 without audio
+    audio_channels: int
+    audio_start: float  # s
+    video_start: float  # s
+
+
+def probe(path: str | os.PathLike[str]) -> MediaInfo:
+    """Say what `path` holds, without decoding more than its first frame.
+
+    Raises:
+        MediaError: no such file, empty, not media, neither picture nor sound, or not even a first frame.
+    """
+    with open_media(path) as container:
+        video, audio = best_video_stream(container), best_audio_stream(container)
+        sound: dict[str, Any] = {"audio_rate": 0, "audio_channels": 0, "audio_start": 0.0}
+        if audio is not None:
+            sound = {
+                "audio_rate": audio.codec_context.sample_rate,
+                "audio_channels": audio.codec_context.channels,
+                "audio_start": start_seconds(audio),
+            }
+        if video is None:
+            if audio is None:
+                raise MediaError(f"{path}: holds neither video nor sound that can be read")
+            duration = _seconds(audio, container)
+            return MediaInfo(Path(path), "audio", duration, 0.0, 0, 0, 0, 0, video_start=0.0, **sound)
+        image = container.format.name.endswith("_pipe")
+        duration, fps, frames = (0.0, 0.0, 1) if image else _length(container, video)
+        frame = first_frame(container, video, path)
+        matrix = display_matrix(frame)
+        width, height = frame.width, frame.height
+        if matrix is not None and swaps_sides(matrix):
+            width, height = height, width
+        return MediaInfo(
+            path=Path(path),
+            kind="image" if image else "video",
+            duration=duration,
+            fps=fps,
+            frames=frames,
+            width=width,
+            height=height,
+            rotation=0 if matrix is None else _degrees(matrix),
+            video_start=start_seconds(video),
+            **sound,
+        )
+
+
+def open_media(path: str | os.PathLike[str]) -> Any:
+    """Open a local media file with PyAV; use it as a context manager.
+
+    Returns:
+        av.container.InputContainer.
+
+    Raises:
+        MediaError: no such file, empty, or of no container in `CONTAINERS`.
+    """
+    file = Path(path)
+    if not file.is_file():
+        reason = "is a folder, not a media file" if file.is_dir() else "no such file; is the path right?"
+        raise MediaError(f"{path}: {reason}")
+    try:
+        if file.stat().st_size == 0:
+            raise MediaError(f"{path}: the file is empty (0 bytes); fetch it again")
+        return av.open(
+            f"file:{file.absolute()}",
+            format=_picture_format(file),
+            metadata_errors="replace",
+            options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
+        )
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise MediaError(f"{path}: not a readable media file ({reason_of(error)}); is it whole?") from error
+
+
+def best_video_stream(container: Any) -> Any | None:
+    """The video stream ffmpeg takes by default: marked as default, then the most pixels, then the first; or None."""
+    return _best(container.streams.video, lambda stream: stream.width * stream.height)
+
+
+def best_audio_stream(container: Any) -> Any | None:
+    """The audio stream ffmpeg takes by default: marked as default, then the most channels, then the first; or None."""
+    return _best(container.streams.audio, lambda stream: stream.codec_context.channels)
+
+
+def read_only(container: Any, stream: Any) -> None:
+    """Let the demuxer pass over the packets of every other stream."""
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = av.stream.Discard.all
+
+
+def start_seconds(stream: Any) -> float:
+    """When a stream's first frame is shown or heard, in seconds on the container's clock."""
+    return 0.0 if stream.start_time is None else float(stream.start_time * stream.time_base)
+
+
+def first_frame(container: Any, stream: Any, path: str | os.PathLike[str]) -> Any:
+    """The first decodable av.VideoFrame of a container at its start; only decoded frames tell the display matrix.
+
+    Raises:
+        MediaError: no frame can be decoded.
+    """
+    stream.codec_context.thread_count = 1
+    read_only(container, stream)
+    try:
+        for packet in container.demux(stream):
+            # Draining after each packet spares the decoder's reordering delay.
+            frames = stream.codec_context.decode(packet) or stream.codec_context.decode(None)
+            if frames:
+                return frames[0]
+            stream.codec_context.flush_buffers()
+    except (av.FFmpegError, OSError) as error:
+        raise MediaError(f"{path}: the first video frame cannot be decoded ({reason_of(error)})") from error
+    raise MediaError(f"{path}: holds no video frame that can be decoded; is it whole?")
+
+
+def display_matrix(frame: Any) -> np.ndarray | None:
+    """The upper left [2, 2] signs of a frame's display matrix, nearest quarter turn; None when nothing turns.
+
+    The rows map stored (x, y) to shown (x, y): shown_x = m[0, 0] x + m[1, 0] y (FFmpeg, libavutil/display.h).
+    """
+    side_data = frame.side_data.get("DISPLAYMATRIX") if frame.side_data else None
+    if side_data is None:
+        return None
+    a, b, _, c, d = np.frombuffer(side_data, dtype=np.int32)[:5].astype(np.float64)
+    if abs(b) > abs(a):
+        matrix = np.array([[0, np.sign(b)], [np.sign(c), 0]], dtype=np.int64)
+    else:
+        matrix = np.array([[np.sign(a), 0], [0, np.sign(d)]], dtype=np.int64)
+    whole = np.abs(matrix).sum() == 2
+    return matrix if whole and (matrix != np.eye(2)).any() else None
+
+
+def swaps_sides(matrix: np.ndarray) -> bool:
+    """Whether the display matrix turns the picture by 90 or 270 degrees."""
+    return bool(matrix[0, 1])
+
+
+def mirrors(matrix: np.ndarray) -> bool:
+    """Whether the display matrix shows the picture as in a mirror, turned or not."""
+    return bool(matrix[0, 0] * matrix[1, 1] < matrix[0, 1] * matrix[1, 0])
+
+
+def reason_of(error: BaseException) -> str:
+    """The short reason of a PyAV or operating-system error."""
+    if isinstance(error, av.error.ArgumentError):  # what FFmpeg answers when the format is not on our list
+        return "no video, sound or picture format"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _picture_format(file: Path) -> str | None:
+    """FFmpeg's reader of single pictures by the file's first bytes; None for what is no picture.
+
+    Left to itself FFmpeg may take a picture's name for the pattern of a numbered series.
+    """
+    with file.open("rb") as opened:
+        head = opened.read(12)
+    return next((name for start, name in PICTURES if head.startswith(start)), None) or (
+        "webp_pipe" if head[:4] == b"RIFF" and head[8:] == b"WEBP" else None
+    )
+
+
+def _best(streams: Iterable[Any], size: Any) -> Any | None:
+    def score(stream: Any) -> int:
+        return int(size(stream)) + DEFAULT_STREAM_BONUS * bool(stream.disposition & Disposition.default)
+
+    # A cover picture inside a sound file is no video; a stream without a decoder cannot be read.
+    usable = [s for s in streams if s.codec_context is not None and not s.disposition & Disposition.attached_pic]
+    return max(usable, key=score, default=None)
+
+
+def _length(container: Any, stream: Any) -> tuple[float, float, int]:
+    """(duration s, fps, frames) of a video stream as its header tells."""
+    seconds = _seconds(stream, container)
+    rate = stream.average_rate or stream.guessed_rate
+    fps = float(rate) if rate else 0.0
+    if stream.frames:
+        return seconds or (stream.frames / fps if fps else 0.0), fps, stream.frames
+    return seconds, fps, round(seconds * fps)
+
+
+def _seconds(stream: Any, container: Any) -> float:
+    """A stream's duration: its own field, its Matroska tag, or the container's."""
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    tag = stream.metadata.get("DURATION", "")
+    try:
+        hours, minutes, seconds = tag.split(":")
+        # The tag is the time at which the stream ends.
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - start_seconds(stream)
+    except ValueError:
+        return container.duration / av.time_base if container.duration else 0.0
+
+
+def _degrees(matrix: np.ndarray) -> int:
+    """The turn of the display matrix in degrees anticlockwise, a mirrored picture's flip left aside."""
+    if swaps_sides(matrix):
+        return 270 if matrix[0, 1] > 0 else 90
+    return 180 if matrix[0, 0] < 0 and matrix[1, 1] < 0 else 0

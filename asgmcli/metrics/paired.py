@@ -1,0 +1,42 @@
+"""Differences between two rows that were run on the same seeds."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Mean of a - b over `pairs`, its standard error, its 95% interval (Student's t), and how often a won.
+
+    With one pair there is neither error nor interval (NaN).
+    """
+
+    mean: float
+    error: float
+    low: float
+    high: float
+    wins: int
+    pairs: int
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float]) -> PairedDifference:
+    """Compare `a` and `b`, one value a seed each, in the same order of seeds.
+
+    Raises:
+        ValueError: no pair, or lists of different lengths.
+    """
+    if len(a) != len(b) or not a:
+        raise ValueError(f"two lists of the same seeds are needed, got {len(a)} and {len(b)} values")
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    mean, wins = statistics.fmean(differences), sum(d > 0 for d in differences)
+    if len(differences) == 1:
+        return PairedDifference(mean, math.nan, math.nan, math.nan, wins, 1)
+    from scipy.stats import t  # a second to import, and needed only here
+
+    error = statistics.stdev(differences) / math.sqrt(len(differences))
+    half = float(t.ppf(0.975, len(differences) - 1)) * error
+    return PairedDifference(mean, error, mean - half, mean + half, wins, len(differences))

@@ -1,0 +1,1 @@
+"""Networks, and the import of checkpoints made by others."""

@@ -1,0 +1,222 @@
+"""Heat maps of a whole clip, read from its file piece by piece: memory does not grow with its picture or length."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asgmcli.data.maps import maps_at
+from asgmcli.errors import DataError, MediaError
+from asgmcli.media.audio import read_audio
+from asgmcli.media.probe import MediaInfo, probe
+from asgmcli.media.video import iterate_frames
+from asgmcli.nn.motion import CELL, GRID, WINDOW, cell_motion, gray, loudness, no_evidence, no_sound, synchrony
+
+if TYPE_CHECKING:
+    from asgmcli.nn.localizer import FrozenLocalizer
+
+Floats = NDArray[np.float32]
+Frame = NDArray[np.uint8]
+
+RATE = 16_000
+"""Samples a second at which sound is listened to."""
+MOTION_FPS = 10.0
+FNAC_FPS = 4.0
+"""Maps a second where nothing else is asked for."""
+_AUDIO_SPAN = 300.0  # s of sound held at once, 20 MB
+_BATCH = 8  # frames given to the network at once
+_SMALL = 128  # pixels of the short side at which frames are looked at for motion
+
+Crop = Callable[[Frame], Frame]
+"""What is cut out of each frame, [H,W,3] -> [H',W',3]."""
+
+
+@dataclass(frozen=True)
+class ClipMaps:
+    """Where a clip's sound comes from.
+
+    `maps` float32 [T,h,w] in [0, 1], at `times` seconds [T]; `level` is the sound's loudness (root mean square), 100
+    values a second [n]; `warning` says why the maps are uniform, if they are.
+    """
+
+    info: MediaInfo
+    localizer: str
+    maps: Floats
+    times: NDArray[np.float64]
+    level: Floats
+    warning: str | None
+
+    def at(self, time: float) -> Floats:
+        """The map [h,w] at any time in seconds, linear between the two around it, held at the ends."""
+        return maps_at(self.maps, self.times, [time])[0]
+
+
+def motion_clip_maps(
+    path: Path,
+    *,
+    audio: Path | None = None,
+    fps: float = MOTION_FPS,
+    grid: tuple[int, int] = GRID,
+    window: float = WINDOW,
+    crop: Crop | None = None,
+    until: float = math.inf,
+    progress: Callable[[float], None] | None = None,
+) -> ClipMaps:
+    """Maps of a clip by the motion localizer (see `asgmcli.nn.motion`).
+
+    Args:
+        path: the clip.
+        audio: the file with its sound, where that is another one.
+        fps: maps a second; the nearest whole number of frames is stepped over, never less than one.
+        grid: (h, w).
+        window: seconds over which motion and sound are compared.
+        crop: what part of each frame is looked at.
+        until: seconds after which the clip is left unread.
+        progress: is given the seconds of video done.
+
+    Raises:
+        MediaError: not a video, or it cannot be decoded.
+    """
+    info = _video(path)
+    sound = Sound(audio or path)
+    level = clip_loudness(sound, min(info.duration, until))
+    motions, times = [], []
+    before: Floats | None = None
+    for time, frame in every(iterate_frames(path, short_side=max(_SMALL, CELL * max(grid))), info, fps):
+        if time > until:
+            break
+        now = gray(frame if crop is None else crop(frame), grid)
+        motions.append(np.zeros(grid, np.float32) if before is None else cell_motion(before, now, grid))
+        times.append(time)
+        before = now
+        if progress is not None:
+            progress(time)
+    motion = _stacked(motions, path)
+    if len(motion) > 1:
+        motion[0] = motion[1]  # nothing lies before the first frame
+    moments = np.asarray(times)
+    warning = _silence(sound, level) or no_evidence(motion, level)
+    return ClipMaps(info, "motion", synchrony(motion, level, moments, window=window), moments, level, warning)
+
+
+def fnac_clip_maps(
+    path: Path,
+    localizer: FrozenLocalizer,
+    *,
+    audio: Path | None = None,
+    fps: float = FNAC_FPS,
+    crop: Crop | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> ClipMaps:
+    """Maps of a clip by a trained FNAC: each frame with the seconds of sound around it, min-max normalised a frame.
+
+    Arguments and errors as `motion_clip_maps`; frames of silence get a uniform map.
+    """
+    info = _video(path)
+    sound = Sound(audio or path)
+    level = clip_loudness(sound, info.duration)
+    # No larger than the network looks at: eight 4K frames need not be kept.
+    chosen = every(iterate_frames(path, short_side=localizer.input_size), info, fps)
+    maps, times = [], []
+    while batch := list(islice(chosen, _BATCH)):
+        pictures = np.stack([frame if crop is None else crop(frame) for _, frame in batch])
+        moments = [time for time, _ in batch]
+        maps.append(_network_maps(localizer, pictures, moments, sound))
+        times += moments
+        if progress is not None:
+            progress(moments[-1])
+    found = _stacked([one for part in maps for one in part], path)
+    return ClipMaps(info, "fnac", found, np.asarray(times), level, _silence(sound, level))
+
+
+class Sound:
+    """The sound of a file, read in long pieces as it is asked for: a span costs a file's start anew in some containers.
+
+    `rate` is that of the file, 0 where it holds no sound.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # A sound cache has no header to probe; `read_audio` checks it.
+        self.rate = RATE if path.suffix == ".npy" else probe(path).audio_rate
+        self._rate, self._start, self._held = 0, 0, np.zeros(0, np.float32)
+
+    def samples(self, rate: int, start: int, count: int) -> Floats:
+        """`count` samples at `rate` from sample `start` on the video's clock; silence beyond the ends.
+
+        Raises:
+            MediaError: the sound cannot be read.
+        """
+        if not self.rate:
+            return np.zeros(count, np.float32)
+        if rate != self._rate or start < self._start or start + count > self._start + len(self._held):
+            seconds = max(_AUDIO_SPAN, count / rate)
+            self._held = read_audio(self.path, rate, start / rate, seconds)
+            self._rate, self._start = rate, start
+        return self._held[start - self._start :][:count]
+
+
+def clip_loudness(sound: Sound, seconds: float) -> Floats:
+    """Loudness (root mean square) of the first `seconds`, 100 values a second [n]; none where there is no sound.
+
+    Raises:
+        MediaError: the sound cannot be read.
+    """
+    if not sound.rate:
+        return np.zeros(0, np.float32)
+    total, span = math.ceil(seconds * RATE), round(_AUDIO_SPAN * RATE)
+    parts = [loudness(sound.samples(RATE, start, min(span, total - start)), RATE) for start in range(0, total, span)]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def _silence(sound: Sound, level: Floats) -> str | None:
+    return "the clip has no sound" if not sound.rate else no_sound(level)
+
+
+def every(frames: Iterable[tuple[float, Frame]], info: MediaInfo, fps: float) -> Iterator[tuple[float, Frame]]:
+    """Of all frames every n-th, about `fps` a second: steps of one length, so that motion is not seen to pulse."""
+    step = max(1, round(info.fps / fps)) if info.fps else 1
+    return islice(iter(frames), 0, None, step)
+
+
+def normalised(maps: Floats) -> Floats:
+    """Each map of [T,h,w] brought to [0, 1] by its smallest and largest value; a flat one is 1 everywhere."""
+    low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
+    flat = high - low <= 1e-6 * np.maximum(np.abs(high), np.abs(low))
+    scaled: Floats = (maps - low) / np.where(flat, 1, high - low)
+    return np.where(flat, np.float32(1), scaled).astype(np.float32)
+
+
+def _network_maps(localizer: FrozenLocalizer, frames: Frame, times: list[float], sound: Sound) -> Floats:
+    """Maps [T,h,w] of frames [T,H,W,3], each with the sound around its time."""
+    import torch
+
+    count = math.ceil(localizer.seconds * localizer.rate)
+    starts = [round((time - localizer.seconds / 2) * localizer.rate) for time in times]
+    waves = np.stack([sound.samples(localizer.rate, start, count) for start in starts])
+    pictures = torch.from_numpy(frames).permute(0, 3, 1, 2)[:, :, None].float() / 255
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # silence is told once, by the caller
+        maps = localizer.maps(pictures, torch.from_numpy(waves))
+    return normalised(maps[:, 0].numpy())
+
+
+def _video(path: Path) -> MediaInfo:
+    info = probe(path)
+    if info.kind == "audio":
+        raise MediaError(f"{path} holds sound but no picture: there is no place to find. Name a video.")
+    return info
+
+
+def _stacked(parts: list[Floats], path: Path) -> Floats:
+    if not parts:
+        raise DataError(f"{path}: not one frame could be decoded. Is the file whole?")
+    return np.stack(parts)

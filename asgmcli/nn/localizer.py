@@ -1,0 +1,292 @@
+"""FNAC, the sound source localizer (Sun et al., "Learning Audio-Visual Source Localization via False Negative Aware
+Contrastive Learning", CVPR 2023): its spectrogram, its network, and the frozen form that guides masks."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asgmcli.errors import DataError
+from asgmcli.nn.resnet import ResNet18
+from asgmcli.nn.state import LoadReport, fit, read_metadata, read_state, state_of, write_safetensors
+
+WINDOW_SAMPLES = 512
+HOP_SAMPLES = 512 - 274
+LOG_FLOOR = 1e-7
+LOG_SCALE = 12.0
+# ImageNet's mean and standard deviation of RGB in [0, 1].
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+# A clip whose loudest sample is below this (-80 dB of full scale) has no sound to look for.
+SILENCE = 1e-4
+# Frames that go through the image network at once; bounds memory.
+_FRAMES_AT_ONCE = 64
+_FORMAT = "asgm-localizer"
+
+
+def fnac_spectrogram(wave: Tensor, *, rate: int = 16000, seconds: float = 3.0) -> Tensor:
+    """FNAC's input: log(S + 1e-7) / 12 of scipy.signal.spectrogram's S (512 samples, 274 overlap), for a whole batch.
+
+    S is scipy's default: Tukey(0.25) window, the window's mean removed, one-sided power density per Hz.
+
+    Args:
+        wave: [B, S] mono in [-1, 1] at `rate` Hz. Longer than `seconds` is cut, shorter repeats.
+        rate: samples a second, Hz.
+        seconds: length of sound that is looked at, s; the released model's 3.
+
+    Returns:
+        [B, 1, 257, L]; L = 200 for 3 s at 16 kHz.
+
+    Raises:
+        ValueError: without samples, or where `seconds` is shorter than one window.
+    """
+    wanted = round(rate * seconds)
+    if wave.ndim != 2 or wave.shape[1] == 0:
+        raise ValueError(f"the sound is [B, S] with S at least 1, not {tuple(wave.shape)}")
+    if wanted < WINDOW_SAMPLES:
+        raise ValueError(f"{seconds} s at {rate} Hz are {wanted} samples, fewer than one window of {WINDOW_SAMPLES}")
+    wave = wave.float().clamp(-1, 1)  # as the released code does: decoders overshoot
+    wave = wave.repeat(1, -(-wanted // wave.shape[1]))[:, :wanted]
+    window = _tukey(WINDOW_SAMPLES, 0.25, wave.device)
+    frames = wave.unfold(1, WINDOW_SAMPLES, HOP_SAMPLES)
+    spectrum = torch.fft.rfft((frames - frames.mean(-1, keepdim=True)) * window)
+    power = (spectrum.real.square() + spectrum.imag.square()) / (rate * window.square().sum())
+    power[..., 1:-1] *= 2  # one-sided: every frequency but 0 and the highest stands for two
+    return ((power + LOG_FLOOR).log() / LOG_SCALE).transpose(1, 2).unsqueeze(1)
+
+
+def _tukey(samples: int, taper: float, device: torch.device) -> Tensor:
+    """The periodic Tukey window of scipy.signal.get_window: cosine flanks over `taper` of its length, 1 between."""
+    position = torch.arange(samples, dtype=torch.float64, device=device) / samples
+    flank = torch.minimum(position, 1 - position).clamp(max=taper / 2)
+    return (0.5 - 0.5 * torch.cos(2 * torch.pi * flank / taper)).float()
+
+
+class FNAC(nn.Module):
+    """Two ResNet-18 into one space; the map is the cosine between the sound's vector and each image cell's.
+
+    Parameter names are those of the released checkpoints: `imgnet`, `img_proj`, `audnet`, `aud_proj`.
+
+    Args:
+        dim: D of the common space.
+        width: channels of the networks' first stage; 64 is ResNet-18, less makes a small localizer.
+        stride: image pixels a map cell, 32, 16 or 8 (so that 48 pixels still give 6x6 cells).
+        norm: standardise what is projected (batch norm without weights). What a ResNet puts out is positive; projected
+            as it is, all vectors of a small network point the same way and the contrastive loss stays at its start.
+        dropout_image: dropout of the image features before their projection.
+        dropout_audio: dropout of the sound's feature before its projection.
+    """
+
+    def __init__(
+        self,
+        dim: int = 512,
+        *,
+        width: int = 64,
+        stride: int = 32,
+        norm: bool = False,
+        dropout_image: float = 0.0,
+        dropout_audio: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.dim, self.width, self.stride = dim, width, stride
+        self.imgnet = ResNet18(3, width, stride)
+        self.img_norm = nn.BatchNorm2d(self.imgnet.out_channels, affine=False) if norm else nn.Identity()
+        self.img_proj = nn.Conv2d(self.imgnet.out_channels, dim, kernel_size=1)
+        self.img_dropout = nn.Dropout(dropout_image)
+        self.audnet = ResNet18(1, width)
+        self.aud_norm = nn.BatchNorm1d(self.audnet.out_channels, affine=False) if norm else nn.Identity()
+        self.aud_proj = nn.Linear(self.audnet.out_channels, dim)
+        self.aud_dropout = nn.Dropout(dropout_audio)
+        nn.init.kaiming_normal_(self.img_proj.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.trunc_normal_(self.aud_proj.weight, std=0.01)
+        for module in self.audnet.modules():
+            if isinstance(module, nn.BatchNorm2d):  # the released start of every network but ImageNet's
+                nn.init.normal_(module.weight, mean=1.0, std=0.02)
+
+    def image_features(self, image: Tensor) -> Tensor:
+        """ImageNet-normalised [B, 3, H, W] -> [B, D, h, w], L2-normalised over D."""
+        return self.project_image(self.imgnet(image))
+
+    def project_image(self, cells: Tensor) -> Tensor:
+        """The image network's [B, C, h, w] -> [B, D, h, w], L2-normalised over D."""
+        return F.normalize(self.img_proj(self.img_dropout(self.img_norm(cells))), dim=1)
+
+    def audio_features(self, spectrogram: Tensor) -> Tensor:
+        """[B, 1, F, L] of `fnac_spectrogram` -> [B, D], L2-normalised."""
+        return self.project_audio(self.audnet(spectrogram).amax((2, 3)))
+
+    def project_audio(self, pooled: Tensor) -> Tensor:
+        """The audio network's maxima [B, C] -> [B, D], L2-normalised."""
+        return F.normalize(self.aud_proj(self.aud_dropout(self.aud_norm(pooled))), dim=1)
+
+    def features(self, image: Tensor, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 3, H, W], [B, 1, F, L] -> image [B, D, h, w] and audio [B, D], both L2-normalised."""
+        return self.image_features(image), self.audio_features(spectrogram)
+
+    def forward(self, image: Tensor, spectrogram: Tensor) -> Tensor:
+        """[B, 3, H, W], [B, 1, F, L] -> cosine similarity [B, B, h, w], image b against audio m."""
+        image, audio = self.features(image, spectrogram)
+        return torch.einsum("bdhw,md->bmhw", image, audio)
+
+    def heatmap(self, image: Tensor, spectrogram: Tensor, *, affinity: bool = False) -> Tensor:
+        """[B, 3, H, W], [B, 1, F, L] -> each image's map for its own sound, [B, h, w]; see `similarity_map`."""
+        return similarity_map(*self.features(image, spectrogram), affinity=affinity)
+
+
+def similarity_map(image: Tensor, audio: Tensor, *, affinity: bool = False) -> Tensor:
+    """Map of each image's own sound (the paper's Sec. 3.3, Eq. 13-14).
+
+    Args:
+        image: [B, D, h, w], L2-normalised over D.
+        audio: [B, D], L2-normalised.
+        affinity: spread the map over similar image cells, (f_v f_vᵀ)(f_v f_aᵀ), instead of f_v f_aᵀ alone.
+
+    Returns:
+        [B, h, w], not normalised; in [-1, 1] without `affinity`.
+    """
+    cells = image.flatten(2)
+    result = torch.einsum("bdn,bd->bn", cells, audio)
+    if affinity:
+        # associativity: D x h w operations instead of (h w)^2
+        result = torch.einsum("bdn,bd->bn", cells, torch.einsum("bdn,bn->bd", cells, result))
+    return result.unflatten(1, image.shape[2:])
+
+
+class FrozenLocalizer(nn.Module):
+    """A trained FNAC as the guide of masks: always in eval mode, never with gradient.
+
+    Args:
+        model: the network; its parameters are frozen.
+        input_size: side of the images it was trained with, pixels; frames are resized to it.
+        seconds: length of sound it was trained with, s.
+        rate: of that sound, Hz.
+        map: `cosine`, or `affinity` (see `similarity_map`).
+    """
+
+    image_mean: Tensor
+    image_std: Tensor
+
+    def __init__(
+        self, model: FNAC, *, input_size: int = 224, seconds: float = 3.0, rate: int = 16000, map: str = "cosine"
+    ) -> None:
+        super().__init__()
+        if map not in ("cosine", "affinity"):
+            raise ValueError(f"map is 'cosine' or 'affinity', not {map!r}")
+        self.model = model.requires_grad_(False)
+        self.input_size, self.seconds, self.rate, self.map = input_size, seconds, rate, map
+        self.register_buffer("image_mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("image_std", torch.tensor(IMAGE_STD).view(3, 1, 1), persistent=False)
+        self._warned = False
+        self.eval()
+
+    def train(self, mode: bool = True) -> FrozenLocalizer:
+        """Stays in eval mode, also when a network that holds it is put in training mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def maps(self, frames: Tensor, wave: Tensor) -> Tensor:
+        """Where in each frame the clip's sound comes from.
+
+        Args:
+            frames: [B, 3, T, H, W] RGB in [0, 1].
+            wave: [B, S] mono at `rate` Hz; of more than `seconds` the middle is heard, less repeats.
+
+        Returns:
+            [B, T, h, w]; a clip without sound gets a uniform map of ones, and the first one a warning.
+        """
+        b, _, t = frames.shape[:3]
+        images = frames.transpose(1, 2).flatten(0, 1).float()
+        cells = torch.cat([self._image_features(part) for part in images.split(_FRAMES_AT_ONCE)])
+        audio = self.model.audio_features(self.spectrogram(wave)).repeat_interleave(t, dim=0)
+        maps = similarity_map(cells, audio, affinity=self.map == "affinity").unflatten(0, (b, t))
+        # Written so that a clip whose samples are not numbers counts as silent too.
+        silent = ~(wave.abs().amax(1) > SILENCE)
+        if bool(silent.any()) and not self._warned:
+            self._warned = True
+            warnings.warn("A clip has no sound: its localization map is uniform (said once).", stacklevel=2)
+        return maps.masked_fill(silent.view(b, 1, 1, 1), 1.0)
+
+    def spectrogram(self, wave: Tensor) -> Tensor:
+        """[B, S] at `rate` Hz -> [B, 1, 257, L]: `fnac_spectrogram` of the middle `seconds`."""
+        start = max(0, (wave.shape[1] - round(self.rate * self.seconds)) // 2)
+        return fnac_spectrogram(wave[:, start:], rate=self.rate, seconds=self.seconds)
+
+    def _image_features(self, images: Tensor) -> Tensor:
+        """[n, 3, H, W] in [0, 1] -> [n, D, h, w]."""
+        size = (self.input_size, self.input_size)
+        if images.shape[2:] != size:
+            images = F.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True).clamp_(0, 1)
+        return self.model.image_features((images - self.image_mean) / self.image_std)
+
+
+def load_fnac(model: FNAC, state: str | Path | Mapping[str, Any]) -> LoadReport:
+    """Weights of a released FNAC (`model` key, `module.` prefixes) or of this project's into `model`.
+
+    Raises:
+        DataError: where the file cannot be read or is not FNAC's.
+    """
+    tensors, source = state_of(state)
+    return fit(model, tensors, source, may_keep=_may_keep, resize={})
+
+
+def _may_keep(name: str) -> bool:
+    """Counters, and the norms that the released model does not have, need not be in a weight file."""
+    return name.endswith("num_batches_tracked") or name.startswith(("img_norm.", "aud_norm."))
+
+
+def save_localizer(path: str | Path, model: FNAC, config: Mapping[str, Any]) -> Path:
+    """Write `model` as safetensors that `load_localizer` needs nothing else for.
+
+    Args:
+        path: the target, replaced whole.
+        model: the network.
+        config: `input_size`, `seconds`, `rate` and `map` as in `FrozenLocalizer`, where they are not its defaults; any
+            other keys (recipe, scores) are kept. The network's own sizes are added.
+    """
+    norm = not isinstance(model.img_norm, nn.Identity)
+    sizes = {"dim": model.dim, "width": model.width, "stride": model.stride, "norm": norm}
+    metadata = {"format": _FORMAT, "config": json.dumps({**config, **sizes})}
+    return write_safetensors(path, model.state_dict(), metadata)
+
+
+def load_localizer(path: str | Path, *, map: str | None = None) -> FrozenLocalizer:
+    """The frozen localizer in a file of `save_localizer` or in a released FNAC checkpoint.
+
+    A released checkpoint says nothing of its inputs: 224 pixels, 3 s at 16 kHz and stride 32 are taken, width
+    and D from its tensors.
+
+    Args:
+        path: the file.
+        map: `cosine` or `affinity`; None for the file's own.
+
+    Raises:
+        DataError: where the file is missing, broken, would run code, or is not FNAC's.
+    """
+    metadata, state = read_metadata(path), read_state(path)
+    first, last = state.get("imgnet.conv1.weight"), state.get("img_proj.weight")
+    if first is None or last is None:
+        raise DataError(
+            f"{path} is not an FNAC localizer: it has {', '.join(list(state)[:3])}, but no imgnet.* and img_proj.*. "
+            "Bring a released FNAC checkpoint or one that `asgm train` wrote for a localizer recipe."
+        )
+    config: dict[str, Any] = {"width": first.shape[0], "dim": last.shape[0], "stride": 32}
+    try:
+        if metadata.get("format") == _FORMAT:
+            config.update(json.loads(metadata["config"]))
+        norm = bool(config.get("norm", False))
+        model = FNAC(config["dim"], width=config["width"], stride=config["stride"], norm=norm)
+        options = {key: config[key] for key in ("input_size", "seconds", "rate", "map") if key in config}
+        if map is not None:
+            options["map"] = map
+        frozen = FrozenLocalizer(model, **options)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path}: its description of the localizer is unusable ({error}). Train it again.") from error
+    load_fnac(model, path)
+    return frozen

@@ -1,0 +1,219 @@
+"""The motion localizer: what moves in time with the sound makes it. It has no weights and needs no training.
+
+For each cell of the token grid, motion over time is correlated with the sound's loudness and onsets in a window that
+slides over the clip, as in J. Hershey and J. Movellan, "Audio Vision: Using Audio-Visual Synchrony to Locate Sounds"
+(NIPS 1999), and weighted by the root of the motion. Letters: F frames in time order, S samples, h x w cells.
+
+A clip of any length can be read piece by piece: `gray` and `cell_motion` take frame after frame, `loudness` takes
+stretches of sound, and `synchrony` looks at a few minutes at a time.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+Floats = NDArray[np.float32]
+
+GRID = (14, 14)
+WINDOW = 2.0
+"""Seconds over which motion and sound are compared."""
+LOUDNESS_RATE = 100
+"""Loudness values a second."""
+CELL = 8
+"""Pixels a cell is looked at with, each way: enough to see a mouth move, few enough to be quick."""
+
+_LAGS = (-0.25, -0.125, 0.0, 0.125, 0.25)  # s; a blow sounds when the motion ends, a voice while it lasts
+_LAG_WEIGHTS = (0.8, 0.9, 1.0, 0.9, 0.8)  # of two equal correlations the one in step counts
+_NOW = 0.3  # s around a frame in which a cell's motion counts as the frame's own
+_LATELY = 0.1  # weight of its motion in the whole window: what sounded keeps some heat while it rests
+_FLOOR = 1e-4  # amplitude of silence, -80 dB of full scale
+_STILL = 0.05  # grey levels; below it nothing moves, compression noise of a still picture is about as large
+_MOTION_NOISE, _LEVEL_NOISE, _ONSET_NOISE = 1e-2, 1e-3, 1e-5  # variances that mean nothing
+_FAINT, _FAINT_LATELY = 0.15, 0.5  # of the strongest score of the clip, of the window: with less a frame stays dim
+_UNIFORM = 1.0  # value of a map that says nothing, as the trained localizer gives it
+_CHUNK = 2048  # frames compared at once; bounds the memory whatever the clip's length
+
+
+def motion_maps(
+    frames: NDArray[np.uint8],
+    times: ArrayLike,
+    wave: Floats,
+    rate: int,
+    *,
+    grid: tuple[int, int] = GRID,
+    window: float = WINDOW,
+) -> Floats:
+    """Where the sound comes from in each frame.
+
+    Args:
+        frames: uint8 [F,H,W,3], or grey [F,H,W]; 8 to 15 a second are enough.
+        times: seconds [F], rising, on the clock of the sound.
+        wave: float [S] in [-1, 1], from time 0.
+        rate: samples a second.
+        grid: (h, w) cells that the frame is divided into.
+        window: seconds over which motion and sound are compared.
+
+    Returns:
+        float32 [F,h,w] in [0, 1], 1 where the evidence is strongest. Where there is none (silence, a still picture, a
+        single frame) the map is uniform, and a warning says so when that is the whole clip.
+
+    Raises:
+        ValueError: F of frames and times differ, or a grid below 1 x 1.
+    """
+    moments = np.asarray(times, dtype=np.float64)
+    if len(frames) != len(moments):
+        raise ValueError(f"{len(frames)} frames with {len(moments)} times")
+    small = [gray(frame, grid) for frame in frames]
+    motion = np.zeros((len(small), *grid), np.float32)
+    for index in range(1, len(small)):
+        motion[index] = cell_motion(small[index - 1], small[index], grid)
+    if len(motion) > 1:
+        motion[0] = motion[1]  # nothing lies before the first frame
+    level = loudness(wave, rate)
+    reason = no_evidence(motion, level)
+    if reason:
+        warnings.warn(f"the map is uniform: {reason}", stacklevel=2)
+    return synchrony(motion, level, moments, window=window)
+
+
+def gray(frame: NDArray[np.uint8], grid: tuple[int, int] = GRID) -> Floats:
+    """A frame [H,W,3] or [H,W] as grey levels float32 [8h, 8w], each cell eight pixels high and wide."""
+    if min(grid) < 1:
+        raise ValueError(f"a grid of {grid[0]} x {grid[1]} cells")
+    picture = Image.fromarray(frame).convert("L").resize((grid[1] * CELL, grid[0] * CELL), Image.Resampling.BOX)
+    return np.asarray(picture, dtype=np.float32)
+
+
+def cell_motion(before: Floats, after: Floats, grid: tuple[int, int] = GRID) -> Floats:
+    """Motion energy [h,w] between two frames of `gray`, in grey levels.
+
+    The median of the absolute difference is taken off, so that what changes the whole picture, a moving camera or the
+    light, counts little.
+    """
+    change = np.abs(after - before)
+    change = np.maximum(change - np.median(change), 0)
+    energy: Floats = change.reshape(grid[0], CELL, grid[1], CELL).mean(axis=(1, 3))
+    return energy
+
+
+def loudness(wave: Floats, rate: int) -> Floats:
+    """Root mean square of each hundredth of a second, float32 [100 S / rate]; the rest of the last one is left out.
+
+    Stretches whose length is a multiple of rate / 100 samples can be joined afterwards.
+    """
+    hop = rate // LOUDNESS_RATE
+    blocks = np.asarray(wave, dtype=np.float32)[: len(wave) // hop * hop].reshape(-1, hop)
+    return np.sqrt(np.einsum("ns,ns->n", blocks, blocks) / hop)
+
+
+def no_sound(level: Floats) -> str | None:
+    """Why there is nothing to hear in the loudness [n]; None where there is something."""
+    return "the clip is silent" if float(level.max(initial=0)) < _FLOOR else None
+
+
+def no_evidence(motion: Floats, level: Floats) -> str | None:
+    """Why nothing can be said about a clip with motion [F,h,w] and loudness [n]; None where something can."""
+    silence = no_sound(level)
+    if silence:
+        return silence
+    if len(motion) < 2:
+        return "a single frame shows no motion"
+    if float(motion.max()) < _STILL:
+        return "nothing moves"
+    return None
+
+
+def synchrony(motion: Floats, level: Floats, times: ArrayLike, *, window: float = WINDOW) -> Floats:
+    """Maps float32 [F,h,w] in [0, 1] from motion [F,h,w], loudness [n] and the frames' times in seconds [F].
+
+    A cell's score is its largest correlation with loudness or onsets (sound up to a quarter second early or late)
+    inside the window, times the root of its motion just then. A frame's map reaches 1, or less where its evidence is
+    far below that of the frames around it or of the whole clip.
+    """
+    moments = np.asarray(times, dtype=np.float64)
+    frames, height, width = motion.shape
+    if no_evidence(motion, level):
+        return np.full(motion.shape, _UNIFORM, np.float32)
+    scores = np.empty(motion.shape, np.float32)
+    reach = max(window, _NOW) / 2
+    sounds = _features(level, moments)
+    for start in range(0, frames, _CHUNK):
+        end = min(start + _CHUNK, frames)
+        # The window's reach on both sides, so that a chunk's border is not seen.
+        low = int(np.searchsorted(moments, moments[start] - reach - 1e-6))
+        high = int(np.searchsorted(moments, moments[end - 1] + reach + 1e-6))
+        piece = _scores(_blur(motion[low:high]), sounds[:, :, low:high], moments[low:high], window)
+        scores[start:end] = piece[start - low : end - low].reshape(-1, height, width)
+    step = float(np.median(np.diff(moments)))
+    return _scaled(scores, min(round(window / max(step, 1e-3)), frames))
+
+
+def _features(level: Floats, times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log loudness and onsets during the step before each frame, for each lag: [2, lags, F]."""
+    log = np.log(level.astype(np.float64) + _FLOOR)
+    onset = np.maximum(np.diff(log, prepend=log[:1]), 0)
+    step = float(np.median(np.diff(times)))
+    found = np.empty((2, len(_LAGS), len(times)))
+    for kind, curve in enumerate((log, onset)):
+        total = np.concatenate([[0.0], np.cumsum(curve)])
+        for number, lag in enumerate(_LAGS):
+            end = np.clip(np.round((times + lag) * LOUDNESS_RATE), 1, len(curve)).astype(int)
+            begin = np.round((times + lag - step) * LOUDNESS_RATE)
+            begin = np.minimum(np.clip(begin, 0, None).astype(int), end - 1)
+            found[kind, number] = (total[end] - total[begin]) / (end - begin)
+    return found
+
+
+def _scores(
+    motion: NDArray[np.float64], sounds: NDArray[np.float64], times: NDArray[np.float64], window: float
+) -> NDArray[np.float64]:
+    """Scores [F, h w] of motion [F,h,w] and sounds [2, lags, F]."""
+    # The root tames the few cells that change most, so that one jump does not decide a window.
+    cells = np.sqrt(motion.reshape(len(motion), -1))
+    mean = _windowed(cells, times, window)
+    spread = np.sqrt(np.maximum(_windowed(cells**2, times, window) - mean**2, 0) + _MOTION_NOISE)
+    best = np.zeros_like(cells)
+    for curves, noise in zip(sounds, (_LEVEL_NOISE, _ONSET_NOISE), strict=True):
+        for curve, weight in zip(curves, _LAG_WEIGHTS, strict=True):
+            x = (curve - curve.mean())[:, None]
+            average = _windowed(x, times, window)
+            deviation = np.sqrt(np.maximum(_windowed(x**2, times, window) - average**2, 0) + noise)
+            together = _windowed(cells * x, times, window) - mean * average
+            np.maximum(best, weight * together / (spread * deviation), out=best)
+    flat = motion.reshape(len(motion), -1)
+    moved = _windowed(flat, times, _NOW) + _LATELY * _windowed(flat, times, window)
+    result: NDArray[np.float64] = best * np.sqrt(moved)
+    return result
+
+
+def _windowed(values: NDArray[np.float64], times: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
+    """Mean of values [F,N] over the frames within `seconds` / 2 of each frame."""
+    total = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
+    low = np.searchsorted(times, times - seconds / 2 - 1e-6)
+    high = np.searchsorted(times, times + seconds / 2 + 1e-6)
+    result: NDArray[np.float64] = (total[high] - total[low]) / (high - low)[:, None]
+    return result
+
+
+def _blur(maps: Floats) -> NDArray[np.float64]:
+    """Each cell with half of its neighbours' motion, [F,h,w]: what moves does not stop at a cell's border."""
+    padded = np.pad(maps.astype(np.float64), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rows = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / 4
+    result: NDArray[np.float64] = (rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]) / 4
+    return result
+
+
+def _scaled(scores: Floats, width: int) -> Floats:
+    """Scores [F,h,w] brought to [0, 1] beside those of `width` frames around; a frame without any becomes uniform."""
+    low = scores.min(axis=(1, 2))
+    reach = scores.max(axis=(1, 2)) - low
+    half = width // 2
+    lately = np.lib.stride_tricks.sliding_window_view(np.pad(reach, half), 2 * half + 1).max(axis=1)
+    scale = np.maximum.reduce([reach, _FAINT_LATELY * lately, np.full_like(reach, _FAINT * reach.max())])
+    some = (reach > 0)[:, None, None]
+    maps: Floats = np.divide(scores - low[:, None, None], scale[:, None, None], where=some, out=np.zeros_like(scores))
+    return np.where(some, maps, np.float32(_UNIFORM))

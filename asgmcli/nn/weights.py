@@ -1,0 +1,232 @@
+"""Import of others' checkpoints: TimeSformer, SVFormer, timm's ViTs, AST, FNAC.
+
+Every loader takes a path or a mapping of names to tensors, changes the model only where everything fits, and returns a
+`LoadReport`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from asgmcli.errors import DataError
+from asgmcli.nn.localizer import load_fnac
+from asgmcli.nn.patches import resize_class_positions, resize_times
+from asgmcli.nn.resnet import ResNet18
+from asgmcli.nn.state import LoadReport, fit, read_state, state_of, write_safetensors
+from asgmcli.nn.timesformer import TimeSformer
+from asgmcli.nn.vit import AudioTransformer
+
+__all__ = [
+    "LoadReport",
+    "load_fnac",
+    "load_resnet",
+    "load_timesformer",
+    "load_timm",
+    "load_vit_audio",
+    "read_state",
+    "timm_normalisation",
+    "write_safetensors",
+]
+
+State = str | Path | Mapping[str, Any]
+
+# What a ViT does not have: it keeps its start, with temporal_fc zero, so that the network is the image model.
+_NOT_IN_VIT = ("temporal_", "time_embed")
+# AST's rows of 16 mel bins out of 128: stride 10 (the released checkpoints) or 16.
+_AST_ROWS = (12, 8)
+
+
+def load_timesformer(model: TimeSformer, state: State) -> LoadReport:
+    """Weights of a TimeSformer, an SVFormer or a ViT into `model`.
+
+    Understood: `model_state`, `model` or `state_dict` around the tensors; `module.` and `model.` prefixes; SVFormer's
+    head outside its `model.`; bare names; timm's ViT names (the temporal parts then keep their start, with temporal_fc
+    zero). Positions are resized bicubic, times nearest; a head of another number of classes keeps its start.
+
+    Raises:
+        DataError: where the file cannot be read, is of another network, or a shape cannot be made to fit.
+    """
+    tensors, source = state_of(state)
+    tensors = {name.removeprefix("model."): value for name, value in tensors.items()}
+    from_vit = not any("temporal_" in name for name in tensors)
+    frames = model.time_embed.shape[1]
+
+    def may_keep(name: str) -> bool:
+        return name.startswith("head.") or (from_vit and any(part in name for part in _NOT_IN_VIT))
+
+    resize = {
+        "pos_embed": lambda value: _resize_square(value, model.grid, source),
+        "time_embed": lambda value: resize_times(value, frames),
+    }
+    return fit(model, tensors, source, may_keep=may_keep, resize=resize)
+
+
+def load_vit_audio(model: AudioTransformer, state: State) -> LoadReport:
+    """Weights of a timm ViT, an AST or another `AudioTransformer` into `model`.
+
+    A patch embedding of three input channels is summed over them, as AST does. Positions are resized bicubic: a ViT's
+    from its square, an AST's from its rows of frequency and columns of time. An AST has two leading tokens; the class
+    token is taken, its distillation token (whose output AST averages with the class token's) is dropped. AST's own
+    names (`v.` prefixes) and Hugging Face's are understood.
+
+    Raises:
+        DataError: where the file cannot be read, is of another network, or a shape cannot be made to fit.
+    """
+    tensors, source = state_of(state)
+    tensors = _from_huggingface_ast({name.removeprefix("v."): value for name, value in tensors.items()})
+    is_ast = "dist_token" in tensors
+    if is_ast and "pos_embed" in tensors:
+        positions = tensors["pos_embed"]
+        tensors["pos_embed"] = torch.cat((positions[:, :1], positions[:, 2:]), dim=1)
+    patches = tensors.get("patch_embed.proj.weight")
+    from_image = patches is not None and patches.ndim == 4 and patches.shape[1] == 3
+    if patches is not None and from_image:
+        tensors["patch_embed.proj.weight"] = patches.sum(1, keepdim=True)
+    report_positions = {}
+    if "pos_embed" in tensors:
+        old = tensors["pos_embed"]
+        # A ViT's square of 4x4 has as many cells as a log-mel's 2x8, so the shape alone does not tell.
+        if is_ast or from_image or old.shape != model.pos_embed.shape:
+            tensors["pos_embed"] = _resize_audio_positions(old, model.grid, is_ast, source)
+        if tensors["pos_embed"] is not old:
+            report_positions["pos_embed"] = (tuple(old.shape), tuple(tensors["pos_embed"].shape))
+    report = fit(model, tensors, source, may_keep=lambda _: False, resize={})
+    return replace(report, resized=report_positions)
+
+
+def _resize_audio_positions(positions: Tensor, grid: tuple[int, int], is_ast: bool, source: str) -> Tensor:
+    cells = positions.shape[1] - 1
+    rows = next((rows for rows in _AST_ROWS if is_ast and cells % rows == 0), None)
+    if rows is None:
+        return _resize_square(positions, grid, source)
+    return resize_class_positions(positions, (rows, cells // rows), grid)
+
+
+def load_resnet(model: ResNet18, state: State) -> LoadReport:
+    """Weights of timm's or torchvision's ResNet-18 into `model`; the classifier is left aside.
+
+    Raises:
+        DataError: where the file cannot be read, is of another network, or a shape does not fit.
+    """
+    tensors, source = state_of(state)
+    body = {name: value for name, value in tensors.items() if not name.startswith("fc.")}
+    return fit(model, body, source, may_keep=lambda name: name.endswith("num_batches_tracked"), resize={})
+
+
+def load_timm(
+    model: TimeSformer | AudioTransformer | ResNet18,
+    name: str,
+    *,
+    path: str | Path | None = None,
+    folder: str | Path = "weights",
+) -> LoadReport:
+    """Weights of a timm ViT or ResNet-18 by its name: from `path`, else `folder`, else through timm from the network.
+
+    Args:
+        model: a video or an audio encoder of the ViT's width and depth, or a localizer's network of width 64.
+        name: timm's, such as `vit_base_patch16_224.augreg_in21k` or `resnet18.tv_in1k`.
+        path: a local weight file.
+        folder: where `NAME.safetensors`, `.bin` or `.pth` is looked for first.
+
+    Raises:
+        DataError: for a name timm does not know; offline, saying which file to bring and where to put it; where the
+            weights do not fit.
+    """
+    import timm  # half a second to import, and needed only here
+
+    if path is not None:
+        return _load(model, path)
+    candidates = [Path(folder) / f"{name}{suffix}" for suffix in (".safetensors", ".bin", ".pth")]
+    local = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if local is not None:
+        return _load(model, local)
+    config = _timm_config(name)
+    try:
+        network = timm.create_model(name, pretrained=True, num_classes=0)
+    except Exception as error:  # timm, huggingface_hub and their HTTP clients each raise their own kinds
+        where = f"https://huggingface.co/{config.hf_hub_id}" if config.hf_hub_id else f"timm's page of {name}"
+        # A localizer's `init: {file: ...}` is a whole localizer, not its image network.
+        or_name = "" if isinstance(model, ResNet18) else ", or name its path in the recipe"
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(
+            f"The weights of {name} could not be fetched ({reason}). Without a network, bring model.safetensors from "
+            f"{where} and put it at {candidates[0]}{or_name}."
+        ) from error
+    report = _load(model, network.state_dict())
+    return replace(report, source=f"timm's {name}")
+
+
+def _load(model: TimeSformer | AudioTransformer | ResNet18, state: State) -> LoadReport:
+    if isinstance(model, ResNet18):
+        return load_resnet(model, state)
+    return load_timesformer(model, state) if isinstance(model, TimeSformer) else load_vit_audio(model, state)
+
+
+def timm_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the RGB frames (in [0, 1]) that a timm network was trained with.
+
+    Raises:
+        DataError: for a name timm does not know.
+    """
+    config = _timm_config(name)
+    return tuple(config.mean), tuple(config.std)
+
+
+def _timm_config(name: str) -> Any:
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(name) if timm.is_model(name) else None
+    if config is None:
+        known = "vit_base_patch16_224.augreg_in21k or resnet18.tv_in1k"
+        raise DataError(f"timm knows no weights named '{name}'. It knows {known}, for example.")
+    return config
+
+
+def _resize_square(positions: Tensor, grid: tuple[int, int], source: str) -> Tensor:
+    side = math.isqrt(positions.shape[1] - 1)
+    if positions.ndim != 3 or side * side != positions.shape[1] - 1:
+        raise DataError(
+            f"{source}: pos_embed is {list(positions.shape)}, not a class token and a square grid, so it cannot be "
+            f"resized to the network's {grid[0]}x{grid[1]}."
+        )
+    return resize_class_positions(positions, (side, side), grid)
+
+
+_HUGGINGFACE_AST = (
+    (r"^embeddings\.cls_token$", "cls_token"),
+    (r"^embeddings\.distillation_token$", "dist_token"),
+    (r"^embeddings\.position_embeddings$", "pos_embed"),
+    (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+    (r"^encoder\.layer\.(\d+)\.layernorm_before\.", r"blocks.\1.norm1."),
+    (r"^encoder\.layer\.(\d+)\.layernorm_after\.", r"blocks.\1.norm2."),
+    (r"^encoder\.layer\.(\d+)\.attention\.output\.dense\.", r"blocks.\1.attn.proj."),
+    (r"^encoder\.layer\.(\d+)\.intermediate\.dense\.", r"blocks.\1.mlp.fc1."),
+    (r"^encoder\.layer\.(\d+)\.output\.dense\.", r"blocks.\1.mlp.fc2."),
+    (r"^layernorm\.", "norm."),
+)
+
+
+def _from_huggingface_ast(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Hugging Face's AST names to a ViT's; queries, keys and values of a layer become one matrix."""
+    prefix = "audio_spectrogram_transformer."
+    state = {name.removeprefix(prefix): value for name, value in state.items()}
+    result = {}
+    for name, value in state.items():
+        if ".attention.attention." not in name:
+            for pattern, replacement in _HUGGINGFACE_AST:
+                name = re.sub(pattern, replacement, name)
+            result[name] = value
+        elif ".attention.attention.query." in name:
+            layer, kind = name.split(".")[2], name.rsplit(".", 1)[1]
+            parts = [state.get(name.replace(".query.", f".{part}.")) for part in ("query", "key", "value")]
+            result[f"blocks.{layer}.attn.qkv.{kind}"] = torch.cat([part for part in parts if part is not None])
+    return result

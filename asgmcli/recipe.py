@@ -1,0 +1,231 @@
+"""Reading recipes: YAML -> row and overrides applied -> a checked, frozen `Recipe`.
+
+Every fault is reported in one message, each with file, key, value and what would be right. `--set` wins over the row,
+the row wins over the file.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import hashlib
+import json
+import re
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from asgmcli.errors import RecipeError
+from asgmcli.settings import AnyRecipe, LocalizationRecipe, PretextRecipe, Recipe, RecognitionRecipe
+
+MAX_RECIPE_BYTES = 1 << 20
+VALUE_CHARACTERS = 120  # of a faulty value in a message
+MODELS: dict[str, type[Recipe]] = {
+    "recognition": RecognitionRecipe,
+    "localization": LocalizationRecipe,
+    "pretext": PretextRecipe,
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads 1e-3 as a number and `on`, `off`, `yes`, `no` as text, as YAML 1.2 does.
+
+    Aliases and keys given twice are refused: recipes never need the first, and of the second one would be lost.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"aliases (*{self.peek_event().anchor}) are not allowed in a recipe")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.YAMLError(f"{', '.join(twice)}: given twice, the second time near line {node.end_mark.line}")
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what `_Loader` would not read as text."""
+
+
+for _class in (_Loader, _Dumper):
+    _class.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    _class.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF")
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)$"),
+        list("-+0123456789"),
+    )
+
+
+def load_recipe(path: Path, row: str | None = None, overrides: tuple[str, ...] = (), seed: int | None = None) -> Recipe:
+    """The recipe in `path` with its row's overrides, `key.path=value` overrides and seed applied.
+
+    Args:
+        path: a YAML file.
+        row: one of the recipe's rows; `default_row` when None.
+        overrides: `key.path=value` strings, values in YAML.
+        seed: replaces the recipe's seed.
+
+    Raises:
+        RecipeError: the file cannot be read, or one or more keys are unknown, mistyped or impossible.
+    """
+    values = read_yaml(path)
+    values.setdefault("name", path.stem)
+    rows = values.get("rows")
+    name = row if row is not None else values.get("default_row")
+    if isinstance(rows, dict) and isinstance(name, str):
+        if name not in rows:
+            raise RecipeError(f"{path}: no row {name!r}{_nearest(name, rows)}. Rows: {', '.join(map(str, rows))}")
+        settings = rows[name].get("set") if isinstance(rows[name], dict) else None
+        for key, value in settings.items() if isinstance(settings, dict) else ():
+            _assign(values, key, value, f"{path}: rows.{name}.set")
+        values["default_row"] = name
+    for text in overrides:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise RecipeError(f"--set {text!r}: expected key.path=value, for example train.epochs=3")
+        if key.strip().partition(".")[0] in ("default_row", "rows"):
+            # They are applied by now: a run would bear the name of a row whose settings it does not have.
+            raise RecipeError(
+                f"--set {text}: choose a row with --row; the table itself is the recipe's file's business"
+            )
+        _assign(values, key.strip(), _yaml_value(value, text), f"--set {text}")
+    if seed is not None:
+        values["seed"] = seed
+    return check_recipe(values, path)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        RecipeError: missing, too large, not YAML, or not a mapping.
+    """
+    try:
+        if path.stat().st_size > MAX_RECIPE_BYTES:
+            raise RecipeError(f"{path}: larger than {MAX_RECIPE_BYTES} bytes; this is not a recipe")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        siblings = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        raise RecipeError(f"{path}: no such recipe{_nearest(path.name, siblings)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read as text: {error}") from None
+    try:
+        values = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values, this is {type(values).__name__}")
+    return values
+
+
+def check_recipe(values: dict[str, Any], source: Path) -> Recipe:
+    """`values` as a checked recipe; `source` names the file in messages.
+
+    Raises:
+        RecipeError: one line a fault, all faults together.
+    """
+    try:
+        recipe: Recipe = TypeAdapter(AnyRecipe).validate_python(values)
+    except ValidationError as error:
+        lines = [_fault(item, values) for item in error.errors()]
+        raise RecipeError("\n".join([f"{source}: {len(lines)} fault(s)", *(f"  {line}" for line in lines)])) from None
+    except RecursionError:
+        raise RecipeError(f"{source}: nested too deeply for a recipe") from None
+    return recipe
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """SHA-256 of what decides the result (everything but titles and rows), for telling runs apart."""
+    values = recipe.model_dump(mode="json", exclude={"title", "about", "rows"})
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def dump_yaml(recipe: Recipe) -> str:
+    """The resolved recipe as YAML that `load_recipe` reads back to the same settings, of its row alone."""
+    values = recipe.model_dump(mode="json")
+    # The row is already applied: keeping its overrides would let a second load undo `--set`.
+    values["rows"] = {recipe.default_row: {**values["rows"][recipe.default_row], "set": {}}}
+    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def _assign(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
+    """Set `values[a][b]... = value` for `dotted` = "a.b...", making sections on the way."""
+    if not isinstance(dotted, str):
+        raise RecipeError(f"{where}: key {dotted!r} is not text")
+    *sections, last = dotted.split(".")
+    target = values
+    for name in sections:
+        inner = target.get(name)
+        if not isinstance(inner, dict):
+            inner = {}
+            target[name] = inner
+        target = inner
+    target[last] = copy.deepcopy(value)
+
+
+def _yaml_value(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RecipeError(f"--set {where!r}: the value is not YAML: {' '.join(str(error).split())}") from None
+
+
+def _fault(item: Any, values: dict[str, Any]) -> str:
+    """One line for one of pydantic's errors: key, value, what is wrong, and the nearest key for an unknown one."""
+    location = list(item["loc"][1:])  # the first is the task
+    key = ".".join(str(part) for part in location if part != "[key]")
+    if item["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_nearest(str(location[-1]), _known_keys(values, location[:-1]))}"
+    if item["type"] == "missing":
+        return f"{key}: missing"
+    if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        given = values.get("task")
+        return f"task: {given!r} is not a task{_nearest(str(given), MODELS)}. Tasks: {', '.join(MODELS)}"
+    message = item["msg"].removeprefix("Value error, ")
+    shown = f" = {_shown(item['input'])}" if key and not isinstance(item["input"], dict) else ""
+    return f"{key + shown + ': ' if key else ''}{message[0].lower() + message[1:]}"
+
+
+def _shown(value: Any) -> str:
+    """A value as it was written, shortened; Python refuses to print numbers of thousands of digits."""
+    try:
+        text = repr(value)
+    except ValueError:
+        text = "a number of thousands of digits"
+    return text if len(text) <= VALUE_CHARACTERS else f"{text[:VALUE_CHARACTERS]}..."
+
+
+def _known_keys(values: dict[str, Any], location: list[Any]) -> list[str]:
+    """The keys that the section at `location` knows."""
+    model: type[BaseModel] | None = MODELS.get(str(values.get("task")))
+    for part in location:
+        if model is None or part not in model.model_fields:
+            break
+        model = _section(model.model_fields[part].annotation)
+    return list(model.model_fields) if model is not None else []
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The section class inside an annotation such as `Guide | None` or `dict[str, Row]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, dict):
+        return next((found for part in typing.get_args(annotation) if (found := _section(part))), None)
+    return None
+
+
+def _nearest(word: str, choices: Any) -> str:
+    close = difflib.get_close_matches(word, [str(choice) for choice in choices], n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""

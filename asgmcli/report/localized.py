@@ -1,0 +1,268 @@
+"""What `asgm localize` writes of one clip: overlay mp4, strip, maps and boxes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asgmcli.data.maps import MAPS_ENDING
+from asgmcli.data.workers import Failure, run_tasks
+from asgmcli.errors import DataError, MediaError, UsageError
+from asgmcli.files import replacing, write_text
+from asgmcli.media.video import iterate_frames
+from asgmcli.nn.clip_maps import FNAC_FPS, MOTION_FPS, ClipMaps, Sound, fnac_clip_maps, motion_clip_maps
+from asgmcli.nn.regions import hottest_box
+
+if TYPE_CHECKING:
+    from asgmcli.nn.localizer import FrozenLocalizer
+
+Frame = NDArray[np.uint8]
+Progress = Callable[[float], None]
+"""Is given the share done, 0 to 1."""
+
+ENDINGS = {"overlay": "_overlay.mp4", "strip": "_strip.png", "maps": MAPS_ENDING, "boxes": "_boxes.json"}
+"""What can be written, and what is put behind a clip's name for it."""
+RUN_WEIGHTS = "localizer.safetensors"
+"""The file of a training run's folder that holds its localizer."""
+NO_WEIGHTS = "No --weights: the motion localizer, which needs no training (what moves in time with the sound)."
+TIME_LIMIT = 3600.0
+"""Seconds one clip of many may take before it is given up."""
+_SHORT_SIDE = 360  # pixels of the overlay
+_MAX_FPS = 30.0  # of the overlay
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How clips are looked at: `localizer` is motion or fnac, `weights` fnac's file, `fps` maps a second (None: its
+    own), `frames` pictures in the strip, `threshold` the heat from which a box is drawn, `write` keys of `ENDINGS`."""
+
+    localizer: str = "motion"
+    weights: Path | None = None
+    fps: float | None = None
+    frames: int = 8
+    threshold: float = 0.5
+    write: tuple[str, ...] = tuple(ENDINGS)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip: its name in messages, its file, where its sound lies, and the outputs' path without their endings."""
+
+    id: str
+    path: Path
+    audio: Path
+    stem: Path
+
+    def targets(self, settings: Settings) -> dict[str, Path]:
+        """The files that will be written, by kind."""
+        return {kind: self.stem.with_name(self.stem.name + ENDINGS[kind]) for kind in settings.write}
+
+
+def choose_localizer(localizer: str | None, weights: Path | None) -> str:
+    """The localizer's name from what a user asked for: fnac where weights are given, else motion.
+
+    Raises:
+        UsageError: a name that does not go with the weights. DataError: there are no such weights.
+    """
+    name = localizer or ("fnac" if weights else "motion")
+    if name == "fnac" and weights is None:
+        raise UsageError(
+            "--localizer fnac needs --weights: a released checkpoint, or the folder of a localizer run "
+            "(asgm train recipes/demo_localizer.yaml makes one). Without weights use --localizer motion."
+        )
+    if name == "motion" and weights is not None:
+        raise UsageError("--localizer motion has no weights: leave out --weights, or choose --localizer fnac.")
+    if weights is not None:
+        weights_file(weights)
+    return name
+
+
+def weights_file(path: Path) -> Path:
+    """The weight file that `path`, a file or a localizer run's folder, stands for.
+
+    Raises:
+        DataError: nothing there, or a folder without a localizer.
+    """
+    file = path / RUN_WEIGHTS if path.is_dir() else path
+    if not file.is_file():
+        what = f"the folder {path} holds no {RUN_WEIGHTS}" if path.is_dir() else f"there is no {path}"
+        raise DataError(
+            f"No localizer: {what}. Name a weight file, or a run's folder such as runs/demo_localizer/<row>/seed0."
+        )
+    return file
+
+
+@lru_cache(maxsize=1)
+def _localizer(file: Path) -> FrozenLocalizer:
+    from asgmcli.nn.localizer import load_localizer
+
+    return load_localizer(file)
+
+
+def find_maps(path: Path, settings: Settings, *, audio: Path | None = None, **options: Any) -> ClipMaps:
+    """Maps of a clip by the chosen localizer; options are those of `motion_clip_maps`."""
+    if settings.localizer == "motion":
+        return motion_clip_maps(path, audio=audio, fps=settings.fps or MOTION_FPS, **options)
+    if settings.weights is None:
+        raise ValueError("fnac needs weights")
+    options.pop("grid", None)  # a network has its own
+    localizer = _localizer(weights_file(settings.weights))
+    return fnac_clip_maps(path, localizer, audio=audio, fps=settings.fps or FNAC_FPS, **options)
+
+
+def localize(job: Job, settings: Settings, progress: Progress | None = None) -> dict[str, Any]:
+    """Find where a clip's sound comes from and write the outputs, each whole or not at all.
+
+    Returns:
+        What JSON can hold: id, path, outputs by kind, maps (their number), seconds (taken), localizer, warning.
+
+    Raises:
+        MediaError: the clip cannot be read. DataError: weights that are no localizer, or no room.
+    """
+    begin = time.perf_counter()
+    targets = job.targets(settings)
+    pictures = [kind for kind in ("overlay", "strip") if kind in targets]
+    report = _Share(progress, 0.5 if pictures else 1.0)
+    found = find_maps(job.path, settings, audio=job.audio, progress=report.of_seconds)
+    report.length = found.info.duration
+    if "maps" in targets:
+        _write_maps(targets["maps"], found)
+    if "boxes" in targets:
+        _write_boxes(targets["boxes"], job, found, settings.threshold)
+    if pictures:
+        report.second_half()
+        _write_pictures(targets, job, found, settings, report)
+    return {
+        "id": job.id,
+        "path": str(job.path),
+        "outputs": {kind: str(path) for kind, path in targets.items()},
+        "maps": len(found.maps),
+        "seconds": round(time.perf_counter() - begin, 3),
+        "localizer": found.localizer,
+        "warning": found.warning,
+    }
+
+
+def localize_all(jobs: list[Job], settings: Settings, workers: int) -> Iterator[tuple[Job, dict[str, Any] | str]]:
+    """Each clip with what was written of it (see `localize`), or with the reason why it cannot be read."""
+    if workers == 1:
+        for job in jobs:
+            yield job, _localize_one((job, settings))
+        return
+    for (job, _), answer in run_tasks(_localize_one, [(job, settings) for job in jobs], workers, TIME_LIMIT):
+        yield job, f"{job.path}: {answer.reason}: {answer.detail}" if isinstance(answer, Failure) else answer
+
+
+def _localize_one(task: tuple[Job, Settings]) -> dict[str, Any] | str:
+    try:
+        return localize(*task)
+    except MediaError as error:
+        return error.message
+
+
+class _Share:
+    """Turns seconds of video done into the share of all work done."""
+
+    def __init__(self, progress: Progress | None, weight: float) -> None:
+        self.progress, self.weight, self.done, self.length = progress, weight, 0.0, 0.0
+
+    def of_seconds(self, seconds: float) -> None:
+        if self.progress is not None and self.length:
+            self.progress(self.done + self.weight * min(seconds / self.length, 1.0))
+
+    def second_half(self) -> None:
+        self.done = self.weight
+
+
+def _write_maps(target: Path, found: ClipMaps) -> None:
+    size = np.array([found.info.width, found.info.height])
+    with replacing(target) as temporary:
+        np.savez_compressed(
+            temporary,
+            maps=found.maps.astype(np.float16),
+            times=found.times,
+            size=size,
+            localizer=np.array(found.localizer),
+            warning=np.array(found.warning or ""),
+        )
+
+
+def _write_boxes(target: Path, job: Job, found: ClipMaps, threshold: float) -> None:
+    width, height = found.info.width, found.info.height
+    entries = []
+    for time_, heatmap in zip(found.times, found.maps, strict=True):
+        box = hottest_box(heatmap, threshold)
+        pixels = None if box is None else [round(v * s) for v, s in zip(box, (width, height) * 2, strict=True)]
+        entries.append({"time": round(float(time_), 4), "box": pixels, "heat": round(float(heatmap.max()), 4)})
+    content = {
+        "clip": job.path.name,
+        "localizer": found.localizer,
+        "width": width,
+        "height": height,
+        "threshold": threshold,
+        "box": "x0, y0, x1, y1 in pixels, right and bottom exclusive; null where no place stands out",
+        "warning": found.warning,
+    }
+    # One line a moment: a file of many hours stays readable.
+    head = json.dumps(content, indent=1).removesuffix("\n}")
+    lines = ",\n  ".join(json.dumps(entry) for entry in entries)
+    write_text(target, f'{head},\n "frames": [\n  {lines}\n ]\n}}\n')
+
+
+def _write_pictures(targets: dict[str, Path], job: Job, found: ClipMaps, settings: Settings, report: _Share) -> None:
+    """Go through the clip once more for the overlay and the strip's frames."""
+    from asgmcli.report.overlay import strip
+    from asgmcli.report.overlay_video import write_with_sound
+
+    count = min(settings.frames, len(found.times))
+    chosen = ((np.arange(count) + 0.5) * len(found.times) / count).astype(int)
+    kept: list[Frame] = []
+    passing = _passing(job.path, found, [float(found.times[index]) for index in chosen], kept, report)
+    if "overlay" in targets:
+        step = _step(found)
+        fps = (found.info.fps or 1.0) / step
+        write_with_sound(targets["overlay"], _overlaid(passing, found, step), fps, Sound(job.audio))
+    for _ in passing:  # what the overlay did not take: all frames where it is not written
+        pass
+    if "strip" in targets:
+        strip(
+            kept,
+            [found.maps[index] for index in chosen],
+            [float(found.times[index]) for index in chosen],
+            found.level,
+            targets["strip"],
+            title=f"{job.path.name}: {found.localizer} localizer" + (f" ({found.warning})" if found.warning else ""),
+            boxes=[hottest_box(found.maps[index], settings.threshold) for index in chosen],
+        )
+
+
+def _step(found: ClipMaps) -> int:
+    """Frames from one of the overlay to the next: all of them, but no more than `_MAX_FPS` a second."""
+    return max(1, -int(-found.info.fps // _MAX_FPS))
+
+
+def _passing(
+    path: Path, found: ClipMaps, wanted: list[float], kept: list[Frame], report: _Share
+) -> Iterator[tuple[float, Frame]]:
+    """All frames in turn; those at the `wanted` times go to `kept` as well."""
+    for time_, frame in iterate_frames(path, short_side=_SHORT_SIDE):
+        while len(kept) < len(wanted) and time_ >= wanted[len(kept)] - 1e-6:
+            kept.append(frame)
+        report.of_seconds(time_)
+        yield time_, frame
+
+
+def _overlaid(frames: Iterator[tuple[float, Frame]], found: ClipMaps, step: int) -> Iterator[Frame]:
+    from asgmcli.report.overlay import overlay
+
+    for index, (time_, frame) in enumerate(frames):
+        if index % step == 0:
+            yield overlay(frame, found.at(time_))

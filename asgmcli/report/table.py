@@ -1,0 +1,124 @@
+"""Tables: one content, shown in the terminal, in Markdown, as CSV or as plain data."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import rich.table
+
+Cell = str | int | float | None
+MISSING = "–"
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """`value` with `digits` decimals; a dash where there is none or it is not finite."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 1) -> str:
+    """A difference with its sign: `+11.2`, `-0.3`."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{value:+.{digits}f}"
+
+
+def mean_std(values: Sequence[float], digits: int = 1) -> str:
+    """Mean ± sample standard deviation (n - 1): `78.6 ± 2.3`; one value alone stands without a spread."""
+    if not values:
+        return MISSING
+    if len(values) == 1:
+        return number(values[0], digits)
+    return f"{number(statistics.fmean(values), digits)} ± {number(statistics.stdev(values), digits)}"
+
+
+def with_interval(mean: float, low: float, high: float, digits: int = 1) -> str:
+    """A difference with its interval: `+6.0 [+4.1, +7.9]`."""
+    return f"{signed(mean, digits)} [{signed(low, digits)}, {signed(high, digits)}]"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows with a title; numbers are shown with `digits` decimals and right-aligned.
+
+    A cell is text, a number or None (nothing there: a dash). `note` stands below the table; the row whose index is in
+    `bold` is set apart.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+    digits: int = 1
+    bold: frozenset[int] = field(default_factory=frozenset)
+
+    def __post_init__(self) -> None:
+        for index, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise ValueError(f"row {index} of {self.title!r} has {len(row)} cells for {len(self.columns)} columns")
+
+    def rich(self) -> rich.table.Table:
+        """The table for a terminal."""
+        from rich import box
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        shown = RichTable(title=self.title or None, caption=self.note or None, box=box.SIMPLE_HEAD)
+        shown.title_justify, shown.caption_justify = "left", "left"
+        for index, name in enumerate(self.columns):
+            shown.add_column(Text(name), justify="right" if self._is_number(index) else "left")
+        for index, row in enumerate(self.rows):
+            style = "bold" if index in self.bold else None
+            # Text, not str: a class named `[clap]` is not markup.
+            shown.add_row(*(Text(self._text(cell)) for cell in row), style=style)
+        return shown
+
+    def markdown(self, heading: bool = True) -> str:
+        """The table in GitHub's Markdown, ending in a new line; the title in bold above when `heading`."""
+        lines = [f"**{_escape(self.title)}**", ""] if heading and self.title else []
+        lines.append(_line([_escape(name) for name in self.columns]))
+        lines.append(_line(["---:" if self._is_number(index) else "---" for index in range(len(self.columns))]))
+        for index, row in enumerate(self.rows):
+            cells = [_escape(self._text(cell)) for cell in row]
+            lines.append(_line([f"**{cell}**" if cell and index in self.bold else cell for cell in cells]))
+        if self.note:
+            lines += ["", _escape(self.note)]
+        return "\n".join(lines) + "\n"
+
+    def csv(self) -> str:
+        """The table as CSV with full precision; an empty field where there is nothing."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([["" if cell is None else cell for cell in row] for row in self.rows])
+        return out.getvalue()
+
+    def data(self) -> dict[str, Any]:
+        """The table as what JSON can hold: title, columns, rows, note."""
+        rows = [[None if isinstance(c, float) and not math.isfinite(c) else c for c in row] for row in self.rows]
+        return {"title": self.title, "columns": list(self.columns), "rows": rows, "note": self.note}
+
+    def _text(self, cell: Cell) -> str:
+        if cell is None:
+            return MISSING
+        return number(cell, self.digits) if isinstance(cell, float) else str(cell)
+
+    def _is_number(self, column: int) -> bool:
+        cells = [row[column] for row in self.rows if row[column] not in (None, "")]
+        return bool(cells) and all(not isinstance(cell, str) or cell[0] in "+-0123456789" for cell in cells)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

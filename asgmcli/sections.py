@@ -1,0 +1,268 @@
+"""The sections of recipes, with the paper's values as defaults where it gives one.
+
+A recipe is checked against these models before anything is read or built: unknown keys, wrong types and impossible
+values are refused. The letters are those of the paper: τ threshold, λ mixing weight, γ loss weights.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
+ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
+# Recipes and rows name folders of runs.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")]
+Split = Literal["train", "val", "test"]
+ALL_ROWS = "all"
+
+
+class Section(BaseModel):
+    """A group of recipe keys; unknown keys are refused and values are never changed after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Start(Section):
+    """Where a network's weights come from: exactly one of another recipe's run, a file, or a timm model's name."""
+
+    recipe: Name | None = None
+    file: str | None = None
+    timm: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Start:
+        if sum(value is not None for value in (self.recipe, self.file, self.timm)) != 1:
+            raise ValueError("name exactly one of recipe, file, timm (or write `init: none`)")
+        return self
+
+
+def _none(value: Any) -> Any:
+    """`init: none` says out loud that a network starts from random weights."""
+    return None if value == "none" else value
+
+
+Init = Annotated[Start | None, BeforeValidator(_none)]
+
+
+class Data(Section):
+    """Which clips, and which of them count as labelled."""
+
+    dataset: str
+    manifest: str | None = None
+    options: dict[str, int | float] = {}
+    labeled_per_class: Positive | None = None
+    split_seed: int | None = None
+    train_split: Split = "train"
+    eval_split: Split = "test"
+    workers: Count = 0
+    keep_decoded: bool = False
+    max_failures: Count = 100
+
+
+class Clip(Section):
+    """Frames of a training or evaluation clip."""
+
+    frames: Positive = 8
+    stride: Positive = 8
+    size: Positive = 224
+    short_side: tuple[Positive, Positive] = Field((256, 320), strict=False)
+    backend: Literal["pyav", "decord"] = "pyav"
+
+    @model_validator(mode="after")
+    def _range(self) -> Clip:
+        if not self.size <= self.short_side[0] <= self.short_side[1]:
+            raise ValueError("short_side is [low, high] with size <= low <= high")
+        return self
+
+
+class Audio(Section):
+    """The log-mel filter bank of a clip's sound. `mean` and `std` are measured on the training clips when left out."""
+
+    seconds: PositiveFloat = 4.0
+    mels: Positive = 128
+    mean: float | None = None
+    std: PositiveFloat | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> Audio:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("give both mean and std, or neither: then both are measured on the training clips")
+        return self
+
+    @property
+    def length(self) -> int:
+        """L, time steps of 10 ms: the sound's hops rounded up to a multiple of 16 (METHOD: inputs)."""
+        return max(math.ceil(round(self.seconds * 16000) / 160 / 16), 1) * 16
+
+
+class Augment(Section):
+    """Strong views: RandAugment and channel dropout on the picture, SpecAugment on the sound (METHOD: inputs)."""
+
+    flip: Share = 0.5
+    operations: Count = 2
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    channel_dropout: Share = 0.2
+    temporal_warp: bool = True
+    frequency_mask: Count = 24
+    time_mask: Count = 40
+
+
+class Encoder(Section):
+    """A transformer's size and start. Defaults are ViT-B/16."""
+
+    dim: Positive = 768
+    depth: Positive = 12
+    heads: Positive = 12
+    patch_size: Positive = 16
+    embed_hidden: Positive | None = None
+    drop_path: ShareBelowOne = 0.1
+    init: Init = None
+
+    @model_validator(mode="after")
+    def _heads(self) -> Encoder:
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
+        return self
+
+
+class Fusion(Section):
+    """The transformer over the two class tokens (Eq. 11)."""
+
+    layers: Positive = 2
+    heads: Positive = 12
+
+
+class Model(Section):
+    """The recognition network. The audio encoder and the fusion are left out where `modality` is video."""
+
+    modality: Literal["video", "video+audio"] = "video+audio"
+    video: Encoder = Encoder()
+    audio: Encoder = Encoder()
+    fusion: Fusion = Fusion()
+    mean: tuple[float, float, float] = Field((0.5, 0.5, 0.5), strict=False)
+    std: tuple[float, float, float] = Field((0.5, 0.5, 0.5), strict=False)
+
+    @model_validator(mode="after")
+    def _same_width(self) -> Model:
+        if self.modality == "video+audio" and self.video.dim != self.audio.dim:
+            raise ValueError("fusion takes two class tokens of one width: model.video.dim must equal model.audio.dim")
+        if self.modality == "video+audio" and self.video.dim % self.fusion.heads:
+            raise ValueError(f"model.fusion.heads {self.fusion.heads} does not divide model.video.dim {self.video.dim}")
+        return self
+
+
+class Thresholds(Section):
+    """When the teacher's label is trusted: FixMatch's fixed τ or FlexMatch's per class (Eq. 4-5)."""
+
+    kind: Literal["fixed", "flexible"] = "flexible"
+    value: PositiveShare = 0.3
+    mapping: Literal["linear", "convex"] = "linear"
+    warmup: bool = False
+
+
+class Masks(Section):
+    """Which tokens of clip A a mixture keeps; λ ~ Beta(alpha, beta)."""
+
+    kind: Literal["tube", "localization"] = "localization"
+    alpha: PositiveFloat = 5.0
+    beta: PositiveFloat = 10.0
+    average_frames: Literal[1, 2, 4, 8] = 1
+
+
+class Guide(Section):
+    """The localizer that draws the localization-guided mask.
+
+    `fnac` is a frozen network, of a recipe's run or in a weight file; `map` and `seconds` of sound are its. `motion`
+    needs no weights: what moves in time with the sound makes it. It is run over whole clips beforehand, so RandAugment
+    then leaves its geometric operations out.
+    """
+
+    kind: Literal["fnac", "motion"] = "fnac"
+    recipe: Name | None = None
+    file: str | None = None
+    map: Literal["cosine", "affinity"] = "cosine"
+    seconds: PositiveFloat = 3.0
+
+    @model_validator(mode="after")
+    def _one(self) -> Guide:
+        if self.kind == "motion" and (self.recipe is not None or self.file is not None):
+            raise ValueError("kind motion has no weights: leave recipe and file out")
+        if self.kind == "fnac" and (self.recipe is None) == (self.file is None):
+            raise ValueError("name exactly one of recipe, file (or kind: motion, which needs neither)")
+        return self
+
+
+class UnlabeledLoss(Section):
+    """L_u (Eq. 6) and its weight γ1."""
+
+    weight: NonNegative = 2.0
+
+
+class MixupLoss(Section):
+    """L_mix (Eq. 12), its weight γ2, and whether the target is compared with logits or probabilities."""
+
+    weight: NonNegative = 2.0
+    on: Literal["logits", "probabilities"] = "logits"
+
+
+class ContrastiveLoss(Section):
+    """L_c (Eq. 15-20), its weight γ3 and temperature."""
+
+    weight: NonNegative = 0.1
+    temperature: PositiveFloat = 0.05
+
+
+class Losses(Section):
+    """L = L_s + γ1 L_u + γ2 L_mix + γ3 L_c (Eq. 21)."""
+
+    unlabeled: UnlabeledLoss = UnlabeledLoss()
+    mixup: MixupLoss = MixupLoss()
+    contrastive: ContrastiveLoss = ContrastiveLoss()
+
+
+class Optimizer(Section):
+    """SGD with Nesterov momentum as in the paper, Adam with L2 weight decay as FNAC's, or AdamW.
+
+    Under the last two, `momentum` is the first of Adam's betas.
+    """
+
+    kind: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: PositiveFloat = 5e-3
+    momentum: ShareBelowOne = 0.9
+    weight_decay: NonNegative = 1e-3
+    schedule: Literal["steps", "cosine", "constant"] = "steps"
+    milestones: list[Share] = [25 / 30, 28 / 30]
+    gamma: PositiveFloat = 0.1
+    warmup_steps: Count = 0
+    clip_norm: PositiveFloat | None = None
+
+
+class Train(Section):
+    """How long, in what batches, and what is kept on the way."""
+
+    epochs: Positive = 50
+    batch: Positive = 8
+    unlabeled_ratio: Count = 5
+    supervised_epochs: Count = 5
+    ema_decay: Share = 0.99
+    optimizer: Optimizer = Optimizer()
+    precision: Literal["fp32", "bf16"] = "fp32"
+    save_minutes: PositiveFloat = 10.0
+    evaluate_every: Count = 0
+    max_steps: Positive | None = None
+
+
+class Evaluate(Section):
+    """Views a video is judged by: clips spread over it, times crops of each."""
+
+    clips: Positive = 5
+    crops: Literal[1, 3] = 3
+    batch: Positive = 8

@@ -1,0 +1,262 @@
+"""What the recipe of each task may say: which sections it is made of, and what must hold between them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from asgmcli.sections import (
+    ALL_ROWS,
+    Audio,
+    Augment,
+    Clip,
+    Count,
+    Data,
+    Encoder,
+    Evaluate,
+    Guide,
+    Init,
+    Losses,
+    Masks,
+    Model,
+    Name,
+    NonNegative,
+    Positive,
+    PositiveFloat,
+    Section,
+    Share,
+    Thresholds,
+    Train,
+)
+
+
+class Row(Section):
+    """One line of the paper's table: dotted keys it overrides, and the number the paper prints."""
+
+    title: str
+    set: dict[str, Any] = Field(default_factory=dict)
+    paper: dict[str, float] = Field(default_factory=dict)
+
+
+class Recipe(Section):
+    """What every recipe has: a name, a task, its variants as rows."""
+
+    name: Name
+    task: str
+    title: str
+    about: str = ""
+    default_row: str
+    rows: dict[Name, Row]
+    train: Train = Train()
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @model_validator(mode="after")
+    def _default(self) -> Recipe:
+        if self.default_row not in self.rows:
+            raise ValueError(f"default_row {self.default_row!r} is none of the rows: {', '.join(self.rows)}")
+        if ALL_ROWS in self.rows:
+            raise ValueError(f"a row cannot be named {ALL_ROWS!r}: `--row {ALL_ROWS}` trains every row")
+        return self
+
+
+class RecognitionRecipe(Recipe):
+    """Semi-supervised recognition from picture and sound (the ASGM-Former, SVFormer and supervised rows)."""
+
+    task: Literal["recognition"]
+    data: Data
+    clip: Clip = Clip()
+    audio: Audio = Audio()
+    augment: Augment = Augment()
+    model: Model = Model()
+    thresholds: Thresholds = Thresholds()
+    masks: Masks = Masks()
+    localizer: Guide | None = None
+    losses: Losses = Losses()
+    evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RecognitionRecipe:
+        faults = patch_faults(self.clip, self.audio, self.model.video, self.model.audio if self.listens else None)
+        if self.guided and self.localizer is None:
+            faults.append(
+                "masks.kind localization needs a localizer: add `localizer: {recipe: ...}`, or {file: ...}, "
+                "or {kind: motion}, which needs no training"
+            )
+        if self.model.modality == "video" and self.losses.contrastive.weight > 0:
+            faults.append("losses.contrastive.weight needs sound: set it to 0, or model.modality to video+audio")
+        if self.clip.frames % self.masks.average_frames:
+            faults.append(
+                f"masks.average_frames {self.masks.average_frames} does not divide clip.frames {self.clip.frames}"
+            )
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    @property
+    def listens(self) -> bool:
+        """Whether the network takes sound."""
+        return self.model.modality == "video+audio"
+
+    @property
+    def semi_supervised(self) -> bool:
+        """Whether any term of the loss looks at unlabelled clips."""
+        weights = (self.losses.unlabeled.weight, self.losses.mixup.weight, self.losses.contrastive.weight)
+        return self.train.unlabeled_ratio > 0 and max(weights) > 0
+
+    @property
+    def guided(self) -> bool:
+        """Whether the mixture's mask follows a localizer's map."""
+        return self.semi_supervised and self.losses.mixup.weight > 0 and self.masks.kind == "localization"
+
+    @property
+    def moved(self) -> bool:
+        """Whether that map is the motion localizer's, made before training."""
+        return self.guided and self.localizer is not None and self.localizer.kind == "motion"
+
+
+def patch_faults(clip: Clip, audio: Audio, video: Encoder, sound: Encoder | None) -> list[str]:
+    """What is wrong with patches that do not tile the frames or the log-mel image; `sound` None: no sound."""
+    faults = []
+    if clip.size % video.patch_size:
+        faults.append(f"clip.size {clip.size} is not a multiple of model.video.patch_size {video.patch_size}")
+    if clip.size == video.patch_size:
+        faults.append(f"clip.size {clip.size} is a single patch: mixing needs at least two tokens a frame")
+    if sound is not None and audio.mels % sound.patch_size:
+        faults.append(f"audio.mels {audio.mels} is not a multiple of model.audio.patch_size {sound.patch_size}")
+    if sound is not None and audio.length % sound.patch_size:
+        faults.append(
+            f"audio.seconds {audio.seconds:g} gives {audio.length} time steps, not a multiple of "
+            f"model.audio.patch_size {sound.patch_size}"
+        )
+    return faults
+
+
+class LocalizerModel(Section):
+    """FNAC's size: width 64 and stride 32 are ResNet-18; smaller ones suit small clips.
+
+    `norm` puts a batch norm without weights before each projection (the released model has none). `frozen_trunks`
+    trains the two projections alone, on features that are computed once a clip: for data sets too small to train the
+    networks on, whose start must then come from elsewhere. `init: {timm: resnet18.tv_in1k}` starts the image network
+    from ImageNet, as released; a recipe or a file starts the whole localizer.
+    """
+
+    dim: Positive = 512
+    width: Positive = 64
+    stride: Literal[8, 16, 32] = 32
+    image_dropout: Share = 0.9
+    audio_dropout: Share = 0.0
+    norm: bool = False
+    frozen_trunks: bool = False
+    init: Init = None
+
+    @model_validator(mode="after")
+    def _start(self) -> LocalizerModel:
+        if self.init is not None and self.init.timm is not None and self.frozen_trunks:
+            raise ValueError("init.timm starts the image network alone: with frozen_trunks name a recipe or a file")
+        return self
+
+
+class LocalizerInput(Section):
+    """FNAC's image and sound: resize, random crop, spectrogram masks up to `mask_width` wide."""
+
+    size: Positive = 224
+    resize: Positive = 246
+    seconds: PositiveFloat = 3.0
+    mask_width: Count = 10
+
+    @model_validator(mode="after")
+    def _range(self) -> LocalizerInput:
+        if self.resize < self.size:
+            raise ValueError("resize must be at least size")
+        return self
+
+
+class LocalizerLosses(Section):
+    """The contrastive loss alone for `contrastive_epochs`, then plus `weight` times each of the three L1 terms."""
+
+    temperature: PositiveFloat = 0.03
+    foreground: Share = 0.6
+    contrastive_epochs: Count = 5
+    weight: NonNegative = 100.0
+
+
+class LocalizerEvaluate(Section):
+    """Frames a clip, spread over it, on which the map is judged (where every frame has a box).
+
+    `dataset` judges on another data set than that of the training, whose manifest is data/<dataset>/manifest.csv or
+    `manifest`.
+    """
+
+    frames: Positive = 1
+    batch: Positive = 32
+    dataset: str | None = None
+    manifest: str | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> LocalizerEvaluate:
+        if self.manifest is not None and self.dataset is None:
+            raise ValueError("manifest without dataset: name the data set it is of too")
+        return self
+
+
+class LocalizationRecipe(Recipe):
+    """Audio source localization (FNAC), trained on pairs of image and sound without labels."""
+
+    task: Literal["localization"]
+    data: Data
+    model: LocalizerModel = LocalizerModel()
+    input: LocalizerInput = LocalizerInput()
+    losses: LocalizerLosses = LocalizerLosses()
+    evaluate: LocalizerEvaluate = LocalizerEvaluate()
+    flip: Share = 0.5
+
+    @model_validator(mode="after")
+    def _start(self) -> LocalizationRecipe:
+        if self.model.frozen_trunks and self.model.init is None:
+            raise ValueError("model.frozen_trunks keeps the networks as they start: give model.init a start")
+        return self
+
+    @property
+    def evaluation_data(self) -> Data:
+        """The data set that maps are judged on: the training's, or `evaluate.dataset`."""
+        if self.evaluate.dataset is None:
+            return self.data
+        other: dict[str, Any] = {"dataset": self.evaluate.dataset, "manifest": self.evaluate.manifest, "options": {}}
+        return self.data.model_copy(update=other)
+
+
+class PretextModel(Section):
+    """What a pretext run trains, of the sizes that later recipes will use: the two encoders, or a localizer."""
+
+    video: Encoder | None = None
+    audio: Encoder | None = None
+    localizer: LocalizerModel | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> PretextModel:
+        if (self.video is None) != (self.audio is None) or (self.video is None) == (self.localizer is None):
+            raise ValueError("give either video and audio, or localizer")
+        return self
+
+
+class PretextData(Section):
+    """How many clips are generated, and during which share of the run only one frame of each is shown."""
+
+    train: Positive = 6000
+    test: Positive = 500
+    still_share: Share = 0.7
+
+
+class PretextRecipe(Recipe):
+    """A start for small networks: shapes, motions, timbres and envelopes that no later task uses."""
+
+    task: Literal["pretext"]
+    clip: Clip = Clip()
+    audio: Audio = Audio()
+    augment: Augment = Augment()
+    model: PretextModel
+    generated: PretextData = PretextData()
+
+
+AnyRecipe = Annotated[RecognitionRecipe | LocalizationRecipe | PretextRecipe, Field(discriminator="task")]

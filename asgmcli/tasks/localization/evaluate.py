@@ -1,0 +1,100 @@
+"""The map against true boxes: share of maxima inside the box beside chance, cIoU, AUC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from asgmcli.data.boxes import FrameBoxes
+from asgmcli.data.loader import Batch
+from asgmcli.metrics.localization import boxes_map, evaluate_ciou, inside_share, summarize_ciou
+from asgmcli.report.table import Cell, Table
+from asgmcli.tasks.localization.cases import Case, choose_cases, draw_cases
+from asgmcli.tasks.localization.model import LocalizationState
+from asgmcli.train.loop import Evaluation, move
+
+MAP_SIZE = 224
+
+Place = tuple[str, int]
+"""A clip's id and a frame of it."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """Frames that were looked at, one of each a frame: `places`, `images` uint8 [3, S, S], `heatmaps` [n, h, w],
+    `boxes`."""
+
+    places: list[Place]
+    images: list[np.ndarray]
+    heatmaps: np.ndarray
+    boxes: list[FrameBoxes]
+
+
+def evaluate(state: LocalizationState, loader: Iterable[Batch]) -> Evaluation:
+    """Maps of every frame of `loader` against its boxes; nothing where the data set has no boxes."""
+    found = locate(state, loader)
+    return Evaluation({}) if found is None else judge(found, state.recipe.rows[state.recipe.default_row].paper)
+
+
+@torch.no_grad()
+def locate(state: LocalizationState, loader: Iterable[Batch]) -> Located | None:
+    """The map of every frame of `loader`; None where it gives none."""
+    state.network.eval()
+    places: list[Place] = []
+    images, maps, boxes = [], [], []
+    for batch in loader:
+        places += zip(batch["id"], batch["frame"].tolist(), strict=True)
+        images += list(batch["image"].numpy())
+        boxes += batch["boxes"]
+        batch = move(batch, state.device)
+        frames = batch["image"].float()[:, :, None] / 255
+        maps.append(state.frozen.maps(frames, batch["wave"])[:, 0].cpu().numpy())
+    return Located(places, images, np.concatenate(maps), boxes) if maps else None
+
+
+def judge(found: Located, paper: Mapping[str, float]) -> Evaluation:
+    """Metrics in percent beside the paper's where it prints some, and a picture of best, median and worst frames."""
+    values = frame_ciou(found.heatmaps, found.boxes)
+    metrics = measure(found.heatmaps, found.boxes, values)
+    columns = ["measure", "percent", *(["paper"] if paper else [])]
+    rows: list[list[Cell]] = [[name.replace("_", " "), value] for name, value in metrics.items()]
+    if paper:
+        rows = [[*row, paper.get(name)] for row, name in zip(rows, metrics, strict=True)]
+    table = Table(f"Localization on {len(found.heatmaps)} frames", columns, rows)
+    corners = [box.corners for box in found.boxes]
+    parts = zip(found.places, found.images, found.heatmaps, corners, values, strict=True)
+    cases = [Case(*part) for part in parts]
+    chosen = {title: [cases[index] for index in indices] for title, indices in choose_cases(values).items()}
+    summary = f"{len(values)} frames, {metrics['ciou50']:.1f}% of them with a cIoU of .5 or more"
+    return Evaluation(metrics, {"localization": table}, {"localization": partial(draw_cases, chosen, summary)})
+
+
+def frame_ciou(heatmaps: np.ndarray, boxes: Sequence[FrameBoxes]) -> list[float]:
+    """The cIoU (0..1) of each map [n, h, w] with its frame's boxes; half of the pixels count as hot."""
+    return [
+        evaluate_ciou([heatmap], [boxes_map(box.corners, MAP_SIZE, box.annotators)])["mean"]
+        for heatmap, box in zip(heatmaps, boxes, strict=True)
+    ]
+
+
+def measure(
+    heatmaps: np.ndarray, boxes: Sequence[FrameBoxes], values: Sequence[float] | None = None
+) -> dict[str, float]:
+    """Percent: `inside` and `chance` (frames with one box), `ciou50`, `ciou`, `auc`.
+
+    Args:
+        heatmaps: [n, h, w].
+        boxes: of each frame.
+        values: what `frame_ciou` gives, where that is known already.
+    """
+    single = [index for index, box in enumerate(boxes) if len(box) == 1]
+    metrics = {}
+    if single:
+        share, chance = inside_share(heatmaps[single], np.stack([boxes[index].corners[0] for index in single]))
+        metrics = {"inside": 100 * share, "chance": 100 * chance}
+    ciou = summarize_ciou(frame_ciou(heatmaps, boxes) if values is None else values)
+    return {**metrics, "ciou50": 100 * ciou["ciou50"], "ciou": 100 * ciou["mean"], "auc": 100 * ciou["auc"]}

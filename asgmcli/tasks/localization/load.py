@@ -1,0 +1,141 @@
+"""A trained localizer from its weight file, judged on any manifest's boxes, alone or beside the motion localizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asgmcli.data.boxes import FrameBoxes, has_boxes, read_boxes
+from asgmcli.data.loader import Batch
+from asgmcli.data.manifest import Manifest
+from asgmcli.errors import DataError
+from asgmcli.metrics.localization import inside_share
+from asgmcli.nn.clip_maps import motion_clip_maps
+from asgmcli.nn.localizer import FrozenLocalizer, load_localizer
+from asgmcli.report.table import Cell, Table
+from asgmcli.sections import Data
+from asgmcli.settings import LocalizationRecipe, LocalizerInput, LocalizerModel, Row
+from asgmcli.tasks.localization.data import evaluation_batches, pair_reader
+from asgmcli.tasks.localization.evaluate import Place, frame_ciou, judge, locate, measure
+from asgmcli.tasks.localization.model import LocalizationState
+from asgmcli.train.loop import Evaluation
+
+
+@dataclass(frozen=True)
+class TrainedLocalizer:
+    """A frozen localizer and the recipe that says which frames it is judged on."""
+
+    recipe: LocalizationRecipe
+    frozen: FrozenLocalizer
+    device: torch.device
+
+
+def load_trained_localizer(path: Path, recipe: LocalizationRecipe | None, device: torch.device) -> TrainedLocalizer:
+    """The localizer in a weight file; without its recipe the sizes of its inputs are those that the file names.
+
+    Raises:
+        DataError: the file is missing, broken, or not a localizer's.
+    """
+    frozen = load_localizer(path)
+    if recipe is None:
+        size, name = frozen.input_size, path.stem
+        recipe = LocalizationRecipe(
+            name="localizer",
+            task="localization",
+            title=name,
+            default_row=name,
+            rows={name: Row(title=name)},
+            data=Data(dataset="none"),
+            model=LocalizerModel(dim=frozen.model.dim, width=frozen.model.width),
+            input=LocalizerInput(size=size, resize=size, seconds=frozen.seconds),
+        )
+    return TrainedLocalizer(recipe, frozen.to(device), device)
+
+
+def count_frames(trained: TrainedLocalizer, manifest: Manifest) -> int:
+    """Frames of the evaluation split that the localizer will be judged on.
+
+    Raises:
+        DataError: the data set does not say where its sounds come from, or not in this split.
+    """
+    split = trained.recipe.data.eval_split
+    if not has_boxes(manifest):
+        raise DataError(f"{manifest.path}: no boxes.csv beside it, so there is nothing to judge maps by")
+    boxes = read_boxes(manifest)
+    count = sum(
+        min(len(boxes.get(row.id, {})), trained.recipe.evaluate.frames) for row in manifest.of_split(split) if row.audio
+    )
+    if not count:
+        raise DataError(f"{manifest.path}: no clip of split {split!r} has both sound and a box")
+    return count
+
+
+def judge_localizer(
+    trained: TrainedLocalizer,
+    manifest: Manifest,
+    seen: Callable[[int], None],
+    *,
+    motion: bool = False,
+    paper: Mapping[str, float] | None = None,
+) -> tuple[Evaluation, Table]:
+    """What training reports at its end, on the boxes of any manifest; and a line a frame.
+
+    Args:
+        trained: with its recipe's evaluation split and frames a clip.
+        manifest: with boxes beside it.
+        seen: told the number of frames done.
+        motion: measure the motion localizer on the same frames too (metrics with the prefix `motion_`).
+        paper: the paper's numbers on this data.
+
+    Returns:
+        The evaluation, and the table id, frame, inside (1 where the hottest cell lies in the one box), ciou (0..1).
+    """
+    batches = evaluation_batches(trained.recipe, pair_reader(trained.recipe, manifest))
+    state = LocalizationState(trained.recipe, trained.frozen.model, trained.frozen, trained.device)
+    found = locate(state, _watched(batches, seen))
+    if found is None:
+        raise DataError(f"{manifest.path}: no frame of split {trained.recipe.data.eval_split!r} has a box")
+    evaluation = judge(found, paper or {})
+    if motion:
+        other = measure(motion_heatmaps(manifest, found.places), found.boxes)
+        table = evaluation.tables["localization"]
+        lines: list[list[Cell]] = [
+            [*row[:2], other[name], *row[2:]] for row, name in zip(table.rows, evaluation.metrics, strict=True)
+        ]
+        columns = ["measure, percent", "FNAC", "motion", *table.columns[2:]]
+        evaluation.tables["localization"] = Table(table.title, columns, lines)
+        evaluation.metrics.update({f"motion_{name}": value for name, value in other.items()})
+    values = frame_ciou(found.heatmaps, found.boxes)
+    rows = [_line(*line) for line in zip(found.places, found.heatmaps, found.boxes, values, strict=True)]
+    return evaluation, Table("Frames", ["id", "frame", "inside", "ciou"], rows)
+
+
+def motion_heatmaps(manifest: Manifest, places: list[Place]) -> np.ndarray:
+    """The motion localizer's maps [n, h, w] at each place; every clip is read once.
+
+    Raises:
+        MediaError: a clip cannot be decoded.
+    """
+    wanted = dict.fromkeys(name for name, _ in places)
+    maps = {
+        row.id: motion_clip_maps(manifest.resolve(row), audio=manifest.resolve_audio(row), fps=row.fps)
+        for row in manifest.rows
+        if row.id in wanted
+    }
+    rate = {row.id: row.fps for row in manifest.rows if row.id in wanted}
+    return np.stack([maps[name].at(frame / rate[name]) for name, frame in places])
+
+
+def _line(place: Place, heatmap: np.ndarray, boxes: FrameBoxes, ciou: float) -> list[Cell]:
+    inside = inside_share(heatmap[None], boxes.corners)[0] if len(boxes) == 1 else None
+    return [*place, inside, ciou]
+
+
+def _watched(batches: Iterable[Batch], seen: Callable[[int], None]) -> Iterator[Batch]:
+    for batch in batches:
+        yield batch
+        seen(len(batch["id"]))

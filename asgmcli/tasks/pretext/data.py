@@ -1,0 +1,136 @@
+"""Generated clips in memory, with weak augmentation of the picture and SpecAugment of the sound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from asgmcli.data import augment
+from asgmcli.data.loader import Batch, Loudness, collate, make_loader
+from asgmcli.data.plan import Plan, SampleKey, generator
+from asgmcli.data.pretext import PretextData, generate
+from asgmcli.data.reader import RATE
+from asgmcli.media.audio import log_mel
+from asgmcli.settings import PretextRecipe
+
+SEED = 20_000
+TEST_SEED = 30_000
+
+
+@dataclass
+class PretextViews(Dataset[Batch]):
+    """One clip: `video` uint8 [T, 3, S, S], `audio` [L, M] (for a localizer `wave` [S]), and what is in it.
+
+    `places` [A, T, 3] and `cast` [A, 2] say where each sprite is; the other fields what is there at all.
+
+    In the first `stills` epochs `video` is one random frame of the clip (T = 1): shapes are learnt from many stills at
+    the price of few clips, motion afterwards.
+    """
+
+    clips: PretextData
+    sounds: Tensor
+    recipe: PretextRecipe
+    training: bool
+    stills: int = 0
+
+    def __len__(self) -> int:
+        return len(self.clips.frames)
+
+    def __getitem__(self, key: SampleKey) -> Batch:
+        number, recipe = key.number, self.recipe
+        rng = generator(recipe.seed, "pretext", key.epoch, key.occurrence, number)
+        frames, places = torch.from_numpy(self.clips.frames[number]), torch.from_numpy(self.clips.places[number])
+        sound = self.sounds[number]
+        if self.training:
+            if key.epoch < self.stills:
+                shown = int(rng.integers(len(frames)))
+                frames, places = frames[shown : shown + 1], places[:, shown : shown + 1]
+            # Colours tell nothing. No flip: some motions and shapes are mirror images of others.
+            frames = frames[..., torch.from_numpy(rng.permutation(3))]
+            if recipe.model.localizer is None:
+                sound = augment.spec_augment(sound, rng, recipe.augment.frequency_mask, recipe.augment.time_mask, 0.0)
+        return {
+            "video": frames.permute(0, 3, 1, 2),
+            "audio" if recipe.model.localizer is None else "wave": sound,
+            "places": places,
+            "cast": torch.from_numpy(self.clips.cast[number]),
+            "shapes": torch.from_numpy(self.clips.shapes[number].astype(np.float32)),
+            "motions": torch.from_numpy(self.clips.motions[number].astype(np.float32)),
+            "timbre": int(self.clips.timbre[number]),
+            "envelope": int(self.clips.envelope[number]),
+            "id": str(number),
+        }
+
+
+@dataclass
+class PretextLoaders:
+    """Batches of generated clips, made once at the start of the run."""
+
+    recipe: PretextRecipe
+    train: PretextViews
+    test: PretextViews
+    plan: Plan
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch."""
+        return self.plan.steps
+
+    @property
+    def length(self) -> int:
+        """L, the log-mel's time steps."""
+        return self.train.sounds.shape[1]
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Batches of epoch `number` from step `start` on."""
+        return iter(make_loader(self.train, self.plan.batches(number, start), 0, collate))
+
+    @property
+    def evaluation(self) -> Iterator[Batch]:
+        """Batches of clips generated from another seed."""
+        plan = Plan(len(self.test), 0, self.recipe.train.batch, 0, self.recipe.seed)
+        return iter(make_loader(self.test, plan.batches(0), 0, collate))
+
+    def summary(self) -> dict[str, Any]:
+        """How many clips."""
+        return {"dataset": "pretext", "train": len(self.train), "test": len(self.test)}
+
+
+def build_data(recipe: PretextRecipe) -> PretextLoaders:
+    """Generate the clips: some seconds on every core."""
+    train = _generate(recipe, recipe.generated.train, SEED + recipe.seed)
+    test = _generate(recipe, recipe.generated.test, TEST_SEED + recipe.seed)
+    if recipe.model.localizer is not None:
+        sounds, test_sounds = torch.from_numpy(train.waves), torch.from_numpy(test.waves)
+    else:
+        sounds, test_sounds = _log_mels(recipe, train), _log_mels(recipe, test)
+        loudness = Loudness(float(sounds.mean()), float(sounds.std()))
+        sounds, test_sounds = loudness.normalise(sounds), loudness.normalise(test_sounds)
+    stills = round(recipe.generated.still_share * recipe.train.epochs)
+    views = PretextViews(train, sounds, recipe, training=True, stills=stills)
+    tests = PretextViews(test, test_sounds, recipe, training=False)
+    plan = Plan(len(views), 0, recipe.train.batch, 0, recipe.seed)
+    return PretextLoaders(recipe, views, tests, plan)
+
+
+def _generate(recipe: PretextRecipe, count: int, seed: int) -> PretextData:
+    clip = recipe.clip
+    return generate(
+        count,
+        seed=seed,
+        size=clip.size,
+        frames=clip.frames,
+        stride=clip.stride,
+        seconds=recipe.audio.seconds,
+    )
+
+
+def _log_mels(recipe: PretextRecipe, clips: PretextData) -> Tensor:
+    """[n, L, M], not normalised."""
+    return torch.stack([log_mel(wave, rate=RATE, mels=recipe.audio.mels) for wave in clips.waves])

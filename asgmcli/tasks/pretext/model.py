@@ -1,0 +1,168 @@
+"""What is trained for later (two encoders, or a localizer), and linear heads that are thrown away afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asgmcli.data.loader import Batch
+from asgmcli.data.pretext import ENVELOPES, MOTIONS, SHAPES, TIMBRES
+from asgmcli.data.reader import RATE
+from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder
+from asgmcli.nn.localizer import FNAC, IMAGE_MEAN, IMAGE_STD, fnac_spectrogram, save_localizer
+from asgmcli.nn.state import write_safetensors
+from asgmcli.nn.timesformer import TimeSformer
+from asgmcli.nn.vit import AudioTransformer
+from asgmcli.settings import PretextRecipe
+from asgmcli.tasks.pretext.data import PretextLoaders
+from asgmcli.train.loop import Context
+from asgmcli.train.weights import AUDIO_WEIGHTS, LOCALIZER_WEIGHTS, VIDEO_WEIGHTS
+
+
+@dataclass(frozen=True)
+class Features:
+    """seen [B, D] and patches [B, T, h, w, D] of the picture, heard [B, E] of the sound."""
+
+    seen: Tensor
+    patches: Tensor
+    heard: Tensor
+
+
+class Transformers(nn.Module):
+    """The recognition network's encoders."""
+
+    def __init__(self, video: TimeSformer, audio: AudioTransformer, dim: int) -> None:
+        super().__init__()
+        self.video = video
+        self.audio = audio
+        self.seen_dim = self.heard_dim = dim
+
+    def forward(self, batch: Batch) -> Features:
+        """From video uint8 [B, T, 3, H, W] and log-mel [B, L, M]."""
+        # Mean and deviation 0.5, as the recognition network's.
+        frames = batch["video"].transpose(1, 2).float() / 127.5 - 1
+        seen, patches = self.video.encode_all(self.video.embed(frames))
+        return Features(seen, patches.unflatten(2, self.video.grid), self.audio(batch["audio"]))
+
+    def export(self, folder: Path, recipe: PretextRecipe) -> None:
+        """Write the encoders, under the names that the recognition task looks for."""
+        metadata = {"format": "asgm-encoder", "recipe": recipe.name}
+        write_safetensors(folder / VIDEO_WEIGHTS, self.video.state_dict(), metadata)
+        write_safetensors(folder / AUDIO_WEIGHTS, self.audio.state_dict(), metadata)
+
+
+class Localizer(nn.Module):
+    """FNAC's two ResNets, before their projections."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: FNAC, seconds: float) -> None:
+        super().__init__()
+        self.network = network
+        self.seconds = seconds
+        self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGE_STD).view(3, 1, 1), persistent=False)
+        self.seen_dim, self.heard_dim = network.imgnet.out_channels, network.audnet.out_channels
+
+    def forward(self, batch: Batch) -> Features:
+        """From video uint8 [B, T, 3, H, W] and wave [B, S]."""
+        images = batch["video"].float() / 255
+        batch_size, frames = images.shape[:2]
+        cells = self.network.imgnet((images.flatten(0, 1) - self.mean) / self.std)
+        patches = cells.permute(0, 2, 3, 1).unflatten(0, (batch_size, frames))
+        heard = self.network.audnet(fnac_spectrogram(batch["wave"], rate=RATE, seconds=self.seconds)).amax((2, 3))
+        return Features(patches.amax((1, 2, 3)), patches, heard)
+
+    def export(self, folder: Path, recipe: PretextRecipe) -> None:
+        """Write the localizer; its projections are still random."""
+        sizes = {"input_size": recipe.clip.size, "seconds": recipe.audio.seconds, "recipe": recipe.name}
+        save_localizer(folder / LOCALIZER_WEIGHTS, self.network, sizes)
+
+
+class PretextNetwork(nn.Module):
+    """Frames and sound to shapes, motions, timbre and envelope, by linear heads on a body that is kept.
+
+    Shapes and motions are asked of the whole (which are there at all) and of every patch (which is here, the first
+    class meaning none): a small network learns from thousands of patches a batch what it would not from the clips.
+    """
+
+    def __init__(self, body: Transformers | Localizer) -> None:
+        super().__init__()
+        self.body = body
+        sizes = {"shapes": SHAPES, "motions": MOTIONS, "timbre": TIMBRES, "envelope": ENVELOPES}
+        widths = {
+            "shapes": body.seen_dim,
+            "motions": body.seen_dim,
+            "timbre": body.heard_dim,
+            "envelope": body.heard_dim,
+        }
+        self.heads = nn.ModuleDict({name: nn.Linear(widths[name], len(values)) for name, values in sizes.items()})
+        self.patch_heads = nn.ModuleDict(
+            {name: nn.Linear(body.seen_dim, 1 + len(sizes[name])) for name in ("shapes", "motions")}
+        )
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Logits: shapes [B, Ks], motions [B, Km], timbre [B, Kt], envelope [B, Ke], and for every patch of the grid
+        patch_shapes [B, T, h, w, 1 + Ks], patch_motions [B, T, h, w, 1 + Km].
+        """
+        features = self.body(batch)
+        source = {
+            "shapes": features.seen,
+            "motions": features.seen,
+            "timbre": features.heard,
+            "envelope": features.heard,
+        }
+        logits = {name: head(source[name]) for name, head in self.heads.items()}
+        return {**logits, **{f"patch_{name}": head(features.patches) for name, head in self.patch_heads.items()}}
+
+
+@dataclass
+class PretextState:
+    """The network in training."""
+
+    recipe: PretextRecipe
+    network: PretextNetwork
+    device: torch.device
+
+    def trained(self) -> list[nn.Module]:
+        """Encoders and heads."""
+        return [self.network]
+
+    def begin_step(self, epoch: int, step: int) -> None:
+        """Back to training mode after an evaluation."""
+        self.network.train()
+
+    def after_step(self) -> None:
+        """Nothing follows this network."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The network."""
+        return {"network": self.network.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+        self.network.load_state_dict(state["network"])
+
+    def export(self, folder: Path) -> None:
+        """Write what is kept of the network."""
+        self.network.body.export(folder, self.recipe)
+
+
+def build_state(recipe: PretextRecipe, data: PretextLoaders, context: Context) -> PretextState:
+    """Random weights: a pretext is where starts come from."""
+    model = recipe.model
+    body: Transformers | Localizer
+    if model.video is not None and model.audio is not None:
+        seer = build_video_encoder(model.video, recipe.clip, 0)
+        body = Transformers(seer, build_audio_encoder(model.audio, recipe.audio, data.length), model.video.dim)
+    else:
+        assert model.localizer is not None  # the recipe has one or the other
+        sizes = model.localizer
+        body = Localizer(FNAC(sizes.dim, width=sizes.width, stride=sizes.stride), recipe.audio.seconds)
+    network = PretextNetwork(body).to(context.device)
+    return PretextState(recipe, network, context.device)

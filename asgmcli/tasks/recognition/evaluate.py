@@ -1,0 +1,53 @@
+"""Softmax averaged over clips x crops of each video; top-1, top-5, a line a class, the confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import torch
+
+from asgmcli.data.loader import Batch
+from asgmcli.metrics.accuracy import confusion_matrix, per_class, top_k
+from asgmcli.report import confusion
+from asgmcli.report.table import Cell, Table
+from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
+from asgmcli.train.loop import Evaluation, move
+
+
+def evaluate(state: RecognitionState, loader: Iterable[Batch]) -> Evaluation:
+    """The teacher on every video of `loader`."""
+    scores, labels = predict(state.teacher, loader, state.device)
+    return judge(scores, labels, state.data.classes)
+
+
+@torch.no_grad()
+def predict(network: ASGMFormer, loader: Iterable[Batch], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probabilities [n, K], averaged over each video's views, and labels [n]."""
+    network.eval()
+    scores, labels = [], []
+    for batch in loader:
+        batch = move(batch, device)
+        videos, views = batch["video"].shape[:2]
+        audio = batch["audio"].flatten(0, 1) if "audio" in batch else None
+        logits = network(network.normalise(batch["video"].flatten(0, 1)), audio)
+        scores.append(logits.float().softmax(dim=1).view(videos, views, -1).mean(dim=1).cpu())
+        labels.append(batch["label"].cpu())
+    return torch.cat(scores), torch.cat(labels)
+
+
+def judge(scores: torch.Tensor, labels: torch.Tensor, classes: list[str]) -> Evaluation:
+    """Metrics in percent, a table a class and the confusion matrix of probabilities [n, K] against labels [n]."""
+    metrics = {"top1": top_k(scores, labels, 1), "top5": top_k(scores, labels, 5)}
+    matrix = confusion_matrix(scores, labels)
+    accuracy = per_class(scores, labels)
+    rows: list[list[Cell]] = []
+    for index, name in enumerate(classes):
+        clips = int(matrix[index].sum())
+        mistakes = matrix[index].clone()
+        mistakes[index] = 0
+        worst = f"{classes[int(mistakes.argmax())]} ({int(mistakes.max())})" if int(mistakes.max()) else ""
+        rows.append([name, clips, float(accuracy[index]) if clips else None, worst])
+    table = Table("Accuracy by class", ["class", "clips", "top-1, %", "most often taken for"], rows)
+    draw = partial(confusion.confusion_matrix, matrix.numpy(), classes)
+    return Evaluation(metrics, {"classes": table}, {"confusion": draw})

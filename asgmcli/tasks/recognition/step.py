@@ -1,0 +1,162 @@
+"""One training step of ASGM-Former: L = L_s + γ1 L_u + γ2 L_mix + γ3 L_c (Eq. 21), one student forward.
+
+The patch embedding works a frame, so that the warped view's tokens are the strong view's, picked by frame: each
+unlabelled clip is embedded once for the strong view and for both of its parts in mixtures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asgmcli.data.loader import Batch
+from asgmcli.losses.contrastive import visual_audio_contrastive
+from asgmcli.losses.fixmatch import consistency
+from asgmcli.losses.mixup import mixup, mixup_target
+from asgmcli.masks.heatmap import heatmap_mask
+from asgmcli.masks.mix import draw_lambda, mix_audio, mix_tokens, partners
+from asgmcli.masks.tube import tube_mask
+from asgmcli.metrics.pseudo_label import pseudo_label_quality
+from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
+from asgmcli.train.seed import step_generator
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """The teacher's probabilities [B, K] on the weak views, and which clips pass the threshold [B]."""
+
+    probabilities: Tensor
+    passes: Tensor
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Mixed tokens [B, T, N, D] and log-mel [B, L, M] (None without sound), partners [B], and λ = n / N."""
+
+    tokens: Tensor
+    audio: Tensor | None
+    partner: Tensor
+    weight: float
+
+
+def train_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
+    """Loss terms of one batch, `loss` the one to descend.
+
+    Args:
+        state: of the run; the thresholds' status is updated.
+        batch: `labeled` with video uint8 [Bl, T, 3, H, W], audio [Bl, L, M], label [Bl]; `unlabeled` with weak, strong,
+            dropped, warp, audio, strong_audio, number and wave or map, or None in supervised epochs.
+    """
+    recipe, student = state.recipe, state.student
+    labeled, unlabeled = batch["labeled"], batch["unlabeled"]
+    if unlabeled is None:
+        return _supervised_step(state, labeled)
+    pseudo = _pseudo_labels(state, unlabeled)
+    count, extra = len(labeled["label"]), len(unlabeled["number"])
+    strong = _drop_channels(student.normalise(unlabeled["strong"]), unlabeled["dropped"], student)
+    tokens = student.embed(torch.cat([student.normalise(labeled["video"]), strong]))
+    parts, sounds = [tokens], [labeled.get("audio"), unlabeled.get("strong_audio")]
+    mixture = None
+    if recipe.losses.mixup.weight > 0:
+        mixture = _mix(state, unlabeled, tokens[count:])
+        parts.append(mixture.tokens.to(tokens.dtype))
+        sounds.append(mixture.audio)
+    audio = torch.cat([sound for sound in sounds if sound is not None]) if student.audio is not None else None
+    prediction = student.classify(torch.cat(parts), audio)
+    on_labeled, on_strong, on_mixed = prediction.logits.split([count, extra, len(prediction.logits) - count - extra])
+
+    labels = pseudo.probabilities.argmax(dim=1)
+    terms = {"supervised": F.cross_entropy(on_labeled.float(), labeled["label"])}
+    loss = terms["supervised"]
+    terms["unlabeled"] = consistency(on_strong, labels, pseudo.passes)
+    loss = loss + recipe.losses.unlabeled.weight * terms["unlabeled"]
+    if mixture is not None:
+        terms["mixup"] = _mixup_loss(state, on_mixed, pseudo, mixture)
+        loss = loss + recipe.losses.mixup.weight * terms["mixup"]
+    if recipe.losses.contrastive.weight > 0 and prediction.audio is not None:
+        temperature = recipe.losses.contrastive.temperature
+        terms["contrastive"] = visual_audio_contrastive(prediction.video, prediction.audio, temperature)
+        loss = loss + recipe.losses.contrastive.weight * terms["contrastive"]
+    return {"loss": loss, **terms, **_pseudo_label_terms(pseudo, unlabeled["label"])}
+
+
+def _supervised_step(state: RecognitionState, labeled: Batch) -> dict[str, Tensor]:
+    """L_s alone: the supervised rows, and every row's first epochs."""
+    student = state.student
+    prediction = student.classify(student.embed(student.normalise(labeled["video"])), labeled.get("audio"))
+    loss = F.cross_entropy(prediction.logits.float(), labeled["label"])
+    return {"loss": loss, "supervised": loss.detach()}
+
+
+@torch.no_grad()
+def _pseudo_labels(state: RecognitionState, unlabeled: Batch) -> PseudoLabels:
+    teacher = state.teacher
+    logits = teacher(teacher.normalise(unlabeled["weak"]), unlabeled.get("audio"))
+    probabilities = logits.float().softmax(dim=1)
+    return PseudoLabels(probabilities, state.threshold.select(unlabeled["number"], probabilities))
+
+
+def _drop_channels(video: Tensor, dropped: Tensor, student: ASGMFormer) -> Tensor:
+    """Black out one colour channel of a clip, [B, 3, T, H, W], where `dropped` [B] names one (it is -1 elsewhere)."""
+    channels = torch.arange(3, device=video.device)
+    gone = (channels == dropped[:, None]).view(-1, 3, 1, 1, 1)
+    return torch.where(gone, (-student.mean / student.std).to(video.dtype), video)
+
+
+@torch.no_grad()
+def _mask(state: RecognitionState, unlabeled: Batch, shape: torch.Size, keep: float, draw: torch.Generator) -> Tensor:
+    """bool [B, T, N]: the tokens of clip A that a mixture keeps."""
+    batch, frames, tokens = shape[:3]
+    if not state.recipe.guided:
+        return tube_mask(batch, frames, tokens, keep, draw)
+    if state.localizer is None:
+        maps = unlabeled["map"]
+    else:
+        strong = unlabeled["strong"].transpose(1, 2).float() / 255
+        maps = state.localizer.maps(strong, unlabeled["wave"])
+    return heatmap_mask(
+        maps,
+        grid=state.student.video.grid,
+        keep=keep,
+        generator=draw,
+        average_frames=state.recipe.masks.average_frames,
+    )
+
+
+def _mix(state: RecognitionState, unlabeled: Batch, tokens: Tensor) -> Mixture:
+    """Each unlabelled clip A with a partner B of the same batch (Eq. 7-8); B's view is warped in time.
+
+    Args:
+        state: of the run.
+        unlabeled: its batch.
+        tokens: [B, T, N, D] of the strong views.
+    """
+    masks = state.recipe.masks
+    draw = step_generator(state.recipe.seed, state.step)
+    keep = draw_lambda(masks.alpha, masks.beta, draw)
+    partner = partners(len(tokens), draw).to(tokens.device)
+    mask = _mask(state, unlabeled, tokens.shape, keep, draw).to(tokens.device)
+    weight = float(mask[0, 0].float().mean())
+    warped = tokens.gather(1, unlabeled["warp"][:, :, None, None].expand_as(tokens))
+    audio = unlabeled.get("strong_audio") if state.student.audio is not None else None
+    mixed_audio = mix_audio(audio, audio[partner], weight) if audio is not None else None
+    return Mixture(mix_tokens(tokens, warped[partner], mask), mixed_audio, partner, weight)
+
+
+def _mixup_loss(state: RecognitionState, logits: Tensor, pseudo: PseudoLabels, mixture: Mixture) -> Tensor:
+    """L_mix (Eq. 12)."""
+    probabilities, passes, partner = pseudo.probabilities, pseudo.passes, mixture.partner
+    target, mask = mixup_target(probabilities, probabilities[partner], passes, passes[partner], mixture.weight)
+    return mixup(logits, target, mask, on=state.recipe.losses.mixup.on)
+
+
+def _pseudo_label_terms(pseudo: PseudoLabels, truth: Tensor) -> dict[str, Tensor]:
+    """Share of clips whose label is used, and its accuracy where the truth is known; only shown, never trained on."""
+    quality = pseudo_label_quality(pseudo.passes, pseudo.probabilities.argmax(dim=1), truth)
+    terms = {"pseudo_share": quality["used"] / 100}
+    if bool(torch.isfinite(quality["accuracy"])):
+        terms["pseudo_accuracy"] = quality["accuracy"] / 100
+    return terms

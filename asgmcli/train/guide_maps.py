@@ -1,0 +1,47 @@
+"""Maps that a recipe's guide needs before training: a localizer of motion sees whole clips, not a few frames."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from asgmcli.data.maps import MapReader
+from asgmcli.data.source import open_manifest
+from asgmcli.errors import DataError
+from asgmcli.report.localized import Job, Settings, localize_all
+from asgmcli.settings import RecognitionRecipe
+
+
+def ensure_motion_maps(recipe: RecognitionRecipe, console: Console) -> None:
+    """Make the maps of the training clips that have none; a clip that cannot be read is named once training meets it.
+
+    Raises:
+        DataError: not one clip can be read.
+    """
+    if not recipe.moved:
+        return
+    manifest = open_manifest(recipe.data)
+    reader = MapReader(manifest)
+    rows = manifest.of_split(recipe.data.train_split)
+    jobs = []
+    for row in reader.missing(rows):
+        video = manifest.resolve(row)
+        # Without sound of its own the clip's file is asked, which then says that it holds none.
+        jobs.append(Job(row.id, video, manifest.resolve_audio(row) or video, reader.stem(row)))
+    if not jobs:
+        return
+    console.print(f"{reader.folder}: finding where {len(jobs)} clips move with their sound (once).", highlight=False)
+    failed: list[str] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("maps", total=len(jobs))
+        settings = Settings("motion", write=("maps",))
+        for _, answer in localize_all(jobs, settings, max(1, recipe.data.workers)):
+            progress.advance(task)
+            if isinstance(answer, str):
+                failed.append(answer)
+    if len(failed) == len(rows):
+        raise DataError(f"{manifest.path}: no training clip can be read. The first: {failed[0]}")
+    if failed:
+        text = f"{len(failed)} clips have no maps and will be replaced by others. The first: {failed[0]}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,114 @@
+"""What judging a network found, shown on the terminal and written to a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from asgmcli.data.manifest import Manifest
+from asgmcli.files import write_text
+from asgmcli.report.curves import training_curves
+from asgmcli.report.table import Cell, Table
+from asgmcli.train.gather import read_metrics
+from asgmcli.train.loop import Evaluation
+from asgmcli.train.target import Trained
+
+OUTPUTS = (
+    "result.json",
+    "predictions.csv",
+    "curves.png",
+    "classes.md",
+    "confusion.png",
+    "localization.md",
+    "localization.png",
+)
+MOST_LINES = 60
+"""Classes up to which the terminal shows every one; of more only the worst."""
+WORST = 20
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An evaluation with a line for each clip or frame, on what, and with which views."""
+
+    trained: Trained
+    evaluation: Evaluation
+    predictions: Table
+    manifest: Manifest
+    split: str
+    views: dict[str, int]
+
+    def result(self) -> dict[str, Any]:
+        """The content of result.json."""
+        about: dict[str, Any] = {"target": str(self.trained.weights), "task": self.trained.task}
+        if self.trained.run is not None:
+            recipe = self.trained.run.recipe()
+            about |= {"recipe": recipe.name, "row": recipe.default_row, "seed": recipe.seed}
+        return {
+            **about,
+            "data": {"path": str(self.manifest.path), "manifest": self.manifest.sha256, "split": self.split},
+            "views": self.views,
+            "metrics": self.evaluation.metrics,
+            "tables": {name: table.data() for name, table in self.evaluation.tables.items()},
+        }
+
+    def write(self, folder: Path) -> list[Path]:
+        """Pictures, tables and predictions in `folder`, result.json last; their paths."""
+        outputs = []
+        for name, draw in self.evaluation.figures.items():
+            draw(folder / f"{name}.png")
+            outputs.append(folder / f"{name}.png")
+        lines = read_metrics(self.trained.run) if self.trained.run is not None else []
+        if lines:
+            title = str(self.trained.weights.parent)
+            outputs.append(training_curves(lines, folder / "curves.png", title=title))
+        texts = {f"{name}.md": table.markdown() for name, table in self.evaluation.tables.items()}
+        texts["predictions.csv"] = self.predictions.csv()
+        texts["result.json"] = json.dumps(self.result(), indent=2) + "\n"
+        for file, text in texts.items():
+            write_text(folder / file, text)
+            outputs.append(folder / file)
+        return outputs
+
+    def show(self, console: Console) -> None:
+        """Tables; beside the paper's numbers where the run's row has some."""
+        if self.trained.task == "recognition":
+            console.print(self._summary().rich())
+        for table in self.evaluation.tables.values():
+            if len(table.rows) > MOST_LINES:
+                worst = sorted(table.rows, key=_accuracy)[:WORST]
+                table = replace(table, title=f"{table.title}: the {WORST} worst of {len(table.rows)}", rows=worst)
+            console.print(table.rich())
+
+    def _summary(self) -> Table:
+        paper = papers_numbers(self.trained, self.manifest, self.split)
+        title = str(self.trained.weights)
+        if self.trained.run is not None:
+            recipe = self.trained.run.recipe()
+            row = recipe.rows[recipe.default_row]
+            title = f"{recipe.title}: {row.title}, seed {recipe.seed}"
+        columns = ["measure", "percent", "paper"] if paper else ["measure", "percent"]
+        lines: list[list[Cell]] = []
+        for name, value in self.evaluation.metrics.items():
+            lines.append([name, value, paper.get(name)] if paper else [name, value])
+        return Table(title, columns, lines)
+
+
+def papers_numbers(trained: Trained, manifest: Manifest, split: str) -> dict[str, float]:
+    """What the paper prints for the run's row, by metric; nothing of clips other than those the run was judged on."""
+    if trained.run is None:
+        return {}
+    recipe = trained.run.recipe()
+    own = (trained.run.result() or {}).get("data", {})
+    judged_on = own.get("eval_manifest", own.get("manifest")), own.get("eval_split")
+    return recipe.rows[recipe.default_row].paper if judged_on == (manifest.sha256, split) else {}
+
+
+def _accuracy(line: Sequence[Cell]) -> float:
+    """A class's top-1; classes without a clip come last."""
+    return line[2] if isinstance(line[2], float) else float("inf")

@@ -1,0 +1,368 @@
+"""The only training loop: any task's steps, logged, saved, resumed, stopped by signals, evaluated at the end."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from asgmcli.data.loader import Batch
+from asgmcli.errors import DataError, Interrupted, InterruptedByKeyboard, NotFiniteError
+from asgmcli.files import write_text
+from asgmcli.recipe import load_recipe
+from asgmcli.report.table import Table
+from asgmcli.sections import Guide, Start
+from asgmcli.settings import Recipe
+from asgmcli.train.checkpoint import load_state, save_state
+from asgmcli.train.log import MetricsFile, TrainingProgress
+from asgmcli.train.run import Run, run_of
+from asgmcli.train.schedule import learning_rate, make_optimizer
+from asgmcli.train.seed import seed_everything
+
+
+@dataclass
+class Evaluation:
+    """What an evaluation found: numbers, tables, and figures as functions that draw into a path."""
+
+    metrics: dict[str, float]
+    tables: dict[str, Table] = field(default_factory=dict)
+    figures: dict[str, Callable[[Path], Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a task needs to know besides its recipe: the device, the folder of earlier runs, the folder of recipes."""
+
+    device: torch.device
+    runs: Path
+    recipes: Path = Path("recipes")
+
+    def weights_of(self, source: Start | Guide | None, name: str) -> Path | None:
+        """The weight file that `source` names; `name` is the file in the run of another recipe (its default row, seed).
+
+        None where there is no source or it names a timm model.
+
+        Raises:
+            DataError: the file is missing, or the other recipe has no finished run.
+            RecipeError: the other recipe cannot be read.
+        """
+        if source is None:
+            return None
+        if source.file is not None:
+            path = Path(source.file)
+            if not path.exists():
+                raise DataError(f"{path}: no such weight file")
+            return path
+        if source.recipe is None:
+            return None
+        other = self.recipes / f"{source.recipe}.yaml"
+        run = run_of(load_recipe(other), self.runs)
+        if run.result() is None or not (run.folder / name).exists():
+            raise DataError(f"{run.folder}: no finished run with {name} here. Make it: asgm train {other}")
+        return run.folder / name
+
+
+class TrainData(Protocol):
+    """An epoch's batches, and what the final evaluation reads."""
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch."""
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Batches of epoch `number` from step `start` on."""
+
+    @property
+    def evaluation(self) -> Iterable[Batch]:
+        """Batches of the evaluation split."""
+
+    def summary(self) -> dict[str, Any]:
+        """What the result says of the data: its hash, counts."""
+
+
+class TrainState(Protocol):
+    """What trains and what is saved."""
+
+    def trained(self) -> list[nn.Module]:
+        """Modules whose parameters the optimizer steps."""
+
+    def begin_step(self, epoch: int, step: int) -> None:
+        """Told before each step; `step` counts over the whole run."""
+
+    def after_step(self) -> None:
+        """Called after each optimizer step (the teacher's average)."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the optimizer."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+
+    def export(self, folder: Path) -> None:
+        """Write the final weights."""
+
+
+class Task(Protocol):
+    """A task module's four functions."""
+
+    def build_data(self, recipe: Any) -> Any:
+        """Loaders."""
+
+    def build_state(self, recipe: Any, data: Any, context: Context) -> Any:
+        """Networks, teacher, thresholds."""
+
+    def train_step(self, state: Any, batch: Batch) -> dict[str, Tensor]:
+        """Scalar terms with "loss"."""
+
+    def evaluate(self, state: Any, loader: Iterable[Batch]) -> Evaluation:
+        """Metrics, tables, figures."""
+
+
+@dataclass
+class Trainer:
+    """One run from its first or last saved step to its result."""
+
+    task: Task
+    recipe: Recipe
+    run: Run
+    data: TrainData
+    state: TrainState
+    device: torch.device
+    console: Console
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    stopped_by: int | None = None
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        steps = self.recipe.train.epochs * self.data.steps
+        return min(steps, self.recipe.train.max_steps or steps)
+
+    def fit(self) -> dict[str, Any]:
+        """Train what is left, evaluate, and write result.json; its content is returned.
+
+        Raises:
+            NotFiniteError: the loss or a gradient was not finite; the last checkpoint is intact.
+            Interrupted: SIGTERM or SIGINT; the state was saved.
+        """
+        metrics = MetricsFile(self.run.metrics_path)
+        started = time.perf_counter()
+        self._take_up(metrics)
+        with self._signals():
+            with TrainingProgress(self.console, self._title(), self.steps, self.step) as progress:
+                self._train(metrics, progress)
+            self._save(metrics)
+            return self._finish(metrics, progress.rate, time.perf_counter() - started)
+
+    def _train(self, metrics: MetricsFile, progress: TrainingProgress) -> None:
+        """The steps that are left, saved every now and then and when a signal asks to stop."""
+        saved = time.monotonic()
+        while self.step < self.steps:
+            epoch, first = divmod(self.step, self.data.steps)
+            if first == 0:  # before the epoch, not after the last one: a run resumed in between then does it too
+                self._evaluate_on_the_way(epoch, metrics)
+            for batch in self.data.epoch(epoch, first):
+                self._note_failures(batch)
+                terms, clips = self._train_step(epoch, batch)
+                metrics.add(self.step, epoch, terms)
+                progress.step(self.step, epoch, terms, clips)
+                self.step += 1
+                if time.monotonic() - saved > 60 * self.recipe.train.save_minutes or self.stopped_by:
+                    self._save(metrics)
+                    saved = time.monotonic()
+                self._stop_if_asked()
+                if self.step >= self.steps:
+                    break
+        metrics.flush(self.step - 1, (self.step - 1) // self.data.steps)
+
+    def _train_step(self, epoch: int, batch: Batch) -> tuple[dict[str, float], int]:
+        settings = self.recipe.train.optimizer
+        self.state.begin_step(epoch, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(settings, self.step, self.steps)
+        batch = move(batch, self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.train.precision == "bf16"):
+            tensors = self.task.train_step(self.state, batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        tensors["loss"].backward()
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm or float("inf"))
+        terms = {name: float(value.detach()) for name, value in tensors.items()}
+        finite = torch.isfinite(torch.stack([tensors["loss"].detach().float(), norm.float()]))
+        if not bool(finite.all()):
+            self._not_finite(terms, float(norm), batch)
+        self.optimizer.step()
+        self.state.after_step()
+        return terms, count_clips(batch)
+
+    def _not_finite(self, terms: dict[str, float], norm: float, batch: Batch) -> None:
+        shown = {name: value if math.isfinite(value) else str(value) for name, value in terms.items()}
+        norm_shown = norm if math.isfinite(norm) else str(norm)
+        report = {"step": self.step, "gradient_norm": norm_shown, "terms": shown, "ids": batch_ids(batch)}
+        path = self.run.folder / "nonfinite.json"
+        write_text(path, json.dumps(report, indent=2) + "\n")
+        raise NotFiniteError(
+            f"step {self.step}: the loss or a gradient is not finite ({path} has its terms and clips). The last "
+            "checkpoint is intact; try a lower train.optimizer.lr or train.optimizer.clip_norm=1.0."
+        )
+
+    def _note_failures(self, batch: Batch) -> None:
+        """Name the clips that could not be decoded and were replaced in this batch, each once in the run."""
+        for text in batch_failures(batch):
+            if text in self.failures:
+                continue
+            self.failures.append(text)
+            self.console.print(f"Replaced by another clip: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def _evaluate_on_the_way(self, epochs: int, metrics: MetricsFile) -> None:
+        """Evaluate after every `train.evaluate_every` epochs but the last; `epochs` are done."""
+        every = self.recipe.train.evaluate_every
+        if every and epochs and epochs % every == 0:
+            evaluation = self._evaluate(metrics)
+            metrics.write({"step": self.step, "epoch": epochs - 1, "evaluation": evaluation.metrics})
+
+    def _evaluate(self, metrics: MetricsFile) -> Evaluation:
+        """The task's evaluation, left between two batches when a signal asks to stop."""
+
+        def until_stopped() -> Iterator[Batch]:
+            for batch in self.data.evaluation:
+                if self.stopped_by:
+                    self._save(metrics)
+                self._stop_if_asked()
+                yield batch
+
+        return self.task.evaluate(self.state, until_stopped())
+
+    def _finish(self, metrics: MetricsFile, rate: float, seconds: float) -> dict[str, Any]:
+        evaluation = self._evaluate(metrics)
+        metrics.write({"step": self.step, "evaluation": evaluation.metrics})
+        self.state.export(self.run.folder)
+        for name, draw in evaluation.figures.items():
+            draw(self.run.folder / f"{name}.png")
+        for name, table in evaluation.tables.items():
+            write_text(self.run.folder / f"{name}.md", table.markdown())
+        result = {
+            "task": self.recipe.task,
+            "recipe": self.recipe.name,
+            "row": self.recipe.default_row,
+            "seed": self.recipe.seed,
+            "data": self.data.summary(),
+            "metrics": evaluation.metrics,
+            "failures": self.failures,
+            "steps": self.step,
+            "clips_per_second": round(rate, 1),
+            "seconds": round(seconds, 1),
+        }
+        write_text(self.run.result_path, json.dumps(result, indent=2) + "\n")
+        return result
+
+    def _save(self, metrics: MetricsFile) -> None:
+        state = {
+            "step": self.step,
+            "state": self.state.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "metrics": metrics.state_dict(),
+            "failures": list(self.failures),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+        }
+        save_state(self.run.state_path, state)
+
+    def _take_up(self, metrics: MetricsFile) -> None:
+        """Go on from the saved state, where there is one."""
+        if not self.run.state_path.exists():
+            metrics.restart()
+            return
+        state = load_state(self.run.state_path)
+        try:
+            self.state.load_state_dict(state["state"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            metrics.load_state_dict(state["metrics"])
+            torch.set_rng_state(state["random"])
+            self.failures = list(state["failures"])
+            self.step = int(state["step"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise DataError(
+                f"{self.run.state_path}: not a state of this recipe ({str(error).splitlines()[0]}). Add --overwrite to "
+                "start anew."
+            ) from None
+        if self.device.type == "cuda" and state["random_cuda"]:
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT set a flag that is looked at after each step."""
+
+        def note(number: int, _: Any) -> None:
+            if self.stopped_by == signal.SIGINT and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.stopped_by = number
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop_if_asked(self) -> None:
+        if self.stopped_by is None:
+            return
+        kind = InterruptedByKeyboard if self.stopped_by == signal.SIGINT else Interrupted
+        raise kind(f"Stopped at step {self.step} of {self.steps}, state saved. Add --resume to go on.")
+
+    def _title(self) -> str:
+        return f"{self.recipe.name}/{self.recipe.default_row}/seed{self.recipe.seed}"
+
+
+def make_trainer(task: Task, recipe: Recipe, run: Run, context: Context, console: Console) -> Trainer:
+    """Build data, state and optimizer of a run whose folder is prepared."""
+    seed_everything(recipe.seed)
+    data = task.build_data(recipe)
+    state = task.build_state(recipe, data, context)
+    optimizer = make_optimizer(state.trained(), recipe.train.optimizer)
+    return Trainer(task, recipe, run, data, state, context.device, console, optimizer)
+
+
+def move(batch: Any, device: torch.device) -> Any:
+    """A batch with its tensors on `device`."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {key: move(value, device) for key, value in batch.items()}
+    return batch
+
+
+def batch_ids(batch: Batch) -> list[str]:
+    """Ids of all clips of a batch, streams joined."""
+    ids = list(batch.get("id", []))
+    for value in batch.values():
+        if isinstance(value, Mapping):
+            ids += batch_ids(dict(value))
+    return ids
+
+
+def batch_failures(batch: Batch) -> list[str]:
+    """What could not be decoded on the way to a batch, streams joined."""
+    texts = list(batch.get("failures", []))
+    for value in batch.values():
+        if isinstance(value, Mapping):
+            texts += batch_failures(dict(value))
+    return texts
+
+
+def count_clips(batch: Batch) -> int:
+    """Clips in a batch."""
+    return len(batch_ids(batch))

@@ -1,0 +1,143 @@
+"""A run's folder: runs/<recipe>/<row>/seed<k>/, and what lies in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asgmcli import __version__
+from asgmcli.errors import DataError, UsageError
+from asgmcli.files import write_text
+from asgmcli.recipe import dump_yaml, load_recipe, recipe_hash
+from asgmcli.settings import Recipe
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one recipe, row and seed."""
+
+    folder: Path
+
+    @property
+    def recipe_path(self) -> Path:
+        """The resolved recipe."""
+        return self.folder / "recipe.yaml"
+
+    @property
+    def metrics_path(self) -> Path:
+        """One JSON object a logged step or evaluation."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def state_path(self) -> Path:
+        """The newest training state."""
+        return self.folder / "checkpoints" / "last.pt"
+
+    @property
+    def result_path(self) -> Path:
+        """What was measured; there once the run is finished."""
+        return self.folder / "result.json"
+
+    def result(self) -> dict[str, Any] | None:
+        """The finished run's result, None while there is none."""
+        try:
+            result: dict[str, Any] = json.loads(self.result_path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            raise DataError(f"{self.result_path}: not valid JSON; delete it and run again with --resume") from None
+        return result
+
+    def recipe(self) -> Recipe:
+        """The recipe this run was started with.
+
+        Raises:
+            RecipeError: there is none, or it can no longer be read.
+        """
+        return load_recipe(self.recipe_path)
+
+    def check(self, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
+        """See that `recipe` may be run in this folder, and touch nothing.
+
+        Raises:
+            UsageError: a run is here already and neither --resume nor --overwrite was given, or --resume was and the
+                run was made with other settings; or --overwrite was given and this is no run.
+        """
+        if overwrite:
+            if self.folder.exists() and not self._is_run():
+                raise UsageError(f"{self.folder}: does not look like a run; not removed. Move it away yourself.")
+            return
+        if not self.recipe_path.exists():
+            if self.result_path.exists() or self.state_path.exists():
+                raise UsageError(f"{self.folder}: parts of a run without its recipe.yaml. Add --overwrite to redo it.")
+            return
+        if not resume:
+            raise UsageError(f"{self.folder}: there is a run here already. Add --resume to go on, --overwrite to redo.")
+        stored = self.recipe()
+        if recipe_hash(stored) != recipe_hash(recipe):
+            raise UsageError(
+                f"{self.folder}: the run here was made with other settings: {'; '.join(differences(stored, recipe))}. "
+                "Resume with the same settings, or add --overwrite to redo it."
+            )
+
+    def prepare(self, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
+        """Make the folder ready for `recipe`: an earlier run is kept to be resumed, or removed to be overwritten.
+
+        Raises:
+            UsageError: see `check`.
+        """
+        self.check(recipe, resume=resume, overwrite=overwrite)
+        if overwrite and self.folder.exists():
+            shutil.rmtree(self.folder)
+        if not self.recipe_path.exists():
+            write_text(self.folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+            write_text(self.recipe_path, dump_yaml(recipe))
+
+    def _is_run(self) -> bool:
+        known = {"recipe.yaml", "environment.json", "metrics.jsonl", "checkpoints", "result.json"}
+        return self.recipe_path.exists() or known.issuperset(path.name for path in self.folder.iterdir())
+
+
+def run_of(recipe: Recipe, runs: Path) -> Run:
+    """The run of `recipe` (its row is `default_row`) under the folder `runs`."""
+    return Run(runs / recipe.name / recipe.default_row / f"seed{recipe.seed}")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, for the record."""
+    return {
+        "asgm": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "command": ["asgm", *sys.argv[1:]],
+    }
+
+
+def differences(stored: Recipe, given: Recipe) -> list[str]:
+    """`key: stored value, now given value` for every key outside titles and rows that differs."""
+    return _differences(stored.model_dump(mode="json"), given.model_dump(mode="json"))
+
+
+def _differences(stored: dict[str, Any], given: dict[str, Any], prefix: str = "") -> list[str]:
+    lines = []
+    for key in sorted(stored.keys() | given.keys()):
+        if not prefix and key in ("title", "about", "rows"):
+            continue
+        old, new = stored.get(key), given.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            lines.append(f"{prefix}{key}: stored {old!r}, now {new!r}")
+    return lines

@@ -1,0 +1,177 @@
+"""From a recipe file to finished runs: what must be there first, then one run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from asgmcli.data.datasets.demo import generate
+from asgmcli.data.source import DEMO, how_to_prepare, manifest_path
+from asgmcli.errors import DataError, RecipeError, UsageError
+from asgmcli.recipe import load_recipe
+from asgmcli.sections import Data, Guide, Start
+from asgmcli.settings import LocalizationRecipe, Recipe, RecognitionRecipe
+from asgmcli.tasks import TASKS
+from asgmcli.train.guide_maps import ensure_motion_maps
+from asgmcli.train.loop import Context, make_trainer
+from asgmcli.train.run import Run, differences, run_of
+
+DEMO_OPTIONS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("train", "val", "test", "size", "seed"), (int,)),
+    **dict.fromkeys(("seconds", "fps"), (float, int)),
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where runs are kept and recipes are found, on what device, and where progress is shown."""
+
+    runs: Path
+    recipes: Path
+    device: torch.device
+    console: Console
+
+    def ensure(self, recipe: Recipe) -> None:
+        """Make what `recipe` needs and does not find: a data set that can be generated, the guide's maps, runs of
+        other recipes.
+
+        Raises:
+            DataError: something is missing that cannot be made here, or the data do not suit the recipe.
+            RecipeError: a recipe that is needed cannot be read, or recipes need each other in a circle.
+        """
+        self._follow(recipe)
+        self._ensure_data(recipe)
+        if isinstance(recipe, RecognitionRecipe):
+            ensure_motion_maps(recipe, self.console)
+        for source in other_recipes(recipe):
+            needed = load_recipe(self.recipes / f"{source.recipe}.yaml")
+            run = run_of(needed, self.runs)
+            if run.result() is None:
+                # What is wrong with the recipe's data is told now, not after minutes of training what it needs.
+                TASKS[recipe.task].build_data(recipe)
+                self.console.print(f"{recipe.name} needs the result of recipe {needed.name}; running it first.")
+                self.ensure(needed)
+                self.run(needed, resume=run.recipe_path.exists())
+            elif changed := differences(run.recipe(), needed):
+                self.console.print(
+                    f"Note: {run.folder} is used as it is, though its recipe has changed since: {'; '.join(changed)}",
+                    markup=False,
+                    highlight=False,
+                )
+
+    def run(self, recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
+        """Train and evaluate one row and seed; the content of its result.json.
+
+        A run that is finished is not run again under `resume`. The folder is touched once everything that a user can
+        have got wrong (data, weights, settings) has been found right.
+
+        Raises:
+            UsageError: there is a run already, and neither `resume` nor `overwrite` was given.
+        """
+        run = run_of(recipe, self.runs)
+        run.check(recipe, resume=resume, overwrite=overwrite)
+        finished = run.result()
+        if finished is not None and not overwrite:
+            self.console.print(f"{run.folder}: finished before.")
+            return finished
+        context = Context(self.device, self.runs, self.recipes)
+        trainer = make_trainer(TASKS[recipe.task], recipe, run, context, self.console)
+        run.prepare(recipe, resume=resume, overwrite=overwrite)
+        return trainer.fit()
+
+    def _follow(self, recipe: Recipe, asked_by: tuple[str, ...] = ()) -> None:
+        """See that all recipes that `recipe` needs, and those that these need, can be read and come to an end."""
+        if recipe.name in asked_by:
+            raise RecipeError(f"Recipes need each other in a circle: {' -> '.join((*asked_by, recipe.name))}")
+        for source in other_recipes(recipe):
+            self._follow(load_recipe(self.recipes / f"{source.recipe}.yaml"), (*asked_by, recipe.name))
+
+    def _ensure_data(self, recipe: Recipe) -> None:
+        if isinstance(recipe, LocalizationRecipe) and recipe.evaluate.dataset is not None:
+            self._ensure_prepared(recipe.evaluation_data)
+        if isinstance(recipe, RecognitionRecipe | LocalizationRecipe):
+            self._ensure_prepared(recipe.data)
+
+    def _ensure_prepared(self, data: Data) -> None:
+        path = manifest_path(data)
+        if data.manifest is not None or (path.exists() and not data.options):
+            return
+        if data.dataset != DEMO:
+            raise DataError(f"{path}: the data set is not prepared. {how_to_prepare(data)}")
+        given = data.options
+        wrong = [key for key, value in given.items() if not isinstance(value, DEMO_OPTIONS.get(key, ()))]
+        if wrong:
+            known = ", ".join(f"{key} ({kinds[0].__name__})" for key, kinds in DEMO_OPTIONS.items())
+            raise RecipeError(f"data.options: {', '.join(sorted(wrong))}: the demo takes {known}")
+        if not path.exists():
+            self.console.print(f"{path.parent}: generating the demo data set (about a minute, once).")
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as progress:
+            task = progress.add_task("demo clips", total=None)
+            generate(
+                path.parent,
+                **given,  # type: ignore[arg-type]  # checked by generate, which names what is wrong
+                progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+
+
+def other_recipes(recipe: Recipe) -> Iterator[Start | Guide]:
+    """Sources in `recipe` that name another recipe."""
+    if isinstance(recipe, RecognitionRecipe):
+        starts = [recipe.model.video.init]
+        if recipe.model.modality == "video+audio":
+            starts.append(recipe.model.audio.init)
+        yield from (start for start in starts if start is not None and start.recipe is not None)
+        if recipe.guided and recipe.localizer is not None and recipe.localizer.recipe is not None:
+            yield recipe.localizer
+    elif isinstance(recipe, LocalizationRecipe) and recipe.model.init is not None and recipe.model.init.recipe:
+        yield recipe.model.init
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes a GPU where there is one.
+
+    Raises:
+        UsageError: a GPU was asked for and there is none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch sees no CUDA device here. Use --device cpu or auto.")
+    return torch.device(name)
+
+
+def matching_runs(runs: Path, recipe: Path, overrides: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Results of the finished runs of `recipe` that were made with its settings of today and `overrides`.
+
+    Returns:
+        The results, and for every finished run that was left out its folder and why.
+    """
+    results, left_out = [], []
+    for run, result in finished_runs(runs, load_recipe(recipe, None, overrides).name):
+        try:
+            changed = differences(run.recipe(), load_recipe(recipe, result["row"], overrides, result["seed"]))
+        except RecipeError as error:
+            changed = [error.message.splitlines()[0]]
+        if changed:
+            left_out.append(f"{run.folder}: {'; '.join(changed)}")
+        else:
+            results.append(result)
+    return results, left_out
+
+
+def finished_runs(runs: Path, recipe: str) -> list[tuple[Run, dict[str, Any]]]:
+    """Every finished run of `recipe` under `runs`, sorted by row and seed."""
+    found = []
+    for path in sorted((runs / recipe).glob("*/seed*/result.json")):
+        run = Run(path.parent)
+        result = run.result()
+        if result is not None:
+            found.append((run, result))
+    return sorted(found, key=lambda item: (item[1]["row"], item[1]["seed"]))

@@ -1,0 +1,180 @@
+"""Rows x seeds of a recipe, several at a time, each in a process of its own; then the table."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from asgmcli.errors import AsgmError, DataError, Interrupted, InterruptedByKeyboard, NotFiniteError
+from asgmcli.files import write_text
+from asgmcli.metrics.paired import paired_difference
+from asgmcli.report.table import Cell, Table, mean_std, with_interval
+from asgmcli.settings import Recipe
+
+COMMAND = [sys.executable, "-m", "asgmcli", "train"]
+POLL_SECONDS = 0.5
+MAIN_METRIC = "top1"
+FAILURES: dict[int, type[AsgmError]] = {error.exit_code: error for error in (DataError, NotFiniteError)}
+
+
+@dataclass
+class Job:
+    """One row and seed: the arguments that train it and where its output goes."""
+
+    row: str
+    seed: int
+    arguments: list[str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = field(default=None)
+
+    @property
+    def code(self) -> int:
+        """Exit code of the finished process."""
+        assert self.process is not None
+        return int(self.process.returncode)
+
+
+def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
+    """Run all jobs, `parallel` at a time, sharing the cores; a job that fails does not stop the others.
+
+    Raises:
+        AsgmError: one or more jobs failed; their logs are named, the exit code is that of the first.
+        Interrupted: Ctrl-C or SIGTERM; running jobs were asked to save and stop.
+    """
+    threads = str(max(1, (os.cpu_count() or 1) // parallel))
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    waiting = list(jobs)
+    running: list[Job] = []
+    failed: list[Job] = []
+    started, finished = time.monotonic(), 0
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        while waiting or running:
+            while waiting and len(running) < parallel:
+                job = waiting.pop(0)
+                job.log.parent.mkdir(parents=True, exist_ok=True)
+                with job.log.open("wb") as log:
+                    job.process = subprocess.Popen(
+                        [*COMMAND, *job.arguments], stdout=log, stderr=subprocess.STDOUT, env=environment
+                    )
+                running.append(job)
+            time.sleep(POLL_SECONDS)
+            for job in [job for job in running if job.process is not None and job.process.poll() is not None]:
+                running.remove(job)
+                finished += 1
+                if job.code:
+                    failed.append(job)
+                left = (time.monotonic() - started) / finished * (len(jobs) - finished)
+                state = "FAILED" if job.code else "done"
+                console.print(
+                    f"{finished}/{len(jobs)} {job.row} seed {job.seed}: {state}; about {left / 60:.0f} min left",
+                    highlight=False,
+                )
+    except (KeyboardInterrupt, _TerminatedError) as stop:
+        _stop(running)
+        signalled = Interrupted if isinstance(stop, _TerminatedError) else InterruptedByKeyboard
+        raise signalled("Stopped; running rows saved their state. The same command with --resume goes on.") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if failed:
+        kind = FAILURES.get(failed[0].code, AsgmError)
+        raise kind("\n".join(["Some rows failed:", *(f"  {_last_line(job)} (log: {job.log})" for job in failed)]))
+
+
+def summarize(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
+    """Measured rows beside the paper's: mean ± deviation over seeds, and what the default row gains on each.
+
+    The gain is paired: both rows on the same seeds, hence on the same labelled clips; the interval is Student's, 95%.
+    Where nothing was measured as top-1, all that was stands without gains.
+    """
+    if not any(MAIN_METRIC in result["metrics"] for result in results):
+        return _plain_table(recipe, results)
+    values = {row: _by_seed(results, row) for row in recipe.rows}
+    main = values[recipe.default_row]
+    metrics = [name for name in ("top1", "top5") if any(name in r["metrics"] for r in results)]
+    columns = ["row", *metrics, "seeds", f"gain of {recipe.default_row}, {MAIN_METRIC} (95%)", "paper"]
+    lines: list[list[Cell]] = []
+    for name, row in recipe.rows.items():
+        found = values[name]
+        cells: list[Cell] = [row.title]
+        cells += [mean_std([r["metrics"][metric] for r in found.values()]) if found else None for metric in metrics]
+        cells += [len(found), _gain(main, found) if name != recipe.default_row else None]
+        cells.append(row.paper.get(MAIN_METRIC))
+        lines.append(cells)
+    bold = frozenset(index for index, name in enumerate(recipe.rows) if name == recipe.default_row)
+    return Table(recipe.title, columns, lines, bold=bold)
+
+
+def _plain_table(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
+    """Rows of a task without top-1: mean ± deviation of every metric, beside the paper's number where there is one."""
+    metrics = list(dict.fromkeys(name for result in results for name in result["metrics"]))
+    printed = {name for row in recipe.rows.values() for name in row.paper}
+    lines: list[list[Cell]] = []
+    for name, row in recipe.rows.items():
+        found = [result["metrics"] for result in results if result["row"] == name]
+        cells: list[Cell] = [row.title]
+        for metric in metrics:
+            cells.append(mean_std([r[metric] for r in found if metric in r]) if found else None)
+            if metric in printed:
+                cells.append(row.paper.get(metric))
+        lines.append([*cells, len(found)])
+    columns = [name for metric in metrics for name in (metric, "paper")[: 1 + (metric in printed)]]
+    return Table(recipe.title, ["row", *columns, "seeds"], lines)
+
+
+def write_summary(folder: Path, table: Table, results: Sequence[Mapping[str, Any]]) -> None:
+    """table.md, table.csv and table.json (every run's result) in `folder`."""
+    write_text(folder / "table.md", table.markdown())
+    write_text(folder / "table.csv", table.csv())
+    content = {**table.data(), "runs": list(results)}
+    write_text(folder / "table.json", json.dumps(content, indent=2) + "\n")
+
+
+def _by_seed(results: Sequence[Mapping[str, Any]], row: str) -> dict[int, Mapping[str, Any]]:
+    return {result["seed"]: result for result in results if result["row"] == row}
+
+
+def _gain(main: Mapping[int, Mapping[str, Any]], other: Mapping[int, Mapping[str, Any]]) -> str | None:
+    seeds = sorted(main.keys() & other.keys())
+    if not seeds:
+        return None
+    pairs = [[runs[seed]["metrics"].get(MAIN_METRIC) for seed in seeds] for runs in (main, other)]
+    if any(value is None for values in pairs for value in values):
+        return None
+    difference = paired_difference(*pairs)
+    if len(seeds) == 1:
+        return f"{difference.mean:+.1f}"
+    return with_interval(difference.mean, difference.low, difference.high)
+
+
+class _TerminatedError(Exception):
+    """SIGTERM came."""
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise _TerminatedError
+
+
+def _stop(jobs: Sequence[Job]) -> None:
+    """Ask running jobs to save and stop, and wait for them."""
+    for job in jobs:
+        if job.process is not None:
+            job.process.terminate()
+    for job in jobs:
+        if job.process is not None:
+            job.process.wait()
+
+
+def _last_line(job: Job) -> str:
+    lines = [line for line in job.log.read_text(errors="replace").splitlines() if line.strip()]
+    return f"{job.row} seed {job.seed}: {lines[-1] if lines else 'no output'}"

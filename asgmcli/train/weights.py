@@ -1,0 +1,13 @@
+"""The weight files of a run: their names, and by what they say that they are this project's."""
+
+from __future__ import annotations
+
+# The teacher of a recognition run.
+MODEL_WEIGHTS = "model.safetensors"
+# A localizer, trained or as its pretext leaves it.
+LOCALIZER_WEIGHTS = "localizer.safetensors"
+# The two encoders of a pretext run, where later ones start.
+VIDEO_WEIGHTS = "video.safetensors"
+AUDIO_WEIGHTS = "audio.safetensors"
+# `format` in the metadata of MODEL_WEIGHTS.
+MODEL_FORMAT = "asgm-recognition"

@@ -1,0 +1,399 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from asgmcli.commands.eval import command
+from asgmcli.data.datasets.demo import generate
+from asgmcli.data.manifest import read_manifest
+
+RECOGNITION = """
+name: tiny
+task: recognition
+title: Tiny recognition
+default_row: both
+rows:
+  both: {{title: picture and sound, paper: {{top1: 78.6}}}}
+  video: {{title: picture alone, set: {{model.modality: video, losses.contrastive.weight: 0.0}}}}
+data: {{dataset: demo, manifest: {manifest}, labeled_per_class: 1}}
+clip: {{frames: 2, stride: 2, size: 32, short_side: [32, 36]}}
+audio: {{seconds: 1.0, mels: 32}}
+model:
+  video: {{dim: 16, depth: 1, heads: 2, patch_size: 16, init: none}}
+  audio: {{dim: 16, depth: 1, heads: 2, patch_size: 16, init: none}}
+  fusion: {{layers: 1, heads: 2}}
+masks: {{kind: tube}}
+evaluate: {{clips: 2, crops: 3, batch: 4}}
+train: {{epochs: 1, batch: 2, unlabeled_ratio: 1, supervised_epochs: 0, max_steps: 2}}
+"""
+LOCALIZATION = """
+name: tiny_localizer
+task: localization
+title: Tiny localizer
+default_row: fnac
+rows: {{fnac: {{title: contrastive}}}}
+data: {{dataset: demo, manifest: {manifest}, eval_split: val, keep_decoded: true}}
+model: {{dim: 8, width: 4, stride: 8, image_dropout: 0.0, init: none}}
+input: {{size: 48, resize: 48, seconds: 1.0}}
+evaluate: {{frames: 2, batch: 4}}
+train: {{epochs: 1, batch: 4, max_steps: 2}}
+"""
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small demo set, two recipes, and a finished run of each."""
+    import torch
+    from rich.console import Console
+
+    from asgmcli.recipe import load_recipe
+    from asgmcli.train.session import Session
+
+    folder = tmp_path_factory.mktemp("house")
+    generate(folder / "data" / "demo", train=20, val=10, test=10, size=48, seconds=1.0, workers=1)
+    manifest = folder / "data" / "demo" / "manifest.csv"
+    session = Session(folder / "runs", folder, torch.device("cpu"), Console(stderr=True, quiet=True))
+    for name, text in (("tiny", RECOGNITION), ("tiny_localizer", LOCALIZATION)):
+        path = folder / f"{name}.yaml"
+        path.write_text(text.format(manifest=manifest))
+        session.run(load_recipe(path))
+    return folder
+
+
+@pytest.fixture
+def run(house: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.chdir(house)
+    return lambda *arguments: CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def copy_of_run(house: Path, to: Path, recipe: str = "tiny", row: str = "both") -> Path:
+    shutil.copytree(house / "runs" / recipe / row / "seed0", to / recipe / row / "seed0")
+    return to / recipe / row / "seed0"
+
+
+def read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def said(result: Result) -> str:
+    return " ".join(result.stderr.split())
+
+
+def test_a_run_is_judged_as_at_the_end_of_its_training(run: Callable[..., Result], house: Path, tmp_path: Path) -> None:
+    folder = copy_of_run(house, tmp_path)
+    with (folder / "metrics.jsonl").open("a") as file:  # two steps are too few for a line
+        file.writelines(json.dumps({"step": step, "epoch": 0, "loss": 10 / step}) + "\n" for step in (10, 20))
+    result = run(folder, "--json")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    trained = read(folder / "result.json")
+    assert answer["metrics"] == trained["metrics"]
+    assert answer["data"]["manifest"] == trained["data"]["manifest"]
+    assert answer["views"] == {"clips": 2, "crops": 3}
+    out = folder / "eval-test"
+    names = ["classes.md", "confusion.png", "curves.png", "predictions.csv", "result.json"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert sorted(Path(path).name for path in answer["outputs"]) == names
+    assert read(out / "result.json")["metrics"] == trained["metrics"]
+    assert (out / "classes.md").read_text() == (folder / "classes.md").read_text()
+    for name in ("confusion.png", "curves.png"):
+        with Image.open(out / name) as picture:
+            assert picture.width > 500
+    assert "78.6" in result.stderr  # the paper's number stands beside
+
+    lines = list(csv.DictReader((out / "predictions.csv").open()))
+    rows = read_manifest(house / "data" / "demo").of_split("test")
+    assert [(line["id"], line["label"]) for line in lines] == [(row.id, row.label) for row in rows]
+    right = sum(line["label"] == line["predicted"] for line in lines)
+    assert 100 * right / len(lines) == pytest.approx(answer["metrics"]["top1"])
+    assert all(0.1 <= float(line["confidence"]) <= 1 for line in lines)
+
+    again = run(folder)
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr
+    assert "78.6" not in run(folder, "--split", "val").stderr
+    other = run(folder, "--clips", 1, "--crops", 1, "--batch", 3, "--overwrite", "--json")
+    assert other.exit_code == 0, other.output
+    assert json.loads(other.stdout)["views"] == read(out / "result.json")["views"] == {"clips": 1, "crops": 1}
+
+
+def test_curves_show_the_losses_and_several_evaluations(house: Path, tmp_path: Path) -> None:
+    from asgmcli.errors import DataError
+    from asgmcli.train.gather import read_metrics
+    from asgmcli.train.run import Run
+
+    run = Run(copy_of_run(house, tmp_path))
+    (steps,) = read_metrics(run)  # one evaluation is a number, not a curve
+    assert steps["step"] == 2
+    with run.metrics_path.open("a") as file:
+        file.write('{"step": 10, "loss": 2.5}\n{"step": 10, "evaluation": {"top1": 30.0}}\n')
+    lines = read_metrics(run)
+    assert lines[1] == {"step": 10, "loss": 2.5}
+    assert [line["step"] for line in lines] == [2, 10, 2, 10]
+    assert lines[3]["top1, evaluated"] == 30.0
+    with run.metrics_path.open("a") as file:
+        file.write("{half")
+    with pytest.raises(DataError, match=r"metrics.jsonl:5: not a JSON object"):
+        read_metrics(run)
+
+
+def test_confidences_are_those_of_the_trained_teacher(run: Callable[..., Result], house: Path, tmp_path: Path) -> None:
+    import torch
+
+    from asgmcli.settings import RecognitionRecipe
+    from asgmcli.tasks.recognition.data import build_data
+    from asgmcli.tasks.recognition.evaluate import predict
+    from asgmcli.tasks.recognition.model import build_state
+    from asgmcli.train.checkpoint import load_state
+    from asgmcli.train.loop import Context
+    from asgmcli.train.run import Run
+
+    trained = Run(house / "runs" / "tiny" / "both" / "seed0")
+    assert run(trained.folder, "--out", tmp_path / "out").exit_code == 0
+    recipe = trained.recipe()
+    assert isinstance(recipe, RecognitionRecipe)
+    data = build_data(recipe)
+    state = build_state(recipe, data, Context(torch.device("cpu"), house / "runs"))
+    state.load_state_dict(load_state(trained.state_path)["state"])
+    scores = predict(state.teacher, data.evaluation, torch.device("cpu"))[0]
+    lines = list(csv.DictReader((tmp_path / "out" / "predictions.csv").open()))
+    assert [float(line["confidence"]) for line in lines] == pytest.approx(scores.amax(1).tolist(), abs=1e-6)
+    assert [line["predicted"] for line in lines] == [data.classes[index] for index in scores.argmax(1)]
+
+
+def test_the_weight_file_is_enough(run: Callable[..., Result], house: Path, tmp_path: Path) -> None:
+    weights = shutil.copy(house / "runs/tiny/both/seed0/model.safetensors", tmp_path / "mine.safetensors")
+    result = run(weights, "--split", "val", "--json", "--workers", 1)
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert answer["data"]["split"] == "val"
+    assert not (tmp_path / "eval-val" / "curves.png").exists()
+
+    # Another manifest: the same clips elsewhere, the classes in another order, and one of them without sound.
+    manifest = read_manifest(house / "data" / "demo")
+    other = tmp_path / "other"
+    other.mkdir()
+    text = manifest.path.read_text().replace("clips/", f"{manifest.folder}/clips/")
+    first = next(line for line in text.splitlines() if line.startswith("val_"))
+    cells = first.split(",")
+    cells[9] = ""
+    (other / "manifest.csv").write_text(text.replace(first, ",".join(cells)))
+    (other / "classes.txt").write_text("".join(f"{name}\n" for name in reversed(manifest.classes)))
+    second = run(weights, "--split", "val", "--data", other, "--json")
+    assert second.exit_code == 0, second.output
+    assert "1 of 10 clips have no sound" in said(second)
+    tables = [read(tmp_path / name / "result.json")["tables"] for name in ("eval-val", "eval-other-val")]
+    assert [line[:2] for line in tables[0]["classes"]["rows"]] == [line[:2] for line in tables[1]["classes"]["rows"]]
+    pairs = [list(csv.DictReader((tmp_path / n / "predictions.csv").open())) for n in ("eval-val", "eval-other-val")]
+    silent = cells[0]
+    for one, two in zip(*pairs, strict=True):
+        if one["id"] != silent:
+            assert one == two
+
+
+def test_a_recognizer_in_python(house: Path, run: Callable[..., Result], tmp_path: Path) -> None:
+    from asgmcli import load
+    from asgmcli.errors import DataError, MediaError, UsageError
+
+    folder = house / "runs" / "tiny" / "both" / "seed0"
+    assert run(folder, "--out", tmp_path / "out").exit_code == 0
+    line = next(csv.DictReader((tmp_path / "out" / "predictions.csv").open()))
+    recognizer = load(folder)
+    manifest = read_manifest(house / "data" / "demo")
+    assert recognizer.classes == manifest.classes
+    answer = recognizer.predict(manifest.folder / "clips" / "test" / f"{line['id']}.mp4")
+    assert answer[0] == (line["predicted"], pytest.approx(float(line["confidence"]), abs=2e-6))
+    assert sorted(name for name, _ in answer) == sorted(manifest.classes)
+    assert sum(share for _, share in answer) == pytest.approx(1, abs=1e-5)
+    assert [share for _, share in answer] == sorted((share for _, share in answer), reverse=True)
+    with pytest.raises(MediaError, match="no such file"):
+        recognizer.predict("gone.mp4")
+    with pytest.raises(DataError, match="no such run"):
+        load(house / "runs" / "tiny" / "both" / "seed7")
+    with pytest.raises(UsageError, match="knows no classes"):
+        load(house / "runs" / "tiny_localizer" / "fnac" / "seed0")
+
+
+def test_importing_load_does_not_import_torch() -> None:
+    code = "import sys; from asgmcli import load; import asgmcli.commands.eval; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_localizer_is_judged_beside_motion(run: Callable[..., Result], house: Path, tmp_path: Path) -> None:
+    folder = copy_of_run(house, tmp_path, "tiny_localizer", "fnac")
+    result = run(folder, "--localizer", "motion", "--json")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    trained = read(folder / "result.json")["metrics"]
+    assert {name: answer["metrics"][name] for name in trained} == trained
+    assert answer["metrics"]["motion_chance"] == trained["chance"]
+    assert answer["metrics"]["motion_inside"] > trained["chance"]
+    table = answer["tables"]["localization"]
+    assert table["columns"] == ["measure, percent", "FNAC", "motion"]
+    out = folder / "eval-val"
+    assert {"localization.png", "localization.md", "predictions.csv", "result.json"} <= {p.name for p in out.iterdir()}
+    lines = list(csv.DictReader((out / "predictions.csv").open()))
+    assert len(lines) == 20
+    assert 100 * sum(float(line["inside"]) for line in lines) / 20 == pytest.approx(trained["inside"])
+    assert 100 * sum(float(line["ciou"]) for line in lines) / 20 == pytest.approx(trained["ciou"])
+
+
+def test_a_localizer_file_needs_to_be_told_the_clips(run: Callable[..., Result], house: Path, tmp_path: Path) -> None:
+    weights = shutil.copy(house / "runs/tiny_localizer/fnac/seed0/localizer.safetensors", tmp_path / "mine.safetensors")
+    assert run(weights).exit_code == 2
+    assert "--data MANIFEST" in run(weights).stderr
+    result = run(weights, "--data", house / "data" / "demo", "--split", "val", "--json")
+    assert result.exit_code == 0, result.output
+    assert len(list(csv.DictReader((tmp_path / "eval-demo-val" / "predictions.csv").open()))) == 10
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(house / "data" / "demo" / "manifest.csv", bare)
+    refused = run(weights, "--data", bare)
+    assert refused.exit_code == 3
+    assert "no boxes.csv" in refused.stderr
+
+
+def finished(runs: Path, row: str, seed: int, top1: float, recipe: str = "name: tiny\n") -> None:
+    folder = runs / "tiny" / row / f"seed{seed}"
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(recipe)
+    result = {"task": "recognition", "recipe": "tiny", "row": row, "seed": seed, "data": {"manifest": "a"}}
+    (folder / "result.json").write_text(json.dumps({**result, "metrics": {"top1": top1, "top5": 100.0}}))
+
+
+def test_a_recipe_gathers_its_runs(run: Callable[..., Result], house: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    nothing = run(house / "tiny.yaml", "--runs", runs)
+    assert nothing.exit_code == 3
+    assert "no finished run" in said(nothing)
+    for seed, top1 in enumerate((70.0, 74.0, 78.0)):
+        finished(runs, "both", seed, top1)
+    alone = json.loads(run(house / "tiny.yaml", "--runs", runs, "--json").stdout)
+    assert alone["missing"] == {"video": []}
+    finished(runs, "video", 1, 44.0)
+    begun = runs / "tiny" / "video" / "seed2"
+    begun.mkdir()
+    (begun / "recipe.yaml").write_text("name: tiny\n")
+    result = run(house / "tiny.yaml", "--runs", runs, "--json")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    rows = {line[0]: line for line in answer["rows"]}
+    assert rows["picture and sound"][1] == "74.0 ± 4.0"
+    assert rows["picture and sound"][-1] == 78.6
+    assert "+30.0" in rows["picture alone"]
+    assert answer["missing"] == {"video": [0, 2]}
+    assert answer["unfinished"] == [str(begun)]
+    assert "Missing: video: seeds 0, 2" in said(result)
+    assert f"asgm train {house / 'tiny.yaml'} --row all --seeds 3 --runs {runs}" in said(result)
+    assert {path.name for path in (runs / "tiny").iterdir() if path.is_file()} == {
+        "comparison.png",
+        "table.csv",
+        "table.json",
+        "table.md",
+    }
+    assert len(read(runs / "tiny" / "table.json")["runs"]) == 4
+    assert run(house / "tiny.yaml", "--runs", runs, "--out", tmp_path / "there").exit_code == 0
+    assert run(house / "tiny.yaml", "--runs", runs, "--out", tmp_path / "there").exit_code == 2
+    assert run(house / "tiny.yaml", "--runs", runs, "--clips", 2).exit_code == 2
+    localizers = run(house / "tiny_localizer.yaml", "--json")
+    assert json.loads(localizers.stdout)["columns"][:3] == ["row", "inside", "chance"]
+
+
+def test_runs_of_other_settings_are_noted(run: Callable[..., Result], house: Path, tmp_path: Path) -> None:
+    from asgmcli.recipe import dump_yaml, load_recipe
+
+    finished(tmp_path, "both", 0, 70.0, dump_yaml(load_recipe(house / "tiny.yaml", "both", (), 0)))
+    assert json.loads(run(house / "tiny.yaml", "--runs", tmp_path, "--json").stdout)["notes"] == []
+    finished(tmp_path, "both", 1, 75.0, dump_yaml(load_recipe(house / "tiny.yaml", "both", ("train.batch=3",), 1)))
+    result = run(house / "tiny.yaml", "--runs", tmp_path, "--json")
+    assert len(json.loads(result.stdout)["runs"]) == 2
+    folder = tmp_path / "tiny" / "both" / "seed1"
+    assert json.loads(result.stdout)["notes"] == [
+        f"in the table, though made with other settings: {folder}: train.batch: stored 3, now 2"
+    ]
+    assert "train.batch: stored 3, now 2" in said(result)
+
+
+def test_what_is_no_finished_run(run: Callable[..., Result], house: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    stopped = copy_of_run(house, tmp_path)
+    (stopped / "result.json").unlink()
+    gone = copy_of_run(house, tmp_path / "gone")
+    (gone / "model.safetensors").unlink()
+    save_file({"weight": torch.zeros(2)}, tmp_path / "foreign.safetensors")
+    save_file({"weight": torch.zeros(2)}, tmp_path / "half.safetensors", metadata={"format": "asgm-recognition"})
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes((house / "runs/tiny/both/seed0/model.safetensors").read_bytes()[:-100])
+    (tmp_path / "text.txt").write_text("no weights")
+    cases = [
+        (house / "runs" / "tiny" / "both" / "seed1", 3, "did you mean"),
+        (house / "runs" / "tiny", 3, "not a run, there is no recipe.yaml"),
+        (stopped, 3, "not finished"),
+        (gone, 3, "weights are gone"),
+        (stopped / "checkpoints" / "last.pt", 3, "Name its run"),
+        (tmp_path / "foreign.safetensors", 3, "neither a recognition model nor a localizer"),
+        (tmp_path / "half.safetensors", 3, "description of the network is unusable"),
+        (cut, 3, "cut.safetensors"),
+        (tmp_path / "text.txt", 3, "text.txt"),
+        (house / "tyni.yaml", 2, "did you mean 'tiny.yaml'?"),
+    ]
+    for target, code, words in cases:
+        result = run(target, "--out", tmp_path / "out")
+        assert result.exit_code == code, (target, result.output, result.exception)
+        assert words in said(result), said(result)
+        assert "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_clips_that_cannot_be_judged(run: Callable[..., Result], house: Path, tmp_path: Path) -> None:
+    folder = house / "runs" / "tiny" / "both" / "seed0"
+    source = house / "data" / "demo" / "manifest.csv"
+    text = source.read_text().replace("clips/", f"{source.parent}/clips/")
+    labels = read_manifest(source).classes
+    lines = text.splitlines()
+    unlabelled = [",".join([*cells[:2], "", *cells[3:]]) for cells in (line.split(",") for line in lines[1:])]
+    (tmp_path / "broken.mp4").write_text("no video")
+    row = next(line for line in lines if line.startswith("test_"))
+    path = row.split(",")[1]
+    manifests = {
+        "unlabelled": "\n".join([lines[0], *unlabelled]),
+        "foreign": text.replace(labels[0], "yodel"),
+        "missing": text.replace(row, row.replace(path, "nowhere.mp4")),
+        "broken": text.replace(row, row.replace(path, str(tmp_path / "broken.mp4"))),
+    }
+    cases = [
+        ("unlabelled", (), 3, "no label at all"),
+        ("foreign", (), 3, "1 of its classes are unknown to the model (yodel)"),
+        ("missing", (), 3, "nowhere.mp4"),
+        ("broken", ("--workers", 0), 3, "broken.mp4"),
+        ("broken", ("--workers", 1), 3, "broken.mp4"),
+        ("broken", ("--localizer", "motion"), 2, "is a recognizer"),
+    ]
+    for name, options, code, words in cases:
+        data = tmp_path / name
+        data.mkdir(exist_ok=True)
+        (data / "manifest.csv").write_text(manifests[name])
+        result = run(folder, "--data", data, "--out", tmp_path / "out", *options)
+        assert result.exit_code == code, (name, result.output, result.exception)
+        assert words in said(result), said(result)
+        assert "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
+    into = run(folder, "--out", folder, "--overwrite")
+    assert into.exit_code == 2
+    assert "its own result is kept" in said(into)
+    elsewhere = run(folder, "--data", tmp_path / "nowhere")
+    assert elsewhere.exit_code == 3
+    assert "No manifest" in said(elsewhere)

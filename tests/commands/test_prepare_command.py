@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from asgmcli.commands.prepare import command
+from asgmcli.data.manifest import read_manifest
+from asgmcli.media.write import write_clip
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Small files: eight different ones with sound, one without, one silent, one cut short, one damaged."""
+    folder = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(0)
+    made: dict[str, bytes] = {}
+
+    def make(name: str, sound: np.ndarray | None, frames: int = 16) -> None:
+        pictures = rng.integers(0, 255, (1, 48, 64, 3), dtype=np.uint8).repeat(frames, axis=0)
+        write_clip(folder / name, pictures, 8.0, sound)
+        made[name] = (folder / name).read_bytes()
+
+    tone = 0.1 * np.sin(np.arange(32_000) / 5).astype(np.float32)
+    for number in range(8):
+        make(f"good{number}", tone)
+    make("mute", None)
+    make("silent", tone * 1e-6)
+    made["cut"] = made["good0"][: int(len(made["good0"]) * 0.6)]
+    made["text"] = b"this is no video"
+    made["empty"] = b""
+    return made
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def done(*arguments: object) -> dict[str, Any]:
+    result = run(*arguments, "--json", "--workers", 1)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def quarantine(out: Path) -> dict[str, tuple[str, str]]:
+    with (out / "quarantine.csv").open(newline="") as stream:
+        return {row["id"]: (row["reason"], row["detail"]) for row in csv.DictReader(stream)}
+
+
+def class_folders(root: Path, clips: dict[str, bytes], **places: str) -> None:
+    for name, place in places.items():
+        target = root / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(clips[name])
+
+
+def test_class_folders_become_a_manifest_and_every_file_left_out_is_named(
+    tmp_path: Path, clips: dict[str, bytes]
+) -> None:
+    root, out = tmp_path / "raw", tmp_path / "out"
+    places = {"good0": "dog/a.mp4", "good1": "dog/b.mp4", "good2": "cat, tabby/c.mp4", "good3": "loose.mp4"}
+    broken = {"cut": "dog/cut.mp4", "text": "cat, tabby/text.mp4", "empty": "dog/empty.mp4"}
+    class_folders(root, clips, mute="dog/m.mp4", **places, **broken)
+    (root / "dog/readme.txt").write_text("notes")
+    (root / "dog/.hidden.mp4").write_text("x")
+    summary = done("folder", "--root", root, "--out", out, "--max-bad", 1, "--verify")
+    manifest = read_manifest(out)
+    assert manifest.classes == ["cat, tabby", "dog"]
+    rows = {row.id: row for row in manifest.rows}
+    assert set(rows) == {"dog/a.mp4", "dog/b.mp4", "cat, tabby/c.mp4", "loose.mp4", "dog/m.mp4"}
+    assert rows["loose.mp4"].label == ""
+    assert rows["loose.mp4"].split == "train"
+    row = rows["dog/a.mp4"]
+    assert (row.frames, row.fps, row.duration, row.width, row.height) == (16, 8.0, 2.0, 64, 48)
+    assert manifest.resolve(row) == manifest.resolve_audio(row) == root / "dog/a.mp4"
+    assert rows["dog/m.mp4"].audio == ""
+    left = quarantine(out)
+    assert {name: reason for name, (reason, _) in left.items()} == {
+        "dog/cut.mp4": "truncated",
+        "cat, tabby/text.mp4": "unreadable",
+        "dog/empty.mp4": "empty",
+        "dog/readme.txt": "not_a_video",
+    }
+    assert summary["clips"] == 5
+    assert summary["broken"] == {"files": 3, "of": 8}
+    assert summary["manifest_sha256"] == manifest.sha256
+    assert summary == json.loads((out / "summary.json").read_text())
+
+
+def test_too_many_broken_files_fail_at_the_end_with_3_and_without_a_manifest(
+    tmp_path: Path, clips: dict[str, bytes]
+) -> None:
+    root, out = tmp_path / "raw", tmp_path / "out"
+    class_folders(root, clips, good0="dog/a.mp4", good1="dog/b.mp4", empty="dog/empty.mp4", text="dog/text.mp4")
+    result = run("folder", "--root", root, "--out", out, "--workers", 1)
+    assert result.exit_code == 3
+    assert "2 of 4 files are broken (50.0%" in result.output
+    assert not (out / "manifest.csv").exists()
+    assert set(quarantine(out)) == {"dog/empty.mp4", "dog/text.mp4"}
+    assert done("folder", "--root", root, "--out", out, "--max-bad", 0.5)["clips"] == 2
+
+
+def test_another_data_set_is_not_overwritten(tmp_path: Path, clips: dict[str, bytes]) -> None:
+    root, out = tmp_path / "raw", tmp_path / "out"
+    class_folders(root, clips, good0="dog/a.mp4", mute="dog/m.mp4")
+    done("folder", "--root", root, "--out", out)
+    before = (out / "manifest.csv").read_bytes()
+    done("folder", "--root", root, "--out", out)
+    assert (out / "manifest.csv").read_bytes() == before
+    result = run("folder", "--root", root, "--out", out, "--drop-silent")
+    assert result.exit_code == 2
+    assert "drop_silent was False, now True" in result.output
+    assert (out / "manifest.csv").read_bytes() == before
+    assert done("folder", "--root", root, "--out", out, "--drop-silent", "--overwrite")["clips"] == 1
+
+
+def test_a_hand_made_manifest_is_not_overwritten(tmp_path: Path, clips: dict[str, bytes]) -> None:
+    class_folders(tmp_path, clips, good0="raw/dog/a.mp4")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/manifest.csv").write_text("mine")
+    result = run("folder", "--root", tmp_path / "raw", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert (tmp_path / "out/manifest.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part", "code"),
+    [
+        (["fodler"], "Did you mean folder?", 2),
+        (["folder", "--root", "nowhere"], "one folder a class", 3),
+        (["folder", "--size", 64], "only the demo", 2),
+        (["demo", "--root", "x"], "no --root", 2),
+        (["demo", "--list", "train=x", "--drop-silent"], "--drop-silent, --list: only for data sets", 2),
+        (["folder", "--list", "train"], "SPLIT=FILE", 2),
+        (["folder", "--shard", "0/4"], "I from 1 to N", 2),
+        (["folder", "--shard", "1/2", "--merge"], "without --shard", 2),
+        (["folder", "--show-split", "--out", "nowhere"], "No manifest at", 3),
+    ],
+)
+def test_mistakes_have_one_clear_line(arguments: list[object], part: str, code: int) -> None:
+    result = run(*arguments)
+    assert result.exit_code == code
+    assert part in result.output
+    assert "Traceback" not in result.output
+
+
+def test_the_demo_is_generated_shown_and_split(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    sizes = ("--train", 20, "--val", 10, "--test", 10, "--size", 32, "--seconds", 0.5)
+    summary = done("demo", "--out", out, *sizes)
+    assert summary["clips"] == 40
+    assert (out / "preview.png").stat().st_size > 1000
+    split = done("demo", "--out", out, "--show-split", "--labels", 2)
+    assert (split["classes"], split["labeled"], split["unlabeled"], split["test"]) == (10, 20, 0, 10)
+    result = run("demo", "--out", out, "--show-split", "--labels", 3)
+    assert result.exit_code == 3
+    assert "has 2" in result.output
+    text = run("demo", "--out", out, *sizes)
+    assert "preview.png" in text.output
+
+
+def test_silent_clips_are_dropped_with_their_figure(tmp_path: Path, clips: dict[str, bytes]) -> None:
+    root, out = tmp_path / "raw", tmp_path / "out"
+    class_folders(root, clips, good0="dog/a.mp4", mute="dog/m.mp4", silent="dog/s.mp4")
+    summary = done("folder", "--root", root, "--out", out, "--drop-silent")
+    assert summary["left_out"] == {"no_audio": 1, "silent": 1}
+    left = quarantine(out)
+    assert left["dog/m.mp4"] == ("no_audio", "the file has no audio stream")
+    reason, detail = left["dog/s.mp4"]
+    assert reason == "silent"
+    assert "dBFS, under -60 dBFS" in detail
+    kept = done("folder", "--root", root, "--out", out, "--drop-silent", "--silence-threshold", -200, "--overwrite")
+    assert kept["clips"] == 2
+
+
+def test_list_files_are_written_and_read_back(tmp_path: Path, clips: dict[str, bytes]) -> None:
+    root, out = tmp_path / "raw", tmp_path / "out"
+    class_folders(root, clips, good0="train/dog/a.mp4", good1="train/dog/b.mp4", good2="train/cat/c.mp4")
+    class_folders(root, clips, good3="test/cat/d.mp4", good4="test/dog/e.mp4")
+    done("folder", "--root", root, "--out", out, "--write-lists", "--labels", 1)
+    assert len((out / "train_labeled.txt").read_text().splitlines()) == 2
+    lists = ("--list", f"train={out / 'train.txt'}", "--list", f"test={out / 'test.txt'}")
+    names = ("--classes", out / "classes.txt")
+    summary = done("folder", *lists, *names, "--out", tmp_path / "again")
+    assert summary["counts"] == {"train": {"cat": 1, "dog": 2}, "val": {}, "test": {"cat": 1, "dog": 1}}
+    assert summary["notes"] == []
+
+
+def test_the_same_file_in_train_and_test_stays_in_test_only(tmp_path: Path, clips: dict[str, bytes]) -> None:
+    root, out = tmp_path / "raw", tmp_path / "out"
+    class_folders(root, clips, good0="train/dog/a.mp4", good1="test/dog/b.mp4", good2="train/cat/c.mp4")
+    (root / "train/dog/copy.mp4").write_bytes(clips["good1"])
+    summary = done("folder", "--root", root, "--out", out)
+    assert quarantine(out)["train/dog/copy.mp4"] == ("duplicate_file", "the same file as test/dog/b.mp4 in test")
+    assert summary["broken"]["files"] == 0
+    assert summary["notes"] == ["no test clip of 1 classes: cat"]
+    split = done("folder", "--out", out, "--show-split")
+    assert split["clips"] == {"cat": ["train/cat/c.mp4"], "dog": ["train/dog/a.mp4"]}
+    test = {row.id for row in read_manifest(out).of_split("test")}
+    assert not test & {name for names in split["clips"].values() for name in names}
+
+
+def test_official_lists_tell_the_coverage(tmp_path: Path, clips: dict[str, bytes]) -> None:
+    root, out = tmp_path / "vgg", tmp_path / "out"
+    class_folders(root, clips, good0="video/aaaaaaaaaaa_000010.mp4", good1="video/bbbbbbbbbbb_000000.mp4")
+    (root / "vggsound.csv").write_text(
+        'aaaaaaaaaaa,10,"dog, barking",train\nccccccccccc,10,"dog, barking",train\nbbbbbbbbbbb,0,cat purring,test\n'
+    )
+    summary = done("vggsound", "--root", root, "--out", out)
+    assert summary["coverage"]["train"] == {"official": 2, "kept": 1, "classes": {"dog, barking": [1, 2]}}
+    assert quarantine(out)["ccccccccccc_000010"] == ("missing", "train, dog, barking")
+    assert (out / "classes.txt").read_text() == "cat purring\ndog, barking\n"
+    text = run("vggsound", "--root", root, "--out", out).output
+    assert "1 of 2 official clips (50.0%)" in " ".join(text.split())

@@ -1,0 +1,58 @@
+"""Which frames and which seconds: counted by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from asgmcli.media.clips import audio_window, clip_indices, clip_span, last_start, random_start, uniform_starts
+
+
+def test_a_clip_by_hand_and_a_short_one_repeats_its_last_frame() -> None:
+    assert clip_indices(100, 8, 8, 3) == [3, 11, 19, 27, 35, 43, 51, 59]
+    assert clip_indices(20, 4, 8, 0) == [0, 8, 16, 19]
+    assert clip_indices(3, 8, 8, 0) == [0, 2, 2, 2, 2, 2, 2, 2]
+    assert clip_indices(5, 2, 1, 9) == [4, 4]
+
+
+def test_every_start_that_fits_is_drawn_alike_and_no_other() -> None:
+    assert last_start(57, 8, 8) == 0  # 57 = 7 * 8 + 1 frames hold one clip
+    assert last_start(60, 8, 8) == 3
+    draws = [random_start(60, 8, 8, step / 1000) for step in range(1000)]
+    assert [draws.count(start) for start in range(5)] == [250, 250, 250, 250, 0]
+    assert random_start(60, 8, 8, 1 - 2**-53) == 3
+    assert random_start(10, 8, 8, 0.999) == 0
+
+
+def test_evaluation_clips_reach_from_the_first_frame_to_the_last() -> None:
+    assert uniform_starts(300, 8, 8, 5) == [0, 61, 122, 182, 243]  # 300 - 57 = 243
+    assert uniform_starts(300, 8, 8, 2) == [0, 243]
+    assert uniform_starts(300, 8, 8, 1) == [121]
+    assert uniform_starts(30, 8, 8, 5) == [0, 0, 0, 0, 0]
+    assert clip_indices(300, 8, 8, uniform_starts(300, 8, 8, 5)[-1])[-1] == 299
+
+
+def test_sound_is_centred_on_the_frames() -> None:
+    indices = clip_indices(300, 8, 8, 30)
+    assert clip_span(indices, 30.0) == (1.0, 87 / 30)
+    start = audio_window(indices, 30.0, 4.0)
+    assert start == pytest.approx((1.0 + 2.9) / 2 - 2.0)
+    assert audio_window([0, 8], 8.0, 4.0) == pytest.approx(-1.4375)
+    assert clip_span([5, 3, 9], 10.0) == (0.3, 1.0)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: clip_indices(0, 8, 8, 0),
+        lambda: clip_indices(10, 8, 0, 0),
+        lambda: clip_indices(10, 8, 8, -1),
+        lambda: random_start(10, 8, 8, 1.0),
+        lambda: last_start(10, 0, 8),
+        lambda: uniform_starts(10, 8, 8, 0),
+        lambda: clip_span([], 10.0),
+        lambda: clip_span([1], 0.0),
+    ],
+)
+def test_impossible_numbers_are_refused(call: object) -> None:
+    with pytest.raises(ValueError):
+        call()

@@ -1,0 +1,55 @@
+"""ImageNet's ResNet-18 as the start of a localizer's image network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from asgmcli.errors import DataError
+from asgmcli.nn.resnet import ResNet18
+from asgmcli.nn.weights import load_resnet, load_timm
+
+NAME = "resnet18.tv_in1k"
+
+
+def theirs() -> nn.Module:
+    torch.manual_seed(1)
+    network = timm.create_model("resnet18", pretrained=False)
+    with torch.no_grad():
+        network(torch.randn(2, 3, 64, 64))  # statistics of its own
+    return network.eval()
+
+
+def test_timms_resnet_is_the_image_network(tmp_path: Path) -> None:
+    network = theirs()
+    save_file(network.state_dict(), tmp_path / f"{NAME}.safetensors")
+    ours = ResNet18(3).eval()
+    report = load_timm(ours, NAME, folder=tmp_path)
+    assert not report.missing
+    assert not report.unexpected
+    image = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        torch.testing.assert_close(ours(image), network.forward_features(image))
+
+
+def test_without_a_network_the_file_and_its_place_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> nn.Module:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(DataError, match=r"bring model\.safetensors from https://huggingface\.co/timm/resnet18") as told:
+        load_timm(ResNet18(3), NAME, folder=tmp_path)
+    assert f"put it at {tmp_path / NAME}.safetensors." in told.value.message
+
+
+def test_another_network_is_refused() -> None:
+    state = theirs().state_dict()
+    with pytest.raises(DataError, match="same width"):
+        load_resnet(ResNet18(3, width=8), state)
+    with pytest.raises(DataError, match="does not hold this network"):
+        load_resnet(ResNet18(3), {name: value for name, value in state.items() if "layer4" not in name})

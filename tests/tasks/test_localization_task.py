@@ -1,0 +1,212 @@
+"""The localization task: pairs without labels, the loss's stages, the map against boxes, resumed runs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from asgmcli.data.boxes import FrameBoxes, read_boxes
+from asgmcli.data.manifest import read_manifest, write_manifest
+from asgmcli.errors import DataError, Interrupted
+from asgmcli.losses.fnac import fnac_losses
+from asgmcli.nn.localizer import IMAGE_MEAN, IMAGE_STD, load_localizer
+from asgmcli.recipe import load_recipe
+from asgmcli.settings import LocalizationRecipe
+from asgmcli.tasks import localization
+from asgmcli.tasks.localization.data import LocalizationData, build_data
+from asgmcli.tasks.localization.evaluate import measure
+from asgmcli.tasks.localization.model import LocalizationState, build_state
+from asgmcli.tasks.localization.step import mask_spectrogram, train_step
+from asgmcli.train.checkpoint import load_state
+from asgmcli.train.loop import Context, Trainer, make_trainer
+from asgmcli.train.run import run_of
+
+TEXT = """
+name: ears
+task: localization
+title: Ears
+default_row: only
+rows: {only: {title: only}}
+data: {dataset: demo, manifest: MANIFEST, keep_decoded: true}
+model: {dim: 8, width: 4, stride: 8, image_dropout: 0.5}
+input: {size: 32, resize: 36, seconds: 0.5, mask_width: 6}
+losses: {contrastive_epochs: 1, weight: 10.0}
+evaluate: {frames: 2, batch: 4}
+train: {epochs: 2, batch: 6, optimizer: {kind: adamw, lr: 1e-3}}
+"""
+CPU = torch.device("cpu")
+
+
+def recipe_of(folder: Path, data: Path, *overrides: str) -> LocalizationRecipe:
+    path = folder / "ears.yaml"
+    path.write_text(TEXT.replace("MANIFEST", json.dumps(str(data / "manifest.csv"))))
+    recipe = load_recipe(path, None, overrides)
+    assert isinstance(recipe, LocalizationRecipe)
+    return recipe
+
+
+def state_of(recipe: LocalizationRecipe, folder: Path) -> tuple[LocalizationState, LocalizationData]:
+    torch.manual_seed(0)
+    data = build_data(recipe)
+    return build_state(recipe, data, Context(CPU, folder)), data
+
+
+def test_pairs_are_drawn_from_seed_epoch_and_clip_and_read_no_label(demo: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, demo)
+    data = build_data(recipe)
+    assert data.steps == 5
+    first = list(data.epoch(0))
+    assert first[0]["image"].shape == (6, 3, 32, 32)
+    assert first[0]["image"].dtype == torch.uint8
+    assert first[0]["wave"].shape == (6, 8000)
+    assert sorted(name for batch in first for name in batch["id"]) == [
+        row.id for row in read_manifest(demo).of_split("train")
+    ]
+    manifest = read_manifest(demo)
+    rows = [
+        replace(row, label="", path=str(manifest.resolve(row)), audio=str(manifest.resolve(row)))
+        for row in manifest.rows
+    ]
+    write_manifest(tmp_path / "bare", rows, [])
+    bare = build_data(recipe_of(tmp_path, tmp_path / "bare"))
+    for one, other in zip(first, bare.epoch(0), strict=True):
+        assert all(torch.equal(one[key], other[key]) for key in ("image", "wave", "masks"))
+    later = next(data.epoch(1))
+    assert not torch.equal(first[0]["image"], later["image"])
+    shared = build_data(recipe_of(tmp_path, demo, "data.workers=1"))
+    assert all(torch.equal(one["image"], two["image"]) for one, two in zip(first[3:], shared.epoch(0, 3), strict=True))
+
+
+def test_data_without_sound_is_refused(demo: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(demo)
+    rows = [replace(row, audio="", path=str(manifest.resolve(row))) for row in manifest.rows]
+    write_manifest(tmp_path / "mute", rows, manifest.classes)
+    with pytest.raises(DataError, match="no clip with sound"):
+        build_data(recipe_of(tmp_path, tmp_path / "mute"))
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_the_three_l1_terms_join_after_the_contrastive_epochs(demo: Path, tmp_path: Path, epoch: int) -> None:
+    state, data = state_of(recipe_of(tmp_path, demo, "model.image_dropout=0.0", "input.mask_width=0"), tmp_path)
+    batch = next(data.epoch(0))
+    state.begin_step(epoch, 5 * epoch)
+    terms = train_step(state, batch)
+    mean, std = torch.tensor(IMAGE_MEAN).view(3, 1, 1), torch.tensor(IMAGE_STD).view(3, 1, 1)
+    image = (batch["image"] / 255 - mean) / std
+    features = state.network.features(image, state.frozen.spectrogram(batch["wave"]))
+    expected = fnac_losses(*features, temperature=0.03, foreground=0.6)
+    for name, value in expected.items():
+        assert float(terms[name]) == pytest.approx(float(value.detach()), rel=1e-4)
+    extra = sum(float(expected[name].detach()) for name in ("fns_audio", "tns", "fns_image"))
+    contrastive = float(expected["contrastive"].detach())
+    assert float(terms["loss"].detach()) == pytest.approx(contrastive + epoch * 10 * extra, rel=1e-4)
+    terms["loss"].backward()
+    for part in ("imgnet", "img_proj", "audnet", "aud_proj"):
+        assert any(p.grad is not None and bool(p.grad.any()) for p in getattr(state.network, part).parameters()), part
+
+
+def test_masks_are_one_band_and_one_span_of_the_drawn_width() -> None:
+    generator = torch.Generator().manual_seed(0)
+    spectrogram = torch.rand(40, 1, 30, 20, generator=generator) + 1
+    draws = torch.rand(40, 4, generator=generator)
+    masked = mask_spectrogram(spectrogram, draws, 10)
+    for clip, (share, place, long, when) in enumerate(draws.tolist()):
+        expected = spectrogram[clip, 0].clone()
+        band, first = int(share * 10), int(place * (30 - share * 10))
+        span, begin = int(long * 10), int(when * (20 - long * 10))
+        expected[first : first + band] = 0
+        expected[:, begin : begin + span] = 0
+        assert torch.equal(masked[clip, 0], expected)
+    assert torch.equal(mask_spectrogram(spectrogram, draws, 0), spectrogram)
+    assert mask_spectrogram(spectrogram, torch.full((40, 4), 0.9999), 99).shape == spectrogram.shape
+
+
+def test_evaluation_looks_at_frames_spread_over_each_clip(demo: Path, tmp_path: Path) -> None:
+    data = build_data(recipe_of(tmp_path, demo))
+    batches = list(data.evaluation)
+    manifest = read_manifest(demo)
+    boxes = read_boxes(manifest)
+    seen = [(name, int(frame)) for batch in batches for name, frame in zip(batch["id"], batch["frame"], strict=True)]
+    assert seen == [(row.id, frame) for row in manifest.of_split("test") for frame in (4, 12)]
+    found = [box for batch in batches for box in batch["boxes"]]
+    assert all(
+        np.array_equal(box.corners, boxes[name][frame].corners) for box, (name, frame) in zip(found, seen, strict=True)
+    )
+
+
+def one_box(*corners: float) -> FrameBoxes:
+    return FrameBoxes(np.array([corners]), (0,))
+
+
+def test_a_map_that_peaks_in_every_box_is_measured_as_such() -> None:
+    boxes = [one_box(0.25, 0.5, 0.5, 0.75), one_box(0.0, 0.0, 0.25, 0.25)]
+    heatmaps = np.zeros((2, 8, 8), np.float32)
+    heatmaps[0, 4:6, 2:4] = 1
+    heatmaps[1, :2, :2] = 1
+    found = measure(heatmaps, boxes)
+    assert found["inside"] == 100
+    assert found["chance"] == pytest.approx(100 / 16)
+    assert measure(heatmaps[::-1].copy(), boxes)["inside"] == 0
+    # The released evaluator compares the hotter half of the map: a box of half the frame can be met exactly.
+    half = np.repeat(np.linspace(1, 0, 32, dtype=np.float32), 32).reshape(1, 32, 32)
+    assert measure(half, [one_box(0.0, 0.0, 1.0, 0.5)])["ciou50"] == 100
+    assert measure(half, [one_box(0.0, 0.5, 1.0, 1.0)])["ciou50"] == 0
+
+
+def run(recipe: LocalizationRecipe, runs: Path, *, task: Any = localization, resume: bool = False) -> Trainer:
+    folder = run_of(recipe, runs)
+    folder.prepare(recipe, resume=resume, overwrite=False)
+    trainer = make_trainer(task, recipe, folder, Context(CPU, runs), Console(file=io.StringIO()))
+    trainer.fit()
+    return trainer
+
+
+def test_a_resumed_run_is_the_straight_one_and_its_weights_guide(demo: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, demo)
+    straight = run(recipe, tmp_path / "straight")
+
+    def stop(state: LocalizationState, batch: Any) -> dict[str, Any]:
+        terms = train_step(state, batch)
+        if state.epoch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return terms
+
+    functions = {name: getattr(localization, name) for name in localization.__all__}
+    with pytest.raises(Interrupted, match="step 6 of 10"):
+        run(recipe, tmp_path / "parts", task=SimpleNamespace(**{**functions, "train_step": stop}))
+    resumed = run(recipe, tmp_path / "parts", resume=True)
+    assert straight.run.metrics_path.read_bytes() == resumed.run.metrics_path.read_bytes()
+    states = [load_state(trainer.run.state_path)["state"]["network"] for trainer in (straight, resumed)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+    result = json.loads(straight.run.result_path.read_text())
+    assert set(result["metrics"]) == {"inside", "chance", "ciou50", "ciou", "auc"}
+    assert result["data"]["pairs"] == 30
+    files = {path.name for path in straight.run.folder.iterdir()}
+    assert files >= {"localizer.safetensors", "localization.md", "localization.png", "result.json"}
+    guide = load_localizer(straight.run.folder / "localizer.safetensors")
+    assert (guide.input_size, guide.seconds) == (32, 0.5)
+    frames = torch.rand(1, 3, 2, 32, 32, generator=torch.Generator().manual_seed(1))
+    wave = torch.rand(1, 8000, generator=torch.Generator().manual_seed(2))
+    state: Any = straight.state
+    state.network.eval()
+    torch.testing.assert_close(guide.maps(frames, wave), state.frozen.maps(frames, wave))
+
+
+def test_without_boxes_nothing_is_measured(demo: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(demo)
+    rows = [replace(row, path=str(manifest.resolve(row)), audio=str(manifest.resolve(row))) for row in manifest.rows]
+    write_manifest(tmp_path / "boxless", rows, manifest.classes)
+    trainer = run(recipe_of(tmp_path, tmp_path / "boxless", "train.max_steps=1"), tmp_path / "runs")
+    assert json.loads(trainer.run.result_path.read_text())["metrics"] == {}

@@ -1,0 +1,77 @@
+"""The command group itself: what it lists, what it suggests, and that it answers at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from asgmcli import __version__
+from asgmcli.cli import COMMANDS, main
+
+
+def invoke(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, list(arguments))
+    return result.exit_code, result.output
+
+
+def test_help_lists_every_command_with_a_line_of_its_own() -> None:
+    code, text = invoke("--help")
+    assert code == 0
+    assert "asgm train recipes/demo.yaml" in text
+    listed = text.split("Commands:")[1]
+    for name in COMMANDS:
+        (line,) = [line for line in listed.splitlines() if line.split()[:1] == [name]]
+        assert len(line.split()) > 3, name
+    assert invoke("-h") == (code, text)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_and_speaks_json(name: str) -> None:
+    code, text = invoke(name, "--help")
+    assert code == 0
+    assert f"main {name}" in text
+    assert "--json" in text
+
+
+def test_the_version() -> None:
+    assert invoke("--version") == (0, f"asgm, version {__version__}\n")
+
+
+def test_an_unknown_command_suggests_the_nearest() -> None:
+    code, text = invoke("trian")
+    assert code == 2
+    assert "No such command 'trian'" in text
+    assert "train" in text.split("'trian'")[1]
+    assert "Traceback" not in text
+
+
+def test_a_mistake_is_one_line_without_a_traceback() -> None:
+    code, text = invoke("train", "recipes/no_such_recipe.yaml")
+    assert code == 2
+    assert "no such recipe" in text
+    assert "Traceback" not in text
+
+
+def fastest(code: str, runs: int = 5) -> float:
+    """Processor seconds of the fastest run, which a busy machine disturbs least."""
+    times = []
+    for _ in range(runs):
+        before = os.times()
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+        after = os.times()
+        times.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    return min(times)
+
+
+def test_help_answers_at_once() -> None:
+    begin = time.monotonic()
+    bare = fastest("import click")
+    helped = fastest("import sys; sys.argv = ['asgm', '--help']; from asgmcli.cli import main; main()")
+    assert time.monotonic() - begin < 60
+    # Importing torch alone takes more than ten times what click does.
+    assert helped < 3 * bare + 0.1, (helped, bare)

@@ -1,0 +1,89 @@
+"""A recognition recipe so small that a training step takes milliseconds, and how to run it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from asgmcli.recipe import load_recipe
+from asgmcli.settings import RecognitionRecipe
+from asgmcli.tasks import recognition
+from asgmcli.train.loop import Context, Trainer, batch_ids, make_trainer
+from asgmcli.train.run import run_of
+
+TEXT = """
+name: tiny
+task: recognition
+title: Tiny
+default_row: full
+rows:
+  full: {title: sound and picture}
+  video: {title: picture, set: {model.modality: video, losses.contrastive.weight: 0.0}}
+data: {dataset: demo, labeled_per_class: 1, keep_decoded: true}
+clip: {frames: 4, stride: 2, size: 24, short_side: [24, 28]}
+audio: {seconds: 0.64, mels: 16}
+augment: {frequency_mask: 4, time_mask: 8}
+model:
+  video: {dim: 8, depth: 2, heads: 2, patch_size: 8, drop_path: 0.3}
+  audio: {dim: 8, depth: 1, heads: 2, patch_size: 16, drop_path: 0.3}
+  fusion: {layers: 1, heads: 2}
+thresholds: {value: 0.11}
+masks: {kind: tube}
+evaluate: {clips: 1, crops: 1, batch: 4}
+train:
+  epochs: 3
+  batch: 2
+  unlabeled_ratio: 2
+  supervised_epochs: 1
+  ema_decay: 0.9
+  optimizer: {lr: 0.05}
+"""
+STEPS_AN_EPOCH = 5  # 20 unlabelled clips, 4 a step
+
+
+def write_recipe(folder: Path, demo: Path) -> Path:
+    """tiny.yaml in `folder`, reading the data set in `demo`."""
+    path = folder / "tiny.yaml"
+    path.write_text(
+        TEXT.replace("dataset: demo,", f"dataset: demo, manifest: {json.dumps(str(demo / 'manifest.csv'))},")
+    )
+    return path
+
+
+def tiny(folder: Path, demo: Path, row: str | None = None, **changes: object) -> RecognitionRecipe:
+    """The recipe with changes; `clip__size=16` sets clip.size."""
+    overrides = tuple(f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in changes.items())
+    recipe = load_recipe(write_recipe(folder, demo), row, overrides)
+    assert isinstance(recipe, RecognitionRecipe)
+    return recipe
+
+
+def trainer_of(
+    recipe: RecognitionRecipe, runs: Path, *, task: Any = recognition, resume: bool = False, overwrite: bool = False
+) -> Trainer:
+    """A trainer in a prepared folder under `runs`; what it prints goes to `trainer.console.file`."""
+    run = run_of(recipe, runs)
+    run.prepare(recipe, resume=resume, overwrite=overwrite)
+    console = Console(file=io.StringIO(), width=200)
+    return make_trainer(task, recipe, run, Context(torch.device("cpu"), runs), console)
+
+
+def watched(ids: list[list[str]], at: int = -1, act: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """The recognition task, noting every step's clips in `ids`; `act` is given the terms of the run's step `at`."""
+
+    def train_step(state: Any, batch: Any) -> dict[str, Any]:
+        ids.append(batch_ids(batch))
+        terms = recognition.train_step(state, batch)
+        if state.step == at and act is not None:
+            terms = act(terms) or terms
+        return terms
+
+    functions = {name: getattr(recognition, name) for name in recognition.__all__}
+    return SimpleNamespace(**{**functions, "train_step": train_step})
