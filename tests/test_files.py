@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +22,20 @@ from asgmcli.files import remove_strays, replacing, write_bytes, write_text
 SMALL = 4096
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
-    """Files may grow to 4 KiB only: what a full disk does to a writer."""
+    """Files may grow to 4 KiB only: what a full disk does to a writer.
+
+    No fixture: pytest reports a test before it ends the test's fixtures, and its own report may go to a larger file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def names(folder: Path) -> list[str]:
@@ -141,19 +147,17 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-@pytest.mark.usefixtures("small_disk")
 def test_every_writer_keeps_the_old_file_on_a_full_disk(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("old")
-    with pytest.raises(DataError, match="cannot be written") as caught:
+    with small_disk(), pytest.raises(DataError, match="cannot be written") as caught:
         WRITERS[name](tmp_path / name)
     assert caught.value.exit_code == 3
     assert names(tmp_path) == [name]
     assert (tmp_path / name).read_text() == "old"
 
 
-@pytest.mark.usefixtures("small_disk")
 def test_a_full_disk_says_how_much_is_needed(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"takes about 2\.0 MB, [\d.]+ MB are free"):
+    with small_disk(), pytest.raises(DataError, match=r"takes about 2\.0 MB, [\d.]+ MB are free"):
         write_bytes(tmp_path / "a", b"x" * 2_000_000)
 
 
