@@ -9,7 +9,6 @@ from asgmcli.masks.heatmap import heatmap_mask
 from asgmcli.masks.tube import tube_mask
 
 TITLE = "Masks of 64 clips x 8 frames x 196 tokens, one thread"
-REPEATS = 200
 CLIPS, FRAMES, GRID = 64, 8, (14, 14)
 KEEP = 1 / 3  # the mean of Beta(5, 10)
 

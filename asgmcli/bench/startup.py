@@ -8,7 +8,6 @@ import sys
 from asgmcli.bench.timing import Timing, repeat
 
 TITLE = "Answer of the command line, new processes"
-REPEATS = 10
 COMMANDS = {"python alone": ["-c", "pass"], "asgm --help": ["-m", "asgmcli", "--help"]}
 
 

@@ -41,7 +41,7 @@ def repeat(name: str, work: Callable[[], object], repeats: int, warm_up: int = 1
     return Timing(name, taken)
 
 
-def timing_table(title: str, timings: Sequence[Timing], note: str) -> Table:
+def timing_table(title: str, timings: Sequence[Timing], note: str = "") -> Table:
     """A line for each; milliseconds."""
     lines: list[list[Cell]] = []
     for timing in timings:

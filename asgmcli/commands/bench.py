@@ -2,55 +2,114 @@
 
 from __future__ import annotations
 
-import importlib
+import functools
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from asgmcli.errors import UsageError
 
-BENCHES = ("masks", "startup")
+if TYPE_CHECKING:
+    from asgmcli.report.table import Table
 
 
-@click.command("bench")
-@click.argument("what", type=click.Choice(BENCHES))
-@click.option("--repeats", type=click.IntRange(min=1), help="How often it is timed.  [default: masks 200, startup 10]")
-@click.option("--out", type=click.Path(path_type=Path), help="File for the JSON.  [default: none is written]")
-@click.option("--overwrite", is_flag=True, help="Replace the file of --out where it is there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
-def command(what: str, repeats: int | None, out: Path | None, overwrite: bool, as_json: bool) -> None:
-    """Time one piece of the work on this machine; best while it does nothing else.
+class Benches(click.Group):
+    """A group that answers a name it does not know with those it knows."""
 
-    \b
-    masks    draw a training step's masks, 64 clips x 8 frames x 196 tokens, on one thread
-    startup  answer `asgm --help`
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The bench that `args` name."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            self._refuse(ctx, args[0])
+        return super().resolve_command(ctx, args)
+
+    def _refuse(self, ctx: click.Context, name: str) -> NoReturn:
+        ctx.fail(f"{name!r} is none of the benches: {', '.join(self.commands)}.")
+
+
+@click.group("bench", cls=Benches)
+def command() -> None:
+    """Time one piece of the work on this machine; best while it does nothing else. Each has --out and --json.
 
     \b
     asgm bench masks
     asgm bench startup --out startup.json
     """
-    from rich.console import Console
 
+
+# What a bench gives to be shown and kept: its table, and what JSON holds of it.
+Measured = Callable[..., tuple["Table", dict[str, Any]]]
+
+
+def bench(measured: Measured) -> Callable[..., None]:
+    """A bench's command around `measured`: with --out, --overwrite and --json, and the environment in the JSON."""
+
+    @functools.wraps(measured)
+    @click.option("--out", type=click.Path(path_type=Path), help="File for the JSON.  [default: none is written]")
+    @click.option("--overwrite", is_flag=True, help="Replace the file of --out where it is there.")
+    @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on error.")
+    @click.pass_context
+    def run(context: click.Context, out: Path | None, overwrite: bool, as_json: bool, **options: Any) -> None:
+        from dataclasses import replace
+
+        from rich.console import Console
+
+        from asgmcli.files import write_text
+        from asgmcli.train.run import environment
+
+        if out is not None and out.exists() and not overwrite:
+            raise UsageError(f"{out} is there already. Say --overwrite, or name another file.")
+        # Asked beforehand, for the work itself is load; not every system tells.
+        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+        table, found = measured(**options)
+        machine = {**environment(), "load": load}
+        busy = "" if load is None else f", load {load:.1f} before"
+        note = f"{machine['cpus']} cores, torch {machine['torch']}{busy}"
+        table = replace(table, note=f"{table.note} {note}".strip())
+        result = {"bench": context.info_name, **found, "environment": machine}
+        console = Console(stderr=as_json)
+        console.print(table.rich())
+        if out is not None:
+            write_text(out, json.dumps(result, indent=2) + "\n")
+            console.print(f"Wrote {out}", highlight=False, soft_wrap=True)
+        if as_json:
+            click.echo(json.dumps(result))
+
+    return run
+
+
+def repeats(default: int) -> Callable[..., Any]:
+    """The option --repeats."""
+    return click.option("--repeats", type=click.IntRange(min=1), default=default, show_default=True, help="How often.")
+
+
+@command.command("masks")
+@repeats(200)
+@bench
+def masks(repeats: int) -> tuple[Table, dict[str, Any]]:
+    """Draw the masks of 64 clips.
+
+    Of 8 frames x 196 tokens each, on one thread.
+    """
+    from asgmcli.bench.masks import TITLE, measure
     from asgmcli.bench.timing import timing_table
-    from asgmcli.files import write_text
-    from asgmcli.train.run import environment
 
-    if out is not None and out.exists() and not overwrite:
-        raise UsageError(f"{out} is there already. Say --overwrite, or name another file.")
-    # Asked beforehand, for the work itself is load; not every system tells.
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    bench = importlib.import_module(f"asgmcli.bench.{what}")
-    timings = bench.measure(repeats or bench.REPEATS)
-    machine = {**environment(), "load": load}
-    busy = "" if load is None else f", load {load:.1f} before"
-    note = f"{machine['cpus']} cores, torch {machine['torch']}{busy}"
-    result = {"bench": what, "timings": [timing.data() for timing in timings], "environment": machine}
-    console = Console(stderr=as_json)
-    console.print(timing_table(bench.TITLE, timings, note).rich())
-    if out is not None:
-        write_text(out, json.dumps(result, indent=2) + "\n")
-        console.print(f"Wrote {out}", highlight=False, soft_wrap=True)
-    if as_json:
-        click.echo(json.dumps(result))
+    timings = measure(repeats)
+    return timing_table(TITLE, timings), {"timings": [timing.data() for timing in timings]}
+
+
+@command.command("startup")
+@repeats(10)
+@bench
+def startup(repeats: int) -> tuple[Table, dict[str, Any]]:
+    """Answer `asgm --help`."""
+    from asgmcli.bench.startup import TITLE, measure
+    from asgmcli.bench.timing import timing_table
+
+    timings = measure(repeats)
+    return timing_table(TITLE, timings), {"timings": [timing.data() for timing in timings]}
