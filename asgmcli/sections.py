@@ -133,6 +133,12 @@ class Encoder(Section):
         return self
 
 
+class VideoEncoder(Encoder):
+    """The video transformer; a token spans `tubelet` frames."""
+
+    tubelet: Positive = 1
+
+
 class Fusion(Section):
     """The transformer over the two class tokens (Eq. 11)."""
 
@@ -144,7 +150,7 @@ class Model(Section):
     """The recognition network. The audio encoder and the fusion are left out where `modality` is video."""
 
     modality: Literal["video", "video+audio"] = "video+audio"
-    video: Encoder = Encoder()
+    video: VideoEncoder = VideoEncoder()
     audio: Encoder = Encoder()
     fusion: Fusion = Fusion()
     mean: tuple[float, float, float] = Field((0.5, 0.5, 0.5), strict=False)

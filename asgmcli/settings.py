@@ -28,6 +28,7 @@ from asgmcli.sections import (
     Share,
     Thresholds,
     Train,
+    VideoEncoder,
 )
 
 
@@ -85,10 +86,10 @@ class RecognitionRecipe(Recipe):
             )
         if self.model.modality == "video" and self.losses.contrastive.weight > 0:
             faults.append("losses.contrastive.weight needs sound: set it to 0, or model.modality to video+audio")
-        if self.clip.frames % self.masks.average_frames:
-            faults.append(
-                f"masks.average_frames {self.masks.average_frames} does not divide clip.frames {self.clip.frames}"
-            )
+        tubelet, groups = self.model.video.tubelet, self.masks.average_frames
+        if self.clip.frames % tubelet == 0 and self.clip.frames // tubelet % groups:
+            tokens = f" / model.video.tubelet {tubelet}" if tubelet > 1 else ""
+            faults.append(f"masks.average_frames {groups} does not divide clip.frames {self.clip.frames}{tokens}")
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -115,13 +116,15 @@ class RecognitionRecipe(Recipe):
         return self.guided and self.localizer is not None and self.localizer.kind == "motion"
 
 
-def patch_faults(clip: Clip, audio: Audio, video: Encoder, sound: Encoder | None) -> list[str]:
+def patch_faults(clip: Clip, audio: Audio, video: VideoEncoder, sound: Encoder | None) -> list[str]:
     """What is wrong with patches that do not tile the frames or the log-mel image; `sound` None: no sound."""
     faults = []
     if clip.size % video.patch_size:
         faults.append(f"clip.size {clip.size} is not a multiple of model.video.patch_size {video.patch_size}")
     if clip.size == video.patch_size:
         faults.append(f"clip.size {clip.size} is a single patch: mixing needs at least two tokens a frame")
+    if clip.frames % video.tubelet:
+        faults.append(f"clip.frames {clip.frames} is not a multiple of model.video.tubelet {video.tubelet}")
     if sound is not None and audio.mels % sound.patch_size:
         faults.append(f"audio.mels {audio.mels} is not a multiple of model.audio.patch_size {sound.patch_size}")
     if sound is not None and audio.length % sound.patch_size:
@@ -229,7 +232,7 @@ class LocalizationRecipe(Recipe):
 class PretextModel(Section):
     """What a pretext run trains, of the sizes that later recipes will use: the two encoders, or a localizer."""
 
-    video: Encoder | None = None
+    video: VideoEncoder | None = None
     audio: Encoder | None = None
     localizer: LocalizerModel | None = None
 

@@ -112,6 +112,8 @@ def test_a_row_named_like_a_task_is_named_in_full(tmp_path: Path) -> None:
         ("model.audio.patch_size=32", "not a multiple of model.audio.patch_size 32"),
         ("masks.average_frames=3", "masks.average_frames = 3"),
         ("masks.average_frames=16", "masks.average_frames = 16"),
+        ("model.video.tubelet=3", "clip.frames 8 is not a multiple of model.video.tubelet 3"),
+        ("model.audio.tubelet=2", "model.audio.tubelet: unknown key"),
         ("audio.mean=-5.0", "both mean and std"),
         ("data.eval_split=tset", "'train', 'val' or 'test'"),
         ("thresholds.value=0", "greater than 0"),

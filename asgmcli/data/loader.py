@@ -60,6 +60,7 @@ class TrainViews(Dataset[Batch]):
         seed: of all draws.
         maps: of a guide that was run beforehand, or None. They follow the strong view, whose RandAugment then uses its
             colour operations only.
+        tubelet: frames a token of the network spans; time is warped in steps of it.
     """
 
     reader: ClipReader
@@ -72,6 +73,7 @@ class TrainViews(Dataset[Batch]):
     guide_seconds: float | None
     seed: int
     maps: MapReader | None = None
+    tubelet: int = 1
     failures: list[str] = field(default_factory=list)
 
     def __getitem__(self, key: SampleKey) -> Batch:
@@ -112,7 +114,8 @@ class TrainViews(Dataset[Batch]):
         return views
 
     def _unlabeled(self, row: Row, rng: np.random.Generator) -> Batch:
-        """`weak` and `strong` uint8 [T, 3, S, S], `dropped` channel, `warp` [T]; `audio`, `strong_audio` [L, M].
+        """`weak` and `strong` uint8 [T, 3, S, S], `dropped` channel, `warp` [T / tubelet]; `audio` and `strong_audio`
+        [L, M].
 
         `strong` is before channel dropout, as the localizer sees it, together with `wave` [S]; `map` [T, h, w] is what
         a localizer saw beforehand, where the strong view shows it.
@@ -120,14 +123,13 @@ class TrainViews(Dataset[Batch]):
         moment = self._moment(row, rng)
         frames = self.reader.frames(moment)
         settings = self.augment
+        positions = self.clip.frames // self.tubelet
         weak, geometry = self._weak(frames, rng), self._geometry(frames, rng)
         views: Batch = {
             "weak": weak,
             "strong": self._strong(frames, geometry, rng),
             "dropped": augment.draw_dropped_channel(rng, settings.channel_dropout),
-            "warp": torch.tensor(
-                augment.draw_warp(rng, self.clip.frames) if settings.temporal_warp else range(self.clip.frames)
-            ),
+            "warp": torch.tensor(augment.draw_warp(rng, positions) if settings.temporal_warp else range(positions)),
         }
         if self.loudness is not None:
             views["audio"] = self.loudness.normalise(self.reader.log_mel(moment))

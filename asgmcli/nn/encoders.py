@@ -8,10 +8,10 @@ from asgmcli.nn.state import LoadReport
 from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.nn.vit import AudioTransformer
 from asgmcli.nn.weights import load_timesformer, load_timm, load_vit_audio
-from asgmcli.sections import Audio, Clip, Encoder, Start
+from asgmcli.sections import Audio, Clip, Encoder, Start, VideoEncoder
 
 
-def build_video_encoder(settings: Encoder, clip: Clip, classes: int) -> TimeSformer:
+def build_video_encoder(settings: VideoEncoder, clip: Clip, classes: int) -> TimeSformer:
     """A TimeSformer for clips as `clip` describes them; `classes` of its head, 0 for none."""
     return TimeSformer(
         settings.dim,
@@ -23,6 +23,7 @@ def build_video_encoder(settings: Encoder, clip: Clip, classes: int) -> TimeSfor
         patch_size=settings.patch_size,
         drop_path=settings.drop_path,
         embed_hidden=settings.embed_hidden,
+        tubelet=settings.tubelet,
     )
 
 

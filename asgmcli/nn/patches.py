@@ -13,29 +13,34 @@ class PatchEmbed(nn.Module):
     `proj` is stored as the convolution that ViT checkpoints hold. With `hidden` the embedding is a small network, still
     patch by patch: `proj` to `hidden` channels, LayerNorm, GELU, then a 1x1 convolution `expand` to D. That makes small
     networks trainable from scratch (the norm alone saves about half the steps), and a token still sees its own patch
-    alone, so a token mask means what it says.
+    alone, so a token mask means what it says. A token of a `tubelet` is the same patch of that many frames in a row,
+    which puts motion into the token and makes the tokens fewer; `proj` then holds a channel for each of these frames,
+    those of one colour beside each other.
     """
 
-    def __init__(self, dim: int, patch_size: int, channels: int, hidden: int | None = None) -> None:
+    def __init__(self, dim: int, patch_size: int, channels: int, hidden: int | None = None, tubelet: int = 1) -> None:
         super().__init__()
         self.patch_size = patch_size
-        self.proj = nn.Conv2d(channels, hidden or dim, kernel_size=patch_size, stride=patch_size)
+        self.tubelet = tubelet
+        self.proj = nn.Conv2d(channels * tubelet, hidden or dim, kernel_size=patch_size, stride=patch_size)
         self.norm = nn.LayerNorm(hidden) if hidden else None
         self.expand = nn.Conv2d(hidden, dim, kernel_size=1) if hidden else None
 
     def forward(self, video: Tensor) -> Tensor:
-        """[B, C, T, H, W] -> [T, B, N, D]; time first, which is how `TimeSformer` walks its tokens.
+        """[B, C, T, H, W] -> [T / tubelet, B, N, D]; time first, which is how `TimeSformer` walks its tokens.
 
         Raises:
-            ValueError: where the patch size does not divide H and W.
+            ValueError: where the patch size does not divide H and W, or the tubelet T.
         """
         b, c, t, h, w = video.shape
-        p = self.patch_size
+        p, k = self.patch_size, self.tubelet
         if h % p or w % p:
             raise ValueError(f"patch size {p} does not divide the image of {h}x{w} pixels")
+        if t % k:
+            raise ValueError(f"tubelets of {k} frames do not divide the clip of {t}")
         # A convolution whose stride is its kernel is one matrix product, and one copy lays the patches out for it.
-        cells = video.reshape(b, c, t, h // p, p, w // p, p).permute(2, 0, 3, 5, 1, 4, 6)
-        cells = cells.reshape(t, b, (h // p) * (w // p), c * p * p)
+        cells = video.reshape(b, c, t // k, k, h // p, p, w // p, p).permute(2, 0, 4, 6, 1, 3, 5, 7)
+        cells = cells.reshape(t // k, b, (h // p) * (w // p), c * k * p * p)
         tokens = F.linear(cells, self.proj.weight.flatten(1), self.proj.bias)
         if self.expand is None or self.norm is None:
             return tokens

@@ -90,6 +90,7 @@ class TimeSformer(nn.Module):
         patch_size: P in pixels.
         drop_path: stochastic depth of the last block, growing linearly from 0 in the first.
         embed_hidden: width of the patch embedding's hidden layer (see `PatchEmbed`); None for the plain projection.
+        tubelet: frames a token spans; divides `frames`. The T of all tokens is then T / tubelet.
         checkpoint_activations: recompute each block in the backward pass instead of storing its activations.
     """
 
@@ -105,18 +106,21 @@ class TimeSformer(nn.Module):
         drop_path: float = 0.1,
         *,
         embed_hidden: int | None = None,
+        tubelet: int = 1,
         checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
         if image_size % patch_size:
             raise ValueError(f"patch_size must divide image_size: {patch_size} and {image_size}")
+        if frames % tubelet:
+            raise ValueError(f"tubelet must divide frames: {tubelet} and {frames}")
         side = image_size // patch_size
         self.grid = (side, side)
         self.checkpoint_activations = checkpoint_activations
         self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + side * side, dim))
-        self.time_embed = nn.Parameter(torch.zeros(1, frames, dim))
-        self.patch_embed = PatchEmbed(dim, patch_size, channels=3, hidden=embed_hidden)
+        self.time_embed = nn.Parameter(torch.zeros(1, frames // tubelet, dim))
+        self.patch_embed = PatchEmbed(dim, patch_size, channels=3, hidden=embed_hidden, tubelet=tubelet)
         rates = torch.linspace(0, drop_path, depth).tolist()
         self.blocks = nn.ModuleList(DividedBlock(dim, heads, rate) for rate in rates)
         self.norm = nn.LayerNorm(dim, eps=NORM_EPSILON)
@@ -129,7 +133,7 @@ class TimeSformer(nn.Module):
                 nn.init.zeros_(block.temporal_fc.weight)
 
     def embed(self, video: Tensor) -> Tensor:
-        """[B, 3, T, H, W], normalised -> patch tokens [B, T, N, D] before positions, where clips are mixed."""
+        """[B, 3, T, H, W], normalised -> tokens [B, T / tubelet, N, D] before positions, where clips are mixed."""
         return self.patch_embed(video).transpose(0, 1)
 
     def encode(self, tokens: Tensor) -> Tensor:

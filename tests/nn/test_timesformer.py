@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asgmcli.nn.timesformer import TimeSformer
@@ -147,6 +148,24 @@ def test_hidden_patch_embedding_stays_within_its_patch():
     assert difference.nonzero().tolist() == [[1, 1]]
 
 
+@pytest.mark.parametrize("hidden", [None, 20])
+def test_a_tubelet_is_a_patch_of_neighbouring_frames(hidden):
+    model = tiny(frames=6, tubelet=2, embed_hidden=hidden)
+    assert model.time_embed.shape == (1, 3, 12)
+    video = torch.randn(2, 3, 6, 16, 16)
+    tokens = model.embed(video)
+    assert tokens.shape == (2, 3, 4, 12)
+    weight = model.patch_embed.proj.weight.unflatten(1, (3, 2))
+    cells = F.conv3d(video, weight, model.patch_embed.proj.bias, stride=(2, 8, 8)).flatten(3).permute(0, 2, 3, 1)
+    if hidden:
+        cells = F.gelu(model.patch_embed.norm(cells)) @ model.patch_embed.expand.weight.flatten(1).T
+        cells = cells + model.patch_embed.expand.bias
+    torch.testing.assert_close(tokens, cells, atol=1e-4, rtol=1e-4)
+    assert model(video).shape == (2, 4)
+    with pytest.raises(ValueError, match="do not divide the clip of 5"):
+        model.embed(video[:, :, :5])
+
+
 def test_mask_of_ones_gives_the_first_clip_and_of_zeros_the_second():
     model = tiny()
     a, b = (model.embed(torch.randn(2, 3, 3, 16, 16)) for _ in range(2))
@@ -246,6 +265,8 @@ def test_bad_sizes_are_refused():
         TimeSformer(10, 1, 3, frames=2, classes=2)
     with pytest.raises(ValueError, match="patch_size must divide image_size"):
         TimeSformer(12, 1, 3, frames=2, classes=2, image_size=50)
+    with pytest.raises(ValueError, match="tubelet must divide frames"):
+        TimeSformer(12, 1, 3, frames=3, classes=2, tubelet=2)
 
 
 def test_compiles_without_a_break():

@@ -16,14 +16,14 @@ from asgmcli.data.manifest import read_manifest, write_manifest
 from asgmcli.errors import DataError
 from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder, start_from
 from asgmcli.nn.state import read_metadata
-from asgmcli.sections import Audio, Clip, Encoder, Start
+from asgmcli.sections import Audio, Clip, Start, VideoEncoder
 from asgmcli.tasks.recognition.data import build_data, divide
 from asgmcli.tasks.recognition.evaluate import judge, predict
 from asgmcli.tasks.recognition.model import ASGMFormer, build_state
 from asgmcli.train.loop import Context
 
 CPU = torch.device("cpu")
-SMALL = Encoder(dim=8, depth=2, heads=2, patch_size=8, embed_hidden=6)
+SMALL = VideoEncoder(dim=8, depth=2, heads=2, patch_size=8, embed_hidden=6)
 
 
 def test_the_labelled_are_so_many_a_class_and_the_rest_is_unlabelled(demo: Path, tmp_path: Path) -> None:

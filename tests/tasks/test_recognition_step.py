@@ -71,6 +71,7 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
     recipe, student, teacher = state.recipe, state.student, state.teacher
     labeled, unlabeled = batch["labeled"], batch["unlabeled"]
     listens = "audio" in labeled
+    tubelet = recipe.model.video.tubelet
 
     def clip(frames: Tensor) -> Tensor:
         """[T, 3, H, W] uint8 -> [1, 3, T, H, W] with mean and deviation 0.5."""
@@ -128,7 +129,7 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
         share = mask[0].sum().item() / (frames_count * cells)
         mixup = torch.zeros(())
         for a, b in enumerate(partner):
-            warped = strong[b][unlabeled["warp"][b]]
+            warped = strong[b].unflatten(0, (-1, tubelet))[unlabeled["warp"][b]].flatten(0, 1)
             tokens_a, tokens_b = student.embed(clip(strong[a])), student.embed(clip(warped))
             mixed = torch.stack(
                 [
@@ -170,11 +171,13 @@ def class_limits(state: RecognitionState) -> list[float]:
 def draw_mask(state: RecognitionState, unlabeled: Batch, keep: float, draw: torch.Generator) -> Tensor:
     masks = state.recipe.masks
     if masks.kind == "tube":
-        return tube_mask(len(unlabeled["number"]), state.recipe.clip.frames, 9, keep, draw)
+        times = state.recipe.clip.frames // state.recipe.model.video.tubelet
+        return tube_mask(len(unlabeled["number"]), times, 9, keep, draw)
     assert state.localizer is not None
     maps = []
     for frames, wave in zip(unlabeled["strong"], unlabeled["wave"], strict=True):
-        maps.append(state.localizer.maps(frames.transpose(0, 1)[None].float() / 255, wave[None])[0])
+        of_frames = state.localizer.maps(frames.transpose(0, 1)[None].float() / 255, wave[None])[0]
+        maps.append(torch.stack([of_token.mean(0) for of_token in of_frames.split(state.recipe.model.video.tubelet)]))
     return heatmap_mask(torch.stack(maps), grid=(3, 3), keep=keep, generator=draw, average_frames=masks.average_frames)
 
 
@@ -191,12 +194,15 @@ def slow_contrastive(pairs: list[tuple[Tensor, Tensor | None]], temperature: flo
     return total
 
 
+TUBELETS = {"model__video__tubelet": 2, "thresholds__value": 0.3}
 CASES: dict[str, dict[str, Any]] = {
     "as it is": {},
     "probabilities": {"losses__mixup__on": "probabilities"},
     "fixed": {"thresholds__kind": "fixed"},
     "guided": {"masks__kind": "localization"},
     "guided, frames together": {"masks__kind": "localization", "masks__average_frames": 4},
+    "tubelets": {**TUBELETS},
+    "guided, tubelets": {"masks__kind": "localization", **TUBELETS},
     "no mixture": {"losses__mixup__weight": 0.0},
     "no contrast": {"losses__contrastive__weight": 0.0},
     "picture alone": {"row": "video"},

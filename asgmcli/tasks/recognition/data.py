@@ -107,6 +107,7 @@ def build_data(recipe: RecognitionRecipe) -> RecognitionData:
         guide_seconds=_guide_seconds(recipe),
         seed=recipe.seed,
         maps=MapReader(manifest, keep=recipe.data.keep_decoded) if recipe.moved else None,
+        tubelet=recipe.model.video.tubelet,
     )
     plan = Plan(
         len(labeled),

@@ -1,7 +1,7 @@
 """One training step of ASGM-Former: L = L_s + γ1 L_u + γ2 L_mix + γ3 L_c (Eq. 21), one student forward.
 
-The patch embedding works a frame, so that the warped view's tokens are the strong view's, picked by frame: each
-unlabelled clip is embedded once for the strong view and for both of its parts in mixtures.
+The patch embedding works a frame (or a tubelet), so that the warped view's tokens are those of the strong view, picked
+by it: each unlabelled clip is embedded once for the strong view and for both of its parts in mixtures.
 """
 
 from __future__ import annotations
@@ -117,6 +117,8 @@ def _mask(state: RecognitionState, unlabeled: Batch, shape: torch.Size, keep: fl
     else:
         strong = unlabeled["strong"].transpose(1, 2).float() / 255
         maps = state.localizer.maps(strong, unlabeled["wave"])
+    # A token of several frames goes by their mean map.
+    maps = maps.unflatten(1, (frames, -1)).mean(dim=2)
     return heatmap_mask(
         maps,
         grid=state.student.video.grid,
