@@ -24,6 +24,7 @@ from asgmcli.report.table import Table
 from asgmcli.sections import Guide, Start
 from asgmcli.settings import Recipe
 from asgmcli.train.checkpoint import load_state, save_state
+from asgmcli.train.descent import compute_gradients
 from asgmcli.train.log import MetricsFile, TrainingProgress
 from asgmcli.train.run import Run, run_of
 from asgmcli.train.schedule import learning_rate, make_optimizer
@@ -193,12 +194,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, self.step, self.steps)
         batch = move(batch, self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.train.precision == "bf16"):
-            tensors = self.task.train_step(self.state, batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        tensors["loss"].backward()
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip_norm or float("inf"))
+        tensors, norm = compute_gradients(self.task.train_step, self.state, batch, self.optimizer, self.recipe.train)
         terms = {name: float(value.detach()) for name, value in tensors.items()}
         finite = torch.isfinite(torch.stack([tensors["loss"].detach().float(), norm.float()]))
         if not bool(finite.all()):
