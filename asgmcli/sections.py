@@ -104,11 +104,16 @@ class Audio(Section):
 
 
 class Augment(Section):
-    """Strong views: RandAugment and channel dropout on the picture, SpecAugment on the sound (METHOD: inputs)."""
+    """Strong views: RandAugment and channel dropout on the picture, SpecAugment on the sound (METHOD: inputs).
+
+    Without `geometric`, RandAugment leaves out what moves things in the picture, as it always does where maps made
+    beforehand must fit: rows that differ in their guide alone then share their views.
+    """
 
     flip: Share = 0.5
     operations: Count = 2
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    geometric: bool = True
     channel_dropout: Share = 0.2
     temporal_warp: bool = True
     frequency_mask: Count = 24
@@ -175,12 +180,18 @@ class Thresholds(Section):
 
 
 class Masks(Section):
-    """Which tokens of clip A a mixture keeps; λ ~ Beta(alpha, beta)."""
+    """Which tokens of clip A a mixture keeps; λ ~ Beta(alpha, beta).
+
+    `sharpness` is the power of the localizer's map (min-max normalised), for the draw and the target alike. `placebo`
+    makes every map point to a wrong place: moved around the edges, or its cells shuffled.
+    """
 
     kind: Literal["tube", "localization"] = "localization"
     alpha: PositiveFloat = 5.0
     beta: PositiveFloat = 10.0
     average_frames: Literal[1, 2, 4, 8] = 1
+    sharpness: PositiveFloat = 1.0
+    placebo: Literal["none", "roll", "shuffle"] = "none"
 
 
 class Guide(Section):
@@ -188,10 +199,11 @@ class Guide(Section):
 
     `fnac` is a frozen network, of a recipe's run or in a weight file; `map` and `seconds` of sound are its. `motion`
     needs no weights: what moves in time with the sound makes it. It is run over whole clips beforehand, so RandAugment
-    then leaves its geometric operations out.
+    then leaves its geometric operations out. `oracle` is no localizer but the truth, from the boxes of a data set that
+    has them, with the same effect on RandAugment: an upper bound, for experiments.
     """
 
-    kind: Literal["fnac", "motion"] = "fnac"
+    kind: Literal["fnac", "motion", "oracle"] = "fnac"
     recipe: Name | None = None
     file: str | None = None
     map: Literal["cosine", "affinity"] = "cosine"
@@ -199,8 +211,8 @@ class Guide(Section):
 
     @model_validator(mode="after")
     def _one(self) -> Guide:
-        if self.kind == "motion" and (self.recipe is not None or self.file is not None):
-            raise ValueError("kind motion has no weights: leave recipe and file out")
+        if self.kind != "fnac" and (self.recipe is not None or self.file is not None):
+            raise ValueError(f"kind {self.kind} has no weights: leave recipe and file out")
         if self.kind == "fnac" and (self.recipe is None) == (self.file is None):
             raise ValueError("name exactly one of recipe, file (or kind: motion, which needs neither)")
         return self
@@ -213,10 +225,18 @@ class UnlabeledLoss(Section):
 
 
 class MixupLoss(Section):
-    """L_mix (Eq. 12), its weight γ2, and whether the target is compared with logits or probabilities."""
+    """L_mix (Eq. 12), its weight γ2, and whether the target is compared with logits or probabilities.
+
+    `target` is what A's share of the mixture counts, in the target, the labels' weights and the mixed sound: `tokens`
+    the fraction kept (the paper's), `mass` what is left of A's map beside what is left of B's, `constant` the number
+    `constant`. `labels: soft` takes the teacher's probabilities even where its label passed the threshold.
+    """
 
     weight: NonNegative = 2.0
     on: Literal["logits", "probabilities"] = "logits"
+    target: Literal["tokens", "mass", "constant"] = "tokens"
+    constant: Share = 0.6
+    labels: Literal["sharp", "soft"] = "sharp"
 
 
 class ContrastiveLoss(Section):

@@ -84,6 +84,11 @@ class RecognitionRecipe(Recipe):
                 "masks.kind localization needs a localizer: add `localizer: {recipe: ...}`, or {file: ...}, "
                 "or {kind: motion}, which needs no training"
             )
+        if self.mixed and self.losses.mixup.target == "mass" and self.masks.kind != "localization":
+            faults.append(
+                "losses.mixup.target mass is measured on a localizer's maps: set masks.kind to localization, or the "
+                "target to tokens or constant"
+            )
         if self.model.modality == "video" and self.losses.contrastive.weight > 0:
             faults.append("losses.contrastive.weight needs sound: set it to 0, or model.modality to video+audio")
         tubelet, groups = self.model.video.tubelet, self.masks.average_frames
@@ -106,14 +111,24 @@ class RecognitionRecipe(Recipe):
         return self.train.unlabeled_ratio > 0 and max(weights) > 0
 
     @property
+    def mixed(self) -> bool:
+        """Whether clips are mixed."""
+        return self.semi_supervised and self.losses.mixup.weight > 0
+
+    @property
     def guided(self) -> bool:
         """Whether the mixture's mask follows a localizer's map."""
-        return self.semi_supervised and self.losses.mixup.weight > 0 and self.masks.kind == "localization"
+        return self.mixed and self.masks.kind == "localization"
+
+    @property
+    def guide(self) -> str | None:
+        """The kind of that localizer, None without one."""
+        return self.localizer.kind if self.guided and self.localizer is not None else None
 
     @property
     def moved(self) -> bool:
         """Whether that map is the motion localizer's, made before training."""
-        return self.guided and self.localizer is not None and self.localizer.kind == "motion"
+        return self.guide == "motion"
 
 
 def patch_faults(clip: Clip, audio: Audio, video: VideoEncoder, sound: Encoder | None) -> list[str]:

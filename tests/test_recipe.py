@@ -128,6 +128,13 @@ def test_impossible_values_are_refused(tmp_path: Path, change: str, words: str) 
     assert words in fault(tmp_path, GOOD, None, (change,))
 
 
+def test_mass_needs_a_map_to_be_measured_on(tmp_path: Path) -> None:
+    change = ("losses.mixup.target=mass",)
+    assert load(tmp_path, None, change).losses.mixup.target == "mass"
+    assert "masks.kind to localization" in fault(tmp_path, GOOD, "short", change)
+    assert not load(tmp_path, "short", (*change, "losses.mixup.weight=0.0")).mixed
+
+
 def test_faults_between_sections_are_told_together(tmp_path: Path) -> None:
     message = fault(tmp_path, GOOD, None, ("clip.size=100", "audio.mels=100", "localizer=null"))
     assert all(word in message for word in ("patch_size", "audio.mels", "needs a localizer"))

@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from asgmcli.data import augment
 from asgmcli.data.augment import Geometry
+from asgmcli.data.guides import ViewMaps
 from asgmcli.data.manifest import Row
-from asgmcli.data.maps import MapReader
 from asgmcli.data.plan import Plan, SampleKey, Stream, generator
 from asgmcli.data.reader import ClipReader, Moment
 from asgmcli.errors import AsgmError, DataError, MediaError
@@ -58,7 +58,7 @@ class TrainViews(Dataset[Batch]):
         loudness: of the data set, or None to leave the sound out.
         guide_seconds: length of sound the localizer listens to, or None without one.
         seed: of all draws.
-        maps: of a guide that was run beforehand, or None. They follow the strong view, whose RandAugment then uses its
+        maps: of a guide that is known beforehand, or None. They follow the strong view, whose RandAugment then uses its
             colour operations only.
         tubelet: frames a token of the network spans; time is warped in steps of it.
     """
@@ -72,7 +72,7 @@ class TrainViews(Dataset[Batch]):
     loudness: Loudness | None
     guide_seconds: float | None
     seed: int
-    maps: MapReader | None = None
+    maps: ViewMaps | None = None
     tubelet: int = 1
     failures: list[str] = field(default_factory=list)
 
@@ -103,7 +103,8 @@ class TrainViews(Dataset[Batch]):
     def _strong(self, frames: Tensor, geometry: Geometry, rng: np.random.Generator) -> Tensor:
         view = augment.apply_geometry(frames, geometry, self.clip.size)
         settings = self.augment
-        return augment.rand_augment(view, rng, settings.operations, settings.magnitude, geometric=self.maps is None)
+        geometric = settings.geometric and self.maps is None
+        return augment.rand_augment(view, rng, settings.operations, settings.magnitude, geometric=geometric)
 
     def _labeled(self, row: Row, rng: np.random.Generator) -> Batch:
         """`video` uint8 [T, 3, S, S]; `audio` float [L, M] where the sound is used."""
@@ -138,8 +139,7 @@ class TrainViews(Dataset[Batch]):
         if self.guide_seconds is not None:
             views["wave"] = self.reader.wave(moment, self.guide_seconds, inside=True)
         if self.maps is not None:
-            maps = torch.from_numpy(self.maps.maps(row, moment.indices))
-            views["map"] = augment.apply_geometry_to_maps(maps, geometry, (frames.shape[1], frames.shape[2]))
+            views["map"] = self.maps.of_view(row, moment.indices, geometry, (frames.shape[1], frames.shape[2]))
         return views
 
 

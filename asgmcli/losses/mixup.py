@@ -10,7 +10,13 @@ from torch import Tensor
 
 
 def mixup_target(
-    probabilities_a: Tensor, probabilities_b: Tensor, passes_a: Tensor, passes_b: Tensor, weight: Tensor | float
+    probabilities_a: Tensor,
+    probabilities_b: Tensor,
+    passes_a: Tensor,
+    passes_b: Tensor,
+    weight: Tensor | float,
+    *,
+    soft: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """What the student should say of a mixture, and how much that counts.
 
@@ -22,12 +28,16 @@ def mixup_target(
         passes_a: [B] 0 or 1, as the threshold selected A.
         passes_b: [B] of B.
         weight: scalar or [B] in 0..1, A's share of the mixture: the fraction of tokens truly kept, or of the mass.
+        soft: take the soft prediction of every clip; the mask stays.
 
     Returns:
         target [B, K] float32: weight·A + (1 - weight)·B; mask [B]: weight·1[A passes] + (1 - weight)·1[B passes].
     """
     share = torch.as_tensor(weight, dtype=torch.float32, device=probabilities_a.device)
-    labels_a, labels_b = _sharpen(probabilities_a, passes_a), _sharpen(probabilities_b, passes_b)
+    if soft:
+        labels_a, labels_b = probabilities_a.float(), probabilities_b.float()
+    else:
+        labels_a, labels_b = _sharpen(probabilities_a, passes_a), _sharpen(probabilities_b, passes_b)
     share_of_row = share[:, None] if share.dim() else share
     target = share_of_row * labels_a + (1 - share_of_row) * labels_b
     return target, share * passes_a + (1 - share) * passes_b

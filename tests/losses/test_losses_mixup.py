@@ -19,6 +19,13 @@ def test_target_by_hand():
     torch.testing.assert_close(mask, torch.tensor([0.25, 0.75]))
 
 
+def test_soft_targets_keep_the_mask():
+    (a, b), (passes_a, passes_b), _, weights = random_batch(7)
+    target, mask = mixup_target(a, b, passes_a, passes_b, weights, soft=True)
+    torch.testing.assert_close(target, weights[:, None] * a + (1 - weights[:, None]) * b)
+    assert torch.equal(mask, mixup_target(a, b, passes_a, passes_b, weights)[1])
+
+
 def test_loss_by_hand():
     logits, target = torch.tensor([[1.0, 3.0], [0.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.5, 0.5]])
     # Squared differences (1, 4) and (.25, .25): means 2.5 and .25, masks .5 and 1, mean over two clips.

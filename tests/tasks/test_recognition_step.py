@@ -13,8 +13,9 @@ from tiny_training import tiny
 from torch import Tensor
 
 from asgmcli.data.loader import Batch
-from asgmcli.masks.heatmap import heatmap_mask
+from asgmcli.masks.heatmap import heatmap_mask, token_weights
 from asgmcli.masks.mix import draw_lambda, partners
+from asgmcli.masks.placebo import misplaced
 from asgmcli.masks.tube import tube_mask
 from asgmcli.nn.localizer import FNAC, save_localizer
 from asgmcli.settings import RecognitionRecipe
@@ -46,7 +47,7 @@ def make(demo: Path, tmp_path: Path, localizer: Path) -> Callable[..., Made]:
     """A state and its first batch for a changed recipe; the teacher differs from the student, some labels pass."""
 
     def build(row: str | None = None, **changes: object) -> Made:
-        if changes.get("masks__kind") == "localization":
+        if changes.get("masks__kind") == "localization" and "localizer" not in changes:
             changes["localizer"] = {"file": str(localizer), "seconds": 0.5}
         recipe = tiny(tmp_path, demo, row, **{**NO_DROP, **changes})
         seed_everything(5)
@@ -124,11 +125,12 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
         draw = step_generator(recipe.seed, state.step)
         keep = draw_lambda(recipe.masks.alpha, recipe.masks.beta, draw)
         partner = partners(count, draw).tolist()
-        mask = draw_mask(state, unlabeled, keep, draw)
+        maps = slow_maps(state, unlabeled, draw)
+        mask = draw_mask(state, unlabeled, maps, keep, draw)
         frames_count, cells = mask.shape[1:]
-        share = mask[0].sum().item() / (frames_count * cells)
         mixup = torch.zeros(())
         for a, b in enumerate(partner):
+            share = share_of(state, maps, mask, a, b, unlabeled["warp"][b].tolist())
             warped = strong[b].unflatten(0, (-1, tubelet))[unlabeled["warp"][b]].flatten(0, 1)
             tokens_a, tokens_b = student.embed(clip(strong[a])), student.embed(clip(warped))
             mixed = torch.stack(
@@ -145,7 +147,8 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
             target = torch.zeros(len(logits))
             for weight, source in ((share, a), (1 - share, b)):
                 for k in range(len(logits)):
-                    said = float(k == hard[source]) if passes[source] else float(soft[source][k])
+                    one_hot = passes[source] and recipe.losses.mixup.labels == "sharp"
+                    said = float(k == hard[source]) if one_hot else float(soft[source][k])
                     target[k] += weight * said
             said = logits if recipe.losses.mixup.on == "logits" else logits.softmax(0)
             error = sum((target[k] - said[k]) ** 2 for k in range(len(logits))) / len(logits)
@@ -168,17 +171,49 @@ def class_limits(state: RecognitionState) -> list[float]:
     return [thresholds.value * (count / max(counts) if max(counts) else 1.0) for count in counts]
 
 
-def draw_mask(state: RecognitionState, unlabeled: Batch, keep: float, draw: torch.Generator) -> Tensor:
-    masks = state.recipe.masks
+def slow_maps(state: RecognitionState, unlabeled: Batch, draw: torch.Generator) -> Tensor | None:
+    """[B, T, h, w], a clip and a token's frames at a time."""
+    masks, tubelet = state.recipe.masks, state.recipe.model.video.tubelet
     if masks.kind == "tube":
+        return None
+    maps = []
+    for index, frames in enumerate(unlabeled["strong"]):
+        if state.localizer is None:
+            of_frames = unlabeled["map"][index]
+        else:
+            wave = unlabeled["wave"][index][None]
+            of_frames = state.localizer.maps(frames.transpose(0, 1)[None].float() / 255, wave)[0]
+        maps.append(torch.stack([of_token.mean(0) for of_token in of_frames.split(tubelet)]))
+    return torch.stack(maps) if masks.placebo == "none" else misplaced(torch.stack(maps), masks.placebo, draw)
+
+
+def draw_mask(
+    state: RecognitionState, unlabeled: Batch, maps: Tensor | None, keep: float, draw: torch.Generator
+) -> Tensor:
+    masks = state.recipe.masks
+    if maps is None:
         times = state.recipe.clip.frames // state.recipe.model.video.tubelet
         return tube_mask(len(unlabeled["number"]), times, 9, keep, draw)
-    assert state.localizer is not None
-    maps = []
-    for frames, wave in zip(unlabeled["strong"], unlabeled["wave"], strict=True):
-        of_frames = state.localizer.maps(frames.transpose(0, 1)[None].float() / 255, wave[None])[0]
-        maps.append(torch.stack([of_token.mean(0) for of_token in of_frames.split(state.recipe.model.video.tubelet)]))
-    return heatmap_mask(torch.stack(maps), grid=(3, 3), keep=keep, generator=draw, average_frames=masks.average_frames)
+    options = {"average_frames": masks.average_frames, "sharpness": masks.sharpness}
+    return heatmap_mask(maps, grid=(3, 3), keep=keep, generator=draw, **options)
+
+
+def share_of(state: RecognitionState, maps: Tensor | None, mask: Tensor, a: int, b: int, warp: list[int]) -> float:
+    """A's share of its mixture with B (METHOD: what the mixture's target counts), cell by cell."""
+    settings, masks = state.recipe.losses.mixup, state.recipe.masks
+    if settings.target == "constant":
+        return settings.constant
+    if settings.target == "tokens":
+        return float(mask[a].float().mean())
+    assert maps is not None
+    weights = token_weights(maps, (3, 3), masks.average_frames, masks.sharpness)
+    kept, left, all_a, all_b = 0.0, 0.0, 0.0, 0.0
+    for time, row in enumerate(mask[a].tolist()):
+        for cell, stays in enumerate(row):
+            of_a, of_b = float(weights[a, time, cell]), float(weights[b, warp[time], cell])
+            all_a, all_b = all_a + of_a, all_b + of_b
+            kept, left = kept + of_a * stays, left + of_b * (not stays)
+    return kept / all_a / (kept / all_a + left / all_b)
 
 
 def slow_contrastive(pairs: list[tuple[Tensor, Tensor | None]], temperature: float) -> Tensor:
@@ -194,15 +229,24 @@ def slow_contrastive(pairs: list[tuple[Tensor, Tensor | None]], temperature: flo
     return total
 
 
+GUIDED = {"masks__kind": "localization"}
+SHARP_MASS = {"losses__mixup__target": "mass", "masks__sharpness": 3.0}
 TUBELETS = {"model__video__tubelet": 2, "thresholds__value": 0.3}
 CASES: dict[str, dict[str, Any]] = {
     "as it is": {},
     "probabilities": {"losses__mixup__on": "probabilities"},
     "fixed": {"thresholds__kind": "fixed"},
-    "guided": {"masks__kind": "localization"},
-    "guided, frames together": {"masks__kind": "localization", "masks__average_frames": 4},
+    "guided": GUIDED,
+    "guided, frames together": {**GUIDED, "masks__average_frames": 4},
+    "guided, mass": {**GUIDED, "losses__mixup__target": "mass"},
+    "guided, sharp mass, frames together": {**GUIDED, **SHARP_MASS, "masks__average_frames": 2},
+    "moved map, mass": {**GUIDED, **SHARP_MASS, "masks__placebo": "roll"},
+    "shuffled map, tokens": {**GUIDED, "masks__placebo": "shuffle"},
+    "oracle, mass": {**GUIDED, **SHARP_MASS, "localizer": {"kind": "oracle"}},
+    "constant": {"losses__mixup__target": "constant", "losses__mixup__constant": 0.7},
+    "soft labels": {"losses__mixup__labels": "soft"},
     "tubelets": {**TUBELETS},
-    "guided, tubelets": {"masks__kind": "localization", **TUBELETS},
+    "guided, tubelets, mass": {**GUIDED, **SHARP_MASS, **TUBELETS},
     "no mixture": {"losses__mixup__weight": 0.0},
     "no contrast": {"losses__contrastive__weight": 0.0},
     "picture alone": {"row": "video"},

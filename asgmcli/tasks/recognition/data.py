@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from asgmcli.data.guides import RecordedMaps, TrueMaps, ViewMaps
 from asgmcli.data.loader import Batch, Loudness, TrainLoader, TrainViews, measure_loudness
 from asgmcli.data.manifest import Manifest, Row, check_files
-from asgmcli.data.maps import MapReader
 from asgmcli.data.plan import Plan
 from asgmcli.data.reader import ClipReader
 from asgmcli.data.source import open_manifest
@@ -106,7 +106,7 @@ def build_data(recipe: RecognitionRecipe) -> RecognitionData:
         loudness,
         guide_seconds=_guide_seconds(recipe),
         seed=recipe.seed,
-        maps=MapReader(manifest, keep=recipe.data.keep_decoded) if recipe.moved else None,
+        maps=_carried_maps(recipe, manifest, unlabeled),
         tubelet=recipe.model.video.tubelet,
     )
     plan = Plan(
@@ -149,4 +149,16 @@ def _loudness(recipe: RecognitionRecipe, reader: ClipReader, rows: list[Row]) ->
 
 def _guide_seconds(recipe: RecognitionRecipe) -> float | None:
     """How much sound the mask's guide listens to, where it does so during training."""
-    return recipe.localizer.seconds if recipe.guided and recipe.localizer and not recipe.moved else None
+    return recipe.localizer.seconds if recipe.localizer is not None and recipe.guide == "fnac" else None
+
+
+def _carried_maps(recipe: RecognitionRecipe, manifest: Manifest, rows: list[Row]) -> ViewMaps | None:
+    """The maps that samples carry, where the guide is known before training."""
+    if recipe.guide == "motion":
+        return RecordedMaps(manifest, keep=recipe.data.keep_decoded)
+    if recipe.guide != "oracle":
+        return None
+    side = recipe.clip.size // recipe.model.video.patch_size
+    maps = TrueMaps(manifest, (side, side))
+    maps.check(rows)
+    return maps

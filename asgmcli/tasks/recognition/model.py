@@ -167,7 +167,7 @@ def build_state(recipe: RecognitionRecipe, data: RecognitionData, context: Conte
     if settings.kind == "flexible":
         threshold = FlexibleThreshold(clips, len(data.classes), settings.value, settings.mapping, settings.warmup)
     localizer = None
-    if recipe.guided and recipe.localizer is not None and not recipe.moved:
+    if recipe.guide == "fnac" and recipe.localizer is not None:
         path = context.weights_of(recipe.localizer, LOCALIZER_WEIGHTS)
         assert path is not None  # FNAC comes from a recipe or a file
         localizer = load_localizer(path, map=recipe.localizer.map).to(context.device)

@@ -16,8 +16,9 @@ from asgmcli.data.loader import Batch
 from asgmcli.losses.contrastive import visual_audio_contrastive
 from asgmcli.losses.fixmatch import consistency
 from asgmcli.losses.mixup import mixup, mixup_target
-from asgmcli.masks.heatmap import heatmap_mask
-from asgmcli.masks.mix import draw_lambda, mix_audio, mix_tokens, partners
+from asgmcli.masks.heatmap import heatmap_mask, token_weights
+from asgmcli.masks.mix import draw_lambda, mass_weight, mix_audio, mix_tokens, partners
+from asgmcli.masks.placebo import misplaced
 from asgmcli.masks.tube import tube_mask
 from asgmcli.metrics.pseudo_label import pseudo_label_quality
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
@@ -34,12 +35,14 @@ class PseudoLabels:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Mixed tokens [B, T, N, D] and log-mel [B, L, M] (None without sound), partners [B], and λ = n / N."""
+    """Mixed tokens [B, T, N, D] and log-mel [B, L, M] (None without sound), partners [B], and A's share of the mixture:
+    λ = n / N, a constant, or [B] by what is left of each source (`losses.mixup.target`).
+    """
 
     tokens: Tensor
     audio: Tensor | None
     partner: Tensor
-    weight: float
+    weight: float | Tensor
 
 
 def train_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
@@ -107,25 +110,60 @@ def _drop_channels(video: Tensor, dropped: Tensor, student: ASGMFormer) -> Tenso
 
 
 @torch.no_grad()
-def _mask(state: RecognitionState, unlabeled: Batch, shape: torch.Size, keep: float, draw: torch.Generator) -> Tensor:
-    """bool [B, T, N]: the tokens of clip A that a mixture keeps."""
-    batch, frames, tokens = shape[:3]
+def _maps(state: RecognitionState, unlabeled: Batch, times: int, draw: torch.Generator) -> Tensor | None:
+    """[B, T, h, w]: where each token's frames say that the sound comes from; None for a tube."""
     if not state.recipe.guided:
-        return tube_mask(batch, frames, tokens, keep, draw)
+        return None
     if state.localizer is None:
         maps = unlabeled["map"]
     else:
         strong = unlabeled["strong"].transpose(1, 2).float() / 255
         maps = state.localizer.maps(strong, unlabeled["wave"])
     # A token of several frames goes by their mean map.
-    maps = maps.unflatten(1, (frames, -1)).mean(dim=2)
+    maps = maps.unflatten(1, (times, -1)).mean(dim=2)
+    placebo = state.recipe.masks.placebo
+    return maps if placebo == "none" else misplaced(maps, placebo, draw)
+
+
+@torch.no_grad()
+def _mask(
+    state: RecognitionState, maps: Tensor | None, shape: torch.Size, keep: float, draw: torch.Generator
+) -> Tensor:
+    """bool [B, T, N]: the tokens of clip A that a mixture keeps, by its maps [B, T, h, w]."""
+    if maps is None:
+        batch, times, tokens = shape[:3]
+        return tube_mask(batch, times, tokens, keep, draw)
+    masks = state.recipe.masks
     return heatmap_mask(
         maps,
         grid=state.student.video.grid,
         keep=keep,
         generator=draw,
-        average_frames=state.recipe.masks.average_frames,
+        average_frames=masks.average_frames,
+        sharpness=masks.sharpness,
     )
+
+
+def _weight(
+    state: RecognitionState, maps: Tensor | None, mask: Tensor, warp: Tensor, partner: Tensor
+) -> float | Tensor:
+    """A's share of each mixture, as `losses.mixup.target` counts it: of all, or [B].
+
+    Args:
+        state: of the run.
+        maps: [B, T, h, w] of the unlabelled clips.
+        mask: [B, T, N], true where A stays.
+        warp: [B, T], which of its times a clip shows where it is B.
+        partner: [B].
+    """
+    settings, masks = state.recipe.losses.mixup, state.recipe.masks
+    if settings.target == "constant":
+        return settings.constant
+    if settings.target == "tokens" or maps is None:
+        return float(mask[0, 0].float().mean())
+    weights = token_weights(maps, state.student.video.grid, masks.average_frames, masks.sharpness)
+    warped = weights.gather(1, warp[:, :, None].expand_as(weights))
+    return mass_weight(weights, warped[partner], mask)
 
 
 def _mix(state: RecognitionState, unlabeled: Batch, tokens: Tensor) -> Mixture:
@@ -136,13 +174,15 @@ def _mix(state: RecognitionState, unlabeled: Batch, tokens: Tensor) -> Mixture:
         unlabeled: its batch.
         tokens: [B, T, N, D] of the strong views.
     """
-    masks = state.recipe.masks
+    masks, warp = state.recipe.masks, unlabeled["warp"]
+    # λ and the partners are drawn first: rows that differ in their masks alone share both.
     draw = step_generator(state.recipe.seed, state.step)
     keep = draw_lambda(masks.alpha, masks.beta, draw)
     partner = partners(len(tokens), draw).to(tokens.device)
-    mask = _mask(state, unlabeled, tokens.shape, keep, draw).to(tokens.device)
-    weight = float(mask[0, 0].float().mean())
-    warped = tokens.gather(1, unlabeled["warp"][:, :, None, None].expand_as(tokens))
+    maps = _maps(state, unlabeled, tokens.shape[1], draw)
+    mask = _mask(state, maps, tokens.shape, keep, draw).to(tokens.device)
+    weight = _weight(state, maps, mask, warp, partner)
+    warped = tokens.gather(1, warp[:, :, None, None].expand_as(tokens))
     audio = unlabeled.get("strong_audio") if state.student.audio is not None else None
     mixed_audio = mix_audio(audio, audio[partner], weight) if audio is not None else None
     return Mixture(mix_tokens(tokens, warped[partner], mask), mixed_audio, partner, weight)
@@ -151,8 +191,10 @@ def _mix(state: RecognitionState, unlabeled: Batch, tokens: Tensor) -> Mixture:
 def _mixup_loss(state: RecognitionState, logits: Tensor, pseudo: PseudoLabels, mixture: Mixture) -> Tensor:
     """L_mix (Eq. 12)."""
     probabilities, passes, partner = pseudo.probabilities, pseudo.passes, mixture.partner
-    target, mask = mixup_target(probabilities, probabilities[partner], passes, passes[partner], mixture.weight)
-    return mixup(logits, target, mask, on=state.recipe.losses.mixup.on)
+    settings, weight = state.recipe.losses.mixup, mixture.weight
+    soft = settings.labels == "soft"
+    target, mask = mixup_target(probabilities, probabilities[partner], passes, passes[partner], weight, soft=soft)
+    return mixup(logits, target, mask, on=settings.on)
 
 
 def _pseudo_label_terms(pseudo: PseudoLabels, truth: Tensor) -> dict[str, Tensor]:
