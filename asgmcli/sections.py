@@ -272,7 +272,11 @@ class Optimizer(Section):
 
 
 class Train(Section):
-    """How long, in what batches, and what is kept on the way."""
+    """How long, in what batches, and what is kept on the way.
+
+    Where the loss, a gradient or a weight is not finite, `on_nonfinite: stop` ends the run (the last checkpoint stays);
+    `skip` undoes the step and goes on, `max_skips` times in a run. It keeps a copy of what a step may change.
+    """
 
     epochs: Positive = 50
     batch: Positive = 8
@@ -284,6 +288,8 @@ class Train(Section):
     save_minutes: PositiveFloat = 10.0
     evaluate_every: Count = 0
     max_steps: Positive | None = None
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    max_skips: Count = 10
 
 
 class Evaluate(Section):

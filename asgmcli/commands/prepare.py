@@ -6,7 +6,6 @@ import difflib
 import json
 import os
 import re
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asgmcli.errors import Interrupted, InterruptedByKeyboard, UsageError
+from asgmcli.errors import UsageError
+from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +26,7 @@ NAMES = ("demo", "folder", "ucf51", "kinetics400", "vggsound", "flickr_soundnet"
 DISK_OPTIONS = ("drop_silent", "verify", "cache", "shard", "merge", "lists", "classes")
 DEMO_OPTIONS = ("train", "val", "test", "size", "seconds", "fps")
 LINE_SECONDS = 10.0
+STOPPED = "Stopped. The same command goes on where it was."
 
 
 def _epilog() -> str:
@@ -153,7 +154,7 @@ def _demo(console: Console, root: Path | None, out: Path, options: dict[str, Any
     if wrong:
         raise UsageError(f"{', '.join(wrong)}: only for data sets that are read from disk; the demo is generated.")
     given = {key: options[key] for key in DEMO_OPTIONS if options[key] is not None}
-    with _interruptible(), _progress(console, "making clips") as progress:
+    with interruptible(STOPPED), _progress(console, "making clips") as progress:
         generate(
             out,
             **given,
@@ -209,7 +210,7 @@ def _from_disk(console: Console, name: str, root: Path | None, out: Path, option
         merge=options["merge"],
         overwrite=options["overwrite"],
     )
-    with _interruptible():
+    with interruptible(STOPPED):
         summary = prepare(job, lambda title: _progress(console, title), lambda text: _say(console, text))
     if job.shard is not None:
         text = f"Shard {summary['shard']} of {summary['of']}: {summary['clips']} clips looked into. When all are done: "
@@ -310,19 +311,3 @@ def _progress(console: Console, title: str) -> Iterator[Callable[[int, int], Non
                 console.print(f"{title}: {done} of {total}, {speed}", markup=False, highlight=False)
 
         yield tell
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM stop cleanly: what was found is kept, and the exit code says that it can go on."""
-
-    def stop(*_: object) -> None:
-        raise Interrupted("Stopped. The same command goes on where it was.")
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise InterruptedByKeyboard("Stopped. The same command goes on where it was.") from None
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -51,33 +52,45 @@ class MetricsFile:
         Raises:
             DataError: the disk refuses.
         """
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise DataError(
-                f"{self.path} cannot be written: {error.strerror}. Make room, then go on with --resume."
-            ) from error
+        with self._told(), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
     def restart(self) -> None:
         """Drop what a run that was killed before its first checkpoint left: its steps are done again."""
         self.load_state_dict({"size": 0, "sums": {}, "counts": {}})
 
     def state_dict(self) -> dict[str, Any]:
-        """Length of the file, which is flushed to the disk, and the means under way."""
+        """Length of the file, which is flushed to the disk, and the means under way.
+
+        Raises:
+            DataError: the disk refuses.
+        """
         size = 0
         if self.path.exists():
-            with self.path.open("rb+") as file:
+            with self._told(), self.path.open("rb+") as file:
                 os.fsync(file.fileno())
                 size = self.path.stat().st_size
         return {"size": size, "sums": dict(self._sums), "counts": dict(self._counts)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Cut off what was written after the state was saved, and go on from there."""
+        """Cut off what was written after the state was saved, and go on from there.
+
+        Raises:
+            DataError: the disk refuses.
+        """
         self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
         if self.path.exists():
-            with self.path.open("r+b") as file:
+            with self._told(), self.path.open("r+b") as file:
                 file.truncate(min(int(state["size"]), self.path.stat().st_size))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(
+                f"{self.path} cannot be written: {error.strerror}. Make room, then go on with --resume."
+            ) from error
 
 
 class TrainingProgress:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,14 +15,16 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from asgmcli.data.loader import Batch
-from asgmcli.errors import DataError, Interrupted, InterruptedByKeyboard, NotFiniteError
+from asgmcli.errors import DataError, NotFiniteError
 from asgmcli.files import write_text
 from asgmcli.recipe import load_recipe
 from asgmcli.report.table import Table
 from asgmcli.sections import Guide, Start
 from asgmcli.settings import Recipe
+from asgmcli.signals import StopFlag
 from asgmcli.train.checkpoint import load_state, save_state
 from asgmcli.train.descent import compute_gradients
+from asgmcli.train.finite import Undo, numbers, where_not_finite
 from asgmcli.train.log import MetricsFile, TrainingProgress
 from asgmcli.train.run import Run, run_of
 from asgmcli.train.schedule import learning_rate, make_optimizer
@@ -142,7 +142,8 @@ class Trainer:
     console: Console
     optimizer: torch.optim.Optimizer
     step: int = 0
-    stopped_by: int | None = None
+    skips: int = 0
+    stop: StopFlag = field(default_factory=StopFlag)
     failures: list[str] = field(default_factory=list)
 
     @property
@@ -155,13 +156,13 @@ class Trainer:
         """Train what is left, evaluate, and write result.json; its content is returned.
 
         Raises:
-            NotFiniteError: the loss or a gradient was not finite; the last checkpoint is intact.
+            NotFiniteError: the loss, a gradient or a weight was not finite; the last checkpoint is intact.
             Interrupted: SIGTERM or SIGINT; the state was saved.
         """
         metrics = MetricsFile(self.run.metrics_path)
         started = time.perf_counter()
-        self._take_up(metrics)
-        with self._signals():
+        with self.stop:
+            self._take_up(metrics)
             with TrainingProgress(self.console, self._title(), self.steps, self.step) as progress:
                 self._train(metrics, progress)
             self._save(metrics)
@@ -178,9 +179,11 @@ class Trainer:
                 self._note_failures(batch)
                 terms, clips = self._train_step(epoch, batch)
                 metrics.add(self.step, epoch, terms)
+                if not terms:
+                    metrics.write({"step": self.step + 1, "epoch": epoch, "skipped": batch_ids(batch)})
                 progress.step(self.step, epoch, terms, clips)
                 self.step += 1
-                if time.monotonic() - saved > 60 * self.recipe.train.save_minutes or self.stopped_by:
+                if time.monotonic() - saved > 60 * self.recipe.train.save_minutes or self.stop.number:
                     self._save(metrics)
                     saved = time.monotonic()
                 self._stop_if_asked()
@@ -189,29 +192,48 @@ class Trainer:
         metrics.flush(self.step - 1, (self.step - 1) // self.data.steps)
 
     def _train_step(self, epoch: int, batch: Batch) -> tuple[dict[str, float], int]:
+        """One step: its terms (none where it was skipped) and its number of clips."""
         settings = self.recipe.train.optimizer
+        skipping = self.recipe.train.on_nonfinite == "skip"
+        undo = Undo(self.state, self.optimizer) if skipping else None
         self.state.begin_step(epoch, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, self.step, self.steps)
         batch = move(batch, self.device)
         tensors, norm = compute_gradients(self.task.train_step, self.state, batch, self.optimizer, self.recipe.train)
         terms = {name: float(value.detach()) for name, value in tensors.items()}
-        finite = torch.isfinite(torch.stack([tensors["loss"].detach().float(), norm.float()]))
-        if not bool(finite.all()):
-            self._not_finite(terms, float(norm), batch)
-        self.optimizer.step()
+        cause = None if math.isfinite(terms["loss"]) else "the loss"
+        cause = cause or (None if math.isfinite(float(norm)) else "a gradient")
+        if cause is None:
+            self.optimizer.step()
+            cause = where_not_finite(self.state.state_dict())
+        if cause is not None:
+            self._not_finite(cause, {"gradient_norm": float(norm), **terms}, batch, undo)
+            return {}, count_clips(batch)
         self.state.after_step()
         return terms, count_clips(batch)
 
-    def _not_finite(self, terms: dict[str, float], norm: float, batch: Batch) -> None:
-        shown = {name: value if math.isfinite(value) else str(value) for name, value in terms.items()}
-        norm_shown = norm if math.isfinite(norm) else str(norm)
-        report = {"step": self.step, "gradient_norm": norm_shown, "terms": shown, "ids": batch_ids(batch)}
+    def _not_finite(self, cause: str, terms: dict[str, float], batch: Batch, undo: Undo | None) -> None:
+        """Tell what was found in nonfinite.json, and undo the step; without `undo`, or too often, that is the end."""
+        settings = self.recipe.train
+        shown = numbers(terms)
+        self.skips += undo is not None
+        report = {"step": self.step, "cause": cause, "gradient_norm": shown.pop("gradient_norm"), "terms": shown}
         path = self.run.folder / "nonfinite.json"
-        write_text(path, json.dumps(report, indent=2) + "\n")
+        write_text(path, json.dumps({**report, "ids": batch_ids(batch), "skips": self.skips}, indent=2) + "\n")
+        found = f"step {self.step}: {cause} is not finite ({path} has its terms and clips)."
+        if undo is not None and self.skips <= settings.max_skips:
+            undo()
+            if where_not_finite(self.state.state_dict()) is None:
+                text = f"{found} The step is undone and left out, {self.skips} of at most {settings.max_skips}."
+                self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+                return
+        often = (
+            f" More than train.max_skips = {settings.max_skips} steps were." if self.skips > settings.max_skips else ""
+        )
         raise NotFiniteError(
-            f"step {self.step}: the loss or a gradient is not finite ({path} has its terms and clips). The last "
-            "checkpoint is intact; try a lower train.optimizer.lr or train.optimizer.clip_norm=1.0."
+            f"{found}{often} The last checkpoint is intact; try a lower train.optimizer.lr or "
+            "train.optimizer.clip_norm=1.0."
         )
 
     def _note_failures(self, batch: Batch) -> None:
@@ -234,7 +256,7 @@ class Trainer:
 
         def until_stopped() -> Iterator[Batch]:
             for batch in self.data.evaluation:
-                if self.stopped_by:
+                if self.stop.number:
                     self._save(metrics)
                 self._stop_if_asked()
                 yield batch
@@ -258,6 +280,7 @@ class Trainer:
             "metrics": evaluation.metrics,
             "failures": self.failures,
             "steps": self.step,
+            "skipped_steps": self.skips,
             "clips_per_second": round(rate, 1),
             "seconds": round(seconds, 1),
         }
@@ -265,8 +288,14 @@ class Trainer:
         return result
 
     def _save(self, metrics: MetricsFile) -> None:
+        spoilt = where_not_finite(self.state.state_dict())
+        if spoilt is not None:
+            raise NotFiniteError(
+                f"step {self.step}: {spoilt} is not finite, so nothing was saved over the last checkpoint."
+            )
         state = {
             "step": self.step,
+            "skips": self.skips,
             "state": self.state.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "metrics": metrics.state_dict(),
@@ -288,7 +317,7 @@ class Trainer:
             metrics.load_state_dict(state["metrics"])
             torch.set_rng_state(state["random"])
             self.failures = list(state["failures"])
-            self.step = int(state["step"])
+            self.step, self.skips = int(state["step"]), int(state.get("skips", 0))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(
                 f"{self.run.state_path}: not a state of this recipe ({str(error).splitlines()[0]}). Add --overwrite to "
@@ -297,27 +326,8 @@ class Trainer:
         if self.device.type == "cuda" and state["random_cuda"]:
             torch.cuda.set_rng_state_all(state["random_cuda"])
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT set a flag that is looked at after each step."""
-
-        def note(number: int, _: Any) -> None:
-            if self.stopped_by == signal.SIGINT and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self.stopped_by = number
-
-        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
     def _stop_if_asked(self) -> None:
-        if self.stopped_by is None:
-            return
-        kind = InterruptedByKeyboard if self.stopped_by == signal.SIGINT else Interrupted
-        raise kind(f"Stopped at step {self.step} of {self.steps}, state saved. Add --resume to go on.")
+        self.stop.raise_if_set(f"Stopped at step {self.step} of {self.steps}, state saved. Add --resume to go on.")
 
     def _title(self) -> str:
         return f"{self.recipe.name}/{self.recipe.default_row}/seed{self.recipe.seed}"
