@@ -78,6 +78,15 @@ def remove_strays(path: str | os.PathLike[str]) -> list[Path]:
     return found
 
 
+def remove_all_strays(folder: str | os.PathLike[str]) -> list[Path]:
+    """Remove what killed processes left in `folder` and below; only for a folder that one process alone writes."""
+    found = [path for path in Path(folder).rglob(f".*.{'[0-9a-f]' * 12}.part*") if path.is_file()]
+    for stray in found:
+        with suppress(OSError):
+            stray.unlink()
+    return found
+
+
 def _flush_folder(folder: Path) -> None:
     """Make the new name outlive a power cut; where folders cannot be opened (Windows) the rename alone must do."""
     with suppress(OSError):

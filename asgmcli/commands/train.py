@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asgmcli.errors import InterruptedByKeyboard
+from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,22 +54,27 @@ def command(
     asgm train recipes/demo.yaml --row all --seeds 3
     asgm train recipes/demo.yaml --set thresholds.value=0.7 --overwrite
     """
-    from rich.console import Console
+    with interruptible("Stopped. The same command goes on where it was, with --resume."):
+        from rich.console import Console
 
-    from asgmcli.errors import UsageError
-    from asgmcli.recipe import load_recipe
-    from asgmcli.train.run import run_of
-    from asgmcli.train.session import Session, choose_device
+        from asgmcli.errors import UsageError
+        from asgmcli.recipe import load_recipe
+        from asgmcli.train.lock import refuse_if_held
+        from asgmcli.train.run import run_of
+        from asgmcli.train.session import Session, choose_device
 
-    if resume and overwrite:
-        raise UsageError("--resume goes on with a run, --overwrite throws it away: give one of them.")
-    # A path such as runs[1] is text, not markup.
-    console = Console(stderr=True, markup=False, highlight=False)
-    first = load_recipe(recipe, None if row == ALL_ROWS else row, overrides, seed)
-    session = Session(runs, recipe.parent, choose_device(device), console)
-    try:
+        if resume and overwrite:
+            raise UsageError("--resume goes on with a run, --overwrite throws it away: give one of them.")
+        # A path such as runs[1] is text, not markup.
+        console = Console(stderr=True, markup=False, highlight=False)
+        first = load_recipe(recipe, None if row == ALL_ROWS else row, overrides, seed)
+        session = Session(runs, recipe.parent, choose_device(device), console)
         if row != ALL_ROWS and seeds == 1:
-            run_of(first, runs).check(first, resume=resume, overwrite=overwrite)
+            if resume:
+                first = session.going_on(first, overrides)
+            run = run_of(first, runs)
+            run.check(first, resume=resume, overwrite=overwrite)
+            refuse_if_held(run.folder)  # before what it needs is made
             session.ensure(first)
             result = session.run(first, resume=resume, overwrite=overwrite)
             _show_run(session, first, result, console)
@@ -78,8 +83,6 @@ def command(
             numbers = range(first.seed, first.seed + seeds)
             chosen = [load_recipe(recipe, name, overrides, number) for number in numbers for name in names]
             result = _train_all(session, recipe, overrides, chosen, jobs, overwrite)
-    except KeyboardInterrupt:
-        raise InterruptedByKeyboard("Stopped. The same command goes on where it was, with --resume.") from None
     if as_json:
         click.echo(json.dumps(result))
 

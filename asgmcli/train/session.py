@@ -14,11 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from asgmcli.data.datasets.demo import generate
 from asgmcli.data.source import DEMO, how_to_prepare, manifest_path
 from asgmcli.errors import DataError, RecipeError, UsageError
+from asgmcli.files import remove_all_strays
 from asgmcli.recipe import load_recipe
 from asgmcli.sections import Data, Guide, Start
 from asgmcli.settings import LocalizationRecipe, Recipe, RecognitionRecipe
 from asgmcli.tasks import TASKS
 from asgmcli.train.guide_maps import ensure_motion_maps
+from asgmcli.train.lock import held, refuse_if_held
 from asgmcli.train.loop import Context, make_trainer
 from asgmcli.train.run import Run, differences, run_of
 
@@ -72,7 +74,8 @@ class Session:
         have got wrong (data, weights, settings) has been found right.
 
         Raises:
-            UsageError: there is a run already, and neither `resume` nor `overwrite` was given.
+            UsageError: there is a run already, and neither `resume` nor `overwrite` was given; or another process is
+                at it.
         """
         run = run_of(recipe, self.runs)
         run.check(recipe, resume=resume, overwrite=overwrite)
@@ -80,10 +83,42 @@ class Session:
         if finished is not None and not overwrite:
             self.console.print(f"{run.folder}: finished before.")
             return finished
+        refuse_if_held(run.folder)
         context = Context(self.device, self.runs, self.recipes)
         trainer = make_trainer(TASKS[recipe.task], recipe, run, context, self.console)
-        run.prepare(recipe, resume=resume, overwrite=overwrite)
-        return trainer.fit()
+        with held(run.folder) as left:
+            if left is not None:
+                text = f"{run.folder}: process {left.process} on host {left.host} ended before the run did."
+                self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            remove_all_strays(run.folder)
+            run.prepare(recipe, resume=resume, overwrite=overwrite)
+            return trainer.fit()
+
+    def going_on(self, recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
+        """What --resume trains: the run's stored recipe where there is a run, with `recipe`'s table; else `recipe`.
+
+        Args:
+            recipe: as its file says today, with the overrides.
+            overrides: `--set` texts; they may repeat what the run was started with.
+
+        Raises:
+            UsageError: an override says something else than the stored recipe; both values are named.
+        """
+        run = run_of(recipe, self.runs)
+        if not run.recipe_path.exists():
+            return recipe
+        stored = run.recipe()
+        asked = differences(stored, load_recipe(run.recipe_path, None, overrides))
+        if asked:
+            raise UsageError(
+                f"{run.folder}: the run here was made with other settings: {'; '.join(asked)}. Resume without that "
+                "--set, or add --overwrite in place of --resume to redo it."
+            )
+        changed = differences(stored, recipe)
+        if changed:
+            text = f"{run.folder}: goes on as it was started, not as its recipe says by now: {'; '.join(changed)}"
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return stored.model_copy(update={"title": recipe.title, "about": recipe.about, "rows": recipe.rows})
 
     def _follow(self, recipe: Recipe, asked_by: tuple[str, ...] = ()) -> None:
         """See that all recipes that `recipe` needs, and those that these need, can be read and come to an end."""

@@ -133,7 +133,16 @@ def test_a_signal_saves_and_the_run_can_be_resumed(
     assert not Path("runs/tiny/full/seed0/result.json").exists()
     monkeypatch.undo()
     os.chdir(recipe.parent)
-    assert train(recipe, *SHORT, "--resume").exit_code == 0
+    recipe.write_text(recipe.read_text().replace("epochs: 3", "epochs: 7"))
+    for value in (1, 4):
+        refused = train(recipe, "--resume", "--set", f"train.max_steps={value}", "--set", "train.batch=2")
+        assert refused.exit_code == 2
+        assert f"train.max_steps: stored 3, now {value}. Resume without" in refused.output.replace("\n", " ")
+    # What the run was started with is stored: neither the --set is needed, nor does a change of the file count.
+    resumed = train(recipe, "--resume")
+    assert resumed.exit_code == 0
+    assert "not as its recipe says by now: train.epochs: stored 3, now 7; train.max_steps: stored 3" in resumed.output
+    assert json.loads(Path("runs/tiny/full/seed0/result.json").read_text())["steps"] == 3
 
 
 def test_a_loss_that_is_not_a_number_ends_with_code_4(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
