@@ -20,7 +20,7 @@ PositiveShare = Annotated[float, Field(gt=0, le=1)]
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 # Recipes and rows name folders of runs.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")]
-Split = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test", "test_shuffled"]
 ALL_ROWS = "all"
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from asgmcli.data.manifest import SPLITS, Manifest
+from asgmcli.data.manifest import ALL_SPLITS, Manifest
 from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Options:
 
 @click.command("eval")
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--split", type=click.Choice(SPLITS), help="Which clips.  [default: the recipe's data.eval_split]")
+@click.option("--split", type=click.Choice(ALL_SPLITS), help="Which clips.  [default: the recipe's data.eval_split]")
 @click.option(
     "--data", "manifest", type=click.Path(path_type=Path), help="Another manifest of the same classes, or its folder."
 )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NAMES = ("demo", "folder", "ucf51", "kinetics400", "vggsound", "flickr_soundnet", "vggss")
 DISK_OPTIONS = ("drop_silent", "verify", "cache", "shard", "merge", "lists", "classes")
-DEMO_OPTIONS = ("train", "val", "test", "size", "seconds", "fps")
+DEMO_OPTIONS = ("train", "val", "test", "size", "seconds", "fps", "scene_bias")
 LINE_SECONDS = 10.0
 STOPPED = "Stopped. The same command goes on where it was."
 
@@ -118,6 +118,13 @@ class _Command(click.Command):
 @click.option("--size", type=click.IntRange(min=32), help="demo: frame side in pixels [96].")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="demo: length of a clip [2].")
 @click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="demo: frames a second [8].")
+@click.option(
+    "--scene-bias",
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="demo: set a clip in its class's own place with this probability, else in another's; adds test_shuffled, "
+    "whose places tell nothing. Goes to data/demo_biasP_seedK.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a data set of other settings in --out.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
 def command(name: str, root: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
@@ -126,7 +133,7 @@ def command(name: str, root: Path | None, out: Path | None, as_json: bool, **opt
 
     _check_name(name)
     console = Console(stderr=as_json)
-    out = out or Path("data") / name
+    out = out or Path("data") / (_demo_name(options) if name == "demo" else name)
     if options["show_split"]:
         result = _show_split(console, out, options)
     elif name == "demo":
@@ -170,6 +177,12 @@ def _demo(console: Console, root: Path | None, out: Path, options: dict[str, Any
     return summary
 
 
+def _demo_name(options: dict[str, Any]) -> str:
+    from asgmcli.data.source import demo_name
+
+    return demo_name(options)
+
+
 def _from_disk(console: Console, name: str, root: Path | None, out: Path, options: dict[str, Any]) -> dict[str, Any]:
     from asgmcli.data.datasets import DATASETS
     from asgmcli.data.datasets.listing import Options
@@ -177,7 +190,7 @@ def _from_disk(console: Console, name: str, root: Path | None, out: Path, option
     from asgmcli.data.prepare_run import Job, prepare
     from asgmcli.data.prepare_show import show_summary
 
-    wrong = [f"--{key}" for key in DEMO_OPTIONS if options[key] is not None]
+    wrong = [f"--{key.replace('_', '-')}" for key in DEMO_OPTIONS if options[key] is not None]
     if wrong:
         raise UsageError(f"{', '.join(wrong)}: only the demo takes this; {name} is read from disk.")
     if options["merge"] and options["shard"]:

@@ -17,6 +17,9 @@ from asgmcli.files import write_bytes, write_text
 
 COLUMNS = ("id", "path", "label", "split", "duration", "fps", "frames", "width", "height", "audio", "note")
 SPLITS = ("train", "val", "test")
+# Test clips whose scenes have nothing to do with their class, beside those of a data set in which they have.
+SHUFFLED = "test_shuffled"
+ALL_SPLITS = (*SPLITS, SHUFFLED)
 MANIFEST_NAME = "manifest.csv"
 CLASSES_NAME = "classes.txt"
 FAULTS_SHOWN = 20
@@ -26,7 +29,7 @@ FAULTS_SHOWN = 20
 class Row:
     """One clip. Paths are relative to the manifest's folder or absolute.
 
-    `label` is a class name, "" where the clip is unlabelled; `split` is train, val or test; `duration` is in seconds,
+    `label` is a class name, "" where the clip is unlabelled; `split` is one of `ALL_SPLITS`; `duration` is in seconds,
     `fps` in frames a second, `width` and `height` in pixels as shown (rotation applied). `audio` is the file that holds
     the sound: equal to `path` where the clip holds it, another file (.wav, .npy) where it is apart, "" where there is
     none.
@@ -68,9 +71,9 @@ class Manifest:
         return self.folder / row.audio if row.audio else None
 
     def of_split(self, name: str) -> list[Row]:
-        """Rows of split `name` (train, val or test), in file order."""
-        if name not in SPLITS:
-            raise DataError(f"'{name}' is not a split; the splits are {', '.join(SPLITS)}.")
+        """Rows of split `name` (train, val, test or test_shuffled), in file order."""
+        if name not in ALL_SPLITS:
+            raise DataError(f"'{name}' is not a split; the splits are {', '.join(ALL_SPLITS)}.")
         return [row for row in self.rows if row.split == name]
 
     def label_index(self, row: Row) -> int:
@@ -223,7 +226,7 @@ def _row(values: list[str], line: int, faults: list[str]) -> Row | None:
         if (
             name
             and path
-            and split in SPLITS
+            and split in ALL_SPLITS
             and 0 <= row.duration < 1e9
             and 0 <= row.fps < 1e6
             and row.frames >= 0
@@ -243,8 +246,8 @@ def _faults_of(cells: dict[str, str]) -> list[str]:
     """What is wrong with one row's cells, in words."""
     faults = [f"{name} is empty" for name in ("id", "path") if not cells[name]]
     faults += [f"{name} holds a zero byte" for name in ("path", "audio") if "\0" in cells[name]]
-    if cells["split"] not in SPLITS:
-        faults.append(f"split '{cells['split']}' is none of {', '.join(SPLITS)}")
+    if cells["split"] not in ALL_SPLITS:
+        faults.append(f"split '{cells['split']}' is none of {', '.join(ALL_SPLITS)}")
     kinds: dict[str, tuple[Callable[[str], Any], str]] = {
         "duration": (float, "seconds"),
         "fps": (float, "frames a second"),

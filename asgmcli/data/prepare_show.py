@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from asgmcli.data.manifest import SPLITS, Manifest, Row
+from asgmcli.data.manifest import ALL_SPLITS, Manifest, Row
 
 CLASSES_SHOWN = 12
 REASONS = {
@@ -38,7 +38,7 @@ REASONS = {
 def show_summary(console: Console, summary: dict[str, Any]) -> None:
     """Print a summary: clips a class and split (shortened), hours, coverage, what was left out, the hash."""
     counts: dict[str, dict[str, int]] = summary["counts"]
-    splits = [split for split in SPLITS if counts.get(split)]
+    splits = [split for split in ALL_SPLITS if counts.get(split)]
     table = Table(title=f"{summary['dataset']}: {summary['clips']} clips", title_justify="left")
     table.add_column("class")
     for split in splits:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from asgmcli.data.datasets import DATASETS
 from asgmcli.data.manifest import MANIFEST_NAME, Manifest, read_manifest
@@ -15,8 +17,17 @@ DEMO = "demo"
 
 
 def manifest_path(data: Data) -> Path:
-    """`data.manifest`, or data/<dataset>/manifest.csv."""
-    return Path(data.manifest) if data.manifest else DATA_FOLDER / data.dataset / MANIFEST_NAME
+    """`data.manifest`, or data/<dataset>/manifest.csv; a biased demo's folder bears its bias and seed."""
+    if data.manifest:
+        return Path(data.manifest)
+    name = demo_name(data.options) if data.dataset == DEMO else data.dataset
+    return DATA_FOLDER / name / MANIFEST_NAME
+
+
+def demo_name(options: Mapping[str, Any]) -> str:
+    """The demo's folder: `demo`, or such as `demo_bias0.7_seed3` where its scenes are biased."""
+    bias = options.get("scene_bias")
+    return DEMO if bias is None else f"{DEMO}_bias{bias:g}_seed{options.get('seed', 0)}"
 
 
 def open_manifest(data: Data) -> Manifest:
@@ -36,7 +47,8 @@ def how_to_prepare(data: Data) -> str:
     # A manifest with a name of its own was made with options that only the recipe's author knows.
     where = f" --out {manifest_path(data).parent} and the options at the head of the recipe" if data.manifest else ""
     if data.dataset == DEMO:
-        return f"Make it: asgm prepare {DEMO}{where}"
+        options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in data.options.items())
+        return f"Make it: asgm prepare {DEMO}{options}{'' if options else where}"
     if data.dataset in DATASETS:
         return f"Make it: asgm prepare {data.dataset} --root FOLDER{where}"
     close = difflib.get_close_matches(data.dataset, [DEMO, *DATASETS], n=1, cutoff=0.5)

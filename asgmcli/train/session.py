@@ -26,7 +26,7 @@ from asgmcli.train.run import Run, differences, run_of
 
 DEMO_OPTIONS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("train", "val", "test", "size", "seed"), (int,)),
-    **dict.fromkeys(("seconds", "fps"), (float, int)),
+    **dict.fromkeys(("seconds", "fps", "scene_bias"), (float, int)),
 }
 
 

@@ -134,6 +134,7 @@ def test_a_hand_made_manifest_is_not_overwritten(tmp_path: Path, clips: dict[str
         (["fodler"], "Did you mean folder?", 2),
         (["folder", "--root", "nowhere"], "one folder a class", 3),
         (["folder", "--size", 64], "only the demo", 2),
+        (["folder", "--scene-bias", 0.7], "--scene-bias: only the demo", 2),
         (["demo", "--root", "x"], "no --root", 2),
         (["demo", "--list", "train=x", "--drop-silent"], "--drop-silent, --list: only for data sets", 2),
         (["folder", "--list", "train"], "SPLIT=FILE", 2),
@@ -162,6 +163,16 @@ def test_the_demo_is_generated_shown_and_split(tmp_path: Path) -> None:
     assert "has 2" in result.output
     text = run("demo", "--out", out, *sizes)
     assert "preview.png" in text.output
+
+
+def test_a_biased_demo_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sizes = ["--train", 10, "--val", 0, "--test", 10, "--size", 32, "--workers", 1]
+    summary = done("demo", "--scene-bias", 0.7, "--seed", 3, *sizes)
+    assert summary["settings"]["scene_bias"] == 0.7
+    assert sum(summary["counts"]["test_shuffled"].values()) == 10
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["demo_bias0.7_seed3"]
+    assert run("demo", "--scene-bias", 1.5, *sizes).exit_code == 2
 
 
 def test_silent_clips_are_dropped_with_their_figure(tmp_path: Path, clips: dict[str, bytes]) -> None:

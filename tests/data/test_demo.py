@@ -346,3 +346,29 @@ def test_sound_alone_tells_the_class_far_above_chance_but_not_surely() -> None:
     centres = np.stack([known[labels == number].mean(0) for number in range(10)])
     guess = np.square(asked[:, None] - centres).sum(2).argmin(1)
     assert 0.35 < (guess == truth).mean() < 0.8
+
+
+# Of the generator as it was when figures on the demo were first measured.
+FROZEN_FILES = {
+    "settings.json": "c57d853e58f3ad7a59843a9a464bb4d185fb217b23c3d3e75d42dc562b19f4e7",
+    "summary.json": "8f78bc56cb9ddcaf62ce3fd872147c85aae76373978724830470f5895c2a866c",
+    "manifest.csv": "361d70227b12f257a3c33d69a034e81df598c26fc5e45759c684de470012c994",
+    "boxes.csv": "493230e974718cf2f3d7ee7ae4860cf96f3e30cb8916c6fdc7dae9051f36cf1b",
+}
+FROZEN_CLIPS = {
+    ("train", 0): ([174.736, 152.908, 134.813], 30.291, [0.032059, 0.07232, 0.028898, -0.031795]),
+    ("val", 3): ([56.26, 68.76, 56.123], 30.289, [0.089449, 0.451587, -0.063231, 0.037612]),
+    ("test", 11): ([109.416, 77.229, 98.212], 31.469, [0.070329, 0.24658, 0.000322, 0.039198]),
+}
+
+
+def test_without_a_bias_the_demo_is_what_it_always_was(made: Path) -> None:
+    found = digest(made)
+    assert {name: found[name] for name in FROZEN_FILES} == FROZEN_FILES
+    for (split, index), (colours, spread, wave) in FROZEN_CLIPS.items():
+        scene = clip_scene(SETTINGS, split, index)
+        frames = render(scene, SETTINGS.times, 96).astype(float)
+        np.testing.assert_allclose(frames.mean((0, 1, 2)), colours, atol=0.01)
+        assert frames.std() == pytest.approx(spread, abs=0.01)
+        sound = clip_sound(SETTINGS, split, index, scene)
+        np.testing.assert_allclose([sound.std(), np.abs(sound).max(), sound[5000], sound[20000]], wave, atol=1e-4)

@@ -1,7 +1,8 @@
 """The demo data set: generated clips in which one of two or three moving sprites sounds.
 
 The class is the kind and the action of the sprite that sounds. The silent ones show the pairs of other classes, so that
-the picture alone leaves two or three candidates; noise and a sound from outside the picture blur the sound.
+the picture alone leaves two or three candidates; noise and a sound from outside the picture blur the sound. With a
+scene bias the background tells of the class too, as the places of real actions do, except in one more test split.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, SPLITS, Row, write_manifest
-from asgmcli.data.synthetic.clips import AUDIO_RATE, CLASSES, Settings, clip_label, clip_scene, clip_sound
+from asgmcli.data.synthetic.clips import AUDIO_RATE, CLASSES, Settings, clip_label, clip_place, clip_scene, clip_sound
 from asgmcli.data.synthetic.preview import Example, draw_preview
 from asgmcli.data.synthetic.scenes import render, source_boxes
 from asgmcli.errors import DataError, UsageError
@@ -58,6 +58,7 @@ def generate(
     size: int = 96,
     seconds: float = 2.0,
     fps: float = 8.0,
+    scene_bias: float | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
@@ -77,6 +78,9 @@ def generate(
         size: frame side in pixels.
         seconds: length of a clip.
         fps: frames a second.
+        scene_bias: probability that a clip is set in its class's own place and not in another's. There is then a split
+            `test_shuffled` too, as large as `test`, in which the place tells nothing; a row's note names its place.
+            The sprites and sounds are those of any other bias.
         workers: processes; None takes the machine's cores.
         progress: called after every clip.
         overwrite: replace a data set made with other settings.
@@ -85,13 +89,13 @@ def generate(
         UsageError: impossible settings, or `out` holds a data set of other settings and `overwrite` is not given.
         DataError: `out` cannot be written to.
     """
-    settings = Settings(train, val, test, seed, size, float(seconds), float(fps))
+    settings = Settings(train, val, test, seed, size, float(seconds), float(fps), scene_bias=scene_bias)
     settings.check()
     out = Path(out)
     try:
         if _claim(out, settings, overwrite):
             return
-        for split in SPLITS:
+        for split in dict.fromkeys(split for split, _ in settings.clips):
             (out / CLIPS_FOLDER / split).mkdir(parents=True, exist_ok=True)
         boxes = _write_clips(out, settings, workers, progress)
         _write_tables(out, settings, boxes)
@@ -127,7 +131,7 @@ def _claim(out: Path, settings: Settings, overwrite: bool) -> bool:
     elif any((out / name).exists() for name in OUTPUTS):
         raise UsageError(f"{out} holds another data set. Name another --out, or give --overwrite to replace it.")
     out.mkdir(parents=True, exist_ok=True)
-    write_text(marker, json.dumps(asdict(settings), indent=2) + "\n")
+    write_text(marker, json.dumps(settings.content(), indent=2) + "\n")
     return False
 
 
@@ -135,8 +139,10 @@ def _differences(marker: Path, settings: Settings) -> str:
     """How the settings in the marker file differ from these, "" where they do not."""
     try:
         found = json.loads(marker.read_text(encoding="utf-8"))
-        return ", ".join(f"{k} {found.get(k)} there, {v} now" for k, v in asdict(settings).items() if found.get(k) != v)
-    except (ValueError, AttributeError):
+        given = settings.content()
+        names = [name for name in {**given, **found} if found.get(name) != given.get(name)]
+        return ", ".join(f"{name} {found.get(name)} there, {given.get(name)} now" for name in names)
+    except (ValueError, TypeError, AttributeError):
         return f"{marker.name} cannot be read"
 
 
@@ -199,12 +205,14 @@ def _write_tables(out: Path, settings: Settings, boxes: list[np.ndarray]) -> Non
         lines += [(row.id, frame, *map(int, box)) for frame, box in enumerate(of_clip)]
     write_text(out / BOXES_NAME, _csv(lines))
     draw_preview(out / PREVIEW_NAME, _examples(settings, boxes), settings.fps, AUDIO_RATE)
-    counted = {split: Counter(row.label for row in rows if row.split == split) for split in SPLITS}
+    # The three that every data set has are counted even where they are empty.
+    splits = dict.fromkeys((*SPLITS, *(row.split for row in rows)))
+    counted = {split: Counter(row.label for row in rows if row.split == split) for split in splits}
     summary = {
         "dataset": "demo",
-        "settings": asdict(settings),
+        "settings": settings.content(),
         "clips": len(rows),
-        "counts": {split: {name: counted[split][name] for name in names} for split in SPLITS},
+        "counts": {split: {name: counted[split][name] for name in names} for split in splits},
         "manifest_sha256": manifest.sha256,
     }
     write_text(out / SUMMARY_NAME, json.dumps(summary, indent=2) + "\n")
@@ -214,8 +222,10 @@ def _row(out: Path, settings: Settings, split: str, index: int) -> Row:
     path = _clip_path(out, split, index).relative_to(out).as_posix()
     label = CLASSES[clip_label(settings.seed, split, index)].name
     count, side = len(settings.times), settings.size
+    place = clip_place(settings, split, index)
+    note = "" if place is None else place.name
     return Row(
-        clip_id(split, index), path, label, split, count / settings.fps, settings.fps, count, side, side, path, ""
+        clip_id(split, index), path, label, split, count / settings.fps, settings.fps, count, side, side, path, note
     )
 
 

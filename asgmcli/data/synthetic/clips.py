@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from asgmcli.data.manifest import SPLITS
+from asgmcli.data.manifest import ALL_SPLITS, SHUFFLED, SPLITS
 from asgmcli.data.synthetic.difficulty import DEMO
 from asgmcli.data.synthetic.motions import draw_clock
+from asgmcli.data.synthetic.places import Place, choose_place
 from asgmcli.data.synthetic.scenes import Scene, draw_scene
 from asgmcli.data.synthetic.sounds import mix, play
 from asgmcli.errors import UsageError
@@ -48,7 +50,11 @@ AUDIO_RATE = 16_000
 
 @dataclass(frozen=True)
 class Settings:
-    """What a generated data set depends on: clips a split, seed, frame side in pixels, seconds, frames a second."""
+    """What a generated data set depends on: clips a split, seed, frame side in pixels, seconds, frames a second.
+
+    With a `scene_bias` each clip is set in a place: its class's with that probability, else another's. There are then
+    as many test clips once more, `test_shuffled`, whose place has nothing to do with their class.
+    """
 
     train: int = 1200
     val: int = 200
@@ -58,6 +64,7 @@ class Settings:
     seconds: float = 2.0
     fps: float = 8.0
     version: int = VERSION
+    scene_bias: float | None = None
 
     @property
     def times(self) -> np.ndarray:
@@ -67,13 +74,22 @@ class Settings:
     @property
     def clips(self) -> list[tuple[str, int]]:
         """(split, index) of every clip, in the manifest's order."""
-        return [(split, index) for split in SPLITS for index in range(getattr(self, split))]
+        counts = {split: getattr(self, split) for split in SPLITS}
+        if self.scene_bias is not None:
+            counts[SHUFFLED] = self.test
+        return [(split, index) for split, count in counts.items() for index in range(count)]
+
+    def content(self) -> dict[str, Any]:
+        """What stands in the data set's files: its settings, without those that it does not have."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     def check(self) -> None:
         """Raise UsageError, naming every fault, where no data set can be made of these."""
         faults = [f"{split} = {getattr(self, split)} is below 0" for split in SPLITS if getattr(self, split) < 0]
         if not faults and not self.clips:
             faults.append("no split has a clip")
+        if self.scene_bias is not None and not 0 <= self.scene_bias <= 1:
+            faults.append(f"scene_bias = {self.scene_bias} is not a probability in 0..1")
         if self.seed < 0:
             faults.append(f"seed = {self.seed} is below 0")
         if self.size < 32 or self.size % 2:
@@ -100,7 +116,22 @@ def clip_scene(settings: Settings, split: str, index: int) -> Scene:
     for kind in rng.choice(kinds, silent, replace=False):
         same_kind = [entry for entry in CLASSES if entry.shape == kind]
         shown.append(same_kind[int(rng.integers(len(same_kind)))])
-    return draw_scene(rng, [(entry.shape, entry.motion) for entry in shown], DEMO, settings.times)
+    place = clip_place(settings, split, index)
+    texture, hue = (None, None) if place is None else (place.texture, place.hue)
+    cast = [(entry.shape, entry.motion) for entry in shown]
+    return draw_scene(rng, cast, DEMO, settings.times, texture, hue)
+
+
+def clip_place(settings: Settings, split: str, index: int) -> Place | None:
+    """Where a clip is set, None where the data set knows no places.
+
+    Its draw is apart from the clip's others: with another bias the same clip is set somewhere else.
+    """
+    if settings.scene_bias is None:
+        return None
+    rng = _rng(settings.seed, split, index, stream=4)
+    own = clip_label(settings.seed, split, index)
+    return choose_place(rng, own, None if split == SHUFFLED else settings.scene_bias)
 
 
 def clip_sound(settings: Settings, split: str, index: int, scene: Scene) -> np.ndarray:
@@ -121,4 +152,4 @@ def clip_sound(settings: Settings, split: str, index: int, scene: Scene) -> np.n
 
 def _rng(seed: int, split: str, index: int, stream: int) -> np.random.Generator:
     """Random numbers of one clip (or block of clips), one stream for each thing that is drawn."""
-    return np.random.default_rng([seed, SPLITS.index(split), index, stream])
+    return np.random.default_rng([seed, ALL_SPLITS.index(split), index, stream])

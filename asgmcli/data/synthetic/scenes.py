@@ -52,13 +52,14 @@ def draw_scene(
     difficulty: Difficulty,
     times: np.ndarray,
     texture: str | None = None,
+    hue: float | None = None,
 ) -> Scene:
     """A scene with the (shape, motion) pairs of `cast`, the first of which sounds.
 
     The source is drawn and placed as the others are: nothing but the sound tells it. `times` (seconds) are where the
-    sprites must stay apart; `texture` fixes the background's pattern.
+    sprites must stay apart; `texture` and `hue` fix the background's pattern and colours, and change nothing else.
     """
-    background = draw_background(rng, difficulty.pan, texture)
+    background = draw_background(rng, difficulty.pan, texture, hue)
     order = rng.permutation(len(cast))
     actors = [_draw_actor(rng, cast[number], difficulty) for number in order]
     homes = _place(rng, actors, times)
