@@ -67,7 +67,7 @@ def test_what_a_user_gets_wrong_is_told_and_nothing_is_written(recipe: Path) -> 
         (("--seeds", 0), 2, "--seeds"),
         (("--set", "data.labeled_per_class=4"), 3, "4 labelled clips a class"),
         (("--set", "data.manifest=gone.csv"), 3, "gone.csv: no manifest here"),
-        (("--set", "data.train_split=training"), 2, "'training': input should be 'train', 'val', 'test' or 'test_shuffled'"),
+        (("--set", "data.train_split=training"), 2, "'training': input should be 'train', 'val', 'test'"),
         (("--set", "localizer.file=gone.pt", "--set", "masks.kind=localization"), 3, "gone.pt: no such weight file"),
         (("--set", "model.video.init.recipe=gone"), 2, "gone.yaml: no such recipe"),
     ]
