@@ -14,6 +14,7 @@ from torch import Tensor
 
 from asgmcli.data import augment
 from asgmcli.data.augment import Geometry, apply_geometry, apply_geometry_to_maps, draw_geometry, rand_augment
+from asgmcli.data.guides import RecordedMaps
 from asgmcli.data.loader import TrainViews
 from asgmcli.data.manifest import Manifest, Row, write_manifest
 from asgmcli.data.maps import MapReader, maps_at
@@ -125,7 +126,7 @@ def views_of(manifest: Manifest, **changes: object) -> TrainViews:
     sizes = Clip(frames=4, stride=2, size=56, short_side=(60, 80))
     settings = Augment(**changes)  # type: ignore[arg-type]
     reader = ClipReader(manifest, sizes, Audio(), keep=True)
-    maps = MapReader(manifest, keep=True)
+    maps = RecordedMaps(manifest, keep=True)
     return TrainViews(reader, [], manifest.rows, {"a": -1}, sizes, settings, None, None, seed=3, maps=maps)
 
 
