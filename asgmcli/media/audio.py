@@ -67,7 +67,7 @@ def read_audio(
     end = None if seconds is None else begin + round(seconds * rate)
     if Path(path).suffix == ".npy":
         return _read_cache(path, rate, begin, end)
-    with open_media(path) as container:
+    with open_media(path, believing=True) as container:
         stream = best_audio_stream(container)
         if stream is None:
             raise MediaError(f"{path}: holds no sound")
@@ -169,6 +169,7 @@ class _Run:
     outputs: list[np.ndarray] = field(default_factory=list)
     graph: Any = None  # av.filter.Graph
     origin: int = 0  # output sample of the first one that comes out
+    waiting: int = 0  # source samples pushed since the last pull
 
     def push(self, frame: Any) -> None:
         """Resample one more decoded frame."""
@@ -176,7 +177,10 @@ class _Run:
             self._begin(frame)
         frame.pts = None  # samples are counted; jitter of the stamps must not reach the resampler
         self.graph.push(frame)
-        self._pull()
+        self.waiting += frame.samples
+        # Nothing comes out before a block is full, and being told so costs more than decoding the frame.
+        if self.waiting >= BLOCK:
+            self._pull()
 
     def close(self) -> tuple[int, np.ndarray]:
         """(first output sample from the clock's zero, float32 [S])."""
@@ -188,10 +192,11 @@ class _Run:
     def fits(self, frame: Any) -> bool:
         """Whether the resampler can go on with this frame."""
         mine = self.template
-        return (frame.sample_rate, frame.layout.name, frame.format.name) == (
-            mine.sample_rate,
-            mine.layout.name,
-            mine.format.name,
+        # Layouts are compared as they are: to put one in words costs more than the rest of this.
+        return (
+            frame.sample_rate == mine.sample_rate
+            and frame.layout == mine.layout
+            and frame.format.name == mine.format.name
         )
 
     def _begin(self, frame: Any) -> None:
@@ -213,6 +218,7 @@ class _Run:
             self.graph.push(silence)
 
     def _pull(self) -> None:
+        self.waiting = 0
         while True:
             try:
                 self.outputs.append(self.graph.pull().to_ndarray()[0])
@@ -226,6 +232,7 @@ def _resampler(frame: Any, rate: int) -> Any:
     PyAV's own AudioResampler adds channels up without dividing: stereo would come out louder than mono, beyond 1.
     """
     graph = av.filter.Graph()
+    graph.threads = 1  # a thread a core is started otherwise, for each sound that is read
     nodes = (
         graph.add_abuffer(
             sample_rate=frame.sample_rate, format=frame.format, layout=frame.layout, time_base=frame.time_base
@@ -243,20 +250,24 @@ def _resampler(frame: Any, rate: int) -> Any:
 class _Clock:
     """Turns time stamps of the sound into source samples from the clock's zero."""
 
-    tick: Fraction  # source samples in a unit of the time stamps
+    tick: tuple[int, int]  # source samples in a unit of the time stamps, as a fraction
     zero: int  # source sample, on the container's clock, at the first video frame (without video, the first sound)
 
     @classmethod
     def of(cls, container: Any, stream: Any) -> _Clock:
         source = stream.codec_context.sample_rate
         reference = best_video_stream(container) or stream
-        return cls(stream.time_base * source, round((reference.start_time or 0) * reference.time_base * source))
+        tick = (stream.time_base * source).as_integer_ratio()
+        return cls(tick, round((reference.start_time or 0) * reference.time_base * source))
 
     def sample(self, pts: int) -> int:
         """The source sample, from the clock's zero, that a time stamp names."""
-        sample = round(pts * self.tick) - self.zero
+        up, down = self.tick
+        # round(pts * up / down) in integers: this is asked for every frame, and fractions are slow.
+        whole, rest = divmod(pts * up, down)
+        sample = whole + (2 * rest > down or (2 * rest == down and whole % 2 == 1)) - self.zero
         # As near to the zero as stamps coarser than a sample can tell, is at the zero.
-        return 0 if self.tick > 1 and abs(sample) <= self.tick else sample
+        return 0 if up > down and abs(sample) * down <= up else sample
 
 
 def _pieces(
@@ -269,8 +280,11 @@ def _pieces(
     clock = _Clock.of(container, stream)
     places = _seek(container, stream, clock, low)
     position: int | None = None  # source sample, from the clock's zero, at which the next frame begins
+    source, before, behind = 0, 0, 0  # of the frame: its rate, and the span's bounds in its samples
     for frame in _audio_frames(container, stream, path):
-        source = frame.sample_rate
+        if frame.sample_rate != source:
+            source = frame.sample_rate
+            before, behind = math.floor(low * source), 0 if high is None else math.ceil(high * source)
         stamp = None if frame.pts is None else clock.sample(frame.pts)
         if position is None and stamp is not None:
             stamp = places.get(frame.pts, stamp)
@@ -279,10 +293,10 @@ def _pieces(
             if run is not None:
                 yield run.close()
                 run = None
-        if high is not None and position >= high * source:
+        if high is not None and position >= behind:
             break
         after = position + frame.samples
-        if after > low * source:
+        if after > before:
             if run is not None and not run.fits(frame):
                 yield run.close()
                 run = None
@@ -303,7 +317,7 @@ def _seek(container: Any, stream: Any, clock: _Clock, low: Fraction) -> dict[int
         samples as they are, or nothing was sought.
     """
     source = stream.codec_context.sample_rate
-    if low <= SEEK_AFTER_SECONDS or clock.tick != 1:
+    if low <= SEEK_AFTER_SECONDS or clock.tick != (1, 1):
         return {}
     entries, size = stream.index_entries, stream.codec_context.frame_size
     places: dict[int, int] = {}
