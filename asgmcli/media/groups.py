@@ -3,35 +3,39 @@
 A video is a row of groups, each from one key frame up to the next. Packets are read (cheap; a long mp4 is entered at a
 key frame that its index tells) but only groups that hold a wanted frame are decoded (dear); within one, h264 and MPEG-4
 packets that no other frame refers to are skipped, and the decoder is drained as soon as the last wanted packet went in.
-Frames are identified by their presentation time stamp, so the result equals a plain decode of the whole file; wherever
-the stamps leave a doubt, `DoubtfulError` is raised and the caller counts decoded frames instead.
+Frames are identified by their presentation time stamp (in AVI by the number that their picture types give them), so the
+result equals a plain decode of the whole file; wherever that leaves a doubt, `DoubtfulError` is raised and the caller
+counts decoded frames instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
+
+from asgmcli.media.vops import DoubtfulError, is_numberable, numbered
 
 # Containers whose presentation time stamps are stored, one a frame (AVI's are guessed from decoding order), and codecs
 # of which one packet is exactly one shown frame (VP8 hides frames, MPEG-2 may split them in two fields).
 STAMPED_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 STAMPED_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "libdav1d", "mpeg4", "mjpeg"})
-# Containers whose index lists every packet, and how many packets a seek must spare to be worth it (ten seconds of video
-# are read in about a millisecond).
+# Containers whose index lists every packet, and how many packets a seek must spare to be worth it (a packet takes about
+# 5 microseconds to read, an entry of the index half of one).
 INDEXED_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2"})
-SEEK_AFTER_PACKETS = 600
+SEEK_AFTER_PACKETS = 64
 # Codecs whose decoder can tell that no frame refers to a packet before it decodes it.
 SKIPPING_CODECS = frozenset({"h264", "mpeg4"})
-
-
-class DoubtfulError(Exception):
-    """The time stamps do not tell which packet is which frame; never reaches a user."""
 
 
 def is_stamped(container: Any, stream: Any) -> bool:
     """Whether packets' time stamps can be trusted to name frames."""
     return container.format.name in STAMPED_CONTAINERS and stream.codec_context.name in STAMPED_CODECS
+
+
+def has_short_cut(container: Any, stream: Any) -> bool:
+    """Whether `frames_at` may try."""
+    return is_stamped(container, stream) or is_numberable(container, stream)
 
 
 def frames_at(container: Any, stream: Any, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
@@ -70,7 +74,7 @@ def frames_at(container: Any, stream: Any, wanted: Sequence[int]) -> Iterator[tu
 
 
 def _seek(container: Any, stream: Any, target: int) -> dict[int, int]:
-    """In a long indexed file go to a key frame shown before frame `target`.
+    """In an indexed file go to a key frame shown before frame `target`, where that is worth it.
 
     Returns:
         The place in the file's order of packets by decoding time stamp; empty: the container stays at its start.
@@ -80,13 +84,13 @@ def _seek(container: Any, stream: Any, target: int) -> dict[int, int]:
         return {}
     places: dict[int, int] = {}
     keys: list[int] = []
-    for place, entry in enumerate(entries):
+    for place, entry in enumerate(islice(entries, target + 1)):
         if entry.is_discard:
             return {}  # an edit list hides packets: places are not frames
         places[entry.timestamp] = place
-        if entry.is_keyframe and place <= target:
+        if entry.is_keyframe:
             keys.append(place)
-    if len(keys) < 3 or len(places) < len(entries):
+    if len(keys) < 3 or len(places) <= target or keys[-2] < SEEK_AFTER_PACKETS:
         return {}
     # Its leading packets, fewer than lie before the next key frame, put a key frame's index above its place.
     container.seek(entries[keys[-2]].timestamp, stream=stream)
@@ -140,7 +144,8 @@ def _boundary(held: list[Any], following: list[Any]) -> tuple[list[int], list[An
 def _runs_of_packets(container: Any, stream: Any) -> Iterator[list[Any]]:
     """Packets in file order, from one key frame up to the next."""
     run: list[Any] = []
-    for packet in container.demux(stream):
+    packets = container.demux(stream)
+    for packet in numbered(packets) if is_numberable(container, stream) else packets:
         if packet.size == 0:
             if packet.pts is None and packet.dts is None:
                 continue  # PyAV's mark of the end

@@ -20,6 +20,11 @@ CONTAINERS = (
     "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,wav,w64,mp3,flac,aac,aiff,caf,gif,"
     "jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
 )
+# What lets FFmpeg believe an mp4's header: it decodes no picture to learn more, and looks at this many microseconds of
+# packets. Sound is decoded for one packet as ever, for aac may hold twice the rate that its header tells.
+BELIEVING = {"skip_frame": "all", "analyzeduration": "1500000"}
+# Packets of streams lie up to a second apart in a file: sound that begins this late (s) may not be among those.
+LATE_SECONDS = 0.4
 PICTURES = (
     (b"\xff\xd8\xff", "jpeg_pipe"),
     (b"\x89PNG\r\n\x1a\n", "png_pipe"),
@@ -60,7 +65,7 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
     Raises:
         MediaError: no such file, empty, not media, neither picture nor sound, or not even a first frame.
     """
-    with open_media(path) as container:
+    with open_media(path, believing=True) as container:
         video, audio = best_video_stream(container), best_audio_stream(container)
         sound: dict[str, Any] = {"audio_rate": 0, "audio_channels": 0, "audio_start": 0.0}
         if audio is not None:
@@ -95,8 +100,15 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
         )
 
 
-def open_media(path: str | os.PathLike[str]) -> Any:
+def open_media(path: str | os.PathLike[str], *, believing: bool = False) -> Any:
     """Open a local media file with PyAV; use it as a context manager.
+
+    Args:
+        path: the file.
+        believing: take an mp4's streams as its header describes them, which costs a fraction of decoding their first
+            pictures (0.6 ms instead of 8 at 1280 x 720). The pixel format is then unknown, the stream's width and
+            height are the header's, and a decoder without a table of delays may lose frames. Other containers, and
+            mp4 whose header leaves something open, are opened as ever.
 
     Returns:
         av.container.InputContainer.
@@ -111,14 +123,34 @@ def open_media(path: str | os.PathLike[str]) -> Any:
     try:
         if file.stat().st_size == 0:
             raise MediaError(f"{path}: the file is empty (0 bytes); fetch it again")
-        return av.open(
-            f"file:{file.absolute()}",
-            format=_picture_format(file),
-            metadata_errors="replace",
-            options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
-        )
+        with file.open("rb") as opened:
+            head = opened.read(12)
+        if believing and head[4:8] == b"ftyp":
+            container = _open(file, None, BELIEVING)
+            if _is_told(container):
+                return container
+            container.close()
+        return _open(file, _picture_format(head), {})
     except (av.FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"{path}: not a readable media file ({reason_of(error)}); is it whole?") from error
+
+
+def _open(file: Path, form: str | None, options: dict[str, str]) -> Any:
+    return av.open(
+        f"file:{file.absolute()}",
+        format=form,
+        metadata_errors="replace",
+        options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file", **options},
+    )
+
+
+def _is_told(container: Any) -> bool:
+    """Whether an mp4's header lists every packet, and its streams begin soon after one another."""
+    streams = [*container.streams.video, *container.streams.audio]
+    starts = [start_seconds(stream) for stream in streams]
+    return (
+        all(stream.frames for stream in streams) and max(starts, default=0.0) - min(starts, default=0.0) < LATE_SECONDS
+    )
 
 
 def best_video_stream(container: Any) -> Any | None:
@@ -197,13 +229,11 @@ def reason_of(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _picture_format(file: Path) -> str | None:
-    """FFmpeg's reader of single pictures by the file's first bytes; None for what is no picture.
+def _picture_format(head: bytes) -> str | None:
+    """FFmpeg's reader of single pictures by a file's first bytes; None for what is no picture.
 
     Left to itself FFmpeg may take a picture's name for the pattern of a numbered series.
     """
-    with file.open("rb") as opened:
-        head = opened.read(12)
     return next((name for start, name in PICTURES if head.startswith(start)), None) or (
         "webp_pipe" if head[:4] == b"RIFF" and head[8:] == b"WEBP" else None
     )

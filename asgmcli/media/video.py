@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from asgmcli.errors import MediaError
-from asgmcli.media.groups import STAMPED_CONTAINERS, DoubtfulError, frames_at, is_stamped
+from asgmcli.media.groups import STAMPED_CONTAINERS, frames_at, has_short_cut
 from asgmcli.media.probe import (
     best_video_stream,
     display_matrix,
@@ -24,6 +24,7 @@ from asgmcli.media.probe import (
     reason_of,
     swaps_sides,
 )
+from asgmcli.media.vops import DoubtfulError
 
 # A file is cut off when it ends this long before its header says. Headers do count a frame or two too many (AVI), and
 # sound may run on after the picture.
@@ -91,7 +92,7 @@ def iterate_frames(
     """
     with open_media(path) as container:
         stream = _video_stream(container, path)
-        picture = _Picture(stream, short_side)
+        picture = _Picture(short_side)
         stamped = container.format.name != "avi"
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         begin: int | None = None
@@ -118,23 +119,28 @@ def decode_video(path: str | os.PathLike[str], *, short_side: int | None = None)
 
 
 class _Picture:
-    """Turns decoded frames into upright RGB arrays of one size."""
+    """Turns decoded frames into upright RGB arrays of one size, that of the first one fitted to `short_side`."""
 
-    def __init__(self, stream: Any, short_side: int | None) -> None:
-        context = stream.codec_context
-        self.width, self.height = fitted_size(context.width, context.height, short_side)
+    def __init__(self, short_side: int | None) -> None:
+        self.short_side = short_side
+        self.size: tuple[int, int] | None = None
         self.reformatter = VideoReformatter()  # one for all frames: setting up a scaler costs more than a frame
 
-    def array(self, frame: Any) -> np.ndarray:
-        """A decoded av.VideoFrame as uint8 [H, W, 3]."""
-        rgb = self.reformatter.reformat(
-            frame, self.width, self.height, "rgb24", interpolation=Interpolation.BICUBIC, threads=1
-        )
+    def view(self, frame: Any) -> np.ndarray:
+        """A decoded av.VideoFrame as uint8 [H, W, 3] in the rows that the scaler wrote; copy it to keep it."""
+        if self.size is None:
+            self.size = fitted_size(frame.width, frame.height, self.short_side)
+        width, height = self.size
+        rgb = self.reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.BICUBIC, threads=1)
         plane = rgb.planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: self.height, : 3 * self.width]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:height, : 3 * width]
         matrix = display_matrix(frame)
-        array = rows.reshape(self.height, self.width, 3)
-        return np.ascontiguousarray(array if matrix is None else _turned(array, matrix))
+        array = rows.reshape(height, width, 3)
+        return array if matrix is None else _turned(array, matrix)
+
+    def array(self, frame: Any) -> np.ndarray:
+        """A decoded av.VideoFrame as uint8 [H, W, 3] of its own."""
+        return np.ascontiguousarray(self.view(frame))
 
 
 def fitted_size(width: int, height: int, short_side: int | None) -> tuple[int, int]:
@@ -169,21 +175,22 @@ def _video_stream(container: Any, path: str | os.PathLike[str]) -> Any:
 
 def _read_pyav(path: str | os.PathLike[str], wanted: list[int], short_side: int | None) -> dict[int, np.ndarray]:
     """The frames of strictly ascending indices, by the short cut where it is exact, else by counting."""
-    frames: dict[int, np.ndarray] = {}
-    with open_media(path) as container:
-        stream = _video_stream(container, path)
-        if is_stamped(container, stream):
-            picture = _Picture(stream, short_side)
+    picture = _Picture(short_side)
+    for believing in (True, False):  # a decoder that the header told too little loses frames: then with all it can know
+        with open_media(path, believing=believing) as container:
+            stream = _video_stream(container, path)
+            if not has_short_cut(container, stream):
+                break
             try:
-                frames = {index: picture.array(frame) for index, frame in frames_at(container, stream, wanted)}
+                frames = {index: picture.view(frame) for index, frame in frames_at(container, stream, wanted)}
             except (DoubtfulError, av.FFmpegError):
                 # Broken data, or a group that does not stand alone: counting from the start tells which.
-                frames = {}
-    if len(frames) == len(wanted):
-        return frames
+                continue
+        if len(frames) == len(wanted):
+            return frames
+        break
     with open_media(path) as container:
-        stream = _video_stream(container, path)
-        return _read_counting(container, stream, path, wanted, _Picture(stream, short_side).array)
+        return _read_counting(container, _video_stream(container, path), path, wanted, picture.view)
 
 
 def _read_counting(
@@ -222,12 +229,12 @@ def _past_the_end(
 
 def _count_frames(container: Any, stream: Any, path: str | os.PathLike[str]) -> Iterator[Any]:
     """Every frame in the order of showing, decoded plainly; stops at broken data and at a file that is cut off."""
-    packets, frames, end, partial = 0, 0, 0.0, False
+    packets, frames, end, partial = 0, 0, 0, False
     try:
         for packet in container.demux(stream):
             packets, partial = packets + (packet.size > 0), packet.is_corrupt
             if packet.pts is not None:
-                end = max(end, float((packet.pts + (packet.duration or 0)) * stream.time_base))
+                end = max(end, packet.pts + (packet.duration or 0))
             for frame in _decoded(packet, frames):
                 if frame.is_corrupt:
                     raise MediaError(f"{path}: frame {frames} is broken; fetch the file again or leave it out")
@@ -238,7 +245,7 @@ def _count_frames(container: Any, stream: Any, path: str | os.PathLike[str]) -> 
         raise MediaError(
             f"{path}: {what} at frame {frames} ({reason_of(error)}); fetch the file again or leave it out"
         ) from error
-    _check_whole(container, stream, path, packets, end)
+    _check_whole(container, stream, path, packets, float(end * stream.time_base))
 
 
 def _decoded(packet: Any, frames: int) -> Sequence[Any]:

@@ -11,6 +11,7 @@ import media_files as mf
 import numpy as np
 import pytest
 
+import asgmcli.media.probe as probe_module
 from asgmcli.errors import MediaError
 from asgmcli.media.probe import best_audio_stream, best_video_stream, open_media, probe
 from asgmcli.media.video import decode_video, read_clip
@@ -155,3 +156,44 @@ def test_a_video_without_any_frame_is_refused(tmp_path: Path) -> None:
     path.write_bytes(data[: data.index(b"mdat") + 40])
     with pytest.raises(MediaError, match=r"headless\.mp4"):
         probe(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "believed"),
+    [
+        ("bframes.mp4", {"bframes": 3, "gop": 16}, True),
+        ("cache.mp4", {"bframes": 0, "gop": 8}, True),
+        ("mpeg4.mp4", {"codec": "mpeg4", "bframes": 2}, True),
+        ("turned.mov", {"rotation": 90}, True),
+        ("sound.mp4", {"sound": mf.chirp(4.0), "sound_start": 0.3}, True),
+        ("late.mp4", {"sound": mf.chirp(4.0), "sound_start": 1.5}, False),
+        ("fragments.mp4", {"container": {"movflags": "frag_keyframe+empty_moov"}, "gop": 12}, False),
+        ("other.mkv", {"sound": mf.chirp(4.0)}, False),
+    ],
+)
+def test_an_mp4s_header_is_believed_where_it_tells_what_looking_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, options: dict[str, object], believed: bool
+) -> None:
+    path = mf.encode(tmp_path / name, mf.moving_frames(40), **options)
+
+    def told(container: object) -> list[object]:
+        facts: list[object] = [container.duration, container.start_time]
+        for stream in container.streams:
+            context = stream.codec_context
+            facts += [stream.frames, stream.duration, stream.start_time, stream.time_base, context.name]
+            facts += [(entry.timestamp, entry.size, entry.is_keyframe) for entry in stream.index_entries]
+            if stream.type == "video":
+                facts += [stream.average_rate, stream.guessed_rate, context.width, context.height]
+            else:
+                facts += [context.sample_rate, context.layout.name, context.frame_size, context.format.name]
+        return facts
+
+    used: list[dict[str, str]] = []
+    really = probe_module._open
+    monkeypatch.setattr(probe_module, "_open", lambda *given: [used.append(given[2]), really(*given)][1])
+    with open_media(path, believing=True) as container:
+        quick = told(container)
+    assert (used[-1] == probe_module.BELIEVING) == believed
+    with open_media(path) as container:
+        assert quick == told(container)
+    assert used[-1] == {}

@@ -10,10 +10,8 @@ import media_files as mf
 import numpy as np
 import pytest
 
-import asgmcli.media.groups as groups_module
-import asgmcli.media.video as video_module
 from asgmcli.errors import MediaError
-from asgmcli.media.groups import frames_at, is_stamped
+from asgmcli.media.groups import is_stamped
 from asgmcli.media.probe import best_video_stream, open_media
 from asgmcli.media.video import decode_video, fitted_size, iterate_frames, read_clip
 
@@ -121,78 +119,6 @@ def test_resizing_is_ffmpegs_bicubic(tmp_path: Path) -> None:
     grey = mf.encode(tmp_path / "grey.mp4", np.repeat(mf.moving_frames(4)[..., :1], 3, axis=3))
     small = read_clip(grey, list(range(4)), short_side=48)
     np.testing.assert_array_equal(small, ffmpeg_frames(grey, small.shape, *scale))
-
-
-def test_only_groups_with_wanted_frames_are_decoded_and_unwanted_packets_skipped(plain: Path) -> None:
-    class Counting:
-        """The decoder, counting the packets it is given and those it may skip."""
-
-        def __init__(self, context: object) -> None:
-            object.__setattr__(self, "context", context)
-            object.__setattr__(self, "fed", [])
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(self.context, name)
-
-        def __setattr__(self, name: str, value: object) -> None:
-            setattr(self.context, name, value)
-
-        def decode(self, packet: object) -> object:
-            if packet is not None:
-                self.fed.append((packet.pts, self.context.skip_frame))
-            return self.context.decode(packet)
-
-    class Stream:
-        def __init__(self, stream: object) -> None:
-            self.stream, self.codec_context = stream, Counting(stream.codec_context)
-
-    with open_media(plain) as container:
-        stream = Stream(best_video_stream(container))
-        container_of = type("Container", (), {"demux": lambda _, wrapped: container.demux(wrapped.stream)})()
-        container_of.format, stream.index_entries = container.format, stream.stream.index_entries
-        got = dict(frames_at(container_of, stream, [20, 34]))
-    assert sorted(got) == [20, 34]
-    step = got[34].pts // 34
-    fed = [pts // step for pts, _ in stream.codec_context.fed]
-    assert min(fed) == 16  # nothing of the first group
-    assert len(fed) < 16 + 5  # the second group at most, and the start of the third
-    skipped = [pts // step for pts, mode in stream.codec_context.fed if mode == "NONREF"]
-    assert set(fed) - set(skipped) == {20, 34}
-
-
-@pytest.mark.parametrize("options", [{}, {"x264-params": "open-gop=1:scenecut=0"}])
-def test_a_long_file_is_entered_at_a_key_frame(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, str]
-) -> None:
-    count = 1000
-    path = mf.encode(tmp_path / "long.mp4", mf.moving_frames(count, 32, 48), bframes=3, gop=40, options=options)
-    reference = mf.plain_decode(path)
-    landed: list[int] = []
-    find = groups_module._first_index
-
-    def spy(packets: list[object], places: dict[int, int]) -> int:
-        landed.append(find(packets, places))
-        return landed[-1]
-
-    monkeypatch.setattr(groups_module, "_first_index", spy)
-    rng = np.random.default_rng(0)
-    for start in [601, 640, 641, 679, 680, count - 1, *rng.integers(601, count, 8).tolist()]:
-        indices = [min(start + 8 * place, count - 1) for place in range(8)]
-        np.testing.assert_array_equal(read_clip(path, indices), reference[indices], err_msg=str(start))
-        assert start - 125 < landed[-1] <= start  # three groups at most
-    np.testing.assert_array_equal(read_clip(path, [700, 20]), reference[[700, 20]])
-    assert landed[-1] == 0
-    with pytest.raises(MediaError, match="past the end"):
-        read_clip(path, [count - 2, count])
-
-
-@pytest.mark.parametrize("kind", ["cache.mp4", "bframes.mp4", "matroska.mkv", "mpeg4.mp4", "vp9.webm"])
-def test_the_short_cut_is_taken_where_groups_are_closed(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = mf.encode(tmp_path / kind, mf.moving_frames(COUNT), **KINDS[kind])
-    monkeypatch.setattr(video_module, "_read_counting", lambda *_: pytest.fail("counted frames"))
-    assert read_clip(path, [COUNT - 1, 20]).shape[0] == 2
 
 
 def test_avi_is_never_trusted_to_know_its_time_stamps(tmp_path: Path) -> None:

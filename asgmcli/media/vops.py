@@ -1,0 +1,63 @@
+"""MPEG-4 pictures (VOPs) in AVI, numbered in the order of showing.
+
+AVI stores no presentation time stamps, and those that FFmpeg guesses go wrong with B-frames. What the order is follows
+from the types of the pictures (ISO/IEC 14496-2, 6.3.5): a B-VOP is shown before the reference picture that precedes it
+in the file, and nothing else is out of order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+VOP_START = b"\0\0\1\xb6"
+B_VOP = 2
+# A picture that is not coded at all ("show the last one again"), which the decoder gives no frame for, takes at most
+# about eight bytes; a coded one of any usual size takes more.
+SMALLEST_BYTES = 20
+
+
+class DoubtfulError(Exception):
+    """What is read of a file's packets does not tell which packet is which frame; never reaches a user."""
+
+
+def is_numberable(container: Any, stream: Any) -> bool:
+    """Whether `numbered` may try: AVI with MPEG-4 part 2, as Xvid and DivX write it."""
+    return bool(container.format.name == "avi" and stream.codec_context.name == "mpeg4")
+
+
+def numbered(packets: Iterable[Any]) -> Iterator[Any]:
+    """The packets in the file's order, each one's `pts` set to its frame's place in the order of showing, from 0.
+
+    Raises:
+        DoubtfulError: a packet that is empty, cut off, very small or no single picture (a packed bitstream), or B-VOPs
+            that refer to a picture before the first.
+    """
+    count = 0  # frames shown by what was yielded
+    held: list[Any] = []  # a reference picture and the B-VOPs that follow it in the file
+    for packet in packets:
+        if packet.size == 0 and packet.pts is None and packet.dts is None:
+            continue  # PyAV's mark of the end
+        if _kind(packet) != B_VOP:
+            yield from _in_turn(held, count)
+            count += len(held)
+            held = []
+        elif not count:
+            raise DoubtfulError("a B-frame without two references")
+        held.append(packet)
+    yield from _in_turn(held, count)
+
+
+def _in_turn(held: list[Any], count: int) -> list[Any]:
+    """`held` with its stamps: the B-VOPs first, then the picture they precede."""
+    for place, packet in enumerate(held):
+        packet.pts = count + (place - 1) % len(held)
+    return held
+
+
+def _kind(packet: Any) -> int:
+    """vop_coding_type: 0 intra, 1 predicted, 2 bidirectional, 3 sprite."""
+    data = bytes(packet)
+    if packet.is_corrupt or len(data) < SMALLEST_BYTES or data.count(VOP_START) != 1:
+        raise DoubtfulError("a packet that is not one whole picture")
+    return data[data.index(VOP_START) + len(VOP_START)] >> 6
