@@ -85,7 +85,8 @@ def shrunk(recipe: Recipe) -> Recipe:
         elif isinstance(recipe, PretextRecipe):
             changes["model"] = model.model_copy(update={"localizer": small_localizer(recipe.model.localizer)})
     if isinstance(recipe, PretextRecipe):
-        changes["generated"] = recipe.generated.model_copy(update={"train": 8, "test": 4})
+        kept = {name: 3 for name in ("still_tokens", "clip_tokens") if getattr(recipe.generated, name) is not None}
+        changes["generated"] = recipe.generated.model_copy(update={"train": 8, "test": 4, **kept})
     elif isinstance(recipe, LocalizationRecipe | RecognitionRecipe):
         views = {"clips": 1, "crops": 1} if isinstance(recipe, RecognitionRecipe) else {"frames": 1, "dataset": None}
         changes["evaluate"] = recipe.evaluate.model_copy(update={**views, "batch": 10})

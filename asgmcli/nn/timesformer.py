@@ -145,17 +145,24 @@ class TimeSformer(nn.Module):
         _, cls = self._walk(tokens, class_only=True)
         return self.norm(cls)
 
-    def encode_all(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """As `encode`, with the patches' features too: class token [B, D] and patches [B, T, N, D], normalised."""
-        patches, cls = self._walk(tokens, class_only=False)
+    def encode_all(self, tokens: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As `encode`, with the patches' features too: class token [B, D] and patches [B, T, N, D], normalised.
+
+        `kept` int64 [B, N]: the cells of this network's own grid that the N tokens are, where they are only some of it.
+        """
+        patches, cls = self._walk(tokens, class_only=False, kept=kept)
         return self.norm(cls), self.norm(patches).transpose(0, 1)
 
-    def _walk(self, tokens: Tensor, class_only: bool) -> tuple[Tensor, Tensor]:
+    def _walk(self, tokens: Tensor, class_only: bool, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """All blocks: patches [T, B, N, D], unfinished with `class_only`, and class tokens [B, D]."""
         b, frames, cells, _ = tokens.shape
-        positions = resize_class_positions(self.pos_embed, self.grid, self._grid_of(cells))
-        times = resize_times(self.time_embed, frames)
-        patches = (tokens.transpose(0, 1) + (positions[:, 1:] + times.unsqueeze(2)).transpose(0, 1)).contiguous()
+        if kept is None:
+            positions = resize_class_positions(self.pos_embed, self.grid, self._grid_of(cells))
+            cell_positions = positions[:, 1:]
+        else:
+            positions, cell_positions = self.pos_embed, self.pos_embed[0, 1:][kept]
+        times = resize_times(self.time_embed, frames)[0]
+        patches = (tokens.transpose(0, 1) + (cell_positions + times[:, None, None])).contiguous()
         cls = (self.cls_token[0] + positions[:, 0]).expand(b, -1)
         for number, block in enumerate(self.blocks, start=1):
             last = class_only and number == len(self.blocks)

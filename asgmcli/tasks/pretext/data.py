@@ -18,6 +18,7 @@ from asgmcli.data.pretext import PretextData, generate
 from asgmcli.data.reader import RATE
 from asgmcli.media.audio import log_mel
 from asgmcli.settings import PretextRecipe
+from asgmcli.tasks.pretext.targets import nearest_patches
 
 SEED = 20_000
 TEST_SEED = 30_000
@@ -29,8 +30,9 @@ class PretextViews(Dataset[Batch]):
 
     `places` [A, T, 3] and `cast` [A, 2] say where each sprite is; the other fields what is there at all.
 
-    In the first `stills` epochs `video` is one random frame of the clip (T = 1): shapes are learnt from many stills at
-    the price of few clips, motion afterwards.
+    In the first `stills` epochs `video` is one random frame of the clip (repeated to fill a tubelet): shapes are learnt
+    from many stills at the price of few clips, motion afterwards. `kept` int64 [n] names the cells that the network is
+    to see, where it is not to see all.
     """
 
     clips: PretextData
@@ -38,6 +40,7 @@ class PretextViews(Dataset[Batch]):
     recipe: PretextRecipe
     training: bool
     stills: int = 0
+    parts: int = 0
 
     def __len__(self) -> int:
         return len(self.clips.frames)
@@ -49,13 +52,17 @@ class PretextViews(Dataset[Batch]):
         sound = self.sounds[number]
         if self.training:
             if key.epoch < self.stills:
-                shown = int(rng.integers(len(frames)))
-                frames, places = frames[shown : shown + 1], places[:, shown : shown + 1]
+                shown = [int(rng.integers(len(frames)))] * (
+                    1 if recipe.model.video is None else recipe.model.video.tubelet
+                )
+                frames, places = frames[shown], places[:, shown]
             # Colours tell nothing. No flip: some motions and shapes are mirror images of others.
             frames = frames[..., torch.from_numpy(rng.permutation(3))]
             if recipe.model.localizer is None:
                 sound = augment.spec_augment(sound, rng, recipe.augment.frequency_mask, recipe.augment.time_mask, 0.0)
+        kept = self._kept(key.epoch, places, rng) if self.training else {}
         return {
+            **kept,
             "video": frames.permute(0, 3, 1, 2),
             "audio" if recipe.model.localizer is None else "wave": sound,
             "places": places,
@@ -66,6 +73,16 @@ class PretextViews(Dataset[Batch]):
             "envelope": int(self.clips.envelope[number]),
             "id": str(number),
         }
+
+    def _kept(self, epoch: int, places: Tensor, rng: np.random.Generator) -> Batch:
+        """The cells nearest to the shapes, while the network is to see only these."""
+        settings, video = self.recipe.generated, self.recipe.model.video
+        count = settings.still_tokens if epoch < self.stills else settings.clip_tokens
+        if count is None or video is None or epoch >= self.parts:
+            return {}
+        side = self.recipe.clip.size // video.patch_size
+        chance = torch.from_numpy(rng.random(side * side, np.float32))
+        return {"kept": nearest_patches(places, (side, side), count, chance)}
 
 
 @dataclass
@@ -113,7 +130,8 @@ def build_data(recipe: PretextRecipe) -> PretextLoaders:
         loudness = Loudness(float(sounds.mean()), float(sounds.std()))
         sounds, test_sounds = loudness.normalise(sounds), loudness.normalise(test_sounds)
     stills = round(recipe.generated.still_share * recipe.train.epochs)
-    views = PretextViews(train, sounds, recipe, training=True, stills=stills)
+    parts = round((1 - recipe.generated.whole_share) * recipe.train.epochs)
+    views = PretextViews(train, sounds, recipe, training=True, stills=stills, parts=parts)
     tests = PretextViews(test, test_sounds, recipe, training=False)
     plan = Plan(len(views), 0, recipe.train.batch, 0, recipe.seed)
     return PretextLoaders(recipe, views, tests, plan)

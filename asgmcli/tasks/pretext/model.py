@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from asgmcli.train.weights import AUDIO_WEIGHTS, LOCALIZER_WEIGHTS, VIDEO_WEIGHT
 
 @dataclass(frozen=True)
 class Features:
-    """seen [B, D] and patches [B, T, h, w, D] of the picture, heard [B, E] of the sound."""
+    """seen [B, D] and patches [B, T, N, D] of the picture (T times of one or more frames), heard [B, E]."""
 
     seen: Tensor
     patches: Tensor
@@ -40,13 +41,16 @@ class Transformers(nn.Module):
         self.video = video
         self.audio = audio
         self.seen_dim = self.heard_dim = dim
+        self.grid = video.grid
 
     def forward(self, batch: Batch) -> Features:
-        """From video uint8 [B, T, 3, H, W] and log-mel [B, L, M]."""
+        """From video uint8 [B, T, 3, H, W] and log-mel [B, L, M]; of the video only the cells `kept` [B, n], if any."""
+        kept, frames = batch.get("kept"), batch["video"]
+        if kept is not None:
+            frames = _cells(frames, kept, self.grid)
         # Mean and deviation 0.5, as the recognition network's.
-        frames = batch["video"].transpose(1, 2).float() / 127.5 - 1
-        seen, patches = self.video.encode_all(self.video.embed(frames))
-        return Features(seen, patches.unflatten(2, self.video.grid), self.audio(batch["audio"]))
+        seen, patches = self.video.encode_all(self.video.embed(frames.transpose(1, 2).float() / 127.5 - 1), kept)
+        return Features(seen, patches, self.audio(batch["audio"]))
 
     def export(self, folder: Path, recipe: PretextRecipe) -> None:
         """Write the encoders, under the names that the recognition task looks for."""
@@ -55,28 +59,37 @@ class Transformers(nn.Module):
         write_safetensors(folder / AUDIO_WEIGHTS, self.audio.state_dict(), metadata)
 
 
+def _cells(frames: Tensor, kept: Tensor, grid: tuple[int, int]) -> Tensor:
+    """[B, T, 3, H, W] -> the cells `kept` [B, n] of a grid, one below the other: [B, T, 3, n H / rows, W / columns]."""
+    rows, columns = grid
+    cells = frames.unflatten(3, (rows, -1)).unflatten(5, (columns, -1)).permute(0, 3, 5, 1, 2, 4, 6).flatten(1, 2)
+    chosen = cells.gather(1, kept.view(*kept.shape, 1, 1, 1, 1).expand(-1, -1, *cells.shape[2:]))
+    return chosen.permute(0, 2, 3, 1, 4, 5).flatten(3, 4)
+
+
 class Localizer(nn.Module):
     """FNAC's two ResNets, before their projections."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: FNAC, seconds: float) -> None:
+    def __init__(self, network: FNAC, seconds: float, grid: tuple[int, int]) -> None:
         super().__init__()
         self.network = network
         self.seconds = seconds
         self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGE_STD).view(3, 1, 1), persistent=False)
         self.seen_dim, self.heard_dim = network.imgnet.out_channels, network.audnet.out_channels
+        self.grid = grid
 
     def forward(self, batch: Batch) -> Features:
         """From video uint8 [B, T, 3, H, W] and wave [B, S]."""
         images = batch["video"].float() / 255
         batch_size, frames = images.shape[:2]
         cells = self.network.imgnet((images.flatten(0, 1) - self.mean) / self.std)
-        patches = cells.permute(0, 2, 3, 1).unflatten(0, (batch_size, frames))
+        patches = cells.flatten(2).transpose(1, 2).unflatten(0, (batch_size, frames))
         heard = self.network.audnet(fnac_spectrogram(batch["wave"], rate=RATE, seconds=self.seconds)).amax((2, 3))
-        return Features(patches.amax((1, 2, 3)), patches, heard)
+        return Features(patches.amax((1, 2)), patches, heard)
 
     def export(self, folder: Path, recipe: PretextRecipe) -> None:
         """Write the localizer; its projections are still random."""
@@ -107,8 +120,8 @@ class PretextNetwork(nn.Module):
         )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Logits: shapes [B, Ks], motions [B, Km], timbre [B, Kt], envelope [B, Ke], and for every patch of the grid
-        patch_shapes [B, T, h, w, 1 + Ks], patch_motions [B, T, h, w, 1 + Km].
+        """Logits: shapes [B, Ks], motions [B, Km], timbre [B, Kt], envelope [B, Ke], and for every patch seen
+        patch_shapes [B, T, N, 1 + Ks], patch_motions [B, T, N, 1 + Km].
         """
         features = self.body(batch)
         source = {
@@ -163,6 +176,7 @@ def build_state(recipe: PretextRecipe, data: PretextLoaders, context: Context) -
     else:
         assert model.localizer is not None  # the recipe has one or the other
         sizes = model.localizer
-        body = Localizer(FNAC(sizes.dim, width=sizes.width, stride=sizes.stride), recipe.audio.seconds)
-    network = PretextNetwork(body).to(context.device)
-    return PretextState(recipe, network, context.device)
+        side = math.ceil(recipe.clip.size / sizes.stride)
+        network = FNAC(sizes.dim, width=sizes.width, stride=sizes.stride)
+        body = Localizer(network, recipe.audio.seconds, (side, side))
+    return PretextState(recipe, PretextNetwork(body).to(context.device), context.device)
