@@ -115,7 +115,7 @@ def _train_all(
             run.check(item, resume=True, overwrite=False)
         if overwrite or run.result() is None:
             own = [*arguments, "--row", item.default_row, "--seed", str(item.seed)]
-            todo.append(Job(item.default_row, item.seed, own, run.folder.parent / f"seed{item.seed}.log"))
+            todo.append(Job(f"{item.default_row} seed {item.seed}", own, run.log))
     for item in {recipe.default_row: recipe for recipe in recipes}.values():
         session.ensure(item)
     session.console.print(f"{len(todo)} runs to train, {len(recipes) - len(todo)} finished; {parallel} side by side.")

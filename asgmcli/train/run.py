@@ -32,6 +32,11 @@ class Run:
         return self.folder / "recipe.yaml"
 
     @property
+    def log(self) -> Path:
+        """What the run printed, where it was one of several at once."""
+        return self.folder.parent / f"{self.folder.name}.log"
+
+    @property
     def metrics_path(self) -> Path:
         """One JSON object a logged step or evaluation."""
         return self.folder / "metrics.jsonl"

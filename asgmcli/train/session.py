@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from asgmcli.train.guide_maps import ensure_motion_maps
 from asgmcli.train.lock import held, refuse_if_held
 from asgmcli.train.loop import Context, make_trainer
 from asgmcli.train.run import Run, differences, run_of
+from asgmcli.train.sweep import Job, run_jobs
 
 DEMO_OPTIONS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("train", "val", "test", "size", "seed"), (int,)),
@@ -51,21 +53,49 @@ class Session:
         self._ensure_data(recipe)
         if isinstance(recipe, RecognitionRecipe):
             ensure_motion_maps(recipe, self.console)
+        missing: dict[str, Recipe] = {}
         for source in other_recipes(recipe):
             needed = load_recipe(self.recipes / f"{source.recipe}.yaml")
             run = run_of(needed, self.runs)
             if run.result() is None:
-                # What is wrong with the recipe's data is told now, not after minutes of training what it needs.
-                TASKS[recipe.task].build_data(recipe)
-                self.console.print(f"{recipe.name} needs the result of recipe {needed.name}; running it first.")
-                self.ensure(needed)
-                self.run(needed, resume=run.recipe_path.exists())
+                missing[needed.name] = needed
             elif changed := differences(run.recipe(), needed):
                 self.console.print(
                     f"Note: {run.folder} is used as it is, though its recipe has changed since: {'; '.join(changed)}",
                     markup=False,
                     highlight=False,
                 )
+        if missing:
+            # What is wrong with the recipe's data is told now, not after minutes of training what it needs.
+            TASKS[recipe.task].build_data(recipe)
+            self._make(recipe, list(missing.values()))
+
+    def _make(self, recipe: Recipe, missing: Sequence[Recipe]) -> None:
+        """Train the recipes that `recipe` needs: on a CPU side by side where they share nothing, else in turn."""
+        for needed in missing:
+            self.console.print(f"{recipe.name} needs the result of recipe {needed.name}; running it first.")
+        needs = [self._closure(needed) for needed in missing]
+        apart = len(set().union(*needs)) == sum(map(len, needs))
+        parallel = min(os.cpu_count() or 1, len(missing)) if self.device.type == "cpu" and apart else 1
+        if parallel > 1:
+            for needed in missing:
+                self._ensure_data(needed)
+            run_jobs([self._job(needed) for needed in missing], parallel, self.console)
+            return
+        for needed in missing:
+            self.ensure(needed)
+            self.run(needed, resume=run_of(needed, self.runs).recipe_path.exists())
+
+    def _closure(self, recipe: Recipe) -> set[str]:
+        """Names of `recipe` and of all that it needs."""
+        others = (load_recipe(self.recipes / f"{source.recipe}.yaml") for source in other_recipes(recipe))
+        return {recipe.name}.union(*(self._closure(other) for other in others))
+
+    def _job(self, recipe: Recipe) -> Job:
+        """The command that trains the default row of `recipe` in a process of its own."""
+        path = self.recipes / f"{recipe.name}.yaml"
+        arguments = [str(path), "--runs", str(self.runs), "--device", self.device.type, "--resume"]
+        return Job(recipe.name, arguments, run_of(recipe, self.runs).log)
 
     def run(self, recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
         """Train and evaluate one row and seed; the content of its result.json.

@@ -23,16 +23,16 @@ from asgmcli.settings import Recipe
 
 COMMAND = [sys.executable, "-m", "asgmcli", "train"]
 POLL_SECONDS = 0.5
+NEWS_SECONDS = 20.0  # how often the running jobs' last lines are shown
 MAIN_METRIC = "top1"
 FAILURES: dict[int, type[AsgmError]] = {error.exit_code: error for error in (DataError, NotFiniteError)}
 
 
 @dataclass
 class Job:
-    """One row and seed: the arguments that train it and where its output goes."""
+    """One run: what it is called, the arguments that train it and where its output goes."""
 
-    row: str
-    seed: int
+    title: str
     arguments: list[str]
     log: Path
     process: subprocess.Popen[bytes] | None = field(default=None)
@@ -57,6 +57,7 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
     running: list[Job] = []
     failed: list[Job] = []
     started, finished = time.monotonic(), 0
+    told = started
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         while waiting or running:
@@ -69,6 +70,12 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
                     )
                 running.append(job)
             time.sleep(POLL_SECONDS)
+            if time.monotonic() - told > NEWS_SECONDS:
+                told = time.monotonic()
+                for job in running:
+                    console.print(
+                        f"  {_last_line(job)}", highlight=False, markup=False, overflow="ellipsis", no_wrap=True
+                    )
             for job in [job for job in running if job.process is not None and job.process.poll() is not None]:
                 running.remove(job)
                 finished += 1
@@ -77,18 +84,18 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
                 left = (time.monotonic() - started) / finished * (len(jobs) - finished)
                 state = "FAILED" if job.code else "done"
                 console.print(
-                    f"{finished}/{len(jobs)} {job.row} seed {job.seed}: {state}; about {left / 60:.0f} min left",
+                    f"{finished}/{len(jobs)} {job.title}: {state}; about {left / 60:.0f} min left",
                     highlight=False,
                 )
     except (KeyboardInterrupt, _TerminatedError) as stop:
         _stop(running)
         signalled = Interrupted if isinstance(stop, _TerminatedError) else InterruptedByKeyboard
-        raise signalled("Stopped; running rows saved their state. The same command with --resume goes on.") from None
+        raise signalled("Stopped; running ones saved their state. The same command with --resume goes on.") from None
     finally:
         signal.signal(signal.SIGTERM, before)
     if failed:
         kind = FAILURES.get(failed[0].code, AsgmError)
-        raise kind("\n".join(["Some rows failed:", *(f"  {_last_line(job)} (log: {job.log})" for job in failed)]))
+        raise kind("\n".join(["Some runs failed:", *(f"  {_last_line(job)} (log: {job.log})" for job in failed)]))
 
 
 def summarize(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
@@ -177,4 +184,4 @@ def _stop(jobs: Sequence[Job]) -> None:
 
 def _last_line(job: Job) -> str:
     lines = [line for line in job.log.read_text(errors="replace").splitlines() if line.strip()]
-    return f"{job.row} seed {job.seed}: {lines[-1] if lines else 'no output'}"
+    return f"{job.title}: {lines[-1] if lines else 'no output'}"

@@ -343,7 +343,7 @@ def jobs(tmp_path: Path, codes: list[str], monkeypatch: pytest.MonkeyPatch) -> l
     script.write_text("import sys; exec(sys.argv[-1])")
     monkeypatch.setattr(sweep, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(sweep, "COMMAND", ["python3", str(script)])
-    return [Job(f"row{i}", i, [code], tmp_path / "logs" / f"{i}.log") for i, code in enumerate(codes)]
+    return [Job(f"row{i} seed {i}", [code], tmp_path / "logs" / f"{i}.log") for i, code in enumerate(codes)]
 
 
 @pytest.mark.parametrize(("code", "kind"), [(3, DataError), (4, NotFiniteError), (1, AsgmError)])

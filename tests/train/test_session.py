@@ -1,0 +1,83 @@
+"""What a recipe needs is made first: side by side where the cores and the recipes allow it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from asgmcli.recipe import load_recipe
+from asgmcli.settings import Recipe
+from asgmcli.train import session as module
+from asgmcli.train.session import Session
+from asgmcli.train.sweep import Job
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is trained, in order; those side by side in one entry."""
+    calls: list[str] = []
+
+    def run(self: Session, recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> None:
+        calls.append(recipe.name)
+
+    def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
+        calls.append(" and ".join(job.title for job in jobs) + f" on {parallel}")
+        for job in jobs:
+            assert job.arguments[0] == str(RECIPES / f"{job.title}.yaml")
+            assert job.arguments[-1] == "--resume"
+
+    monkeypatch.setattr(Session, "run", run)
+    monkeypatch.setattr(module, "run_jobs", run_jobs)
+    return calls
+
+
+def ensure(demo: Path, tmp_path: Path, device: str = "cpu", row: str = "asgm_former") -> None:
+    override = (f"data.manifest={demo / 'manifest.csv'}", "data.labeled_per_class=1")
+    recipe = load_recipe(RECIPES / "demo.yaml", row, override)
+    console = Console(file=io.StringIO())
+    Session(tmp_path / "runs", RECIPES, torch.device(device), console)._make(
+        recipe, [load_recipe(RECIPES / f"{name}.yaml", None) for name in ("demo_pretext", "demo_localizer")]
+    )
+
+
+def test_starts_that_share_nothing_are_made_side_by_side(
+    demo: Path, tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "_ensure_data", lambda self, recipe: None)
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 4)
+    ensure(demo, tmp_path)
+    assert made == ["demo_pretext and demo_localizer on 2"]
+    made.clear()
+    # One core or a GPU is not shared; the localizer's own start then comes before it.
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 1)
+    monkeypatch.setitem(module.TASKS, "localization", _NoData)
+    ensure(demo, tmp_path)
+    ensure(demo, tmp_path, device="meta")
+    assert made == ["demo_pretext", "demo_localizer_pretext", "demo_localizer"] * 2
+
+
+def test_starts_that_need_the_same_one_are_made_in_turn(
+    demo: Path, tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "_ensure_data", lambda self, recipe: None)
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 4)
+    monkeypatch.setitem(module.TASKS, "localization", _NoData)
+    needed = load_recipe(RECIPES / "demo_localizer.yaml")
+    own = load_recipe(RECIPES / "demo_localizer_pretext.yaml")
+    Session(tmp_path / "runs", RECIPES, torch.device("cpu"), Console(file=io.StringIO()))._make(needed, [own, needed])
+    assert made == ["demo_localizer_pretext", "demo_localizer_pretext", "demo_localizer"]
+
+
+class _NoData:
+    """A task whose data are taken as right."""
+
+    @staticmethod
+    def build_data(recipe: Recipe) -> None:
+        return None
