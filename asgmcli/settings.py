@@ -80,6 +80,11 @@ class RecognitionRecipe(Recipe):
     @model_validator(mode="after")
     def _consistent(self) -> RecognitionRecipe:
         faults = patch_faults(self.clip, self.audio, self.model.video, self.model.audio if self.listens else None)
+        if self.semi_supervised and self.train.supervised_epochs >= self.train.epochs:
+            faults.append(
+                f"train.supervised_epochs {self.train.supervised_epochs} leaves none of train.epochs "
+                f"{self.train.epochs} for the unlabelled clips: lower the one or raise the other"
+            )
         if self.guided and self.localizer is None:
             faults.append(
                 "masks.kind localization needs a localizer: add `localizer: {recipe: ...}`, or {file: ...}, "

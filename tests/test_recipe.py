@@ -19,7 +19,7 @@ rows:
   short: {title: a short one, set: {train.epochs: 7, train.optimizer.lr: 2e-3, masks.kind: tube}}
 data: {dataset: demo, labeled_per_class: 5}
 localizer: {recipe: other}
-train: {epochs: 3, optimizer: {lr: 1e-3}}
+train: {epochs: 3, supervised_epochs: 1, optimizer: {lr: 1e-3}}
 losses: {mixup: {on: probabilities}}
 """
 
@@ -74,7 +74,7 @@ def test_numbers_may_be_written_with_an_exponent(tmp_path: Path, written: str, v
 
 
 def test_every_fault_is_told_at_once_with_value_and_nearest_key(tmp_path: Path) -> None:
-    text = GOOD.replace("epochs: 3,", "epocs: 3, batch: 0,").replace("dataset: demo,", "dataset: 5,")
+    text = GOOD.replace("{epochs: 3,", "{epocs: 3, batch: 0,").replace("dataset: demo,", "dataset: 5,")
     message = fault(tmp_path, text + "clip: {frames: eight}\nmodle: {}\nseed: .inf\n")
     lines = message.splitlines()
     assert lines[0].startswith(str(tmp_path / "example.yaml"))
@@ -97,6 +97,7 @@ def test_a_row_named_like_a_task_is_named_in_full(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ("train.supervised_epochs=3", "leaves none of train.epochs 3 for the unlabelled clips"),
         ("localizer=null", "needs a localizer"),
         ("localizer.file=x", "exactly one of recipe, file"),
         ("localizer.recipe=../x", "should match pattern"),

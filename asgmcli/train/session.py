@@ -83,8 +83,10 @@ class Session:
             run_jobs([self._job(needed) for needed in missing], parallel, self.console)
             return
         for needed in missing:
+            begun = run_of(needed, self.runs).recipe_path.exists()
+            needed = self.going_on(needed, ())
             self.ensure(needed)
-            self.run(needed, resume=run_of(needed, self.runs).recipe_path.exists())
+            self.run(needed, resume=begun)
 
     def _closure(self, recipe: Recipe) -> set[str]:
         """Names of `recipe` and of all that it needs."""

@@ -13,6 +13,7 @@ from rich.console import Console
 from asgmcli.recipe import load_recipe
 from asgmcli.settings import Recipe
 from asgmcli.train import session as module
+from asgmcli.train.run import run_of
 from asgmcli.train.session import Session
 from asgmcli.train.sweep import Job
 
@@ -73,6 +74,23 @@ def test_starts_that_need_the_same_one_are_made_in_turn(
     own = load_recipe(RECIPES / "demo_localizer_pretext.yaml")
     Session(tmp_path / "runs", RECIPES, torch.device("cpu"), Console(file=io.StringIO()))._make(needed, [own, needed])
     assert made == ["demo_localizer_pretext", "demo_localizer_pretext", "demo_localizer"]
+
+
+def test_what_was_begun_before_its_recipe_changed_goes_on_as_it_was_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(Session, "run", lambda self, recipe, resume: calls.append((recipe.train.epochs, resume)))
+    monkeypatch.setattr(Session, "_ensure_data", lambda self, recipe: None)
+    monkeypatch.setitem(module.TASKS, "localization", _NoData)
+    needed = load_recipe(RECIPES / "demo_localizer_pretext.yaml")
+    begun = load_recipe(RECIPES / "demo_localizer_pretext.yaml", None, ("train.epochs=3",))
+    run_of(needed, tmp_path).prepare(begun, resume=False, overwrite=False)
+    told = io.StringIO()
+    session = Session(tmp_path, RECIPES, torch.device("cpu"), Console(file=told))
+    session._make(load_recipe(RECIPES / "demo_localizer.yaml"), [needed])
+    assert calls == [(3, True)]
+    assert f"train.epochs: stored 3, now {needed.train.epochs}" in told.getvalue()
 
 
 class _NoData:
