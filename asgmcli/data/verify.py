@@ -14,6 +14,7 @@ import numpy as np
 
 from asgmcli.errors import MediaError
 from asgmcli.media.audio import SILENCE_DBFS
+from asgmcli.media.bounds import strict_options
 from asgmcli.media.probe import best_audio_stream, best_video_stream, open_media, probe, reason_of, start_seconds
 
 EDGE_BYTES = 1 << 16
@@ -129,7 +130,7 @@ def play_through(path: str | Path, *, pictures: bool, sound: bool, seconds: floa
         audio = best_audio_stream(container) if sound else None
         played = _Pass(seconds)
         if video is not None:
-            video.codec_context.options = {"err_detect": "explode"}
+            video.codec_context.options = strict_options(video)
             video.codec_context.thread_count = 1
         try:
             for packet in container.demux([stream for stream in (video, audio) if stream is not None]):

@@ -14,6 +14,7 @@ import av
 import numpy as np
 
 from asgmcli.errors import MediaError
+from asgmcli.media.bounds import MAX_SECONDS
 from asgmcli.media.probe import best_audio_stream, best_video_stream, open_media, read_only, reason_of
 
 if TYPE_CHECKING:
@@ -295,6 +296,10 @@ def _pieces(
                 run = None
         if high is not None and position >= behind:
             break
+        if position > MAX_SECONDS * source:  # a stamp may say anything; silence up to there would fill the memory
+            raise MediaError(
+                f"{path}: sound at {position / source:.0f} s, after all that a clip may last; is it whole?"
+            )
         after = position + frame.samples
         if after > before:
             if run is not None and not run.fits(frame):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 from av.stream import Disposition
 
 from asgmcli.errors import MediaError
+from asgmcli.media.bounds import CONTAINER_LIMITS, DECODER_LIMITS, MAX_SECONDS, check_claims, check_file
 
 # Containers of one file. Playlists, concatenation scripts and device names, which lead FFmpeg to other files or to the
 # network, are left out; a text file that calls itself .mp4 is refused.
@@ -32,6 +34,7 @@ PICTURES = (
     (b"II*\0", "tiff_pipe"),
     (b"MM\0*", "tiff_pipe"),
 )
+UNNAMED_KINDS = 16  # of side data on one frame, at most: FFmpeg 8 has 35 kinds, PyAV names 28
 # ffmpeg's own weight of a stream marked as default, against pixels (video) or channels (audio).
 DEFAULT_STREAM_BONUS = 5_000_000
 
@@ -114,25 +117,32 @@ def open_media(path: str | os.PathLike[str], *, believing: bool = False) -> Any:
         av.container.InputContainer.
 
     Raises:
-        MediaError: no such file, empty, or of no container in `CONTAINERS`.
+        MediaError: no such file, empty, of no container in `CONTAINERS`, or of a size, length, number of streams or
+            pixels that no clip has (`asgmcli.media.bounds`).
     """
     file = Path(path)
     if not file.is_file():
         reason = "is a folder, not a media file" if file.is_dir() else "no such file; is the path right?"
         raise MediaError(f"{path}: {reason}")
     try:
-        if file.stat().st_size == 0:
-            raise MediaError(f"{path}: the file is empty (0 bytes); fetch it again")
+        check_file(path)
         with file.open("rb") as opened:
             head = opened.read(12)
+        container = None
         if believing and head[4:8] == b"ftyp":
             container = _open(file, None, BELIEVING)
-            if _is_told(container):
-                return container
-            container.close()
-        return _open(file, _picture_format(head), {})
+            if not _is_told(container):
+                container.close()
+                container = None
+        container = container or _open(file, _picture_format(head), {})
     except (av.FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"{path}: not a readable media file ({reason_of(error)}); is it whole?") from error
+    try:
+        check_claims(path, container)
+    except MediaError:
+        container.close()
+        raise
+    return container
 
 
 def _open(file: Path, form: str | None, options: dict[str, str]) -> Any:
@@ -140,7 +150,8 @@ def _open(file: Path, form: str | None, options: dict[str, str]) -> Any:
         f"file:{file.absolute()}",
         format=form,
         metadata_errors="replace",
-        options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file", **options},
+        options={**DECODER_LIMITS, "format_whitelist": CONTAINERS, "protocol_whitelist": "file", **options},
+        container_options=CONTAINER_LIMITS,
     )
 
 
@@ -200,7 +211,8 @@ def display_matrix(frame: Any) -> np.ndarray | None:
 
     The rows map stored (x, y) to shown (x, y): shown_x = m[0, 0] x + m[1, 0] y (FFmpeg, libavutil/display.h).
     """
-    side_data = frame.side_data.get("DISPLAYMATRIX") if frame.side_data else None
+    pieces = _side_data(frame)
+    side_data = pieces.get("DISPLAYMATRIX") if pieces else None
     if side_data is None:
         return None
     a, b, _, c, d = np.frombuffer(side_data, dtype=np.int32)[:5].astype(np.float64)
@@ -210,6 +222,30 @@ def display_matrix(frame: Any) -> np.ndarray | None:
         matrix = np.array([[np.sign(a), 0], [0, np.sign(d)]], dtype=np.int64)
     whole = np.abs(matrix).sum() == 2
     return matrix if whole and (matrix != np.eye(2)).any() else None
+
+
+def _side_data(frame: Any) -> Any:
+    """A frame's side data by kind; kinds that PyAV cannot name (a photograph's EXIF) are left out."""
+    for _ in range(UNNAMED_KINDS):
+        try:
+            return frame.side_data
+        except ValueError as error:
+            # One such piece hides all others, and the error begins with its number.
+            kind = str(error).partition(" ")[0]
+            if not kind.isdigit():
+                return None
+            frame = _without(frame, kind)
+    return None
+
+
+def _without(frame: Any, kind: str) -> Any:
+    """A frame without its side data of one kind, by number."""
+    graph = av.filter.Graph()
+    size = {"width": frame.width, "height": frame.height, "format": frame.format}
+    source = graph.add_buffer(**size, time_base=frame.time_base or Fraction(1))
+    graph.link_nodes(source, graph.add("sidedata", f"mode=delete:type={kind}"), graph.add("buffersink")).configure()
+    graph.push(frame)
+    return graph.pull()
 
 
 def swaps_sides(matrix: np.ndarray) -> bool:
@@ -266,9 +302,12 @@ def _seconds(stream: Any, container: Any) -> float:
     try:
         hours, minutes, seconds = tag.split(":")
         # The tag is the time at which the stream ends.
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds) - start_seconds(stream)
+        length = int(hours) * 3600 + int(minutes) * 60 + float(seconds) - start_seconds(stream)
+        if 0 <= length <= MAX_SECONDS:  # it is text, which may say anything
+            return length
     except ValueError:
-        return container.duration / av.time_base if container.duration else 0.0
+        pass
+    return container.duration / av.time_base if container.duration else 0.0
 
 
 def _degrees(matrix: np.ndarray) -> int:

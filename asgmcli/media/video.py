@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Literal
 
 import av
@@ -12,6 +13,7 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from asgmcli.errors import MediaError
+from asgmcli.media.bounds import check_decoded, strict_options
 from asgmcli.media.groups import STAMPED_CONTAINERS, frames_at, has_short_cut
 from asgmcli.media.probe import (
     best_video_stream,
@@ -114,7 +116,13 @@ def decode_video(path: str | os.PathLike[str], *, short_side: int | None = None)
     Raises:
         MediaError: as `iterate_frames`.
     """
-    times, frames = zip(*iterate_frames(path, short_side=short_side), strict=True)
+    times: list[float] = []
+    frames: list[np.ndarray] = []
+    promised = probe(path).frames
+    for seconds, frame in iterate_frames(path, short_side=short_side):
+        times.append(seconds)
+        frames.append(frame)
+        check_decoded(path, max(promised, len(frames)) * frame.nbytes)
     return np.stack(frames), np.array(times, dtype=np.float64)
 
 
@@ -168,7 +176,7 @@ def _video_stream(container: Any, path: str | os.PathLike[str]) -> Any:
     if stream is None:
         raise MediaError(f"{path}: holds no video")
     stream.codec_context.thread_count = 1  # the loader's workers are the parallelism; skipping needs it too
-    stream.codec_context.options = {"err_detect": "explode"}
+    stream.codec_context.options = strict_options(stream)
     read_only(container, stream)
     return stream
 
@@ -304,7 +312,7 @@ def _read_decord(path: str | os.PathLike[str], wanted: list[int], short_side: in
     frames: dict[int, np.ndarray] = {}
     count, last = 0, None
     try:
-        for index, frame in enumerate(decord.VideoReader(str(path), num_threads=1)):
+        for index, frame in enumerate(decord.VideoReader(str(Path(path).absolute()), num_threads=1)):
             count, last = index + 1, frame
             if index in wanted:
                 frames[index] = frame.asnumpy()
