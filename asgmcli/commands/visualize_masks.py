@@ -161,33 +161,17 @@ def _masks(
     draw: dict[str, Any],
 ) -> dict[str, Any]:
     """Figure 3."""
-    import torch
+    from asgmcli.report.mask_pictures import Draw, clip_masks
 
-    from asgmcli.masks.tube import kept_tokens
-    from asgmcli.report.mask_pictures import DRAWS, draw_panels, open_clip, shown_maps
-    from asgmcli.report.masks_figure import mask_panels
-
-    shown = open_clip(clip, start)
-    maps, warning = shown_maps(clip, shown, trained, draw["grid"])
-    options = {key: draw[key] for key in ("grid", "keep", "average_frames")}
-    panels = draw_panels(shown, maps, generator=torch.Generator().manual_seed(draw["seed"]), **options)
-    times = shown.times
-    if frame is None and len(set(shown.indices)) == 1:
-        frame = 1  # a single picture eight times says no more
-    if frame is not None:
-        panels, times = panels[frame - 1 : frame], times[frame - 1 : frame]
-    name = "motion" if trained is None else "fnac"
-    tokens = draw["grid"][0] * draw["grid"][1]
-    kept = kept_tokens(tokens, draw["keep"])
-    title = clip.name if len(panels) > 1 else f"{clip.name}, {times[0]:.1f} s"
-    mask_panels(panels, target, draws=DRAWS, keep=kept / tokens, localizer=name, times=times, title=title)
-    warnings = [f"{clip}: {warning}, its maps are uniform."] if warning else []
+    found = clip_masks(clip, Draw(**draw), trained, frame=frame, start=start)
+    found.picture(target)
+    warnings = [f"{clip}: {found.warning}, its maps are uniform."] if found.warning else []
     return {
         "figure": str(target),
-        "localizer": name,
-        "times": [round(time, 4) for time in times],
-        "tokens": tokens,
-        "kept": kept,
+        "localizer": found.localizer,
+        "times": [round(time, 4) for time in found.times],
+        "tokens": found.draw.tokens,
+        "kept": found.draw.kept,
         "warnings": warnings,
     }
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asgmcli.errors import MediaError
-from asgmcli.masks.heatmap import heatmap_mask
+from asgmcli.masks.heatmap import heatmap_mask, token_weights
 from asgmcli.masks.mix import mix_audio
 from asgmcli.masks.tube import kept_tokens, tube_mask
 from asgmcli.media.audio import log_mel
@@ -22,7 +22,7 @@ from asgmcli.media.write import write_clip
 from asgmcli.nn.clip_maps import RATE, Sound, motion_clip_maps, normalised
 from asgmcli.nn.localizer import FrozenLocalizer
 from asgmcli.nn.motion import WINDOW
-from asgmcli.report.masks_figure import MaskPanels
+from asgmcli.report.masks_figure import MaskPanels, mask_panels
 from asgmcli.report.mix_figure import MixPanels, mix_frames
 
 Frame = NDArray[np.uint8]
@@ -35,6 +35,92 @@ DRAWS = 255
 SECONDS = 4.0
 """Of sound shown and mixed, centred on the frames."""
 _EARLY = 10.0  # s; of a longer clip the middle of its first ten seconds is shown
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How masks are drawn: on `grid` (rows, columns) of tokens, `keep` their share that is kept, from `seed`."""
+
+    grid: tuple[int, int]
+    keep: float
+    seed: int = 0
+    average_frames: int = 1
+
+    @property
+    def tokens(self) -> int:
+        """N, tokens a frame."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def kept(self) -> int:
+        """n, tokens kept of them."""
+        return kept_tokens(self.tokens, self.keep)
+
+
+@dataclass(frozen=True)
+class ClipMasks:
+    """Figure 3 of a clip: the panels of its frames, at `times` seconds, and why its maps are uniform, if so."""
+
+    name: str
+    panels: list[MaskPanels]
+    times: list[float]
+    draw: Draw
+    localizer: str
+    warning: str | None
+
+    def picture(self, path: Path) -> Path:
+        """Draw the panels into `path`: .png, .svg or .pdf.
+
+        Raises:
+            UsageError: the suffix.
+        """
+        title = self.name if len(self.panels) > 1 else f"{self.name}, {self.times[0]:.1f} s"
+        keep = self.draw.kept / self.draw.tokens
+        return mask_panels(
+            self.panels, path, draws=DRAWS, keep=keep, localizer=self.localizer, times=self.times, title=title
+        )
+
+    def heat_kept(self) -> tuple[float, float]:
+        """Share of the heat map's weight that lies under the tube mask and under the guided one, mean of the draws."""
+        heat = torch.from_numpy(np.stack([panel.heatmap for panel in self.panels]))[None]
+        weights = token_weights(heat, self.draw.grid)[0].numpy()
+        means = [[getattr(panel, name).ravel() for panel in self.panels] for name in ("tube_mean", "guided_mean")]
+        tube, guided = (float((weights * np.stack(mean)).sum() / weights.sum()) for mean in means)
+        return tube, guided
+
+
+def clip_masks(
+    path: Path,
+    draw: Draw,
+    trained: FrozenLocalizer | None,
+    *,
+    audio: Path | None = None,
+    frame: int | None = None,
+    start: float | None = None,
+) -> ClipMasks:
+    """The masks of a clip's eight frames, or of the `frame`th alone (from 1).
+
+    Args:
+        path: the clip.
+        draw: of the masks.
+        trained: a localizer; None: what moves with the sound.
+        audio, start: see `open_clip`.
+
+    Raises:
+        MediaError: see `open_clip`.
+    """
+    shown = open_clip(path, start, audio)
+    maps, warning = shown_maps(path, shown, trained, draw.grid)
+    generator = torch.Generator().manual_seed(draw.seed)
+    panels = draw_panels(
+        shown, maps, grid=draw.grid, keep=draw.keep, generator=generator, average_frames=draw.average_frames
+    )
+    times = shown.times
+    if frame is None and len(set(shown.indices)) == 1:
+        frame = 1  # a single picture eight times says no more
+    if frame is not None:
+        panels, times = panels[frame - 1 : frame], times[frame - 1 : frame]
+    return ClipMasks(path.name, panels, times, draw, "motion" if trained is None else "fnac", warning)
 
 
 @dataclass(frozen=True)
@@ -59,11 +145,12 @@ class Shown:
         return self.sound.samples(rate, round(start * rate), round(seconds * rate))
 
 
-def open_clip(path: Path, start: float | None = None) -> Shown:
+def open_clip(path: Path, start: float | None = None, audio: Path | None = None) -> Shown:
     """Eight frames of a clip as training takes them: every eighth, in a short clip fewer apart, the central square.
 
     Args:
         path: the clip.
+        audio: the file with its sound, where that is another one.
         start: seconds of the first frame; None: the middle of the clip, of a long one early in it.
 
     Raises:
@@ -79,7 +166,7 @@ def open_clip(path: Path, start: float | None = None) -> Shown:
         raise MediaError(f"{path} is {total / fps:.1f} s long: it ends before --start {start:g}.")
     indices = clip_indices(total, FRAMES, stride, max(first, 0))
     frames = np.stack([square(frame) for frame in read_clip(path, indices, short_side=SIZE)])
-    return Shown(info, Sound(path), frames, indices, [index / fps for index in indices], stride)
+    return Shown(info, Sound(audio or path), frames, indices, [index / fps for index in indices], stride)
 
 
 def square(frame: Frame) -> Frame:
@@ -102,7 +189,7 @@ def shown_maps(
     """
     if localizer is None:
         until = shown.times[-1] + WINDOW
-        found = motion_clip_maps(path, grid=grid, crop=square, until=until)
+        found = motion_clip_maps(path, audio=shown.sound.path, grid=grid, crop=square, until=until)
         # Brought to [0, 1] frame by frame, as the draw does: a faint frame's mask is no less decided.
         return normalised(np.stack([found.at(time) for time in shown.times])), found.warning
     wave = torch.from_numpy(shown.wave(localizer.seconds, localizer.rate))
