@@ -20,7 +20,7 @@ import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from asgmcli.errors import RecipeError
-from asgmcli.settings import AnyRecipe, LocalizationRecipe, PretextRecipe, Recipe, RecognitionRecipe
+from asgmcli.settings import AnyRecipe, LocalizationRecipe, MasksRecipe, PretextRecipe, Recipe, RecognitionRecipe
 
 MAX_RECIPE_BYTES = 1 << 20
 VALUE_CHARACTERS = 120  # of a faulty value in a message
@@ -28,7 +28,10 @@ MODELS: dict[str, type[Recipe]] = {
     "recognition": RecognitionRecipe,
     "localization": LocalizationRecipe,
     "pretext": PretextRecipe,
+    "masks": MasksRecipe,
 }
+WORDS = ("title", "about", "cost", "figure", "rows")
+"""Keys of a recipe that decide nothing about its result."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -88,8 +91,18 @@ def load_recipe(path: Path, row: str | None = None, overrides: tuple[str, ...] =
             raise RecipeError(f"{path}: no row {name!r}{_nearest(name, rows)}. Rows: {', '.join(map(str, rows))}")
         settings = rows[name].get("set") if isinstance(rows[name], dict) else None
         for key, value in settings.items() if isinstance(settings, dict) else ():
-            _assign(values, key, value, f"{path}: rows.{name}.set")
+            assign(values, key, value, f"{path}: rows.{name}.set")
         values["default_row"] = name
+    override(values, overrides, seed)
+    return check_recipe(values, path)
+
+
+def override(values: dict[str, Any], overrides: tuple[str, ...], seed: int | None = None) -> None:
+    """Write `key.path=value` strings and the seed into a recipe's `values`.
+
+    Raises:
+        RecipeError: not of that form, or of a key that cannot be overridden.
+    """
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator or not key:
@@ -99,10 +112,9 @@ def load_recipe(path: Path, row: str | None = None, overrides: tuple[str, ...] =
             raise RecipeError(
                 f"--set {text}: choose a row with --row; the table itself is the recipe's file's business"
             )
-        _assign(values, key.strip(), _yaml_value(value, text), f"--set {text}")
+        assign(values, key.strip(), _yaml_value(value, text), f"--set {text}")
     if seed is not None:
         values["seed"] = seed
-    return check_recipe(values, path)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -147,7 +159,16 @@ def check_recipe(values: dict[str, Any], source: Path) -> Recipe:
 
 def recipe_hash(recipe: Recipe) -> str:
     """SHA-256 of what decides the result (everything but titles and rows), for telling runs apart."""
-    values = recipe.model_dump(mode="json", exclude={"title", "about", "rows"})
+    return _hash(recipe, WORDS)
+
+
+def settings_hash(recipe: Recipe) -> str:
+    """SHA-256 of what decides the result except the seed: equal for rows of two recipes that come out the same."""
+    return _hash(recipe, (*WORDS, "name", "default_row", "seed"))
+
+
+def _hash(recipe: Recipe, without: tuple[str, ...]) -> str:
+    values = recipe.model_dump(mode="json", exclude=set(without))
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
@@ -160,8 +181,12 @@ def dump_yaml(recipe: Recipe) -> str:
     return text
 
 
-def _assign(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
-    """Set `values[a][b]... = value` for `dotted` = "a.b...", making sections on the way."""
+def assign(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
+    """Set `values[a][b]... = value` for `dotted` = "a.b...", making sections on the way.
+
+    Raises:
+        RecipeError: `dotted` is not text; the message begins with `where`.
+    """
     if not isinstance(dotted, str):
         raise RecipeError(f"{where}: key {dotted!r} is not text")
     *sections, last = dotted.split(".")

@@ -18,8 +18,10 @@ NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
+ON_DEMO = "@demo"
+"""Ends the name of a recipe whose rows run on the demo data in small sizes."""
 # Recipes and rows name folders of runs.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")]
+Name = Annotated[str, Field(pattern=rf"^[A-Za-z0-9_][A-Za-z0-9_.+-]*({ON_DEMO})?$")]
 Split = Literal["train", "val", "test", "test_shuffled"]
 ALL_ROWS = "all"
 

@@ -27,6 +27,7 @@ from asgmcli.sections import (
     PositiveShare,
     Section,
     Share,
+    Split,
     Thresholds,
     Train,
     VideoEncoder,
@@ -34,11 +35,31 @@ from asgmcli.sections import (
 
 
 class Row(Section):
-    """One line of the paper's table: dotted keys it overrides, and the number the paper prints."""
+    """One line of the paper's table: dotted keys it overrides, and the number the paper prints.
+
+    `curve` names the line of the figure that the row is a point of. A row that is `cited` says from where: it stands in
+    the table with the paper's number alone and cannot be run.
+    """
 
     title: str
     set: dict[str, Any] = Field(default_factory=dict)
     paper: dict[str, float] = Field(default_factory=dict)
+    curve: str = ""
+    cited: str = ""
+
+    @model_validator(mode="after")
+    def _cited(self) -> Row:
+        if self.cited and (self.set or not self.paper):
+            raise ValueError("a row that is cited has a number of the paper's, and nothing to set")
+        return self
+
+
+class Curves(Section):
+    """A figure whose points are the rows: what was measured over the value of `key` in each row's settings."""
+
+    key: str
+    label: str
+    scale: Literal["linear", "log"] = "linear"
 
 
 class Recipe(Section):
@@ -48,8 +69,10 @@ class Recipe(Section):
     task: str
     title: str
     about: str = ""
+    cost: str = ""
     default_row: str
     rows: dict[Name, Row]
+    figure: Curves | None = None
     train: Train = Train()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
@@ -57,9 +80,19 @@ class Recipe(Section):
     def _default(self) -> Recipe:
         if self.default_row not in self.rows:
             raise ValueError(f"default_row {self.default_row!r} is none of the rows: {', '.join(self.rows)}")
+        if cited := self.rows[self.default_row].cited:
+            others = ", ".join(self.runnable)
+            raise ValueError(f"row {self.default_row!r} cannot be run, it is cited: {cited}. Rows to run: {others}")
         if ALL_ROWS in self.rows:
             raise ValueError(f"a row cannot be named {ALL_ROWS!r}: `--row {ALL_ROWS}` trains every row")
+        if loose := [name for name in self.runnable if bool(self.rows[name].curve) != (self.figure is not None)]:
+            raise ValueError(f"`figure` and the rows' `curve` go together: rows {', '.join(loose)}")
         return self
+
+    @property
+    def runnable(self) -> dict[str, Row]:
+        """The rows that can be run: all but those that are cited."""
+        return {name: row for name, row in self.rows.items() if not row.cited}
 
 
 class RecognitionRecipe(Recipe):
@@ -311,4 +344,31 @@ class PretextRecipe(Recipe):
         return self
 
 
-AnyRecipe = Annotated[RecognitionRecipe | LocalizationRecipe | PretextRecipe, Field(discriminator="task")]
+class Example(Section):
+    """A clip to show: the `number`th with sound (of class `label`) of a split, in the manifest's order.
+
+    `frame` is the one of its eight frames that is shown, large; null shows all.
+    """
+
+    split: Split = "test"
+    label: str | None = None
+    number: Count = 0
+    frame: Annotated[int, Field(ge=1, le=8)] | None = None
+
+
+class MasksRecipe(Recipe):
+    """The tube mask beside the localization-guided one on a clip (the paper's Figure 3); nothing is trained.
+
+    `grid` is the number of tokens along a side, `keep` their share that is kept.
+    """
+
+    task: Literal["masks"]
+    data: Data
+    example: Example = Example()
+    localizer: Guide
+    grid: Annotated[int, Field(ge=2, le=56)] = 14
+    keep: Share = 1 / 3  # the mean of λ ~ Beta(5, 10)
+    average_frames: Literal[1, 2, 4, 8] = 1
+
+
+AnyRecipe = Annotated[RecognitionRecipe | LocalizationRecipe | PretextRecipe | MasksRecipe, Field(discriminator="task")]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from asgmcli.sections import Data
     from asgmcli.settings import LocalizationRecipe, RecognitionRecipe
     from asgmcli.train.judged import Judged
+    from asgmcli.train.on_demo import RecipeFile
     from asgmcli.train.target import Trained
 
 R = TypeVar("R", "RecognitionRecipe", "LocalizationRecipe")
@@ -59,6 +60,7 @@ class Options:
     type=click.Choice(["motion"]),
     help="Of a localizer: measure also the motion localizer, which needs no training, on the same frames.",
 )
+@click.option("--on-demo", is_flag=True, help="Of a recipe: its runs on the demo data, without the paper's numbers.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Runs' folder.")
 @click.option(
     "--out",
@@ -77,6 +79,7 @@ def command(
     workers: int | None,
     device: str,
     localizer: str | None,
+    on_demo: bool,
     runs: Path,
     out: Path | None,
     overwrite: bool,
@@ -95,6 +98,7 @@ def command(
     """
     from rich.console import Console
 
+    from asgmcli.train.on_demo import RecipeFile
     from asgmcli.train.target import is_recipe
 
     # A path such as runs[1] is text, not markup.
@@ -111,32 +115,39 @@ def command(
         out,
         overwrite,
     )
-    result = _gather(target, runs, options, console) if is_recipe(target) else _judge(target, options, console)
+    if is_recipe(target):
+        result = _gather(RecipeFile(target, on_demo), runs, options, console)
+    elif on_demo:
+        raise UsageError(f"--on-demo gathers a recipe's runs; {target} is not a recipe.")
+    else:
+        result = _judge(target, options, console)
     if as_json:
         click.echo(json.dumps(result))
 
 
-def _gather(path: Path, runs: Path, options: Options, console: Console) -> dict[str, Any]:
+def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) -> dict[str, Any]:
     """The finished runs of a recipe."""
-    from asgmcli.train.gather import OUTPUTS, gather
+    from asgmcli.train.gather import gather
 
     if any(value is not None for value in (options.split, options.manifest, options.clips, options.crops)):
         raise UsageError("--split, --data, --clips and --crops judge one network; name a run instead of a recipe.")
-    found = gather(path, runs)
+    found = gather(file, runs)
     recipe = found.recipe
     if options.out is not None:
-        _refuse_to_replace([options.out / name for name in OUTPUTS], options.overwrite)
+        _refuse_to_replace([options.out / name for name in found.outputs], options.overwrite)
     folder = options.out or runs / recipe.name
     outputs = found.write(folder)
     console.print(found.table.rich())
-    for name, seeds in found.missing.items():
-        what = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else "no finished run"
-        console.print(f"Missing: {name}: {what}", highlight=False)
+    for line in found.missing_lines():
+        _say(console, line)
     if found.missing:
         seeds_there = [result["seed"] for result in found.results]
         count = max(seeds_there) - recipe.seed + 1
-        where = "" if runs == Path("runs") else f" --runs {runs}"
-        _say(console, f"Train them: asgm train {path} --row all --seeds {max(1, count)}{where}")
+        words = ["asgm train", str(file.path), *file.flags, f"--row all --seeds {max(1, count)}"]
+        words += [] if runs == Path("runs") else [f"--runs {runs}"]
+        _say(console, f"Train them: {' '.join(words)}")
+        if recipe.cost:
+            _say(console, f"Cost: {' '.join(recipe.cost.split())}")
     for run in found.unfinished:
         _say(console, f"Not finished: {run}")
     for note in found.notes:

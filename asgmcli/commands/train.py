@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from asgmcli.settings import Recipe
+    from asgmcli.train.on_demo import RecipeFile
+    from asgmcli.train.run import Run
     from asgmcli.train.session import Session
 
 ALL_ROWS = "all"
@@ -25,6 +27,9 @@ ALL_ROWS = "all"
 @click.option("--seed", type=int, help="Seed of the draw of labels, views and weights.  [default: the recipe's]")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Train this many seeds.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override a recipe key; repeatable.")
+@click.option(
+    "--on-demo", is_flag=True, help="Train on the demo data in the demo's sizes; what comes out identical is run once."
+)
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped; finished ones are kept.")
 @click.option("--overwrite", is_flag=True, help="Throw away the run that is there and start anew.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Runs' folder.")
@@ -37,6 +42,7 @@ def command(
     seed: int | None,
     seeds: int,
     overrides: tuple[str, ...],
+    on_demo: bool,
     resume: bool,
     overwrite: bool,
     runs: Path,
@@ -53,77 +59,97 @@ def command(
     asgm train recipes/demo.yaml
     asgm train recipes/demo.yaml --row all --seeds 3
     asgm train recipes/demo.yaml --set thresholds.value=0.7 --overwrite
+    asgm train recipes/table2_ablation.yaml --on-demo --row all --seeds 3
     """
     with interruptible("Stopped. The same command goes on where it was, with --resume."):
         from rich.console import Console
 
         from asgmcli.errors import UsageError
-        from asgmcli.recipe import load_recipe
-        from asgmcli.train.lock import refuse_if_held
-        from asgmcli.train.run import run_of
+        from asgmcli.train.on_demo import RecipeFile
         from asgmcli.train.session import Session, choose_device
 
         if resume and overwrite:
             raise UsageError("--resume goes on with a run, --overwrite throws it away: give one of them.")
         # A path such as runs[1] is text, not markup.
         console = Console(stderr=True, markup=False, highlight=False)
-        first = load_recipe(recipe, None if row == ALL_ROWS else row, overrides, seed)
+        file = RecipeFile(recipe, on_demo)
+        first = file.load(None if row == ALL_ROWS else row, overrides, seed)
         session = Session(runs, recipe.parent, choose_device(device), console)
         if row != ALL_ROWS and seeds == 1:
             if resume:
                 first = session.going_on(first, overrides)
-            run = run_of(first, runs)
-            run.check(first, resume=resume, overwrite=overwrite)
-            refuse_if_held(run.folder)  # before what it needs is made
-            session.ensure(first)
-            result = session.run(first, resume=resume, overwrite=overwrite)
-            _show_run(session, first, result, console)
+            result = _train_one(session, first, share=on_demo, resume=resume, overwrite=overwrite)
         else:
-            names = list(first.rows) if row == ALL_ROWS else [first.default_row]
+            names = list(first.runnable) if row == ALL_ROWS else [first.default_row]
             numbers = range(first.seed, first.seed + seeds)
-            chosen = [load_recipe(recipe, name, overrides, number) for number in numbers for name in names]
-            result = _train_all(session, recipe, overrides, chosen, jobs, overwrite)
+            chosen = [file.load(name, overrides, number) for number in numbers for name in names]
+            result = _train_all(session, file, overrides, chosen, jobs, overwrite)
     if as_json:
         click.echo(json.dumps(result))
 
 
-def _train_all(
-    session: Session, path: Path, overrides: tuple[str, ...], recipes: list[Recipe], jobs: int | None, overwrite: bool
-) -> dict[str, Any]:
-    """Train every recipe of the file `path` in a process of its own, then show and write the table.
+def _train_one(session: Session, recipe: Recipe, *, share: bool, resume: bool, overwrite: bool) -> dict[str, Any]:
+    """Train one row and seed, and show it; under `share` a finished run with the same settings serves as well."""
+    from asgmcli.train.lock import refuse_if_held
+    from asgmcli.train.run import run_of
+    from asgmcli.train.same import finished_everywhere
 
-    Finished runs are kept unless `overwrite`; one made with other settings is an error before anything is trained.
+    run = run_of(recipe, session.runs)
+    run.check(recipe, resume=resume, overwrite=overwrite)
+    refuse_if_held(run.folder)  # before what it needs is made
+    share = share and not overwrite and not run.recipe_path.exists()
+    other = finished_everywhere(session.runs).twin(recipe) if share else None
+    if other is not None:
+        run, result = other
+        session.console.print(f"{recipe.default_row}: the same settings as {run.folder}, finished before.")
+    else:
+        session.ensure(recipe)
+        result = session.run(recipe, resume=resume, overwrite=overwrite)
+    _show_run(run, recipe, result, session.console)
+    return result
+
+
+def _train_all(
+    session: Session,
+    file: RecipeFile,
+    overrides: tuple[str, ...],
+    recipes: list[Recipe],
+    jobs: int | None,
+    overwrite: bool,
+) -> dict[str, Any]:
+    """Train every recipe of `file` in a process of its own, then show and write the table.
+
+    Finished runs are kept unless `overwrite`; one made with other settings is an error before anything is trained. Of
+    rows with the same settings one is trained.
     """
     import os
 
     import torch
 
-    from asgmcli.recipe import load_recipe
     from asgmcli.train.run import run_of
+    from asgmcli.train.same import with_twins
     from asgmcli.train.session import matching_runs
     from asgmcli.train.sweep import Job, run_jobs, summarize, write_summary
 
     available = torch.cuda.device_count() if session.device.type == "cuda" else (os.cpu_count() or 1)
     parallel = min(jobs or available, len(recipes))
-    arguments = [str(path), "--runs", str(session.runs), "--device", session.device.type]
+    arguments = [str(file.path), *file.flags, "--runs", str(session.runs), "--device", session.device.type]
     arguments += ["--overwrite" if overwrite else "--resume", *(part for text in overrides for part in ("--set", text))]
-    whole = load_recipe(path, None, overrides, recipes[0].seed)
+    whole = file.load(None, overrides, recipes[0].seed)
+    chosen = _to_train(session, recipes, overwrite)
     todo = []
-    for item in recipes:
-        run = run_of(item, session.runs)
-        if not overwrite and run.recipe_path.exists():
-            run.check(item, resume=True, overwrite=False)
-        if overwrite or run.result() is None:
-            own = [*arguments, "--row", item.default_row, "--seed", str(item.seed)]
-            todo.append(Job(f"{item.default_row} seed {item.seed}", own, run.log))
-    for item in {recipe.default_row: recipe for recipe in recipes}.values():
+    for item in chosen:
+        own = [*arguments, "--row", item.default_row, "--seed", str(item.seed)]
+        todo.append(Job(f"{item.default_row} seed {item.seed}", own, run_of(item, session.runs).log))
+    for item in {recipe.default_row: recipe for recipe in chosen}.values():
         session.ensure(item)
     session.console.print(f"{len(todo)} runs to train, {len(recipes) - len(todo)} finished; {parallel} side by side.")
     try:
         if todo:
             run_jobs(todo, parallel, session.console)
     finally:
-        results, left_out = matching_runs(session.runs, path, overrides)
+        results, left_out = matching_runs(session.runs, file, overrides)
+        results = with_twins(session.runs, file, overrides, results)
         for text in left_out:
             session.console.print(f"Not in the table, made with other settings: {text}", markup=False, highlight=False)
         if results:
@@ -131,15 +157,44 @@ def _train_all(
             write_summary(session.runs / whole.name, table, results)
             session.console.print(table.rich())
             session.console.print(f"Written to {session.runs / whole.name}/table.md, .csv and .json")
+            look = " ".join(["asgm eval", str(file.path), *file.flags])
+            session.console.print(f"Pictures, and what is missing: {look}", markup=False, highlight=False)
     return {**table.data(), "runs": results} if results else {}
 
 
-def _show_run(session: Session, recipe: Recipe, result: dict[str, Any], console: Console) -> None:
+def _to_train(session: Session, recipes: list[Recipe], overwrite: bool) -> list[Recipe]:
+    """Those of `recipes` that are neither finished nor the same as another row, here or in another recipe.
+
+    Raises:
+        UsageError: a run was begun with other settings.
+    """
+    from asgmcli.recipe import settings_hash
+    from asgmcli.train.run import run_of
+    from asgmcli.train.same import finished_everywhere
+
+    everywhere = finished_everywhere(session.runs)
+    chosen: dict[tuple[str, int], Recipe] = {}
+    for item in recipes:
+        run, key = run_of(item, session.runs), (settings_hash(item), item.seed)
+        begun = run.recipe_path.exists()
+        if not overwrite and begun:
+            run.check(item, resume=True, overwrite=False)
+        if not overwrite and run.result() is not None:
+            continue
+        twin = None if overwrite or begun else everywhere.twin(item)
+        if twin is not None or key in chosen:
+            same = twin[0].folder if twin is not None else run_of(chosen[key], session.runs).folder
+            session.console.print(f"{item.default_row} seed {item.seed}: the same settings as {same}, which counts.")
+        else:
+            chosen[key] = item
+    return list(chosen.values())
+
+
+def _show_run(run: Run, recipe: Recipe, result: dict[str, Any], console: Console) -> None:
     """The run's numbers, and where to look next."""
     from asgmcli.report.table import Cell, Table
-    from asgmcli.train.run import run_of
 
-    folder = run_of(recipe, session.runs).folder
+    folder = run.folder
     row = recipe.rows[recipe.default_row]
     lines: list[list[Cell]] = [[name, value, row.paper.get(name)] for name, value in result["metrics"].items()]
     columns = ["measure", "percent", "paper"]

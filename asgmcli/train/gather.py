@@ -5,22 +5,29 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from asgmcli.errors import DataError
+from asgmcli.files import replacing
 from asgmcli.metrics.paired import paired_difference
-from asgmcli.recipe import load_recipe
 from asgmcli.report.comparison import MeasuredRow, row_comparison
+from asgmcli.report.sweep_curves import Line, Point, sweep_curves
 from asgmcli.report.table import Table
-from asgmcli.settings import Recipe
-from asgmcli.train.run import Run
+from asgmcli.settings import MasksRecipe, Recipe
+from asgmcli.train.drawing import PICTURES
+from asgmcli.train.on_demo import RecipeFile, number_of
+from asgmcli.train.run import Run, run_of
+from asgmcli.train.same import with_twins
 from asgmcli.train.session import finished_runs, matching_runs
-from asgmcli.train.sweep import MAIN_METRIC, summarize, write_summary
+from asgmcli.train.sweep import MAIN_METRIC, papers_note, summarize, write_summary
 
-OUTPUTS = ("table.md", "table.csv", "table.json", "comparison.png")
+TABLES = ("table.md", "table.csv", "table.json")
+COMPARISON = ("comparison.png",)
+CURVES = ("curve.png", "curve.svg")
 Results = Sequence[Mapping[str, Any]]
 
 
@@ -34,6 +41,8 @@ class Gathered:
         missing: by row, the seeds that another row has and this one has not; an empty list where no seed is finished.
         unfinished: folders of runs that were begun.
         notes: what a reader of the table must know.
+        lines: of the figure, where the recipe is one.
+        drawn: the folder with the recipe's pictures, where its runs draw instead of training.
     """
 
     recipe: Recipe
@@ -42,52 +51,146 @@ class Gathered:
     missing: dict[str, list[int]]
     unfinished: list[Path]
     notes: list[str]
+    lines: Sequence[Line] = ()
+    drawn: Path | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the files that `write` makes."""
+        pictures = PICTURES if self.drawn is not None else CURVES if self.lines else COMPARISON
+        return (*TABLES, *pictures)
 
     def write(self, folder: Path) -> list[Path]:
-        """table.md, table.csv, table.json and comparison.png in `folder`; their paths."""
-        write_summary(folder, self.table, self.results)
+        """The table as Markdown (with what is missing and the notes), CSV and JSON, and the pictures; their paths."""
+        below = [f"{line}." for line in self.missing_lines()] + [f"Note: {note}." for note in self.notes]
+        note = " ".join(filter(None, [self.table.note, *below]))
+        write_summary(folder, replace(self.table, note=note), self.results)
         metric = main_metric(self.results)
         label = "top-1, percent" if metric == MAIN_METRIC else f"{metric}, percent"
-        row_comparison(
-            measured_rows(self.recipe, self.results), folder / "comparison.png", label=label, title=self.recipe.title
-        )
-        return [folder / name for name in OUTPUTS]
+        title = self.recipe.title
+        for name in self.outputs[len(TABLES) :]:
+            if self.drawn is not None:
+                with replacing(folder / name) as temporary:
+                    shutil.copyfile(self.drawn / name, temporary)
+            elif self.recipe.figure is not None and self.lines:
+                sweep_curves(
+                    self.lines,
+                    folder / name,
+                    axis=self.recipe.figure.label,
+                    scale=self.recipe.figure.scale,
+                    label=label,
+                    title=title,
+                    note=papers_note(self.recipe),
+                )
+            else:
+                rows = list(measured_rows(self.recipe, self.results).values())
+                row_comparison(rows, folder / name, label=label, title=title)
+        return [folder / name for name in self.outputs]
+
+    def missing_lines(self) -> list[str]:
+        """A line for each row that another one has more seeds than."""
+        lines = []
+        for name, seeds in self.missing.items():
+            what = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else "no finished run"
+            lines.append(f"Missing: {name}: {what}")
+        return lines
 
 
-def gather(path: Path, runs: Path) -> Gathered:
-    """What is finished of the recipe in the file `path` under the folder `runs`; other settings are noted, not hidden.
+def gather(file: RecipeFile, runs: Path) -> Gathered:
+    """What is finished of the recipe in `file` under the folder `runs`; other settings are noted, not hidden.
+
+    Runs of other rows and recipes with the same settings count as well, and are noted.
 
     Raises:
         RecipeError: the recipe cannot be read.
         DataError: nothing is finished, or a result cannot be read.
     """
-    recipe = load_recipe(path)
+    recipe = file.load()
     folder = runs / recipe.name
     try:
         every = [result for _, result in finished_runs(runs, recipe.name)]
-        results = [result for result in every if result["row"] in recipe.rows and result["metrics"]]
+        results = [result for result in every if result["row"] in recipe.runnable and result["metrics"]]
+        results = with_twins(runs, file, (), results)
         manifests = {result.get("data", {}).get("manifest") for result in results}
     except (KeyError, TypeError, AttributeError):
         raise DataError(f"{folder}: a result.json in it was not written by asgm train") from None
     if not results:
         raise DataError(f"{folder}: no finished run of recipe {recipe.name!r} with a row of it. Train one first.")
-    seeds = {name: {result["seed"] for result in results if result["row"] == name} for name in recipe.rows}
+    seeds = {name: {result["seed"] for result in results if result["row"] == name} for name in recipe.runnable}
     union = set().union(*seeds.values())
     missing = {name: sorted(union - found) if found else [] for name, found in seeds.items() if found != union}
     notes = []
-    others = sorted({str(result["row"]) for result in every} - set(recipe.rows))
+    others = sorted({str(result["row"]) for result in every} - set(recipe.runnable))
     if others:
         notes.append(f"left out, not rows of the recipe: {', '.join(others)}")
     if len(manifests) > 1:
         notes.append("the runs were made on different versions of the data; their gains do not compare")
-    notes += [f"in the table, though made with other settings: {text}" for text in _changed(path, runs, recipe)]
-    return Gathered(recipe, results, summarize(recipe, results), missing, _unfinished(folder), notes)
+    notes += [f"in the table, though made with other settings: {text}" for text in _changed(file, runs, recipe)]
+    notes += _same(results)
+    return Gathered(
+        recipe,
+        results,
+        summarize(recipe, results),
+        missing,
+        _unfinished(folder),
+        notes,
+        figure_lines(file, recipe, results),
+        _drawn(recipe, results, runs),
+    )
 
 
-def _changed(path: Path, runs: Path, recipe: Recipe) -> list[str]:
+def _same(results: Results) -> list[str]:
+    """For each row whose runs are those of another: which, by its folder without the seed."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for result in results:
+        if "same_as" in result:
+            found.setdefault((result["row"], str(Path(result["same_as"]).parent)), []).append(result["seed"])
+    return [
+        f"{row}: the same settings as {other}, whose runs count (seed{'s' if len(seeds) > 1 else ''} "
+        f"{', '.join(map(str, seeds))})"
+        for (row, other), seeds in found.items()
+    ]
+
+
+def _drawn(recipe: Recipe, results: Results, runs: Path) -> Path | None:
+    """The folder with the pictures of the default row, of another one where that was not drawn."""
+    if not isinstance(recipe, MasksRecipe):
+        return None
+    first = min(results, key=lambda result: (result["row"] != recipe.default_row, result["seed"]))
+    own = run_of(recipe.model_copy(update={"default_row": first["row"], "seed": first["seed"]}), runs).folder
+    return runs / first["same_as"] if "same_as" in first else own
+
+
+def figure_lines(file: RecipeFile, recipe: Recipe, results: Results) -> list[Line]:
+    """The recipe's figure: a line for each `curve` of its rows, a point for each value that they give the key.
+
+    Rows that come out with the same value (eight frames averaged where a clip has four) are one point.
+    """
+    if recipe.figure is None:
+        return []
+    places = {name: number_of(file.load(name), recipe.figure.key) for name in recipe.runnable}
+    means = measured_rows(recipe, results)
+    lines = []
+    for curve in dict.fromkeys(row.curve for row in recipe.runnable.values()):
+        points: dict[float, Point] = {}
+        for name, row in recipe.runnable.items():
+            if row.curve != curve or points.get(places[name], Point(0)).mean is not None:
+                continue
+            found, paper = means.get(name), row.paper.get(MAIN_METRIC)
+            points[places[name]] = (
+                Point(places[name], found.mean, found.low, found.high, found.values, paper)
+                if found is not None
+                else Point(places[name], paper=paper)
+            )
+        main = recipe.rows[recipe.default_row].curve == curve
+        lines.append(Line(curve, [points[place] for place in sorted(points)], main))
+    return lines
+
+
+def _changed(file: RecipeFile, runs: Path, recipe: Recipe) -> list[str]:
     """Finished runs of the recipe's rows whose settings are not those of the recipe today, and what differs."""
     rows = [runs / recipe.name / name for name in recipe.rows]
-    return [text for text in matching_runs(runs, path, ())[1] if any(text.startswith(f"{row}{os.sep}") for row in rows)]
+    return [text for text in matching_runs(runs, file, ())[1] if any(text.startswith(f"{row}{os.sep}") for row in rows)]
 
 
 def main_metric(results: Results) -> str:
@@ -99,10 +202,10 @@ def main_metric(results: Results) -> str:
     )
 
 
-def measured_rows(recipe: Recipe, results: Results) -> list[MeasuredRow]:
-    """The recipe's rows that have a finished run, with Student's 95% interval of their mean."""
+def measured_rows(recipe: Recipe, results: Results) -> dict[str, MeasuredRow]:
+    """The recipe's rows that have a finished run, by name, with Student's 95% interval of their mean."""
     metric = main_metric(results)
-    rows = []
+    rows = {}
     for name, row in recipe.rows.items():
         values = [r["metrics"][metric] for r in results if r["row"] == name and metric in r["metrics"]]
         if not values:
@@ -110,7 +213,7 @@ def measured_rows(recipe: Recipe, results: Results) -> list[MeasuredRow]:
         around = paired_difference(values, [0.0] * len(values))
         low, high = (None, None) if math.isnan(around.low) else (around.low, around.high)
         main = name == recipe.default_row
-        rows.append(MeasuredRow(row.title, around.mean, low, high, values, row.paper.get(metric), main))
+        rows[name] = MeasuredRow(row.title, around.mean, low, high, values, row.paper.get(metric), main)
     return rows
 
 

@@ -16,7 +16,7 @@ import torch
 from asgmcli import __version__
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
-from asgmcli.recipe import dump_yaml, load_recipe, recipe_hash
+from asgmcli.recipe import WORDS, dump_yaml, load_recipe, recipe_hash
 from asgmcli.settings import Recipe
 
 
@@ -138,7 +138,7 @@ def differences(stored: Recipe, given: Recipe) -> list[str]:
 def _differences(stored: dict[str, Any], given: dict[str, Any], prefix: str = "") -> list[str]:
     lines = []
     for key in sorted(stored.keys() | given.keys()):
-        if not prefix and key in ("title", "about", "rows"):
+        if not prefix and key in WORDS:
             continue
         old, new = stored.get(key), given.get(key)
         if isinstance(old, dict) and isinstance(new, dict):

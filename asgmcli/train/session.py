@@ -18,11 +18,13 @@ from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.files import remove_all_strays
 from asgmcli.recipe import load_recipe
 from asgmcli.sections import Data, Guide, Start
-from asgmcli.settings import LocalizationRecipe, Recipe, RecognitionRecipe
+from asgmcli.settings import LocalizationRecipe, MasksRecipe, Recipe, RecognitionRecipe
 from asgmcli.tasks import TASKS
+from asgmcli.train.drawing import Drawing, find_example
 from asgmcli.train.guide_maps import ensure_motion_maps
 from asgmcli.train.lock import held, refuse_if_held
-from asgmcli.train.loop import Context, make_trainer
+from asgmcli.train.loop import Context, Trainer, make_trainer
+from asgmcli.train.on_demo import RecipeFile
 from asgmcli.train.run import Run, differences, run_of
 from asgmcli.train.sweep import Job, run_jobs
 
@@ -67,7 +69,7 @@ class Session:
                 )
         if missing:
             # What is wrong with the recipe's data is told now, not after minutes of training what it needs.
-            TASKS[recipe.task].build_data(recipe)
+            _check_data(recipe)
             self._make(recipe, list(missing.values()))
 
     def _make(self, recipe: Recipe, missing: Sequence[Recipe]) -> None:
@@ -117,14 +119,18 @@ class Session:
             return finished
         refuse_if_held(run.folder)
         context = Context(self.device, self.runs, self.recipes)
-        trainer = make_trainer(TASKS[recipe.task], recipe, run, context, self.console)
+        work: Trainer | Drawing
+        if isinstance(recipe, MasksRecipe):
+            work = Drawing(recipe, run, context)
+        else:
+            work = make_trainer(TASKS[recipe.task], recipe, run, context, self.console)
         with held(run.folder) as left:
             if left is not None:
                 text = f"{run.folder}: process {left.process} on host {left.host} ended before the run did."
                 self.console.print(text, markup=False, highlight=False, soft_wrap=True)
             remove_all_strays(run.folder)
             run.prepare(recipe, resume=resume, overwrite=overwrite)
-            return trainer.fit()
+            return work.fit()
 
     def going_on(self, recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
         """What --resume trains: the run's stored recipe where there is a run, with `recipe`'s table; else `recipe`.
@@ -162,7 +168,7 @@ class Session:
     def _ensure_data(self, recipe: Recipe) -> None:
         if isinstance(recipe, LocalizationRecipe) and recipe.evaluate.dataset is not None:
             self._ensure_prepared(recipe.evaluation_data)
-        if isinstance(recipe, RecognitionRecipe | LocalizationRecipe):
+        if isinstance(recipe, RecognitionRecipe | LocalizationRecipe | MasksRecipe):
             self._ensure_prepared(recipe.data)
 
     def _ensure_prepared(self, data: Data) -> None:
@@ -188,6 +194,14 @@ class Session:
             )
 
 
+def _check_data(recipe: Recipe) -> None:
+    """See that the data suit the recipe."""
+    if isinstance(recipe, MasksRecipe):
+        find_example(recipe)
+    else:
+        TASKS[recipe.task].build_data(recipe)
+
+
 def other_recipes(recipe: Recipe) -> Iterator[Start | Guide]:
     """Sources in `recipe` that name another recipe."""
     if isinstance(recipe, RecognitionRecipe):
@@ -199,6 +213,8 @@ def other_recipes(recipe: Recipe) -> Iterator[Start | Guide]:
             yield recipe.localizer
     elif isinstance(recipe, LocalizationRecipe) and recipe.model.init is not None and recipe.model.init.recipe:
         yield recipe.model.init
+    elif isinstance(recipe, MasksRecipe) and recipe.localizer.recipe is not None:
+        yield recipe.localizer
 
 
 def choose_device(name: str) -> torch.device:
@@ -214,16 +230,16 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def matching_runs(runs: Path, recipe: Path, overrides: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[str]]:
+def matching_runs(runs: Path, recipe: RecipeFile, overrides: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[str]]:
     """Results of the finished runs of `recipe` that were made with its settings of today and `overrides`.
 
     Returns:
         The results, and for every finished run that was left out its folder and why.
     """
     results, left_out = [], []
-    for run, result in finished_runs(runs, load_recipe(recipe, None, overrides).name):
+    for run, result in finished_runs(runs, recipe.load(None, overrides).name):
         try:
-            changed = differences(run.recipe(), load_recipe(recipe, result["row"], overrides, result["seed"]))
+            changed = differences(run.recipe(), recipe.load(result["row"], overrides, result["seed"]))
         except RecipeError as error:
             changed = [error.message.splitlines()[0]]
         if changed:

@@ -109,17 +109,34 @@ def summarize(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
     values = {row: _by_seed(results, row) for row in recipe.rows}
     main = values[recipe.default_row]
     metrics = [name for name in ("top1", "top5") if any(name in r["metrics"] for r in results)]
-    columns = ["row", *metrics, "seeds", f"gain of {recipe.default_row}, {MAIN_METRIC} (95%)", "paper"]
+    columns = ["row", *metrics, "seeds", f"gain of {recipe.default_row}, {MAIN_METRIC} (95%)"]
+    # A paper that prints nothing has no column, on the demo data for one.
+    printed = any(row.paper for row in recipe.rows.values())
     lines: list[list[Cell]] = []
     for name, row in recipe.rows.items():
         found = values[name]
         cells: list[Cell] = [row.title]
         cells += [mean_std([r["metrics"][metric] for r in found.values()]) if found else None for metric in metrics]
-        cells += [len(found), _gain(main, found) if name != recipe.default_row else None]
-        cells.append(row.paper.get(MAIN_METRIC))
-        lines.append(cells)
+        cells += [len(found) if not row.cited else None]
+        cells += [_gain(main, found) if name != recipe.default_row else None]
+        lines.append([*cells, row.paper.get(MAIN_METRIC)] if printed else cells)
     bold = frozenset(index for index, name in enumerate(recipe.rows) if name == recipe.default_row)
-    return Table(recipe.title, columns, lines, bold=bold)
+    # Two decimals, as the paper prints them.
+    return Table(
+        recipe.title, [*columns, "paper"] if printed else columns, lines, papers_note(recipe), digits=2, bold=bold
+    )
+
+
+def papers_note(recipe: Recipe) -> str:
+    """What the paper leaves open: rows that are cited, points of a figure that it draws and does not print."""
+    notes = [f"{row.title}: {row.cited}." for row in recipe.rows.values() if row.cited]
+    printed = sum(MAIN_METRIC in row.paper for row in recipe.rows.values())
+    if recipe.figure is not None and 0 < printed < len(recipe.rows):
+        notes.append(
+            f"Paper: {printed} of the {len(recipe.rows)} points in words; the others are drawn in its figure without "
+            "numbers, which are unpublished."
+        )
+    return " ".join(notes)
 
 
 def _plain_table(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from asgmcli.errors import DataError, UsageError
 from asgmcli.nn.state import read_metadata, read_state
+from asgmcli.train.drawing import PICTURES
 from asgmcli.train.run import Run
 from asgmcli.train.weights import LOCALIZER_WEIGHTS, MODEL_FORMAT, MODEL_WEIGHTS
 
@@ -73,6 +74,8 @@ def _of_run(folder: Path) -> Trained:
         task: Literal["recognition", "localization"] = "recognition"
     elif recipe.task == "localization":
         task = "localization"
+    elif recipe.task == "masks":
+        raise UsageError(f"{folder}: this run drew a figure ({folder / PICTURES[0]}); there is no network to judge.")
     else:
         raise UsageError(
             f"{folder}: a {recipe.task} run is a start for other runs; what it learnt is in {run.result_path}"

@@ -22,6 +22,7 @@ from asgmcli.train import sweep
 from asgmcli.train.ema import make_teacher, update_teacher
 from asgmcli.train.log import LOG_EVERY, MetricsFile, TrainingProgress, describe
 from asgmcli.train.loop import Context
+from asgmcli.train.on_demo import RecipeFile
 from asgmcli.train.run import run_of
 from asgmcli.train.schedule import learning_rate, make_optimizer
 from asgmcli.train.seed import step_generator
@@ -307,15 +308,15 @@ def test_the_table_pairs_rows_by_seed(demo: Path, tmp_path: Path) -> None:
     results = [result("full", 0, 60), result("full", 1, 70), result("full", 2, 80)]
     results += [result("video", 2, 77), result("video", 0, 59)]
     table = summarize(recipe, results)
-    assert table.columns == ["row", "top1", "top5", "seeds", "gain of full, top1 (95%)", "paper"]
+    assert table.columns == ["row", "top1", "top5", "seeds", "gain of full, top1 (95%)"]
     # Differences 1 and 3: mean 2, error 1, t of one degree 12.706.
     assert table.rows == [
-        ["sound and picture", "70.0 ± 10.0", "90.0 ± 0.0", 3, None, None],
-        ["picture", "68.0 ± 12.7", "90.0 ± 0.0", 2, "+2.0 [-10.7, +14.7]", None],
+        ["sound and picture", "70.0 ± 10.0", "90.0 ± 0.0", 3, None],
+        ["picture", "68.0 ± 12.7", "90.0 ± 0.0", 2, "+2.0 [-10.7, +14.7]"],
     ]
     assert table.bold == {0}
     assert summarize(recipe, results[:1] + results[-1:]).rows[1][4] == "+1.0"
-    assert summarize(recipe, results[:3]).rows[1] == ["picture", None, None, 0, None, None]
+    assert summarize(recipe, results[:3]).rows[1] == ["picture", None, None, 0, None]
     write_summary(tmp_path / "out", table, results)
     assert json.loads((tmp_path / "out" / "table.json").read_text())["runs"] == results
     assert "70.0 ± 10.0" in (tmp_path / "out" / "table.md").read_text()
@@ -330,7 +331,7 @@ def test_runs_of_other_settings_do_not_count(demo: Path, tmp_path: Path) -> None
         run.folder.mkdir(parents=True)
         run.recipe_path.write_text(dump_yaml(recipe))
         run.result_path.write_text(json.dumps(result(row, seed, 50.0)))
-    results, left_out = matching_runs(tmp_path / "runs", path, ())
+    results, left_out = matching_runs(tmp_path / "runs", RecipeFile(path), ())
     assert [(found["row"], found["seed"]) for found in results] == [("full", 0), ("video", 0)]
     assert len(left_out) == 2
     assert "train.epochs: stored 2, now 3" in left_out[0]

@@ -1,0 +1,100 @@
+"""A run that draws instead of training: the masks of one clip of a data set (the paper's Figure 3)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from asgmcli.data.manifest import Manifest, Row
+from asgmcli.data.source import open_manifest
+from asgmcli.errors import DataError
+from asgmcli.files import write_text
+from asgmcli.nn.localizer import load_localizer
+from asgmcli.report.mask_pictures import Draw, clip_masks
+from asgmcli.settings import MasksRecipe
+from asgmcli.train.loop import Context
+from asgmcli.train.run import Run
+from asgmcli.train.weights import LOCALIZER_WEIGHTS
+
+PICTURES = ("masks.png", "masks.svg")
+
+
+class Drawing:
+    """Made ready in its constructor, where everything that a user can have got wrong is found, drawn by `fit`.
+
+    Args:
+        recipe: what to draw.
+        run: whose folder the pictures go to.
+        context: where the localizer's run lies.
+
+    Raises:
+        DataError: the manifest, the clip or the localizer is missing.
+    """
+
+    def __init__(self, recipe: MasksRecipe, run: Run, context: Context) -> None:
+        self.recipe = recipe
+        self.run = run
+        self.example = find_example(recipe)
+        weights = context.weights_of(recipe.localizer, LOCALIZER_WEIGHTS)
+        trained = None
+        if weights is not None:
+            trained = load_localizer(weights, map=recipe.localizer.map)
+        self.trained = trained
+
+    def fit(self) -> dict[str, Any]:
+        """Draw, and write result.json; its content is returned.
+
+        Raises:
+            MediaError: the clip cannot be read.
+        """
+        recipe, example = self.recipe, self.example
+        draw = Draw((recipe.grid, recipe.grid), recipe.keep, recipe.seed, recipe.average_frames)
+        clip = example.manifest.resolve(example.row)
+        audio = example.manifest.resolve_audio(example.row)
+        masks = clip_masks(clip, draw, self.trained, audio=audio, frame=recipe.example.frame)
+        for name in PICTURES:
+            masks.picture(self.run.folder / name)
+        tube, guided = masks.heat_kept()
+        result = {
+            "task": recipe.task,
+            "recipe": recipe.name,
+            "row": recipe.default_row,
+            "seed": recipe.seed,
+            "data": {
+                "dataset": recipe.data.dataset,
+                "manifest": example.manifest.sha256,
+                "clip": example.row.id,
+                "seconds": [round(time, 3) for time in masks.times],
+            },
+            # Percent of the map's weight under the tokens that are kept.
+            "metrics": {"heat_tube": 100 * tube, "heat_guided": 100 * guided},
+            "warning": masks.warning,
+        }
+        write_text(self.run.result_path, json.dumps(result, indent=2) + "\n")
+        return result
+
+
+@dataclass(frozen=True)
+class ExampleClip:
+    """The clip that a recipe shows."""
+
+    manifest: Manifest
+    row: Row
+
+
+def find_example(recipe: MasksRecipe) -> ExampleClip:
+    """The clip that `recipe.example` names.
+
+    Raises:
+        DataError: no manifest, or fewer such clips than the example's number.
+    """
+    manifest, wanted = open_manifest(recipe.data), recipe.example
+    rows = [row for row in manifest.of_split(wanted.split) if row.audio and wanted.label in (None, row.label)]
+    if wanted.number >= len(rows):
+        of_class = f" of class {wanted.label!r}" if wanted.label is not None else ""
+        raise DataError(
+            f"{manifest.path}: example.number {wanted.number}: {len(rows)} clips with sound{of_class} in split "
+            f"{wanted.split!r}, counted from 0. Set another example.number, label or split."
+        )
+    return ExampleClip(manifest, rows[wanted.number])
