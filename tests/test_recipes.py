@@ -1,4 +1,5 @@
-"""Every recipe loads, in every row, and takes two steps in miniature, after what it needs, in miniature too."""
+"""Every recipe loads, in every row and on the demo data, and takes two steps in miniature (a figure of a clip draws),
+after what it needs, in miniature too."""
 
 from __future__ import annotations
 
@@ -10,13 +11,15 @@ import pytest
 from click.testing import CliRunner
 
 from asgmcli.commands.train import command
-from asgmcli.recipe import dump_yaml, load_recipe, read_yaml
+from asgmcli.recipe import dump_yaml, load_recipe, settings_hash
 from asgmcli.sections import Encoder, Start
-from asgmcli.settings import LocalizationRecipe, PretextRecipe, Recipe, RecognitionRecipe
+from asgmcli.settings import LocalizationRecipe, MasksRecipe, PretextRecipe, Recipe, RecognitionRecipe
+from asgmcli.train.on_demo import RecipeFile
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
-ROWS = [(path, row) for path in RECIPES for row in read_yaml(path).get("rows", {})]
+ROWS = [(path, row) for path in RECIPES for row in load_recipe(path).runnable]
 NAMES = [path.stem for path in RECIPES]
+OF_THE_PAPER = [path for path in RECIPES if path.stem.startswith(("table", "figure"))]
 PATCH, FRAMES = 8, 2
 
 
@@ -43,14 +46,43 @@ def test_every_row_loads_and_changes_what_it_names(path: Path, row: str) -> None
         found: Any = values
         for part in key.split("."):
             found = found[part]
+        if isinstance(wanted, dict):  # a section: what it leaves out has its default
+            found = {part: found[part] for part in wanted}
         assert found == wanted or (wanted == "none" and found is None), key
     assert all(0 <= number <= 100 for number in recipe.rows[row].paper.values())
+
+
+@pytest.mark.parametrize("path", [path for path in RECIPES if not path.stem.startswith("demo")], ids=lambda p: p.stem)
+def test_every_row_has_its_form_on_the_demo(path: Path) -> None:
+    file, names = RecipeFile(path, on_demo=True), load_recipe(path).runnable
+    assert list(file.load().rows) == list(names)
+    for row in names:
+        recipe = file.load(row)
+        assert (recipe.name, recipe.default_row) == (f"{path.stem}@demo", row)
+        assert not any(line.paper for line in recipe.rows.values())
+        if isinstance(recipe, RecognitionRecipe):
+            large = load_recipe(path, row)
+            assert isinstance(large, RecognitionRecipe)
+            assert recipe.data.labeled_per_class == large.data.labeled_per_class
+            assert (recipe.listens, recipe.guided, recipe.masks.kind) == (large.listens, large.guided, large.masks.kind)
+            assert recipe.thresholds.kind == large.thresholds.kind
+
+
+def test_rows_of_several_recipes_come_out_the_same_on_the_demo() -> None:
+    """One run serves the paper's method at one label in Table 1 (three data sets), Table 2 and Figure 5."""
+    folder = RECIPES[0].parent
+    pairs = [(f"table1_{data}_1shot", "asgm_former") for data in ("ucf51", "kinetics400", "vggsound")]
+    pairs += [("table2_ablation", "asgm_former"), ("figure5_frames", "frames1")]
+    hashes = {settings_hash(RecipeFile(folder / f"{name}.yaml", True).load(row)) for name, row in pairs}
+    assert len(hashes) == 1
 
 
 def sources(recipe: Recipe) -> list[Any]:
     """Everything in a recipe that may name another one."""
     if isinstance(recipe, RecognitionRecipe):
         found = [recipe.model.video.init, recipe.model.audio.init, recipe.localizer]
+    elif isinstance(recipe, MasksRecipe):
+        found = [recipe.localizer]
     else:
         found = [recipe.model.init] if isinstance(recipe, LocalizationRecipe) else []
     return [source for source in found if source is not None]
@@ -58,6 +90,11 @@ def sources(recipe: Recipe) -> list[Any]:
 
 def shrunk(recipe: Recipe) -> Recipe:
     """The recipe with the smallest networks, clips and batches that still are what it describes."""
+
+    if isinstance(recipe, MasksRecipe):
+        data = recipe.data.model_copy(update={"dataset": "demo"})
+        example = recipe.example.model_copy(update={"label": None})
+        return recipe.model_copy(update={"data": data, "example": example})
 
     def start(init: Start | None) -> Start | None:
         return init if init is not None and init.recipe is not None else None
@@ -90,14 +127,16 @@ def shrunk(recipe: Recipe) -> Recipe:
     elif isinstance(recipe, LocalizationRecipe | RecognitionRecipe):
         views = {"clips": 1, "crops": 1} if isinstance(recipe, RecognitionRecipe) else {"frames": 1, "dataset": None}
         changes["evaluate"] = recipe.evaluate.model_copy(update={**views, "batch": 10})
-        data = {"labeled_per_class": 1} if recipe.data.labeled_per_class else {}
-        changes["data"] = recipe.data.model_copy(update={"dataset": "demo", "manifest": None, "workers": 0, **data})
+        one = {"labeled_per_class": 1} if recipe.data.labeled_per_class else {}
+        changes["data"] = recipe.data.model_copy(update={"dataset": "demo", "manifest": None, "workers": 0, **one})
     if isinstance(recipe, LocalizationRecipe):
         changes["input"] = recipe.input.model_copy(update={"size": 32, "resize": 36, "seconds": 0.5})
         changes["model"] = small_localizer(recipe.model.model_copy(update={"init": start(recipe.model.init)}))
     if isinstance(recipe, RecognitionRecipe):
         frames = min(recipe.masks.average_frames, FRAMES)
         changes["masks"] = recipe.masks.model_copy(update={"average_frames": frames})
+        if recipe.name.startswith("figure"):  # two steps say the same whatever the threshold's value
+            changes["thresholds"] = recipe.thresholds.model_copy(update={"value": 0.3})
         if recipe.localizer is not None:
             changes["localizer"] = recipe.localizer.model_copy(update={"seconds": 0.5})
     return recipe.model_copy(update=changes)
@@ -119,7 +158,18 @@ def workplace(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("path", "row"), ROWS, ids=named(ROWS))
+def distinct() -> list[tuple[Path, str]]:
+    """Rows that differ in miniature: the tables of three data sets, for example, do not."""
+    found: dict[str, tuple[Path, str]] = {}
+    for path, row in ROWS:
+        found.setdefault(settings_hash(shrunk(load_recipe(path, row))), (path, row))
+    return list(found.values())
+
+
+STEPPED = distinct()
+
+
+@pytest.mark.parametrize(("path", "row"), STEPPED, ids=named(STEPPED))
 def test_every_row_takes_two_steps(path: Path, row: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
     recipe = shrunk(load_recipe(path, row))
@@ -128,6 +178,11 @@ def test_every_row_takes_two_steps(path: Path, row: str, workplace: Path, monkey
     result = CliRunner().invoke(command, [str(small), "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
+    if isinstance(recipe, MasksRecipe):
+        run = Path(f"runs/{path.stem}_{row}/{row}/seed0")
+        assert {"masks.png", "masks.svg"} <= {picture.name for picture in run.iterdir()}
+        assert found["metrics"]["heat_guided"] > found["metrics"]["heat_tube"]
+        return
     assert found["steps"] == 2
     assert found["failures"] == []
     assert found["metrics"]
@@ -138,3 +193,62 @@ def test_every_row_takes_two_steps(path: Path, row: str, workplace: Path, monkey
         weights = {name: getattr(recipe.losses, name).weight for name in ("unlabeled", "mixup", "contrastive")}
         missing = {name for name, weight in weights.items() if weight > 0} - lines[0].keys()
         assert not missing
+
+
+# ---- the papers' tables and figures
+
+SHARED = Path(__file__).parents[2] / "shared" / "papers" / "asgm_former_thesis.txt"
+COLUMNS = ["ucf51_1", "ucf51_5", "kinetics400_1", "kinetics400_5", "vggsound_1", "vggsound_5"]
+
+
+def printed(name: str) -> dict[str, float | None]:
+    rows = load_recipe(RECIPES[0].parent / f"{name}.yaml").rows
+    return {row: values.paper.get("top1") for row, values in rows.items()}
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the thesis is not here")
+def test_the_papers_numbers_are_those_of_the_thesis() -> None:
+    lines = [line.replace("<b>", "").replace("</b>", "").strip() for line in SHARED.read_text().splitlines()]
+    table1 = {}
+    for start, row in (
+        ("SVFormer [9]\tViT-B\tV\t50\tFix", "svformer_fixed"),
+        ("SVFormer [9]\tViT-B\tV\t50\tFlex", "svformer_flexible"),
+        ("Ours\tViT-B\tV,A\t50\tFlex", "asgm_former"),
+    ):
+        (line,) = [line for line in lines if line.startswith(start)]
+        table1[row] = [float(cell) for cell in line.split("\t")[6:]]
+    for number, column in enumerate(COLUMNS):
+        found = printed(f"table1_{column}shot")
+        assert found.pop("avclr", None) == (50.1 if column == "ucf51_5" else None)
+        assert found == {row: values[number] for row, values in table1.items()}
+    begin = lines.index("Input\tASL Mask\tContrastive\tAccuracy") + 1
+    table2 = [float(line.rpartition("\t")[2]) for line in lines[begin : begin + 5]]
+    assert list(printed("table2_ablation").values()) == table2
+    for name, count, row in (("figure4_threshold", 18, "asgm_former_0.3"), ("figure5_frames", 4, "frames1")):
+        found = printed(name)
+        assert len(found) == count
+        assert {key: value for key, value in found.items() if value is not None} == {row: table2[-1]}
+
+
+@pytest.mark.parametrize("path", [path for path in OF_THE_PAPER if path.stem != "figure3_masks"], ids=lambda p: p.stem)
+def test_the_papers_settings(path: Path) -> None:
+    for row in load_recipe(path).runnable:
+        recipe = load_recipe(path, row)
+        assert isinstance(recipe, RecognitionRecipe)
+        train, optimizer, losses = recipe.train, recipe.train.optimizer, recipe.losses
+        assert (train.epochs, train.batch, train.unlabeled_ratio, train.ema_decay) == (50, 8, 5, 0.99)
+        assert (optimizer.kind, optimizer.lr, optimizer.momentum, optimizer.weight_decay) == ("sgd", 5e-3, 0.9, 1e-3)
+        assert optimizer.milestones == pytest.approx([25 / 30, 28 / 30], abs=1e-6)
+        assert (losses.unlabeled.weight, losses.mixup.weight, losses.mixup.on) == (2, 2, "logits")
+        assert losses.contrastive.weight in (0, 0.1)
+        assert (recipe.masks.alpha, recipe.masks.beta) == ((5, 10) if recipe.guided else (10, 10))
+        assert "figure4" in path.stem or recipe.thresholds.value == 0.3
+        assert (recipe.clip.frames, recipe.clip.stride, recipe.clip.size) == (8, 8, 224)
+        assert (recipe.evaluate.clips, recipe.evaluate.crops) == (5, 3)
+        assert recipe.data.labeled_per_class == (5 if "5shot" in path.stem else 1)
+        for encoder in (recipe.model.video, recipe.model.audio):
+            assert encoder.init is not None
+            assert encoder.init.timm == "vit_base_patch16_224.augreg_in21k"
+            assert (encoder.dim, encoder.depth, encoder.heads, encoder.patch_size) == (768, 12, 12, 16)
+        assert recipe.cost.startswith("Estimated")
+        assert f"asgm prepare {recipe.data.dataset} --root" in path.read_text(encoding="utf-8")
