@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 from pathlib import Path
@@ -197,3 +198,20 @@ def test_an_mp4s_header_is_believed_where_it_tells_what_looking_would(
     with open_media(path) as container:
         assert quick == told(container)
     assert used[-1] == {}
+
+
+def test_frames_are_freed_as_soon_as_they_are_read(tmp_path: Path) -> None:
+    path = mf.encode(tmp_path / "turned.mp4", mf.moving_frames(12), rotation=90)
+
+    def frames() -> int:
+        return sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = frames()
+        assert probe(path).rotation == 90
+        read_clip(path, [0, 5])
+        assert frames() == before
+    finally:
+        gc.enable()
