@@ -70,7 +70,21 @@ def apply_geometry_to_maps(maps: Tensor, geometry: Geometry, frame: tuple[int, i
     return seen.flip(-1) if geometry.flip else seen
 
 
-class _ColourOperations(v2.RandAugment):
+# What an operation is several times as quick on: planes, or the channels of a pixel side by side.
+LAYOUTS = {"AutoContrast": torch.contiguous_format, "Sharpness": torch.channels_last}
+
+
+class _Operations(v2.RandAugment):
+    """RandAugment, each operation on pixels laid out as suits it; the values are torchvision's."""
+
+    def _apply_image_or_video_transform(self, image: Tensor, transform_id: str, *rest: Any, **named: Any) -> Tensor:
+        if transform_id in LAYOUTS:
+            image = image.contiguous(memory_format=LAYOUTS[transform_id])
+        changed: Tensor = super()._apply_image_or_video_transform(image, transform_id, *rest, **named)
+        return changed
+
+
+class _ColourOperations(_Operations):
     """RandAugment without the operations that move what is in the picture."""
 
     _AUGMENTATION_SPACE: ClassVar[dict[str, Any]] = {
@@ -90,7 +104,7 @@ def rand_augment(
     # torchvision draws from torch's global state on the CPU: it is set for this call alone and put back.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(int(rng.integers(2**62)))
-        kind = v2.RandAugment if geometric else _ColourOperations
+        kind = _Operations if geometric else _ColourOperations
         augmented: Tensor = kind(num_ops=operations, magnitude=magnitude)(view)
     return augmented
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchvision.transforms import v2
 
 from asgmcli.data.augment import (
     KEEP_CHANNELS,
@@ -77,6 +78,16 @@ def test_one_draw_of_rand_augment_serves_all_frames_and_leaves_the_global_state_
     torch.manual_seed(6)
     assert torch.equal(one, rand_augment(still, np.random.default_rng(0), 2, 15))
     assert rand_augment(still, np.random.default_rng(0), operations=0, magnitude=9) is still
+
+
+def test_rand_augments_values_are_torchvisions_whatever_the_layout() -> None:
+    pixels = torch.randint(0, 255, (2, 20, 24, 3), dtype=torch.uint8)
+    for view in (pixels.permute(0, 3, 1, 2), pixels.permute(0, 3, 1, 2).contiguous()):
+        for seed in range(60):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(np.random.default_rng(seed).integers(2**62)))
+                expected = v2.RandAugment(num_ops=3, magnitude=9)(view)
+            assert torch.equal(rand_augment(view, np.random.default_rng(seed), 3, 9), expected)
 
 
 def test_channels_are_dropped_as_often_as_asked() -> None:
