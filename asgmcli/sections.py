@@ -68,6 +68,15 @@ class Data(Section):
     keep_decoded: bool = False
     max_failures: Count = 100
 
+    @model_validator(mode="after")
+    def _kept_once(self) -> Data:
+        if self.keep_decoded and self.workers:
+            # They would hold as many copies, and lose them with themselves at the end of every epoch.
+            raise ValueError(
+                "keep_decoded holds every clip in the process that decodes: set workers to 0, or it to false"
+            )
+        return self
+
 
 class Clip(Section):
     """Frames of a training or evaluation clip."""

@@ -238,8 +238,9 @@ def _localization(trained: Trained, options: Options, console: Console) -> tuple
 
 def _with_options(recipe: R, options: Options) -> R:
     """The recipe with another split, other views or other workers, where the user asked for them."""
-    # A recipe may hold its own data in memory; another manifest may be too large for that.
-    keep = False if options.manifest is not None else None
+    # A recipe may hold its own data in memory; another manifest may be too large for that, and what workers hold is
+    # lost with them.
+    keep = False if options.manifest is not None or options.workers else None
     data = {"eval_split": options.split, "workers": options.workers, "keep_decoded": keep}
     views = {"clips": options.clips, "crops": options.crops, "batch": options.batch}
     changes: dict[str, Any] = {

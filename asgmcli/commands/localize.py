@@ -88,7 +88,7 @@ def command(
 
     from asgmcli.report.localized import NO_WEIGHTS, Settings, choose_localizer
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)  # brackets in a file's name are no markup
     name = choose_localizer(localizer, weights)
     if localizer is None and weights is None:
         console.print(NO_WEIGHTS, highlight=False, soft_wrap=True)
@@ -154,6 +154,7 @@ def _shard(jobs: list[Job], shard: str | None) -> list[Job]:
 
 
 def _run_one(path: Path, settings: Settings, out: Path, overwrite: bool, console: Console) -> dict[str, Any]:
+    from rich.markup import escape
     from rich.progress import Progress
 
     from asgmcli.report.localized import Job, localize
@@ -163,7 +164,7 @@ def _run_one(path: Path, settings: Settings, out: Path, overwrite: bool, console
     if there and not overwrite:
         raise UsageError(f"{there[0]} is there already. Say --overwrite, or name another folder with --out.")
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(path.name, total=1.0)
+        task = progress.add_task(escape(path.name), total=1.0)
         answer = localize(job, settings, lambda share: progress.update(task, completed=share))
     _warn(answer, console)
     for target in answer["outputs"].values():

@@ -107,7 +107,7 @@ def command(
 
     from asgmcli.report.style import check_figure_path
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)  # brackets in a file's name are no markup
     target = check_figure_path(out or Path(f"{clip.stem}_{'mix' if other else 'masks'}.png"))
     _check(frame, other, save_clip, [path for path in (target, save_clip) if path], overwrite)
     trained = _load(localizer, weights, console)

@@ -130,6 +130,14 @@ def test_silence_gives_uniform_maps_and_a_warning(
     assert probe(tmp_path / "out" / "quiet_overlay.mp4").audio_rate == (RATE if sound == "silence" else 0)
 
 
+def test_brackets_in_a_name_are_no_markup(run: Callable[..., Result], tmp_path: Path) -> None:
+    quiet = beating_clip(tmp_path / "[red]quiet[-1].mp4", 1.0, "silence")
+    result = run(quiet, "--write", "boxes")
+    assert result.exit_code == 0, result.output
+    assert f"Warning: {quiet}: " in result.stderr.replace("\n", "")
+    assert "Wrote [red]quiet[-1]_boxes.json" in result.stderr
+
+
 def test_a_single_frame_is_said_to_show_no_motion(run: Callable[..., Result], tmp_path: Path) -> None:
     one = beating_clip(tmp_path / "one.mp4", 1 / FPS)
     result = run(one, "--json", "--out", tmp_path / "out")

@@ -112,6 +112,13 @@ def test_a_trained_localizer(clips: tuple[Path, Path], run: Callable[..., Result
     assert json.loads(result.stdout)["localizer"] == "fnac"
 
 
+def test_brackets_in_a_name_are_no_markup(run: Callable[..., Result], tmp_path: Path) -> None:
+    result = run(write_scene(tmp_path / "[b]quiet[-1].mp4", silent=True), "--frame", "1")
+    assert result.exit_code == 0, result.output
+    assert "Wrote [b]quiet[-1]_masks.png" in result.stderr
+    assert f"Warning: {tmp_path}/[b]quiet[-1].mp4: the clip has no sound" in result.stderr
+
+
 def test_silence_warns_and_draws_uniformly(run: Callable[..., Result], tmp_path: Path) -> None:
     quiet = write_scene(tmp_path / "quiet.mp4", silent=True)
     result = run(quiet, "--frame", "1", "--json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_pairs_are_drawn_from_seed_epoch_and_clip_and_read_no_label(demo: Path, 
         assert all(torch.equal(one[key], other[key]) for key in ("image", "wave", "masks"))
     later = next(data.epoch(1))
     assert not torch.equal(first[0]["image"], later["image"])
-    shared = build_data(recipe_of(tmp_path, demo, "data.workers=1"))
+    shared = build_data(recipe_of(tmp_path, demo, "data.workers=1", "data.keep_decoded=false"))
     assert all(torch.equal(one["image"], two["image"]) for one, two in zip(first[3:], shared.epoch(0, 3), strict=True))
 
 
@@ -94,6 +95,22 @@ def test_data_without_sound_is_refused(demo: Path, tmp_path: Path) -> None:
     write_manifest(tmp_path / "mute", rows, manifest.classes)
     with pytest.raises(DataError, match="no clip with sound"):
         build_data(recipe_of(tmp_path, tmp_path / "mute"))
+
+
+def test_a_broken_clip_is_counted_once_however_often_it_is_drawn(demo: Path, tmp_path: Path) -> None:
+    shutil.copytree(demo, tmp_path / "demo")
+    manifest = read_manifest(tmp_path / "demo")
+    gone = manifest.of_split("train")[:2]
+    for row in gone:
+        manifest.resolve(row).write_bytes(manifest.resolve(row).read_bytes()[:100])
+    data = build_data(recipe_of(tmp_path, tmp_path / "demo", "data.max_failures=2", "data.keep_decoded=false"))
+    drawn = [name for epoch in range(2) for batch in data.epoch(epoch) for name in batch["id"]]
+    assert len(drawn) == 60
+    assert not {row.id for row in gone} & set(drawn)
+    assert sorted(text.split(":")[0] for text in data.failures) == [str(manifest.resolve(row)) for row in gone]
+    strict = build_data(recipe_of(tmp_path, tmp_path / "demo", "data.max_failures=1", "data.keep_decoded=false"))
+    with pytest.raises(DataError, match=r"more than data\.max_failures \(1\)"):
+        list(strict.epoch(0))
 
 
 @pytest.mark.parametrize("epoch", [0, 1])

@@ -87,7 +87,7 @@ def test_the_mask_is_drawn_by_the_carried_maps(data: Path, tmp_path: Path) -> No
 
 
 def test_a_run_with_the_motion_guide(data: Path, tmp_path: Path) -> None:
-    recipe = tiny(tmp_path, data, **MOTION, train__max_steps=3, data__workers=1)
+    recipe = tiny(tmp_path, data, **MOTION, train__max_steps=3, data__workers=1, data__keep_decoded=False)
     doing, _ = session(tmp_path)
     doing.ensure(recipe)
     result = doing.run(recipe)

@@ -80,7 +80,7 @@ ADAMW: dict[str, Any] = {
 def test_a_resumed_run_is_the_straight_one_bit_for_bit(
     demo: Path, tmp_path: Path, stop: int, workers: int, changes: dict[str, Any]
 ) -> None:
-    recipe = tiny(tmp_path, demo, **CHANGES, **changes, data__workers=workers)
+    recipe = tiny(tmp_path, demo, **CHANGES, **changes, data__workers=workers, data__keep_decoded=not workers)
     ids: list[list[str]] = []
     straight = trainer_of(recipe, tmp_path / "straight", task=watched(ids))
     straight.fit()

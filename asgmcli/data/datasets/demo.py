@@ -67,7 +67,7 @@ def generate(
 
     Writes clips/<split>/<id>.mp4, manifest.csv, classes.txt, boxes.csv (the sounding sprite's box in every frame:
     pixels, x2 and y2 exclusive), quarantine.csv (no rows), preview.png and, last, summary.json. The same settings give
-    the same labels, frames (before encoding), sounds and boxes on any number of workers.
+    the same files on any number of workers.
 
     Args:
         out: the folder, made where it is missing.
@@ -189,7 +189,7 @@ def _write_one(out: Path, settings: Settings, clip: tuple[str, int]) -> np.ndarr
     if not path.exists():
         frames = render(scene, settings.times, settings.size)
         sound = clip_sound(settings, *clip, scene)
-        # x264 does not give the same bytes every time where frames may be predicted from later ones.
+        # A frame that is predicted from later ones would have to wait for them when it is read.
         write_clip(path, frames, settings.fps, sound, AUDIO_RATE, crf=CRF, preset=PRESET, bframes=False)
     return source_boxes(scene, settings.times, settings.size)
 

@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional
 
 from asgmcli.data import augment
 from asgmcli.data.boxes import Boxes, has_boxes, read_boxes
-from asgmcli.data.loader import Batch, collate, first_decodable, make_loader
+from asgmcli.data.loader import Batch, collate, first_decodable, make_loader, note_failures
 from asgmcli.data.manifest import Manifest, Row, check_files
 from asgmcli.data.plan import Plan, SampleKey
 from asgmcli.data.reader import ClipReader, Moment
@@ -117,9 +117,7 @@ class LocalizationData:
         """
         limit = self.recipe.data.max_failures
         for batch in make_loader(self.views, self.plan.batches(number, start), self.recipe.data.workers, collate):
-            self.failures += batch["failures"]
-            if len(self.failures) > limit:
-                raise DataError(f"more than data.max_failures ({limit}) clips failed to decode: {self.failures[-1]}")
+            note_failures(batch["failures"], self.failures, limit)
             yield batch
 
     @property
