@@ -226,8 +226,8 @@ def _from_disk(console: Console, name: str, root: Path | None, out: Path, option
     with interruptible(STOPPED):
         summary = prepare(job, lambda title: _progress(console, title), lambda text: _say(console, text))
     if job.shard is not None:
-        text = f"Shard {summary['shard']} of {summary['of']}: {summary['clips']} clips looked into. When all are done: "
-        _say(console, f"{text}asgm prepare {name} --merge")
+        text = f"Shard {summary['shard']} of {summary['of']}: {summary['clips']} clips looked into. When all are done, "
+        _say(console, f"{text}give the same command with --merge in place of the shard.")
         return summary
     show_summary(console, summary)
     _write_lists(console, out, options)

@@ -16,6 +16,7 @@ REASONS = {
     "missing": "on the lists but not on disk",
     "not_listed": "on disk but on no list",
     "other_class": "of a class that is not used",
+    "other_split": "of an official split that is not used",
     "not_a_video": "not a video file",
     "no_audio": "without an audio stream",
     "silent": "with silent sound",

@@ -131,7 +131,9 @@ def test_kinetics_cvdf_layout_and_its_official_test_split(tmp_path: Path) -> Non
     lists.mkdir()
     for name, clip in (("train", "aaaaaaaaaaa,1,11"), ("val", "bbbbbbbbbbb,123,133"), ("test", "ccccccccccc,2,12")):
         (lists / f"{name}.csv").write_text(K400_HEADER + f"playing drums,{clip},{name}\n")
-    as_papers = {clip.id[0]: clip.split for clip in kinetics400.find(tmp_path, Options()).candidates}
+    listing = kinetics400.find(tmp_path, Options())
+    assert left(listing) == {"ccccccccccc_000002_000012": "other_split"}
+    as_papers = {clip.id[0]: clip.split for clip in listing.candidates}
     assert as_papers == {"a": "train", "b": "test"}
     official = {clip.id[0]: clip.split for clip in kinetics400.find(tmp_path, Options(test_from="test")).candidates}
     assert official == {"a": "train", "b": "val", "c": "test"}

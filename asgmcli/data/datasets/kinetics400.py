@@ -53,7 +53,7 @@ def find(root: Path, options: Options) -> Listing:
         raise DataError(f"No list of Kinetics-400 (train.csv, val.csv) in {root} or a folder in it.\n{ROOT_HELP}")
     listed = list(entries.values())
     unused -= {entry.id for entry in listed}
-    listing = match_lists(root, listed, sorted({entry.label for entry in listed}), frozenset(unused))
+    listing = match_lists(root, listed, sorted({entry.label for entry in listed}), frozenset(unused), "other_split")
     if options.test_from == "val":
         listing.notes.append("split test holds the official validation clips, as the papers evaluate")
     if without_label:

@@ -149,11 +149,14 @@ class Entry:
     folder: str = ""
 
 
-def match_lists(root: Path, entries: list[Entry], classes: list[str], unused: frozenset[str] = frozenset()) -> Listing:
+def match_lists(
+    root: Path, entries: list[Entry], classes: list[str], unused: frozenset[str] = frozenset(), why: str = "other_class"
+) -> Listing:
     """The clips of official lists that lie anywhere under `root`, found by file name.
 
     Where several files have a clip's name, the one in a folder of its split, then of its class, is taken. Clips listed
-    in two splits belong to the later one. Videos on no list are left out, as are those whose id is in `unused`.
+    in two splits belong to the later one. Videos on no list are left out, as are those whose id is in `unused`,
+    for the reason `why`.
     """
     index = index_videos(root)
     found: list[Candidate] = []
@@ -172,7 +175,7 @@ def match_lists(root: Path, entries: list[Entry], classes: list[str], unused: fr
     listed = {entry.id for entry in entries}
     for name, files in index.items():
         if name not in listed:
-            reason, detail = ("other_class", "") if name in unused else ("not_listed", "no list names it")
+            reason, detail = (why, "") if name in unused else ("not_listed", "no list names it")
             left_out += [LeftOut(name, str(file), reason, detail) for file in files]
     return Listing(found, classes, left_out, official)
 
