@@ -287,6 +287,12 @@ class Train(Section):
 
     Where the loss, a gradient or a weight is not finite, `on_nonfinite: stop` ends the run (the last checkpoint stays);
     `skip` undoes the step and goes on, `max_skips` times in a run. It keeps a copy of what a step may change.
+
+    What a step's memory does not hold: `activation_checkpointing` computes every block again in the backward pass;
+    `accumulate` takes the student's batch through the network in so many parts, one part's activations at a time, and
+    their gradients add up. Losses and mixtures are still those of the whole batch, so each part's forward pass is done
+    twice. `compile` hands the networks to torch.compile, which pays in long runs; `channels_last` lays out the
+    localizer's convolutions as GPUs with bf16 want them.
     """
 
     epochs: Positive = 50
@@ -296,11 +302,20 @@ class Train(Section):
     ema_decay: Share = 0.99
     optimizer: Optimizer = Optimizer()
     precision: Literal["fp32", "bf16"] = "fp32"
+    activation_checkpointing: bool = False
+    accumulate: Positive = 1
+    compile: bool = False
+    channels_last: bool = False
     save_minutes: PositiveFloat = 10.0
     evaluate_every: Count = 0
     max_steps: Positive | None = None
     on_nonfinite: Literal["stop", "skip"] = "stop"
     max_skips: Count = 10
+
+    @property
+    def saves_memory(self) -> bool:
+        """Whether memory is to be saved at the cost of time."""
+        return self.activation_checkpointing or self.accumulate > 1
 
 
 class Evaluate(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -62,9 +62,14 @@ class Curves(Section):
     scale: Literal["linear", "log"] = "linear"
 
 
+# Keys of `train` that only some tasks know how to follow; `honoured` names those.
+OPTIONS = ("activation_checkpointing", "accumulate", "compile", "channels_last")
+
+
 class Recipe(Section):
     """What every recipe has: a name, a task, its variants as rows."""
 
+    honoured: ClassVar[tuple[str, ...]] = ()
     name: Name
     task: str
     title: str
@@ -87,6 +92,10 @@ class Recipe(Section):
             raise ValueError(f"a row cannot be named {ALL_ROWS!r}: `--row {ALL_ROWS}` trains every row")
         if loose := [name for name in self.runnable if bool(self.rows[name].curve) != (self.figure is not None)]:
             raise ValueError(f"`figure` and the rows' `curve` go together: rows {', '.join(loose)}")
+        default = Train()
+        for key in OPTIONS:
+            if key not in self.honoured and getattr(self.train, key) != getattr(default, key):
+                raise ValueError(f"train.{key} does nothing in a {self.task} recipe: leave it out")
         return self
 
     @property
@@ -98,6 +107,7 @@ class Recipe(Section):
 class RecognitionRecipe(Recipe):
     """Semi-supervised recognition from picture and sound (the ASGM-Former, SVFormer and supervised rows)."""
 
+    honoured: ClassVar[tuple[str, ...]] = OPTIONS
     task: Literal["recognition"]
     data: Data
     clip: Clip = Clip()
@@ -260,6 +270,7 @@ class LocalizerEvaluate(Section):
 class LocalizationRecipe(Recipe):
     """Audio source localization (FNAC), trained on pairs of image and sound without labels."""
 
+    honoured: ClassVar[tuple[str, ...]] = ("channels_last",)
     task: Literal["localization"]
     data: Data
     model: LocalizerModel = LocalizerModel()

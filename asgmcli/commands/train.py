@@ -62,18 +62,23 @@ def command(
     asgm train recipes/table2_ablation.yaml --on-demo --row all --seeds 3
     """
     with interruptible("Stopped. The same command goes on where it was, with --resume."):
-        from rich.console import Console
-
         from asgmcli.errors import UsageError
+        from asgmcli.train.allocator import use_large_pages
         from asgmcli.train.on_demo import RecipeFile
-        from asgmcli.train.session import Session, choose_device
 
         if resume and overwrite:
             raise UsageError("--resume goes on with a run, --overwrite throws it away: give one of them.")
-        # A path such as runs[1] is text, not markup.
-        console = Console(stderr=True, markup=False, highlight=False)
         file = RecipeFile(recipe, on_demo)
         first = file.load(None if row == ALL_ROWS else row, overrides, seed)
+        if first.train.saves_memory:
+            use_large_pages()  # before torch is there
+
+        from rich.console import Console
+
+        from asgmcli.train.session import Session, choose_device
+
+        # A path such as runs[1] is text, not markup.
+        console = Console(stderr=True, markup=False, highlight=False)
         session = Session(runs, recipe.parent, choose_device(device), console)
         if row != ALL_ROWS and seeds == 1:
             if resume:

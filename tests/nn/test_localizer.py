@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asgmcli.errors import DataError
 from asgmcli.nn.localizer import FNAC, FrozenLocalizer, fnac_spectrogram, load_localizer, save_localizer, similarity_map
-from asgmcli.nn.resnet import ResNet18
+from asgmcli.nn.resnet import ResNet18, lay_channels_last
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -115,6 +115,23 @@ def test_dropout_only_in_training_and_gradients_reach_both_networks():
     assert model.audnet.conv1.weight.grad.abs().sum() > 0
     model.eval()
     assert torch.equal(model(image, spectrogram), model(image, spectrogram))
+
+
+def test_channels_last_gives_the_same_map_and_gradients():
+    # In double precision: two clips' batch norms make large gradients of small differences.
+    image, spectrogram = array(1, 2, 3, 32, 32).double(), array(2, 2, 1, 33, 40).double()
+    results = []
+    for last in (False, True):
+        torch.manual_seed(0)
+        model = FNAC(8, width=4, stride=8).double()
+        if last:
+            lay_channels_last(model)
+            assert model.imgnet.layer1[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
+        result = model(image, spectrogram)
+        result.square().sum().backward()
+        results.append([result, *(parameter.grad for parameter in model.parameters())])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def scipy_spectrogram(wave: np.ndarray, rate: int, seconds: float) -> np.ndarray:

@@ -108,7 +108,7 @@ def reference_encode(model: TimeSformer, tokens: Tensor, heads: int) -> Tensor:
             copies.append(seen[0])
             over_space[t] = seen[1:]
         cls, x = cls + sum(copies) / frames, x + over_space
-        cls, x = cls + block.mlp(block.norm2(cls)), x + block.mlp(block.norm2(x))
+        cls, x = (old + block.mlp.fc2(F.gelu(block.mlp.fc1(block.norm2(old)))) for old in (cls, x))
     return model.norm(cls)
 
 

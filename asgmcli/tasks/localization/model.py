@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from asgmcli.data.loader import Batch
 from asgmcli.nn.localizer import FNAC, FrozenLocalizer, load_fnac, save_localizer
+from asgmcli.nn.resnet import lay_channels_last
 from asgmcli.nn.weights import load_timm
 from asgmcli.settings import LocalizationRecipe
 from asgmcli.tasks.localization.data import LocalizationData
@@ -95,6 +96,8 @@ def build_state(recipe: LocalizationRecipe, data: LocalizationData, context: Con
     elif settings.init is not None and settings.init.timm is not None:
         load_timm(network.imgnet, settings.init.timm)
     network.to(context.device)
+    if recipe.train.channels_last:
+        lay_channels_last(network)
     frozen = FrozenLocalizer(network, input_size=recipe.input.size, seconds=recipe.input.seconds).to(context.device)
     network.requires_grad_(True)
     return LocalizationState(recipe, network, frozen, context.device)

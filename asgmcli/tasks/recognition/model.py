@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from asgmcli.data.loader import Loudness
 from asgmcli.losses.fixmatch import FixedThreshold
 from asgmcli.losses.flexmatch import FlexibleThreshold
 from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder, start_from
 from asgmcli.nn.fusion import FusionTransformer
 from asgmcli.nn.localizer import FrozenLocalizer, load_localizer
+from asgmcli.nn.resnet import lay_channels_last
 from asgmcli.nn.state import write_safetensors
 from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.nn.vit import AudioTransformer
+from asgmcli.sections import Thresholds, Train
 from asgmcli.settings import RecognitionRecipe
 from asgmcli.tasks.recognition.data import RecognitionData
+from asgmcli.train.compiler import check_compiler
 from asgmcli.train.ema import make_teacher, update_teacher
 from asgmcli.train.loop import Context
 from asgmcli.train.weights import AUDIO_WEIGHTS, LOCALIZER_WEIGHTS, MODEL_FORMAT, MODEL_WEIGHTS, VIDEO_WEIGHTS
@@ -32,6 +38,10 @@ class Prediction:
     logits: Tensor
     video: Tensor
     audio: Tensor | None
+
+
+# What a `Prediction` is made of.
+Outputs = tuple[Tensor, Tensor, Tensor | None]
 
 
 class ASGMFormer(nn.Module):
@@ -61,6 +71,22 @@ class ASGMFormer(nn.Module):
         self.fusion = fusion
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1, 1), persistent=False)
+        self._parts = 1
+        self._compiled: Callable[[Tensor, Tensor | None], Outputs] | None = None
+
+    def save_memory(self, settings: Train) -> None:
+        """Train with `activation_checkpointing` and `accumulate` as `settings` say."""
+        self._parts = settings.accumulate
+        self.video.checkpoint_activations = settings.activation_checkpointing
+        if self.audio is not None:
+            self.audio.checkpoint_activations = settings.activation_checkpointing
+
+    def compile_encoders(self) -> None:
+        """Hand all that follows the patch embedding to torch.compile, which works when it is first called.
+
+        A copy of this network made later would go on with this one's weights: compile copies apart.
+        """
+        self._compiled = torch.compile(self._encode)
 
     def normalise(self, frames: Tensor) -> Tensor:
         """uint8 [B, T, 3, H, W] -> float [B, 3, T, H, W] as the network was pretrained."""
@@ -71,16 +97,49 @@ class ASGMFormer(nn.Module):
         return self.video.embed(video)
 
     def classify(self, tokens: Tensor, audio: Tensor | None) -> Prediction:
-        """Tokens [B, T, N, D] and log-mel [B, L, M] to the prediction."""
+        """Tokens [B, T, N, D] and log-mel [B, L, M] to the prediction.
+
+        With `train.accumulate` each part of the batch leaves its outputs alone behind and is computed again when the
+        backward pass comes to it.
+        """
+        encode = self._compiled or self._encode
+        if self._parts == 1 or not torch.is_grad_enabled():
+            return Prediction(*encode(tokens, audio))
+        pieces = tokens.chunk(self._parts)
+        sounds = [None] * len(pieces) if audio is None else audio.chunk(self._parts)
+        outputs = [
+            checkpoint(encode, piece, sound, use_reentrant=False) for piece, sound in zip(pieces, sounds, strict=True)
+        ]
+        logits, video, heard = zip(*outputs, strict=True)
+        return Prediction(torch.cat(logits), torch.cat(video), None if audio is None else torch.cat(heard))
+
+    def _encode(self, tokens: Tensor, audio: Tensor | None) -> Outputs:
+        """Logits, video and audio class tokens."""
         video_token = self.video.encode(tokens)
         if self.audio is None or self.fusion is None:
-            return Prediction(self.video.head(video_token), video_token, None)
+            return self.video.head(video_token), video_token, None
         audio_token = self.audio(audio)
-        return Prediction(self.fusion(video_token, audio_token), video_token, audio_token)
+        return self.fusion(video_token, audio_token), video_token, audio_token
 
     def forward(self, video: Tensor, audio: Tensor | None = None) -> Tensor:
         """[B, 3, T, H, W] and [B, L, M] -> logits [B, K]."""
         return self.classify(self.embed(video), audio).logits
+
+
+class Described(Protocol):
+    """What the weight file says of the data: names of classes, statistics and length of the log-mel."""
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in index order."""
+
+    @property
+    def loudness(self) -> Loudness | None:
+        """Statistics of the log-mel, None where the sound is not used."""
+
+    @property
+    def length(self) -> int:
+        """L, time steps of the log-mel."""
 
 
 @dataclass
@@ -92,7 +151,7 @@ class RecognitionState:
     teacher: ASGMFormer
     threshold: FixedThreshold | FlexibleThreshold
     localizer: FrozenLocalizer | None
-    data: RecognitionData
+    data: Described
     device: torch.device
     step: int = 0
 
@@ -149,6 +208,13 @@ def build_network(recipe: RecognitionRecipe, classes: int, length: int) -> ASGMF
     return ASGMFormer(encoder, listener, fusion, model.mean, model.std)
 
 
+def make_threshold(settings: Thresholds, clips: int, classes: int) -> FixedThreshold | FlexibleThreshold:
+    """The threshold of a run with `clips` unlabelled clips."""
+    if settings.kind == "fixed":
+        return FixedThreshold(settings.value)
+    return FlexibleThreshold(clips, classes, settings.value, settings.mapping, settings.warmup)
+
+
 def build_state(recipe: RecognitionRecipe, data: RecognitionData, context: Context) -> RecognitionState:
     """Student with its start, teacher as its copy, threshold and localizer.
 
@@ -161,14 +227,34 @@ def build_state(recipe: RecognitionRecipe, data: RecognitionData, context: Conte
         start = recipe.model.audio.init
         start_from(student.audio, start, context.weights_of(start, AUDIO_WEIGHTS))
     student.to(context.device)
-    settings = recipe.thresholds
-    clips = max(1, len(data.train.views.unlabeled))
-    threshold: FixedThreshold | FlexibleThreshold = FixedThreshold(settings.value)
-    if settings.kind == "flexible":
-        threshold = FlexibleThreshold(clips, len(data.classes), settings.value, settings.mapping, settings.warmup)
+    threshold = make_threshold(recipe.thresholds, max(1, len(data.train.views.unlabeled)), len(data.classes))
     localizer = None
     if recipe.guide == "fnac" and recipe.localizer is not None:
         path = context.weights_of(recipe.localizer, LOCALIZER_WEIGHTS)
         assert path is not None  # FNAC comes from a recipe or a file
         localizer = load_localizer(path, map=recipe.localizer.map).to(context.device)
-    return RecognitionState(recipe, student, make_teacher(student), threshold, localizer, data, context.device)
+        if recipe.train.channels_last:
+            lay_channels_last(localizer)
+    return assemble(recipe, student, threshold, localizer, data, context.device)
+
+
+def assemble(
+    recipe: RecognitionRecipe,
+    student: ASGMFormer,
+    threshold: FixedThreshold | FlexibleThreshold,
+    localizer: FrozenLocalizer | None,
+    data: Described,
+    device: torch.device,
+) -> RecognitionState:
+    """The state around a student that has its start: the teacher as its copy, and how both are computed.
+
+    Raises:
+        UsageError: `train.compile`, and no compiler.
+    """
+    student.save_memory(recipe.train)
+    teacher = make_teacher(student)
+    if recipe.train.compile:
+        check_compiler()
+        student.compile_encoders()
+        teacher.compile_encoders()
+    return RecognitionState(recipe, student, teacher, threshold, localizer, data, device)

@@ -1,0 +1,71 @@
+"""A training step on made-up clips: what it costs in time, memory and operations, without data or weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from asgmcli.data.loader import Batch, Loudness
+from asgmcli.nn.flops import StepClips, audio_flops, fusion_flops, step_flops, video_flops
+from asgmcli.settings import RecognitionRecipe
+from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState, assemble, build_network, make_threshold
+
+
+@dataclass(frozen=True)
+class MadeUpData:
+    """What a state asks of the data: names of classes, and the length of the log-mel."""
+
+    classes: list[str]
+    loudness: Loudness | None
+    length: int
+
+
+def made_up_state(recipe: RecognitionRecipe, classes: int, device: torch.device) -> RecognitionState:
+    """The state of a run of `recipe` (a tube for a mask) at its start, with random weights."""
+    length = recipe.audio.length if recipe.listens else 0
+    data = MadeUpData([f"class {number}" for number in range(classes)], None, length)
+    student = build_network(recipe, classes, length).to(device)
+    threshold = make_threshold(recipe.thresholds, max(1, recipe.train.batch * recipe.train.unlabeled_ratio), classes)
+    return assemble(recipe, student, threshold, None, data, device)
+
+
+def made_up_batch(recipe: RecognitionRecipe, classes: int, labeled: int, unlabeled: int, device: torch.device) -> Batch:
+    """Random pixels and sound for one step of `recipe`, as its loader would bring them; no unlabelled clip: None."""
+    draw = torch.Generator().manual_seed(0)
+    clip = recipe.clip
+
+    def frames(clips: int) -> torch.Tensor:
+        shape = (clips, clip.frames, 3, clip.size, clip.size)
+        return torch.randint(256, shape, dtype=torch.uint8, generator=draw).to(device)
+
+    def sound(clips: int) -> torch.Tensor:
+        return torch.randn(clips, recipe.audio.length, recipe.audio.mels, generator=draw).to(device)
+
+    stream: Batch = {"video": frames(labeled), "label": torch.randint(classes, (labeled,), generator=draw).to(device)}
+    other: Batch = {"weak": frames(unlabeled), "strong": frames(unlabeled)}
+    other["dropped"] = torch.randint(-1, 3, (unlabeled,), generator=draw).to(device)
+    positions = clip.frames // recipe.model.video.tubelet
+    other["warp"] = torch.arange(positions).expand(unlabeled, -1).to(device)
+    other["number"] = torch.arange(unlabeled).to(device)
+    other["label"] = torch.full((unlabeled,), -1).to(device)
+    if recipe.listens:
+        stream["audio"], other["audio"], other["strong_audio"] = sound(labeled), sound(unlabeled), sound(unlabeled)
+    return {"labeled": stream, "unlabeled": other if unlabeled and recipe.semi_supervised else None}
+
+
+def step_operations(
+    network: ASGMFormer, recipe: RecognitionRecipe, labeled: int, unlabeled: int, *, executed: bool
+) -> int:
+    """Floating-point operations of a step (see `asgmcli.nn.flops`); a frozen guide's are not counted."""
+    if not recipe.semi_supervised:
+        unlabeled = 0
+    heard = labeled + unlabeled + (unlabeled if recipe.mixed else 0)
+    video = video_flops(network.video, executed=executed)
+    total = step_flops(video, StepClips(labeled + unlabeled, heard, taught=unlabeled))
+    if network.audio is not None and network.fusion is not None:
+        # Mixtures of sound are mixed before the patch embedding, so that theirs is computed too.
+        sound = audio_flops(network.audio, executed=executed)
+        total += step_flops(sound, StepClips(heard, heard, taught=unlabeled))
+        total += (3 * heard + unlabeled) * fusion_flops(network.fusion)
+    return total
