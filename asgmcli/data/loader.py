@@ -145,7 +145,7 @@ class TrainViews(Dataset[Batch]):
 
 @dataclass
 class EvaluationViews(Dataset[Batch]):
-    """Several clips x crops of each video, every clip decoded once."""
+    """Several clips x crops of each video, every frame decoded once."""
 
     reader: ClipReader
     rows: list[Row]
@@ -167,7 +167,12 @@ class EvaluationViews(Dataset[Batch]):
         row = self.rows[number]
         starts = uniform_starts(max(row.frames, 1), self.clip.frames, self.clip.stride, self.clips)
         moments = [self.reader.moment(row, start) for start in starts]
-        video = torch.cat([augment.crops(self.reader.frames(m), self.clip.size, self.crops) for m in moments])
+        # Clips that overlap share frames: each is decoded once, the file opened once.
+        wanted = sorted({index for moment in moments for index in moment.indices})
+        decoded = self.reader.frames(Moment(row, wanted))
+        place = {index: position for position, index in enumerate(wanted)}
+        clips = [decoded[[place[index] for index in moment.indices]] for moment in moments]
+        video = torch.cat([augment.crops(clip, self.clip.size, self.crops) for clip in clips])
         views: Batch = {"video": video, "label": self.labels[row.id], "id": row.id, "failures": []}
         if self.loudness is not None:
             sounds = torch.stack([self.loudness.normalise(self.reader.log_mel(m)) for m in moments])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from asgmcli.data import augment
 from asgmcli.data.loader import (
     Batch,
     EvaluationViews,
@@ -28,6 +29,8 @@ from asgmcli.data.manifest import Manifest, Row, read_manifest
 from asgmcli.data.plan import Plan, SampleKey
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, MediaError
+from asgmcli.media.clips import uniform_starts
+from asgmcli.media.video import read_clip
 from asgmcli.sections import Audio, Augment, Clip
 
 CLIP = Clip(frames=4, stride=2, size=24, short_side=(24, 28))
@@ -210,6 +213,27 @@ def test_evaluation_reads_every_view_and_replaces_nothing(manifest: Manifest, wo
     with pytest.raises(MediaError, match=r"gone\.mp4") as caught:
         next(make_loader(views, [[0]], workers, collate))
     assert "Traceback" not in caught.value.message
+
+
+def test_evaluation_decodes_each_video_once(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And every clip is that of a reading of its own."""
+    row = manifest.of_split("test")[0]
+    reader = ClipReader(manifest, CLIP, AUDIO)
+    starts = uniform_starts(row.frames, CLIP.frames, CLIP.stride, 5)
+    apart = [reader.frames(reader.moment(row, start)) for start in starts]
+    assert len(set(starts)) == 5
+    asked: list[list[int]] = []
+
+    def counted(path: Path, indices: list[int], **options: Any) -> np.ndarray:
+        asked.append(indices)
+        return read_clip(path, indices, **options)
+
+    monkeypatch.setattr("asgmcli.data.reader.read_clip", counted)
+    video = EvaluationViews(reader, [row], {row.id: 0}, CLIP, None, clips=5, crops=3)[0]["video"]
+    assert len(asked) == 1
+    assert len(set(asked[0])) == len(asked[0])
+    expected = torch.cat([augment.crops(frames, CLIP.size, 3) for frames in apart])
+    assert torch.equal(video, expected)
 
 
 class _Killed(Dataset[Batch]):
