@@ -4,6 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+ONNX = ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"]
 README = Path(__file__).parent / "README.md"
 
 setup(
@@ -36,6 +37,9 @@ setup(
         "pillow>=10",
         "safetensors>=0.4.3",
     ],
-    extras_require={"test": ["pytest>=8", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-setuptools"]},
+    extras_require={
+        "onnx": ONNX,
+        "test": [*ONNX, "pytest>=8", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-setuptools"],
+    },
     entry_points={"console_scripts": ["asgm = asgmcli.cli:main"]},
 )

@@ -16,6 +16,7 @@ COMMANDS = {
     "visualize-masks": "visualize_masks",
     "train": "train",
     "eval": "eval",
+    "export": "export",
     "bench": "bench",
 }
 

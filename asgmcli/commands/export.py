@@ -1,0 +1,50 @@
+"""`asgm export`: a trained recognizer as one ONNX file for programs without torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from asgmcli.errors import UsageError
+
+
+@click.command("export")
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: model.onnx beside the weights]")
+@click.option("--overwrite", is_flag=True, help="Replace the file where it is there.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
+def command(target: Path, out: Path | None, overwrite: bool, as_json: bool) -> None:
+    """Write the recognizer TARGET, the folder of a run or a weight file, as ONNX.
+
+    Its inputs are frames (uint8) and the log-mel as measured, for any number of views; its output is a probability for
+    each class. Class names and the sizes of the inputs stand in the file. Before it is kept, ONNX Runtime's output is
+    compared with torch's. Needs pip install "asgm[onnx]".
+
+    \b
+    asgm export runs/demo/asgm_former/seed0
+    asgm export runs/demo/asgm_former/seed0/model.safetensors --out recognizer.onnx
+    """
+    import torch
+    from rich.console import Console
+
+    from asgmcli.tasks.recognition.export import export_onnx
+    from asgmcli.tasks.recognition.load import load_recognizer
+    from asgmcli.train.target import find_trained
+
+    console = Console(stderr=True, markup=False, highlight=False)
+    trained = find_trained(target)
+    if trained.task != "recognition":
+        raise UsageError(f"{target}: a {trained.task} network; export takes recognizers.")
+    path = out or trained.weights.with_suffix(".onnx")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} is there already. Say --overwrite, or name another file with --out.")
+    done = export_onnx(load_recognizer(trained.weights, torch.device("cpu")), path)
+    inputs = {name: f"[{', '.join(map(str, shape))}]" for name, shape in done.inputs.items()}
+    shown = ", ".join(f"{name} {shape}" for name, shape in inputs.items())
+    size, off = f"{done.bytes / 1e6:.1f} MB", f"{done.difference:.1g}"
+    console.print(f"Wrote {path} ({size}): {shown} -> probabilities; at most {off} off torch's.", soft_wrap=True)
+    if as_json:
+        result = {"path": str(path), "inputs": done.inputs, "difference": done.difference, "bytes": done.bytes}
+        click.echo(json.dumps(result))
