@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from asgmcli.bench.step_setup import SIZES, Setup, setups_of
 from asgmcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def command() -> None:
 
     \b
     asgm bench masks
+    asgm bench step --size vit_ti
     asgm bench startup --out startup.json
     """
 
@@ -101,6 +103,52 @@ def masks(repeats: int) -> tuple[Table, dict[str, Any]]:
 
     timings = measure(repeats)
     return timing_table(TITLE, timings), {"timings": [timing.data() for timing in timings]}
+
+
+@command.command("step")
+@click.option(
+    "--size",
+    "sizes",
+    type=click.Choice(list(SIZES)),
+    multiple=True,
+    help="Network; repeatable.  [default: vit_ti and vit_s; on a GPU vit_b]",
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--labeled", type=click.IntRange(min=1), default=1, show_default=True, help="Labelled clips a step.")
+@click.option("--unlabeled", type=click.IntRange(min=0), default=2, show_default=True, help="Unlabelled clips a step.")
+@click.option("--frames", type=click.IntRange(min=1), default=8, show_default=True, help="Frames a clip.")
+@click.option("--pixels", type=click.IntRange(min=32), default=224, show_default=True, help="Height and width.")
+@click.option("--sound", is_flag=True, help="ASGM-Former's three networks, where the default is the video's alone.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of a CPU.")
+@repeats(5)
+@bench
+def step(
+    sizes: tuple[str, ...],
+    device: str,
+    labeled: int,
+    unlabeled: int,
+    frames: int,
+    pixels: int,
+    sound: bool,
+    threads: int,
+    repeats: int,
+) -> tuple[Table, dict[str, Any]]:
+    """Train: a step on made-up clips, its rate and its memory.
+
+    The rate is a share of what this machine's matrix products reach. On a CPU with and without activation checkpointing
+    (minutes); on a GPU with the largest batch that fits, in fp32, in bf16, and compiled.
+    """
+    from asgmcli.bench import step as steps
+    from asgmcli.bench.step_table import cpu_table, gpu_table
+    from asgmcli.train.session import choose_device
+
+    chosen = choose_device(device).type
+    modality = "video+audio" if sound else "video"
+    first = Setup("", labeled, unlabeled, frames, pixels, modality, device=chosen, threads=threads)
+    names = sizes or (("vit_b",) if chosen == "cuda" else ("vit_ti", "vit_s"))
+    measured = [steps.measure(setup, repeats) for setup in setups_of(first, names)]
+    table = gpu_table(measured) if chosen == "cuda" else cpu_table(measured)
+    return table, {"steps": [{**found, "summary": steps.summary(found)} for found in measured]}
 
 
 @command.command("startup")

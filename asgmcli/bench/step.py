@@ -1,0 +1,259 @@
+"""What a training step of the recognition task costs: its rate as a share of the machine's own, and its memory.
+
+Each setting is measured in a process of its own, so that its peak memory is its own. The rate is that of the
+operations of the network as published, counted analytically (`asgmcli.nn.flops`), over the time of the whole step:
+student, teacher, masks, losses, backward pass, optimizer, moving average. The machine's rate is that of the network's
+matrix products (`asgmcli.bench.products`), timed right before and after each step: what disturbs one disturbs both.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asgmcli.bench.products import Products
+from asgmcli.bench.step_setup import SIZES, Setup
+from asgmcli.data.loader import Batch
+from asgmcli.errors import AsgmError
+from asgmcli.recipe import check_recipe
+from asgmcli.settings import RecognitionRecipe
+from asgmcli.tasks import recognition
+from asgmcli.tasks.recognition.made_up import made_up_batch, made_up_state, step_operations
+from asgmcli.train.descent import compute_gradients
+from asgmcli.train.schedule import make_optimizer
+
+CLASSES = 51
+# The kernels of a first step are chosen, and its memory is found, before anything is timed.
+WARM_UP = 2
+
+
+def recipe_of(setup: Setup) -> RecognitionRecipe:
+    """SVFormer's step (tube mask, no sound), or with sound ASGM-Former's without its guide.
+
+    Raises:
+        RecipeError: the numbers do not go together.
+    """
+    dim, heads = SIZES[setup.size]
+    network = {"dim": dim, "heads": heads}
+    contrast = 0.1 if setup.modality == "video+audio" else 0.0
+    values: dict[str, Any] = {
+        "name": "bench",
+        "task": "recognition",
+        "title": "A step on made-up clips",
+        "default_row": "step",
+        "rows": {"step": {"title": "step"}},
+        "data": {"dataset": "none"},
+        "clip": {
+            "frames": setup.frames,
+            "size": setup.pixels,
+            "short_side": [setup.pixels, setup.pixels],
+        },
+        "model": {
+            "modality": setup.modality,
+            "video": network,
+            "audio": network,
+            "fusion": {"heads": heads},
+        },
+        "masks": {"kind": "tube", "alpha": 10.0},
+        "losses": {"contrastive": {"weight": contrast}},
+        "train": {
+            "batch": setup.labeled,
+            "precision": setup.precision,
+            "activation_checkpointing": setup.checkpointing,
+            "compile": setup.compile,
+        },
+    }
+    recipe = check_recipe(values, Path("asgm bench step"))
+    assert isinstance(recipe, RecognitionRecipe)
+    return recipe
+
+
+class Step:
+    """A training step that can be repeated: all that `asgm train` does with a batch once it is loaded."""
+
+    def __init__(self, recipe: RecognitionRecipe, labeled: int, unlabeled: int, device: torch.device) -> None:
+        self.recipe = recipe
+        torch.manual_seed(0)
+        self.state = made_up_state(recipe, CLASSES, device)
+        self.optimizer = make_optimizer(self.state.trained(), recipe.train.optimizer)
+        self.batch: Batch = made_up_batch(recipe, CLASSES, labeled, unlabeled, device)
+        self.published, self.executed = (
+            step_operations(self.state.student, recipe, labeled, unlabeled, executed=executed)
+            for executed in (False, True)
+        )
+        self.number = 0
+
+    def __call__(self) -> None:
+        """One step."""
+        self.state.begin_step(0, self.number)
+        compute_gradients(recognition.train_step, self.state, self.batch, self.optimizer, self.recipe.train)
+        self.optimizer.step()
+        self.state.after_step()
+        self.number += 1
+
+
+def measure(setup: Setup, repeats: int) -> dict[str, Any]:
+    """Measure `setup` in a new process; see `measure_here` for what comes back.
+
+    Raises:
+        RecipeError: the numbers of `setup` do not go together.
+        AsgmError: the process failed; the message has its last line.
+    """
+    recipe = recipe_of(setup)
+    code = "from asgmcli.bench.step import answer; answer()"
+    if recipe.train.saves_memory:  # as `asgm train` begins then
+        code = f"from asgmcli.train.allocator import use_large_pages as first; first(); {code}"
+    question = json.dumps({"setup": asdict(setup), "repeats": repeats})
+    done = subprocess.run([sys.executable, "-c", code], input=question, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+        raise AsgmError(f"{setup.size}: the step cannot be measured here: {reason}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def answer() -> None:
+    """The other end of `measure`."""
+    question = json.loads(sys.stdin.read())
+    print(json.dumps(measure_here(Setup(**question["setup"]), question["repeats"])))
+
+
+def measure_here(setup: Setup, repeats: int) -> dict[str, Any]:
+    """Time and memory of the step, in this process.
+
+    Returns:
+        `setup` (its batch as measured), `seconds` (a list; processor time on one CPU thread, where others' work takes
+        none of it, else wall-clock), `wall_seconds`, `products_per_second` (operations, between the steps),
+        `published` and `executed` operations of a step, `peak_bytes` (of the whole process on a CPU, of all tensors on
+        a GPU) and `start_bytes` (of the process before anything was made).
+    """
+    device = torch.device(setup.device)
+    torch.set_num_threads(setup.threads)
+    start = peak_bytes(device)
+    if setup.largest:
+        setup = _with_largest_batch(setup, device)
+    step = Step(recipe_of(setup), setup.labeled, setup.unlabeled, device)
+    for _ in range(WARM_UP):
+        step()
+    peak = peak_bytes(device)
+    clock = _clock(device, setup.threads)
+    dtype = torch.bfloat16 if setup.precision == "bf16" else torch.float32
+    mixed = setup.labeled + 2 * setup.unlabeled
+    rows = mixed * setup.frames * (setup.pixels // step.recipe.model.video.patch_size) ** 2
+    products = Products(rows, step.recipe.model.video.dim, device, dtype)
+    seconds, walls, rates = [], [], []
+    clock(products)
+    for _ in range(repeats):
+        before = clock(products)
+        wall = time.perf_counter()
+        seconds.append(clock(step))
+        walls.append(time.perf_counter() - wall)
+        rates.append(2 * products.operations / (before + clock(products)))
+    return {
+        "setup": asdict(setup),
+        "seconds": seconds,
+        "wall_seconds": walls,
+        "products_per_second": rates,
+        "published": step.published,
+        "executed": step.executed,
+        "start_bytes": start,
+        "peak_bytes": peak,
+    }
+
+
+def summary(found: dict[str, Any]) -> dict[str, float]:
+    """Medians of what `measure` found: seconds a step, share of the products' rate (published, executed), gigabytes.
+
+    The share is the median of each step's share of the rate around it.
+    """
+    pairs = list(zip(found["seconds"], found["products_per_second"], strict=True))
+    seconds = statistics.median(found["seconds"])
+    setup = Setup(**found["setup"])
+    return {
+        "seconds": seconds,
+        "clips_per_second": setup.clips / seconds,
+        "gflop": found["published"] / 1e9,
+        "gflop_executed": found["executed"] / 1e9,
+        "products_gflop_per_second": statistics.median(found["products_per_second"]) / 1e9,
+        "share": statistics.median(found["published"] / taken / rate for taken, rate in pairs),
+        "share_executed": statistics.median(found["executed"] / taken / rate for taken, rate in pairs),
+        "gigabytes": found["peak_bytes"] / 1e9,
+    }
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory so far: of this process, or of the tensors on a GPU.
+
+    Linux tells this program's own peak; what `getrusage` says there may be that of the process which started it.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return 1024 * int(line.split()[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def largest(fits: Callable[[int], bool]) -> int:
+    """The largest n for which `fits(n)`, by doubling and then halving the gap; 0 where even 1 does not fit."""
+    low, high = 0, 1
+    while fits(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def _with_largest_batch(setup: Setup, device: torch.device) -> Setup:
+    """`setup` with the largest multiple of its batch that two steps (the second has momentum) fit with."""
+
+    def multiple(n: int) -> Setup:
+        return replace(setup, labeled=n * setup.labeled, unlabeled=n * setup.unlabeled, largest=False)
+
+    def fits(n: int) -> bool:
+        bigger = multiple(n)
+        try:
+            step = Step(recipe_of(bigger), bigger.labeled, bigger.unlabeled, device)
+            step()
+            step()
+        except torch.cuda.OutOfMemoryError:
+            return False
+        finally:
+            step = None  # type: ignore[assignment]
+            torch.cuda.empty_cache()
+        return True
+
+    n = largest(fits)
+    torch.cuda.reset_peak_memory_stats(device)
+    if n == 0:
+        raise AsgmError(f"a batch of {setup.clips} clips does not fit")
+    return multiple(n)
+
+
+def _clock(device: torch.device, threads: int) -> Callable[[Callable[[], object]], float]:
+    """A function that gives the seconds that a piece of work takes."""
+    now = time.process_time if device.type == "cpu" and threads == 1 else time.perf_counter
+
+    def taken(work: Callable[[], object]) -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        begin = now()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return now() - begin
+
+    return taken
