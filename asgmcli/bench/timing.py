@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from asgmcli.report.table import Cell, Table
@@ -16,6 +16,11 @@ class Timing:
 
     name: str
     milliseconds: Sequence[float]
+
+    @property
+    def median(self) -> float:
+        """In milliseconds."""
+        return statistics.median(self.milliseconds)
 
     def data(self) -> dict[str, str | int | float]:
         """What JSON holds of it."""
@@ -39,6 +44,38 @@ def repeat(name: str, work: Callable[[], object], repeats: int, warm_up: int = 1
         work()
         taken.append(1000 * (time.perf_counter() - begin))
     return Timing(name, taken)
+
+
+def cpu_seconds() -> float:
+    """Processor time so far of this process's threads and of the processes it has waited for.
+
+    On a machine that is shared it says what a piece of work takes of a core, where the clock on the wall says how long
+    others were let in between.
+    """
+    import resource  # not on Windows, which gives children's time no other way either
+
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def interleaved(works: Mapping[str, Callable[[int], object]], repeats: int) -> list[Timing]:
+    """Time several works in turns, each in every round, so that what else the machine does falls on all alike.
+
+    Args:
+        works: by name; each is given the number of the round, -1 in the one that does not count.
+        repeats: rounds that count.
+
+    Returns:
+        A timing of each in processor time (`cpu_seconds`), in the order of `works`.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for number in range(-1, repeats):
+        for name, work in works.items():
+            begin = cpu_seconds()
+            work(number)
+            if number >= 0:
+                taken[name].append(1000 * (cpu_seconds() - begin))
+    return [Timing(name, values) for name, values in taken.items()]
 
 
 def timing_table(title: str, timings: Sequence[Timing], note: str = "") -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -74,7 +75,7 @@ def bench(measured: Measured) -> Callable[..., None]:
         note = f"{machine['cpus']} cores, torch {machine['torch']}{busy}"
         table = replace(table, note=f"{table.note} {note}".strip())
         result = {"bench": context.info_name, **found, "environment": machine}
-        console = Console(stderr=as_json)
+        console = Console(stderr=as_json, markup=False)
         console.print(table.rich())
         if out is not None:
             write_text(out, json.dumps(result, indent=2) + "\n")
@@ -161,3 +162,22 @@ def startup(repeats: int) -> tuple[Table, dict[str, Any]]:
 
     timings = measure(repeats)
     return timing_table(TITLE, timings), {"timings": [timing.data() for timing in timings]}
+
+
+@command.command("loader")
+@repeats(20)
+@bench
+def loader(repeats: int) -> tuple[Table, dict[str, Any]]:
+    """Read training samples; minutes.
+
+    From generated files such as Kinetics, VGGSound and UCF-101 hold and from their copies in a cache, beside decord and
+    ffmpeg's command line where they are there: processor time on one thread, in turns, medians. Also views, probing, a
+    manifest of 240,000 rows, and memory.
+    """
+    if sys.platform == "win32":
+        raise UsageError("asgm bench loader needs what Windows does not tell: the processor time of other programs.")
+    from asgmcli.bench.loader import measure, table
+
+    timings, goals = measure(repeats)
+    found = {"timings": [timing.data() for timing in timings], "goals": [goal.data() for goal in goals]}
+    return table(goals), found
