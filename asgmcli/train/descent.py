@@ -32,9 +32,9 @@ def compute_gradients(
         The step's terms, and the gradient's norm before clipping.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    optimizer.zero_grad(set_to_none=True)  # before the forward pass, which then has their memory
     with torch.autocast(parameters[0].device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
         terms = train_step(state, batch)
-    optimizer.zero_grad(set_to_none=True)
     terms["loss"].backward()
     reached = [parameter for parameter in parameters if parameter.grad is not None]
     return terms, torch.nn.utils.clip_grad_norm_(reached, settings.optimizer.clip_norm or float("inf"))
