@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
+import sys
 
 import click
 
@@ -54,3 +56,7 @@ def main() -> None:
     \b
     Start here:  asgm train recipes/demo.yaml
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A file's or class's name need not be UTF-8, and a terminal may not know every letter: neither is to end a run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -55,6 +56,16 @@ def test_a_mistake_is_one_line_without_a_traceback() -> None:
     assert code == 2
     assert "no such recipe" in text
     assert "Traceback" not in text
+
+
+def test_names_that_are_not_utf8_are_shown_escaped(tmp_path: Path) -> None:
+    """On a standard output that is strict, as a real one is."""
+    columns = "id,path,label,split,duration,fps,frames,width,height,audio,note"
+    row = b"a,a.mp4,caf\xe9,train,1,8,8,32,32,,"
+    (tmp_path / "manifest.csv").write_bytes(columns.encode() + b"\n" + row + b"\n")
+    result = CliRunner().invoke(main, ["prepare", "folder", "--out", str(tmp_path), "--show-split"])
+    assert result.exit_code == 0, result.output
+    assert r"caf\udce9" in result.stdout
 
 
 def fastest(code: str, runs: int = 5) -> float:

@@ -14,6 +14,7 @@ import click
 
 from asgmcli.data.manifest import ALL_SPLITS, Manifest
 from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, UsageError
+from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,6 +70,7 @@ class Options:
 )
 @click.option("--overwrite", is_flag=True, help="Replace results that are there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
+@interruptible("Stopped; nothing was written.")
 def command(
     target: Path,
     split: str | None,

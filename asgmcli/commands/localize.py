@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asgmcli.errors import DataError, InterruptedByKeyboard, UsageError
+from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,6 +60,7 @@ SETTINGS_NAME = "localize.json"
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, for many clips.")
 @click.option("--overwrite", is_flag=True, help="Replace results that are there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
+@interruptible("Stopped. The same command goes on where it was.")
 def command(
     path: Path,
     localizer: str | None,
