@@ -13,6 +13,7 @@ import json
 import re
 import types
 import typing
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from asgmcli.errors import RecipeError
 from asgmcli.settings import AnyRecipe, LocalizationRecipe, MasksRecipe, PretextRecipe, Recipe, RecognitionRecipe
 
 MAX_RECIPE_BYTES = 1 << 20
+FAULTS_SHOWN = 50
 VALUE_CHARACTERS = 120  # of a faulty value in a message
 MODELS: dict[str, type[Recipe]] = {
     "recognition": RecognitionRecipe,
@@ -47,7 +49,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
+        twice = sorted(key for key, count in Counter(keys).items() if count > 1)
         if twice:
             raise yaml.YAMLError(f"{', '.join(twice)}: given twice, the second time near line {node.end_mark.line}")
         return super().construct_mapping(node, deep)
@@ -150,8 +152,10 @@ def check_recipe(values: dict[str, Any], source: Path) -> Recipe:
     try:
         recipe: Recipe = TypeAdapter(AnyRecipe).validate_python(values)
     except ValidationError as error:
-        lines = [_fault(item, values) for item in error.errors()]
-        raise RecipeError("\n".join([f"{source}: {len(lines)} fault(s)", *(f"  {line}" for line in lines)])) from None
+        faults = error.errors()
+        lines = [f"  {_fault(item, values)}" for item in faults[:FAULTS_SHOWN]]
+        lines += [f"  and {len(faults) - FAULTS_SHOWN} more"] if len(faults) > FAULTS_SHOWN else []
+        raise RecipeError("\n".join([f"{source}: {len(faults)} fault(s)", *lines])) from None
     except RecursionError:
         raise RecipeError(f"{source}: nested too deeply for a recipe") from None
     return recipe

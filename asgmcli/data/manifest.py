@@ -7,6 +7,7 @@ import gc
 import hashlib
 import io
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,7 +174,7 @@ def _read_classes(path: Path) -> list[str] | None:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from None
     names = [line.rstrip("\r") for line in text.split("\n") if line.strip()]
     if len(set(names)) != len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         raise DataError(f"{path} names a class twice: {', '.join(twice[:5])}. Each line is one class.")
     return names
 
@@ -229,9 +230,9 @@ def _row(values: list[str], line: int, faults: list[str]) -> Row | None:
             and split in ALL_SPLITS
             and 0 <= row.duration < 1e9
             and 0 <= row.fps < 1e6
-            and row.frames >= 0
-            and row.width >= 0
-            and row.height >= 0
+            and 0 <= row.frames < 1e9
+            and 0 <= row.width < 1e9
+            and 0 <= row.height < 1e9
             and "\0" not in path
             and "\0" not in audio
         ):

@@ -71,7 +71,7 @@ class MapReader:
             return self._kept[row.id]
         path = self._file(row)
         try:
-            with np.load(path) as content:
+            with np.load(path, allow_pickle=False) as content:
                 maps, times, localizer = content["maps"], content["times"], str(content["localizer"])
             if maps.ndim != 3 or not len(maps) or times.shape != (len(maps),) or not np.isfinite(maps).all():
                 raise ValueError(f"maps {maps.shape} at times {times.shape}")
@@ -79,7 +79,7 @@ class MapReader:
             raise MediaError(
                 f"{path}: no maps here. Make them: asgm localize {self.manifest.path} {self._how()}"
             ) from None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
             raise MediaError(f"{path}: not the maps of a clip ({error}). Remove it; training makes it anew.") from None
         if localizer != MOTION:
             raise MediaError(f"{path}: made by the localizer {localizer}, not by motion. Remove it.")
