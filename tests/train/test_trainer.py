@@ -72,6 +72,7 @@ ADAMW: dict[str, Any] = {
     [
         (7, 0, {}),  # within the second epoch, and within the ten steps whose means make a line of metrics
         (7, 2, ADAMW),
+        pytest.param(7, 4, {}, marks=pytest.mark.long),
         (STEPS_AN_EPOCH, 0, {}),  # between two epochs, before the evaluation there
         (2, 0, {"thresholds__kind": "fixed"}),  # within the supervised epoch
         (STEPS, 0, {}),  # all steps done, not yet evaluated
