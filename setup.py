@@ -38,6 +38,8 @@ setup(
         "safetensors>=0.4.3",
     ],
     extras_require={
+        "tensorboard": ["tensorboard>=2.14"],
+        "wandb": ["wandb>=0.17"],
         "onnx": ONNX,
         "test": [*ONNX, "pytest>=8", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-setuptools"],
     },

@@ -32,7 +32,7 @@ MODELS: dict[str, type[Recipe]] = {
     "pretext": PretextRecipe,
     "masks": MasksRecipe,
 }
-WORDS = ("title", "about", "cost", "figure", "rows")
+WORDS = ("title", "about", "cost", "figure", "rows", "log")
 """Keys of a recipe that decide nothing about its result."""
 
 

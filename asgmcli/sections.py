@@ -318,6 +318,14 @@ class Train(Section):
         return self.activation_checkpointing or self.accumulate > 1
 
 
+class Log(Section):
+    """What shows the numbers of metrics.jsonl as well; it decides nothing about the result."""
+
+    tensorboard: bool = False
+    wandb: bool = False
+    project: str = "asgm"
+
+
 class Evaluate(Section):
     """Views a video is judged by: clips spread over it, times crops of each."""
 

@@ -17,6 +17,7 @@ from asgmcli.sections import (
     Evaluate,
     Guide,
     Init,
+    Log,
     Losses,
     Masks,
     Model,
@@ -79,6 +80,7 @@ class Recipe(Section):
     rows: dict[Name, Row]
     figure: Curves | None = None
     train: Train = Train()
+    log: Log = Log()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     @model_validator(mode="after")

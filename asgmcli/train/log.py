@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -20,6 +20,13 @@ LOG_EVERY = 10
 LINE_SECONDS = 10.0
 
 
+class Board(Protocol):
+    """Something else that shows the numbers."""
+
+    def show(self, line: Mapping[str, Any]) -> None:
+        """Take up one line of metrics.jsonl."""
+
+
 class MetricsFile:
     """metrics.jsonl: means of every `LOG_EVERY` steps (and of what is left at the end), and evaluations.
 
@@ -28,6 +35,7 @@ class MetricsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.boards: Sequence[Board] = ()
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
 
@@ -54,6 +62,8 @@ class MetricsFile:
         """
         with self._told(), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        for board in self.boards:
+            board.show(line)
 
     def restart(self) -> None:
         """Drop what a run that was killed before its first checkpoint left: its steps are done again."""

@@ -22,6 +22,7 @@ from asgmcli.report.table import Table
 from asgmcli.sections import Guide, Start
 from asgmcli.settings import Recipe
 from asgmcli.signals import StopFlag
+from asgmcli.train.boards import open_boards
 from asgmcli.train.checkpoint import load_state, save_state
 from asgmcli.train.descent import compute_gradients
 from asgmcli.train.finite import Undo, numbers, where_not_finite
@@ -163,10 +164,11 @@ class Trainer:
         started = time.perf_counter()
         with self.stop:
             self._take_up(metrics)
-            with TrainingProgress(self.console, self._title(), self.steps, self.step) as progress:
-                self._train(metrics, progress)
-            self._save(metrics)
-            return self._finish(metrics, progress.rate, time.perf_counter() - started)
+            with open_boards(self.recipe, self.run) as metrics.boards:
+                with TrainingProgress(self.console, self._title(), self.steps, self.step) as progress:
+                    self._train(metrics, progress)
+                self._save(metrics)
+                return self._finish(metrics, progress.rate, time.perf_counter() - started)
 
     def _train(self, metrics: MetricsFile, progress: TrainingProgress) -> None:
         """The steps that are left, saved every now and then and when a signal asks to stop."""

@@ -20,6 +20,7 @@ from asgmcli.recipe import load_recipe
 from asgmcli.sections import Data, Guide, Start
 from asgmcli.settings import LocalizationRecipe, MasksRecipe, Recipe, RecognitionRecipe
 from asgmcli.tasks import TASKS
+from asgmcli.train.boards import check_boards
 from asgmcli.train.drawing import Drawing, find_example
 from asgmcli.train.guide_maps import ensure_motion_maps
 from asgmcli.train.lock import held, refuse_if_held
@@ -50,9 +51,14 @@ class Session:
         Raises:
             DataError: something is missing that cannot be made here, or the data do not suit the recipe.
             RecipeError: a recipe that is needed cannot be read, or recipes need each other in a circle.
+            UsageError: a package that `log` asks for is not installed.
         """
+        check_boards(recipe.log)
         self._follow(recipe)
         self._ensure_data(recipe)
+        for source in sources(recipe):
+            if source.file is not None and not Path(source.file).exists():
+                raise DataError(f"{source.file}: no such weight file")  # before others are trained or fetched
         if isinstance(recipe, RecognitionRecipe):
             ensure_motion_maps(recipe, self.console)
         missing: dict[str, Recipe] = {}
@@ -156,7 +162,8 @@ class Session:
         if changed:
             text = f"{run.folder}: goes on as it was started, not as its recipe says by now: {'; '.join(changed)}"
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        return stored.model_copy(update={"title": recipe.title, "about": recipe.about, "rows": recipe.rows})
+        words = {key: getattr(recipe, key) for key in ("title", "about", "rows", "log")}
+        return stored.model_copy(update=words)
 
     def _follow(self, recipe: Recipe, asked_by: tuple[str, ...] = ()) -> None:
         """See that all recipes that `recipe` needs, and those that these need, can be read and come to an end."""
@@ -202,19 +209,25 @@ def _check_data(recipe: Recipe) -> None:
         TASKS[recipe.task].build_data(recipe)
 
 
+def sources(recipe: Recipe) -> Iterator[Start | Guide]:
+    """Where the weights that `recipe` uses come from: networks' starts, and the localizer that guides masks."""
+    found: list[Start | Guide | None] = []
+    if isinstance(recipe, RecognitionRecipe):
+        found.append(recipe.model.video.init)
+        if recipe.listens:
+            found.append(recipe.model.audio.init)
+        if recipe.guided:
+            found.append(recipe.localizer)
+    elif isinstance(recipe, LocalizationRecipe):
+        found.append(recipe.model.init)
+    elif isinstance(recipe, MasksRecipe):
+        found.append(recipe.localizer)
+    yield from (source for source in found if source is not None)
+
+
 def other_recipes(recipe: Recipe) -> Iterator[Start | Guide]:
     """Sources in `recipe` that name another recipe."""
-    if isinstance(recipe, RecognitionRecipe):
-        starts = [recipe.model.video.init]
-        if recipe.model.modality == "video+audio":
-            starts.append(recipe.model.audio.init)
-        yield from (start for start in starts if start is not None and start.recipe is not None)
-        if recipe.guided and recipe.localizer is not None and recipe.localizer.recipe is not None:
-            yield recipe.localizer
-    elif isinstance(recipe, LocalizationRecipe) and recipe.model.init is not None and recipe.model.init.recipe:
-        yield recipe.model.init
-    elif isinstance(recipe, MasksRecipe) and recipe.localizer.recipe is not None:
-        yield recipe.localizer
+    return (source for source in sources(recipe) if source.recipe is not None)
 
 
 def choose_device(name: str) -> torch.device:
