@@ -30,6 +30,7 @@ ALL_ROWS = "all"
 @click.option(
     "--on-demo", is_flag=True, help="Train on the demo data in the demo's sizes; what comes out identical is run once."
 )
+@click.option("--dry-run", is_flag=True, help="Show the resolved recipe and what it would take; train nothing.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped; finished ones are kept.")
 @click.option("--overwrite", is_flag=True, help="Throw away the run that is there and start anew.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Runs' folder.")
@@ -43,6 +44,7 @@ def command(
     seeds: int,
     overrides: tuple[str, ...],
     on_demo: bool,
+    dry_run: bool,
     resume: bool,
     overwrite: bool,
     runs: Path,
@@ -60,6 +62,7 @@ def command(
     asgm train recipes/demo.yaml --row all --seeds 3
     asgm train recipes/demo.yaml --set thresholds.value=0.7 --overwrite
     asgm train recipes/table2_ablation.yaml --on-demo --row all --seeds 3
+    asgm train recipes/table1_ucf51_1shot.yaml --dry-run
     """
     with interruptible("Stopped. The same command goes on where it was, with --resume."):
         from asgmcli.errors import UsageError
@@ -80,17 +83,35 @@ def command(
         # A path such as runs[1] is text, not markup.
         console = Console(stderr=True, markup=False, highlight=False)
         session = Session(runs, recipe.parent, choose_device(device), console)
-        if row != ALL_ROWS and seeds == 1:
+        names = list(first.runnable) if row == ALL_ROWS else [first.default_row]
+        numbers = range(first.seed, first.seed + seeds)
+        if dry_run:
+            chosen = [file.load(name, overrides, number) for number in numbers for name in names]
+            result = _show_dry(session, chosen, as_json)
+        elif row != ALL_ROWS and seeds == 1:
             if resume:
                 first = session.going_on(first, overrides)
             result = _train_one(session, first, share=on_demo, resume=resume, overwrite=overwrite)
         else:
-            names = list(first.runnable) if row == ALL_ROWS else [first.default_row]
-            numbers = range(first.seed, first.seed + seeds)
             chosen = [file.load(name, overrides, number) for number in numbers for name in names]
             result = _train_all(session, file, overrides, chosen, jobs, overwrite)
     if as_json:
         click.echo(json.dumps(result))
+
+
+def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[str, Any]:
+    """What each of `recipes` would be and take; a single one is printed in full on standard output."""
+    from asgmcli.bench.dry_run import dry_run, dry_table, rates
+    from asgmcli.recipe import dump_yaml
+
+    runs = [dry_run(recipe, session.runs, session.recipes) for recipe in recipes]
+    measured = rates(runs, session.device)
+    if len(recipes) == 1 and not as_json:
+        click.echo(dump_yaml(recipes[0]), nl=False)
+    session.console.print(dry_table(runs, measured).rich())
+    for line in dict.fromkeys(line for run in runs for line in run.lines()):
+        session.console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return {"runs": [run.data(rate) for run, rate in zip(runs, measured, strict=True)]}
 
 
 def _train_one(session: Session, recipe: Recipe, *, share: bool, resume: bool, overwrite: bool) -> dict[str, Any]:

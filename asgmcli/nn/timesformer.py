@@ -6,6 +6,7 @@ D]: then attention over time (rows B x N) and attention over space (rows T x B) 
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -122,7 +123,7 @@ class TimeSformer(nn.Module):
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + side * side, dim))
         self.time_embed = nn.Parameter(torch.zeros(1, frames // tubelet, dim))
         self.patch_embed = PatchEmbed(dim, patch_size, channels=3, hidden=embed_hidden, tubelet=tubelet)
-        rates = torch.linspace(0, drop_path, depth).tolist()
+        rates = np.linspace(0, drop_path, depth).tolist()
         self.blocks = nn.ModuleList(DividedBlock(dim, heads, rate) for rate in rates)
         self.norm = nn.LayerNorm(dim, eps=NORM_EPSILON)
         self.head = nn.Linear(dim, classes) if classes else nn.Identity()

@@ -32,11 +32,14 @@ __all__ = [
     "load_timm",
     "load_vit_audio",
     "read_state",
+    "timm_file",
     "timm_normalisation",
     "write_safetensors",
 ]
 
 State = str | Path | Mapping[str, Any]
+# Where weights that were brought by hand are looked for.
+WEIGHTS_FOLDER = "weights"
 
 # What a ViT does not have: it keeps its start, with temporal_fc zero, so that the network is the image model.
 _NOT_IN_VIT = ("temporal_", "time_embed")
@@ -121,12 +124,18 @@ def load_resnet(model: ResNet18, state: State) -> LoadReport:
     return fit(model, body, source, may_keep=lambda name: name.endswith("num_batches_tracked"), resize={})
 
 
+def timm_file(name: str, folder: str | Path = WEIGHTS_FOLDER) -> Path | None:
+    """The file in `folder` with the weights of timm's network `name`; None: they are fetched from the network."""
+    candidates = (Path(folder) / f"{name}{suffix}" for suffix in (".safetensors", ".bin", ".pth"))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
 def load_timm(
     model: TimeSformer | AudioTransformer | ResNet18,
     name: str,
     *,
     path: str | Path | None = None,
-    folder: str | Path = "weights",
+    folder: str | Path = WEIGHTS_FOLDER,
 ) -> LoadReport:
     """Weights of a timm ViT or ResNet-18 by its name: from `path`, else `folder`, else through timm from the network.
 
@@ -144,8 +153,7 @@ def load_timm(
 
     if path is not None:
         return _load(model, path)
-    candidates = [Path(folder) / f"{name}{suffix}" for suffix in (".safetensors", ".bin", ".pth")]
-    local = next((candidate for candidate in candidates if candidate.is_file()), None)
+    local = timm_file(name, folder)
     if local is not None:
         return _load(model, local)
     config = _timm_config(name)
@@ -158,7 +166,7 @@ def load_timm(
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
             f"The weights of {name} could not be fetched ({reason}). Without a network, bring model.safetensors from "
-            f"{where} and put it at {candidates[0]}{or_name}."
+            f"{where} and put it at {Path(folder) / name}.safetensors{or_name}."
         ) from error
     report = _load(model, network.state_dict())
     return replace(report, source=f"timm's {name}")

@@ -168,15 +168,20 @@ class PretextState:
 
 def build_state(recipe: PretextRecipe, data: PretextLoaders, context: Context) -> PretextState:
     """Random weights: a pretext is where starts come from."""
+    return PretextState(recipe, build_network(recipe, data.length).to(context.device), context.device)
+
+
+def build_network(recipe: PretextRecipe, length: int) -> PretextNetwork:
+    """The network that `recipe` describes, with random weights; `length` is L of the log-mel."""
     model = recipe.model
     body: Transformers | Localizer
     if model.video is not None and model.audio is not None:
         seer = build_video_encoder(model.video, recipe.clip, 0)
-        body = Transformers(seer, build_audio_encoder(model.audio, recipe.audio, data.length), model.video.dim)
+        body = Transformers(seer, build_audio_encoder(model.audio, recipe.audio, length), model.video.dim)
     else:
         assert model.localizer is not None  # the recipe has one or the other
         sizes = model.localizer
         side = math.ceil(recipe.clip.size / sizes.stride)
         network = FNAC(sizes.dim, width=sizes.width, stride=sizes.stride)
         body = Localizer(network, recipe.audio.seconds, (side, side))
-    return PretextState(recipe, PretextNetwork(body).to(context.device), context.device)
+    return PretextNetwork(body)
