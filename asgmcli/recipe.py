@@ -32,7 +32,7 @@ MODELS: dict[str, type[Recipe]] = {
     "pretext": PretextRecipe,
     "masks": MasksRecipe,
 }
-WORDS = ("title", "about", "cost", "figure", "rows", "log")
+WORDS = ("title", "about", "cost", "figure", "compare", "rows", "log")
 """Keys of a recipe that decide nothing about its result."""
 
 
@@ -179,6 +179,7 @@ def _hash(recipe: Recipe, without: tuple[str, ...]) -> str:
 def dump_yaml(recipe: Recipe) -> str:
     """The resolved recipe as YAML that `load_recipe` reads back to the same settings, of its row alone."""
     values = recipe.model_dump(mode="json")
+    del values["compare"]  # it is of rows that are not here
     # The row is already applied: keeping its overrides would let a second load undo `--set`.
     values["rows"] = {recipe.default_row: {**values["rows"][recipe.default_row], "set": {}}}
     text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)

@@ -32,10 +32,34 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+SEED_OF_RUN = "run"
+
+
+def with_seed(values: dict[str, Any], seed: Any) -> dict[str, Any]:
+    """A copy of nested `values` in which every `seed: run` names `seed`."""
+    return {
+        key: with_seed(value, seed)
+        if isinstance(value, dict)
+        else (seed if key == "seed" and value == SEED_OF_RUN else value)
+        for key, value in values.items()
+    }
+
+
+class Compare(Section):
+    """Rows, or curves of a figure, `to` which all others are compared seed by seed, by `metrics`."""
+
+    to: list[str] = Field(min_length=1)
+    metrics: list[str] = Field(["top1"], min_length=1)
+
+
 class Start(Section):
-    """Where a network's weights come from: exactly one of another recipe's run, a file, or a timm model's name."""
+    """Where a network's weights come from: exactly one of another recipe's run, a file, or a timm model's name.
+
+    `seed` is that of the other recipe's run, its own where it is left out; `seed: run` is the seed of this run.
+    """
 
     recipe: Name | None = None
+    seed: Count | None = None
     file: str | None = None
     timm: str | None = None
 
@@ -43,6 +67,8 @@ class Start(Section):
     def _one(self) -> Start:
         if sum(value is not None for value in (self.recipe, self.file, self.timm)) != 1:
             raise ValueError("name exactly one of recipe, file, timm (or write `init: none`)")
+        if self.seed is not None and self.recipe is None:
+            raise ValueError("seed goes with recipe: a file and a timm model have none")
         return self
 
 
@@ -55,7 +81,12 @@ Init = Annotated[Start | None, BeforeValidator(_none)]
 
 
 class Data(Section):
-    """Which clips, and which of them count as labelled."""
+    """Which clips, and which of them count as labelled.
+
+    `options` are those of a data set that is generated; their `seed: run` gives each seed of a recipe clips of its own.
+    `eval_also` names more splits to judge on: what is measured on `test_shuffled` beside `test` is `top1_shuffled`.
+    `keep_decoded` holds decoded clips in memory, `share_decoded` as arrays on disk, beside the manifest, for all runs.
+    """
 
     dataset: str
     manifest: str | None = None
@@ -64,8 +95,10 @@ class Data(Section):
     split_seed: int | None = None
     train_split: Split = "train"
     eval_split: Split = "test"
+    eval_also: list[Split] = []
     workers: Count = 0
     keep_decoded: bool = False
+    share_decoded: bool = False
     max_failures: Count = 100
 
     @model_validator(mode="after")
@@ -211,12 +244,13 @@ class Guide(Section):
     `fnac` is a frozen network, of a recipe's run or in a weight file; `map` and `seconds` of sound are its. `motion`
     needs no weights: what moves in time with the sound makes it. It is run over whole clips beforehand, so RandAugment
     then leaves its geometric operations out. `oracle` is no localizer but the truth, from the boxes of a data set that
-    has them, with the same effect on RandAugment: an upper bound, for experiments.
+    has them, with the same effect on RandAugment: an upper bound, for experiments. `seed` as in `Start`.
     """
 
     kind: Literal["fnac", "motion", "oracle"] = "fnac"
     recipe: Name | None = None
     file: str | None = None
+    seed: Count | None = None
     map: Literal["cosine", "affinity"] = "cosine"
     seconds: PositiveFloat = 3.0
 
@@ -226,6 +260,8 @@ class Guide(Section):
             raise ValueError(f"kind {self.kind} has no weights: leave recipe and file out")
         if self.kind == "fnac" and (self.recipe is None) == (self.file is None):
             raise ValueError("name exactly one of recipe, file (or kind: motion, which needs neither)")
+        if self.seed is not None and self.recipe is None:
+            raise ValueError("seed goes with recipe: nothing else has one")
         return self
 
 

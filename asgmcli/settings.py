@@ -11,6 +11,7 @@ from asgmcli.sections import (
     Audio,
     Augment,
     Clip,
+    Compare,
     Count,
     Data,
     Encoder,
@@ -32,6 +33,7 @@ from asgmcli.sections import (
     Thresholds,
     Train,
     VideoEncoder,
+    with_seed,
 )
 
 
@@ -79,9 +81,16 @@ class Recipe(Section):
     default_row: str
     rows: dict[Name, Row]
     figure: Curves | None = None
+    compare: Compare | None = None
     train: Train = Train()
     log: Log = Log()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _seed_of_the_run(cls, values: Any) -> Any:
+        """Every `seed: run` in the sections is the recipe's own seed."""
+        return with_seed(values, values.get("seed", 0)) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _default(self) -> Recipe:
@@ -98,6 +107,10 @@ class Recipe(Section):
         for key in OPTIONS:
             if key not in self.honoured and getattr(self.train, key) != getattr(default, key):
                 raise ValueError(f"train.{key} does nothing in a {self.task} recipe: leave it out")
+        known = [row.curve for row in self.rows.values()] if self.figure is not None else list(self.runnable)
+        if unknown := [name for name in (self.compare.to if self.compare is not None else ()) if name not in known]:
+            what = "row that can be run" if self.figure is None else "row's curve"
+            raise ValueError(f"compare.to: {', '.join(unknown)}: no {what}")
         return self
 
     @property

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from asgmcli.data.source import manifest_path
 from asgmcli.errors import RecipeError
 from asgmcli.media.audio import log_mel
 from asgmcli.recipe import dump_yaml, load_recipe, recipe_hash
-from asgmcli.sections import Audio
+from asgmcli.sections import Audio, Guide, Start
 from asgmcli.settings import RecognitionRecipe
 
 GOOD = """
@@ -234,3 +235,33 @@ def test_the_length_of_the_log_mel_is_known_beforehand(seconds: float) -> None:
     import torch
 
     assert Audio(seconds=seconds).length == len(log_mel(torch.zeros(round(seconds * 16000)), mels=16))
+
+
+def test_seed_run_is_the_seed_of_the_run_wherever_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "seeds.yaml"
+    path.write_text(
+        "task: recognition\ntitle: Seeds\ndefault_row: one\nrows: {one: {title: one}}\n"
+        "data: {dataset: demo, options: {scene_bias: 0.7, seed: run}}\n"
+        "model: {video: {init: {recipe: demo_pretext, seed: run}}, audio: {init: {recipe: demo_pretext, seed: 3}}}\n"
+        "localizer: {recipe: demo_localizer, seed: run}\n"
+    )
+    recipe = load_recipe(path, seed=6)
+    assert isinstance(recipe, RecognitionRecipe)
+    assert recipe.data.options["seed"] == 6
+    assert manifest_path(recipe.data) == Path("data/demo_bias0.7_seed6/manifest.csv")
+    assert recipe.model.video.init == Start(recipe="demo_pretext", seed=6)
+    assert recipe.model.audio.init == Start(recipe="demo_pretext", seed=3)
+    assert recipe.localizer == Guide(recipe="demo_localizer", seed=6)
+    stored = tmp_path / "stored.yaml"
+    stored.write_text(dump_yaml(recipe))
+    assert load_recipe(stored).model_dump(exclude={"rows"}) == recipe.model_dump(exclude={"rows"})
+    assert load_recipe(path).model_dump()["data"]["options"]["seed"] == 0
+
+
+@pytest.mark.parametrize("section", ["localizer: {kind: motion, seed: 1}", "localizer: {file: a.pth, seed: 1}"])
+def test_a_seed_without_a_recipe_is_told(tmp_path: Path, section: str) -> None:
+    path = tmp_path / "seeds.yaml"
+    head = "task: recognition\ntitle: Seeds\ndefault_row: one\nrows: {one: {title: one}}\ndata: {dataset: demo}\n"
+    path.write_text(head + section)
+    with pytest.raises(RecipeError, match="seed goes with recipe"):
+        load_recipe(path)

@@ -152,9 +152,10 @@ def _train_all(
 
     import torch
 
+    from asgmcli.train.compare import write_differences
     from asgmcli.train.run import run_of
     from asgmcli.train.same import with_twins
-    from asgmcli.train.session import matching_runs
+    from asgmcli.train.session import matching_runs, needs
     from asgmcli.train.sweep import Job, run_jobs, summarize, write_summary
 
     available = torch.cuda.device_count() if session.device.type == "cuda" else (os.cpu_count() or 1)
@@ -167,7 +168,7 @@ def _train_all(
     for item in chosen:
         own = [*arguments, "--row", item.default_row, "--seed", str(item.seed)]
         todo.append(Job(f"{item.default_row} seed {item.seed}", own, run_of(item, session.runs).log))
-    for item in {recipe.default_row: recipe for recipe in chosen}.values():
+    for item in {needs(recipe): recipe for recipe in chosen}.values():
         session.ensure(item)
     session.console.print(f"{len(todo)} runs to train, {len(recipes) - len(todo)} finished; {parallel} side by side.")
     try:
@@ -182,7 +183,12 @@ def _train_all(
             table = summarize(whole, results)
             write_summary(session.runs / whole.name, table, results)
             session.console.print(table.rich())
-            session.console.print(f"Written to {session.runs / whole.name}/table.md, .csv and .json")
+            tables, files = write_differences(session.runs / whole.name, file, whole, results)
+            for difference in tables:
+                session.console.print(difference.rich())
+            more = "".join(f", {path.name}" for path in files)
+            text = f"Written to {session.runs / whole.name}/table.md, .csv and .json{more}"
+            session.console.print(text, highlight=False, soft_wrap=True)
             look = " ".join(["asgm eval", str(file.path), *file.flags])
             session.console.print(f"Pictures, and what is missing: {look}", markup=False, highlight=False)
     return {**table.data(), "runs": results} if results else {}

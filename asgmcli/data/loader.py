@@ -173,7 +173,7 @@ class EvaluationViews(Dataset[Batch]):
         place = {index: position for position, index in enumerate(wanted)}
         clips = [decoded[[place[index] for index in moment.indices]] for moment in moments]
         video = torch.cat([augment.crops(clip, self.clip.size, self.crops) for clip in clips])
-        views: Batch = {"video": video, "label": self.labels[row.id], "id": row.id, "failures": []}
+        views: Batch = {"video": video, "label": self.labels[row.id], "id": row.id, "split": row.split, "failures": []}
         if self.loudness is not None:
             sounds = torch.stack([self.loudness.normalise(self.reader.log_mel(m)) for m in moments])
             views["audio"] = sounds.repeat_interleave(self.crops, dim=0)

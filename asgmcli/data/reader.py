@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from asgmcli.data.decoded import DecodedClips
 from asgmcli.data.manifest import Manifest, Row
 from asgmcli.errors import MediaError
 from asgmcli.media.audio import log_mel, read_audio
@@ -16,6 +18,8 @@ from asgmcli.media.video import decode_video, read_clip
 from asgmcli.sections import Audio, Clip
 
 RATE = 16000
+# Log-mels that are kept beside kept clips, bytes: one a place of the window in the clip, so that long clips have many.
+KEPT_LOG_MELS = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -33,15 +37,20 @@ class ClipReader:
         manifest: whose rows will be read.
         clip: frames T, stride, and the largest short side worth decoding.
         audio: seconds of sound and mel bins.
-        keep: hold every decoded clip in memory (small data sets: decoding then costs once).
+        keep: hold every decoded clip in memory (small data sets: decoding then costs once), and log-mels up to 256 MB.
+        share: hold every decoded clip on disk, for other runs too.
     """
 
-    def __init__(self, manifest: Manifest, clip: Clip, audio: Audio, *, keep: bool = False) -> None:
+    def __init__(
+        self, manifest: Manifest, clip: Clip, audio: Audio, *, keep: bool = False, share: bool = False
+    ) -> None:
         self.manifest = manifest
         self.clip = clip
         self.audio = audio
+        self._shared = DecodedClips(manifest) if share else None
         self._frames: dict[str, np.ndarray] | None = {} if keep else None
         self._waves: dict[str, np.ndarray] | None = {} if keep else None
+        self._log_mels: dict[tuple[str, int], Tensor] | None = {} if keep else None
 
     def moment(self, row: Row, start: int) -> Moment:
         """The T frames of `row` that begin at frame `start`."""
@@ -55,11 +64,9 @@ class ClipReader:
         """
         path = self.manifest.resolve(moment.row)
         limit = self.clip.short_side[1]
-        if self._frames is None:
+        if self._frames is None and self._shared is None:
             return torch.from_numpy(read_clip(path, moment.indices, short_side=limit, backend=self.clip.backend))
-        if moment.row.id not in self._frames:
-            self._frames[moment.row.id] = decode_video(path, short_side=limit)[0]
-        whole = self._frames[moment.row.id]
+        whole = self._whole_frames(moment.row, path, limit)
         return torch.from_numpy(whole[np.minimum(moment.indices, len(whole) - 1)])
 
     def wave(self, moment: Moment, seconds: float, *, inside: bool = False) -> Tensor:
@@ -79,16 +86,45 @@ class ClipReader:
         start = audio_window(moment.indices, moment.row.fps, seconds)
         if inside:
             start = max(0.0, min(start, moment.row.duration - seconds))
-        if self._waves is None:
+        if self._waves is None and self._shared is None:
             return torch.from_numpy(read_audio(path, RATE, start, seconds))
-        if moment.row.id not in self._waves:
-            self._waves[moment.row.id] = read_audio(path, RATE)
-        return torch.from_numpy(_window(self._waves[moment.row.id], round(start * RATE), samples))
+        return torch.from_numpy(_window(self._whole_wave(moment.row, path), round(start * RATE), samples))
 
     def log_mel(self, moment: Moment) -> Tensor:
-        """float32 [L, M], not normalised."""
-        wave = self.wave(moment, self.audio.seconds)
-        return log_mel(wave, rate=RATE, mels=self.audio.mels)
+        """float32 [L, M], not normalised; not to be written to."""
+        key = (moment.row.id, moment.indices[0] + moment.indices[-1])  # twice the window's middle, in frames
+        if self._log_mels is not None and key in self._log_mels:
+            return self._log_mels[key]
+        found = log_mel(self.wave(moment, self.audio.seconds), rate=RATE, mels=self.audio.mels)
+        if self._log_mels is not None and (len(self._log_mels) + 1) * found.nbytes <= KEPT_LOG_MELS:
+            self._log_mels[key] = found
+        return found
+
+    def _whole_frames(self, row: Row, path: Path, limit: int) -> np.ndarray:
+        """uint8 [T, H, W, 3]: all frames, from memory, from the shared files, or decoded."""
+        if self._frames is not None and row.id in self._frames:
+            return self._frames[row.id]
+
+        def decode() -> np.ndarray:
+            return decode_video(path, short_side=limit)[0]
+
+        whole = decode() if self._shared is None else self._shared.frames(row, limit, decode)
+        if self._frames is not None:
+            self._frames[row.id] = whole
+        return whole
+
+    def _whole_wave(self, row: Row, path: Path) -> np.ndarray:
+        """float32 [S]: all sound, likewise."""
+        if self._waves is not None and row.id in self._waves:
+            return self._waves[row.id]
+
+        def decode() -> np.ndarray:
+            return read_audio(path, RATE)
+
+        whole = decode() if self._shared is None else self._shared.wave(row, path, decode)
+        if self._waves is not None:
+            self._waves[row.id] = whole
+        return whole
 
 
 def _window(wave: np.ndarray, first: int, samples: int) -> np.ndarray:

@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from asgmcli.data.source import manifest_path
 from asgmcli.errors import DataError
 from asgmcli.files import replacing
 from asgmcli.metrics.paired import paired_difference
 from asgmcli.report.comparison import MeasuredRow, row_comparison
 from asgmcli.report.sweep_curves import Line, Point, sweep_curves
 from asgmcli.report.table import Table
-from asgmcli.settings import MasksRecipe, Recipe
+from asgmcli.settings import LocalizationRecipe, MasksRecipe, Recipe, RecognitionRecipe
+from asgmcli.train.compare import write_differences
 from asgmcli.train.drawing import PICTURES
 from asgmcli.train.on_demo import RecipeFile, number_of
 from asgmcli.train.run import Run, run_of
@@ -36,6 +38,7 @@ class Gathered:
     """A recipe's finished runs.
 
     Attributes:
+        file: the recipe's.
         results: the content of each result.json.
         table: measured beside the paper.
         missing: by row, the seeds that another row has and this one has not; an empty list where no seed is finished.
@@ -45,6 +48,7 @@ class Gathered:
         drawn: the folder with the recipe's pictures, where its runs draw instead of training.
     """
 
+    file: RecipeFile
     recipe: Recipe
     results: Results
     table: Table
@@ -85,7 +89,9 @@ class Gathered:
             else:
                 rows = list(measured_rows(self.recipe, self.results).values())
                 row_comparison(rows, folder / name, label=label, title=title)
-        return [folder / name for name in self.outputs]
+        return [folder / name for name in self.outputs] + write_differences(
+            folder, self.file, self.recipe, self.results
+        )[1]
 
     def missing_lines(self) -> list[str]:
         """A line for each row that another one has more seeds than."""
@@ -111,7 +117,7 @@ def gather(file: RecipeFile, runs: Path) -> Gathered:
         every = [result for _, result in finished_runs(runs, recipe.name)]
         results = [result for result in every if result["row"] in recipe.runnable and result["metrics"]]
         results = with_twins(runs, file, (), results)
-        manifests = {result.get("data", {}).get("manifest") for result in results}
+        other_clips = _other_clips(file, results)
     except (KeyError, TypeError, AttributeError):
         raise DataError(f"{folder}: a result.json in it was not written by asgm train") from None
     if not results:
@@ -123,11 +129,12 @@ def gather(file: RecipeFile, runs: Path) -> Gathered:
     others = sorted({str(result["row"]) for result in every} - set(recipe.runnable))
     if others:
         notes.append(f"left out, not rows of the recipe: {', '.join(others)}")
-    if len(manifests) > 1:
+    if other_clips:
         notes.append("the runs were made on different versions of the data; their gains do not compare")
     notes += [f"in the table, though made with other settings: {text}" for text in _changed(file, runs, recipe)]
     notes += _same(results)
     return Gathered(
+        file,
         recipe,
         results,
         summarize(recipe, results),
@@ -185,6 +192,16 @@ def figure_lines(file: RecipeFile, recipe: Recipe, results: Results) -> list[Lin
         main = recipe.rows[recipe.default_row].curve == curve
         lines.append(Line(curve, [points[place] for place in sorted(points)], main))
     return lines
+
+
+def _other_clips(file: RecipeFile, results: Results) -> bool:
+    """Whether runs that name the same clips were made on different ones; each seed may have clips of its own."""
+    manifests: dict[Path | None, set[Any]] = {}
+    for result in results:
+        recipe = file.load(result["row"], seed=result["seed"])
+        place = manifest_path(recipe.data) if isinstance(recipe, RecognitionRecipe | LocalizationRecipe) else None
+        manifests.setdefault(place, set()).add(result.get("data", {}).get("manifest"))
+    return any(len(found) > 1 for found in manifests.values())
 
 
 def _changed(file: RecipeFile, runs: Path, recipe: Recipe) -> list[str]:

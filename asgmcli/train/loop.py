@@ -50,7 +50,7 @@ class Context:
     recipes: Path = Path("recipes")
 
     def weights_of(self, source: Start | Guide | None, name: str) -> Path | None:
-        """The weight file that `source` names; `name` is the file in the run of another recipe (its default row, seed).
+        """The weight file that `source` names; `name` is the file in the run of another recipe (its default row).
 
         None where there is no source or it names a timm model.
 
@@ -68,9 +68,10 @@ class Context:
         if source.recipe is None:
             return None
         other = self.recipes / f"{source.recipe}.yaml"
-        run = run_of(load_recipe(other), self.runs)
+        run = run_of(load_recipe(other, seed=source.seed), self.runs)
         if run.result() is None or not (run.folder / name).exists():
-            raise DataError(f"{run.folder}: no finished run with {name} here. Make it: asgm train {other}")
+            seed = "" if source.seed is None else f" --seed {source.seed}"
+            raise DataError(f"{run.folder}: no finished run with {name} here. Make it: asgm train {other}{seed}")
         return run.folder / name
 
 

@@ -68,8 +68,23 @@ def with_twins(
     everywhere = finished_everywhere(runs)
     there = {(result["row"], result["seed"]) for result in results}
     found = list(results)
+    seeds = sorted({result["seed"] for runs_of in everywhere.by_settings.values() for _, result in runs_of})
     for row in recipe.load(None, overrides).runnable:
-        for run, result in everywhere.same(recipe.load(row, overrides)):
+        for run, result in _same_row(everywhere, recipe, row, overrides, seeds):
             if (row, result["seed"]) not in there:
                 found.append({**result, "row": row, "same_as": str(run.folder.relative_to(runs))})
+    return found
+
+
+def _same_row(
+    everywhere: Finished, recipe: RecipeFile, row: str, overrides: tuple[str, ...], seeds: Sequence[int]
+) -> list[tuple[Run, dict[str, Any]]]:
+    """Runs that come out as those of `row`, whose settings may differ from seed to seed (`seed: run`)."""
+    every = [recipe.load(row, overrides, seed) for seed in (0, 1)]
+    if settings_hash(every[0]) == settings_hash(every[1]):
+        return everywhere.same(every[0])
+    found = []
+    for seed in seeds:
+        own = everywhere.same(recipe.load(row, overrides, seed))
+        found += [(run, result) for run, result in own if result["seed"] == seed]
     return found

@@ -63,7 +63,7 @@ class Session:
             ensure_motion_maps(recipe, self.console)
         missing: dict[str, Recipe] = {}
         for source in other_recipes(recipe):
-            needed = load_recipe(self.recipes / f"{source.recipe}.yaml")
+            needed = load_recipe(self.recipes / f"{source.recipe}.yaml", seed=source.seed)
             run = run_of(needed, self.runs)
             if run.result() is None:
                 missing[needed.name] = needed
@@ -102,9 +102,10 @@ class Session:
         return {recipe.name}.union(*(self._closure(other) for other in others))
 
     def _job(self, recipe: Recipe) -> Job:
-        """The command that trains the default row of `recipe` in a process of its own."""
+        """The command that trains the default row of `recipe`, at its seed, in a process of its own."""
         path = self.recipes / f"{recipe.name}.yaml"
-        arguments = [str(path), "--runs", str(self.runs), "--device", self.device.type, "--resume"]
+        arguments = [str(path), "--runs", str(self.runs), "--device", self.device.type]
+        arguments += ["--seed", str(recipe.seed), "--resume"]
         return Job(recipe.name, arguments, run_of(recipe, self.runs).log)
 
     def run(self, recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
@@ -162,7 +163,7 @@ class Session:
         if changed:
             text = f"{run.folder}: goes on as it was started, not as its recipe says by now: {'; '.join(changed)}"
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        words = {key: getattr(recipe, key) for key in ("title", "about", "rows", "log")}
+        words = {key: getattr(recipe, key) for key in ("title", "about", "rows", "compare", "log")}
         return stored.model_copy(update=words)
 
     def _follow(self, recipe: Recipe, asked_by: tuple[str, ...] = ()) -> None:
@@ -223,6 +224,15 @@ def sources(recipe: Recipe) -> Iterator[Start | Guide]:
     elif isinstance(recipe, MasksRecipe):
         found.append(recipe.localizer)
     yield from (source for source in found if source is not None)
+
+
+def needs(recipe: Recipe) -> str:
+    """What `Session.ensure` makes for `recipe`, as a key: what recipes of one key need is the same."""
+    data = recipe.data.model_dump_json() if isinstance(recipe, RecognitionRecipe | LocalizationRecipe) else ""
+    moved = isinstance(recipe, RecognitionRecipe) and recipe.moved
+    judged = recipe.evaluation_data.model_dump_json() if isinstance(recipe, LocalizationRecipe) else ""
+    own = "" if data else recipe.default_row
+    return repr((own, data, judged, moved, [source.model_dump_json() for source in other_recipes(recipe)]))
 
 
 def other_recipes(recipe: Recipe) -> Iterator[Start | Guide]:

@@ -17,6 +17,7 @@ from asgmcli.errors import DataError
 from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder, start_from
 from asgmcli.nn.state import read_metadata
 from asgmcli.sections import Audio, Clip, Start, VideoEncoder
+from asgmcli.tasks import recognition
 from asgmcli.tasks.recognition.data import build_data, divide
 from asgmcli.tasks.recognition.evaluate import judge, predict
 from asgmcli.tasks.recognition.model import ASGMFormer, build_state
@@ -147,3 +148,18 @@ def test_encoders_start_from_files_or_from_nothing(tmp_path: Path, kind: str) ->
     (tmp_path / "bad.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{")
     with pytest.raises(DataError):
         start_from(target, Start(file="bad"), tmp_path / "bad.safetensors")  # type: ignore[arg-type]
+
+
+def test_further_splits_are_judged_as_they_are_alone(demo: Path, tmp_path: Path) -> None:
+    both = tiny(tmp_path, demo, data__eval_also=["val"])
+    state = trainer_of(both, tmp_path / "runs").state
+    found = recognition.evaluate(state, state.data.evaluation)
+    alone = tiny(tmp_path, demo, data__eval_split="val")
+    other = trainer_of(alone, tmp_path / "alone").state
+    other.teacher.load_state_dict(state.teacher.state_dict())
+    wanted = recognition.evaluate(other, other.data.evaluation).metrics
+    assert len(state.data.judged) == 20
+    assert state.data.summary()["eval_also"] == ["val"]
+    assert {"top1", "top1_val"} <= found.metrics.keys()
+    assert {name: found.metrics[f"{name}_val"] for name in wanted} == wanted
+    assert len(found.tables["classes"].rows) == 10

@@ -32,7 +32,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         calls.append(" and ".join(job.title for job in jobs) + f" on {parallel}")
         for job in jobs:
             assert job.arguments[0] == str(RECIPES / f"{job.title}.yaml")
-            assert job.arguments[-1] == "--resume"
+            assert job.arguments[-3:] == ["--seed", "0", "--resume"]
 
     monkeypatch.setattr(Session, "run", run)
     monkeypatch.setattr(module, "run_jobs", run_jobs)

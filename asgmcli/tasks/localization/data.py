@@ -160,7 +160,8 @@ def pair_reader(recipe: LocalizationRecipe, manifest: Manifest) -> ClipReader:
     """What reads single frames with their sound, of the recipe's sizes."""
     settings = recipe.input
     clip = Clip(frames=1, stride=1, size=settings.size, short_side=(settings.resize, settings.resize))
-    return ClipReader(manifest, clip, Audio(seconds=settings.seconds), keep=recipe.data.keep_decoded)
+    kept = {"keep": recipe.data.keep_decoded, "share": recipe.data.share_decoded}
+    return ClipReader(manifest, clip, Audio(seconds=settings.seconds), **kept)
 
 
 def evaluation_batches(recipe: LocalizationRecipe, reader: ClipReader) -> Iterator[Batch]:

@@ -23,7 +23,7 @@ class RecognitionData:
     """What a recognition run reads.
 
     Attributes:
-        judged: the labelled clips of the evaluation split.
+        judged: the labelled clips of the evaluation split, then those of the splits that are judged also.
         labels: class index by clip id, -1 where unlabelled.
         loudness: log-mel statistics, None where the sound is not used.
         length: L, the log-mel's time steps, 0 where the sound is not used.
@@ -54,7 +54,7 @@ class RecognitionData:
 
     @property
     def evaluation(self) -> Iterator[Batch]:
-        """Batches of the evaluation split, several views a clip.
+        """Batches of `judged`, several views a clip.
 
         Raises:
             DataError: a file is gone.
@@ -70,6 +70,7 @@ class RecognitionData:
             "labeled": len(views.labeled),
             "unlabeled": len(views.unlabeled),
             "eval_split": self.recipe.data.eval_split,
+            **({"eval_also": self.recipe.data.eval_also} if self.recipe.data.eval_also else {}),
         }
 
 
@@ -88,9 +89,11 @@ def build_data(recipe: RecognitionRecipe) -> RecognitionData:
             "data.labeled_per_class, or train.unlabeled_ratio to 0."
         )
     # Read at the end of the run, missed at its start.
-    judged = labeled_rows(manifest, recipe.data.eval_split)
+    splits = dict.fromkeys((recipe.data.eval_split, *recipe.data.eval_also))
+    judged = [row for split in splits for row in labeled_rows(manifest, split)]
     check_files(manifest, [*labeled, *unlabeled, *judged])
-    reader = ClipReader(manifest, recipe.clip, recipe.audio, keep=recipe.data.keep_decoded)
+    kept = {"keep": recipe.data.keep_decoded, "share": recipe.data.share_decoded}
+    reader = ClipReader(manifest, recipe.clip, recipe.audio, **kept)
     labels = {row.id: manifest.label_index(row) for row in manifest.rows}
     loudness, length = None, 0
     if recipe.model.modality == "video+audio":

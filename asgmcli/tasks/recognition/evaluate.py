@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import torch
@@ -16,9 +16,28 @@ from asgmcli.train.loop import Evaluation, move
 
 
 def evaluate(state: RecognitionState, loader: Iterable[Batch]) -> Evaluation:
-    """The teacher on every video of `loader`."""
-    scores, labels = predict(state.teacher, loader, state.device)
-    return judge(scores, labels, state.data.classes)
+    """The teacher on every video of `loader`.
+
+    What is found on a further split bears its name: `top1_shuffled` on test_shuffled beside test.
+    """
+    splits: list[str] = []
+
+    def noted() -> Iterator[Batch]:
+        for batch in loader:
+            splits.extend(batch["split"])
+            yield batch
+
+    scores, labels = predict(state.teacher, noted(), state.device)
+    main = state.recipe.data.eval_split
+    found = {}
+    for split in dict.fromkeys(splits):
+        chosen = torch.tensor([name == split for name in splits])
+        found[split] = judge(scores[chosen], labels[chosen], state.data.classes)
+    evaluation = found.pop(main)
+    for split, other in found.items():
+        ending = split.removeprefix(f"{main}_")
+        evaluation.metrics.update({f"{name}_{ending}": value for name, value in other.metrics.items()})
+    return evaluation
 
 
 @torch.no_grad()

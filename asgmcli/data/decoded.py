@@ -1,0 +1,66 @@
+"""Decoded clips as arrays on disk, beside their manifest: many short runs on the same clips then decode them once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from asgmcli.data.manifest import Manifest, Row
+from asgmcli.errors import DataError
+from asgmcli.files import replacing
+
+DECODED_FOLDER = "decoded"
+"""Beside the manifest. It may be removed at any time: what is missing is decoded again."""
+FULL_SCALE = 32768
+
+
+class DecodedClips:
+    """Whole clips as .npy files, each made by whichever run first asks for it; one older than its clip is made anew.
+
+    Args:
+        manifest: whose rows will be read.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.folder = manifest.folder / DECODED_FOLDER
+
+    def frames(self, row: Row, short_side: int, decode: Callable[[], np.ndarray]) -> np.ndarray:
+        """uint8 [T, H, W, 3] with a short side of at most `short_side` pixels; `decode` gives them where needed.
+
+        Raises:
+            MediaError: what `decode` raises.
+            DataError: the clip's id would lead out of the folder, or that cannot be written to.
+        """
+        side = min(short_side, row.width, row.height)
+        return self._array(row, f"frames{side}", self.manifest.resolve(row), decode)
+
+    def wave(self, row: Row, source: Path, decode: Callable[[], np.ndarray]) -> np.ndarray:
+        """float32 [S] in steps of 16 bits, from the file or fresh from `decode` alike.
+
+        Raises:
+            MediaError: what `decode` raises.
+            DataError: the clip's id would lead out of the folder, or that cannot be written to.
+        """
+
+        def rounded() -> np.ndarray:
+            return np.clip(np.round(decode() * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+        return self._array(row, "wave", source, rounded).astype(np.float32) / FULL_SCALE
+
+    def _array(self, row: Row, kind: str, source: Path, decode: Callable[[], np.ndarray]) -> np.ndarray:
+        if Path(row.id).is_absolute() or ".." in Path(row.id).parts:
+            raise DataError(f"{self.manifest.path}: the id {row.id!r} would lead out of {self.folder}. Rename it.")
+        path = self.folder / f"{row.id}_{kind}.npy"
+        try:
+            if path.stat().st_mtime_ns >= source.stat().st_mtime_ns:
+                kept: np.ndarray = np.load(path, allow_pickle=False)
+                return kept
+        except (OSError, ValueError, EOFError):
+            pass  # missing or broken: it is made (again)
+        found = decode()
+        with replacing(path, found.nbytes) as temporary, temporary.open("wb") as file:
+            np.save(file, found, allow_pickle=False)
+        return found

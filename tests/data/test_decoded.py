@@ -1,0 +1,73 @@
+"""Decoded clips kept on disk: read as they were decoded, and made anew where they no longer hold."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from asgmcli.data.decoded import DECODED_FOLDER, DecodedClips
+from asgmcli.data.manifest import Manifest, read_manifest
+from asgmcli.data.reader import ClipReader
+from asgmcli.errors import DataError, MediaError
+from asgmcli.sections import Audio, Clip
+
+CLIP = Clip(frames=4, stride=2, size=24, short_side=(24, 28))
+AUDIO = Audio(seconds=0.64, mels=16)
+
+
+@pytest.fixture
+def manifest(demo: Path, tmp_path: Path) -> Manifest:
+    """A copy, whose folder is written to."""
+    shutil.copytree(demo, tmp_path / "demo")
+    return read_manifest(tmp_path / "demo" / "manifest.csv")
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_shared_clips_are_what_is_decoded_in_memory(manifest: Manifest, keep: bool) -> None:
+    own = ClipReader(manifest, CLIP, AUDIO, keep=True)
+    for _ in range(2):  # made, then read
+        shared = ClipReader(manifest, CLIP, AUDIO, keep=keep, share=True)
+        for row in manifest.rows[:3]:
+            moment = own.moment(row, 5)
+            assert torch.equal(shared.frames(moment), own.frames(moment))
+            assert torch.allclose(shared.wave(moment, 0.5), own.wave(moment, 0.5), atol=1 / 32768)
+            assert torch.equal(own.log_mel(moment), own.log_mel(moment))
+            assert torch.allclose(shared.log_mel(moment), own.log_mel(moment), atol=0.05)
+    assert len(list((manifest.folder / DECODED_FOLDER).rglob("*.npy"))) == 6
+
+
+def test_a_shared_clip_is_decoded_once_and_again_when_its_file_is_newer(manifest: Manifest) -> None:
+    clips, row, calls = DecodedClips(manifest), manifest.rows[0], []
+
+    def decode() -> np.ndarray:
+        calls.append(1)
+        return np.full((2, 3, 4, 3), len(calls), np.uint8)
+
+    assert clips.frames(row, 24, decode)[0, 0, 0, 0] == 1
+    assert DecodedClips(manifest).frames(row, 24, decode)[0, 0, 0, 0] == 1
+    kept = next((manifest.folder / DECODED_FOLDER).rglob("*.npy"))
+    kept.write_bytes(kept.read_bytes()[:-5])  # cut off
+    assert clips.frames(row, 24, decode)[0, 0, 0, 0] == 2
+    clip = manifest.resolve(row)
+    later = kept.stat().st_mtime + 10
+    os.utime(clip, (later, later))
+    assert clips.frames(row, 24, decode)[0, 0, 0, 0] == 3
+    assert len(calls) == 3
+
+
+def test_what_cannot_be_kept_is_told(manifest: Manifest) -> None:
+    def broken() -> np.ndarray:
+        raise MediaError("no frame in it")
+
+    clips, row = DecodedClips(manifest), manifest.rows[0]
+    with pytest.raises(MediaError, match="no frame"):
+        clips.frames(row, 24, broken)
+    with pytest.raises(DataError, match="would lead out"):
+        clips.frames(replace(row, id="../../a"), 24, broken)
+    assert not list(manifest.folder.rglob("*.npy"))
