@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -117,11 +118,16 @@ def test_ratios_by_hand() -> None:
 
 
 def test_memory_that_is_kept_is_seen(made: tuple[Kind, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[bytes] = []
+    kept: list[mmap.mmap] = []
+
+    def keep(_: Path) -> None:
+        kept.append(mmap.mmap(-1, 3 << 20))  # memory of its own, not what earlier tests gave back to the process
+        kept[-1].write(b"x" * (3 << 20))
+
     monkeypatch.setattr(loader, "OPENS_BEFORE", 3)
     monkeypatch.setattr(loader, "read_clip", lambda *_: None)
     monkeypatch.setattr(loader, "read_audio", lambda *_: None)
-    monkeypatch.setattr(loader, "probe", lambda _: kept.append(b"x" * (3 << 20)))
+    monkeypatch.setattr(loader, "probe", keep)
     assert loader.memory_an_open([made[1]], 30) == pytest.approx(1024, rel=0.2)
 
 

@@ -53,7 +53,8 @@ def test_a_damaged_recipe_is_taken_or_refused(tmp_path: Path, monkeypatch: pytes
             recipe = taken[-1]
             (tmp_path / "stored.yaml").write_text(dump_yaml(recipe))  # type: ignore[arg-type]
             stored = load_recipe(tmp_path / "stored.yaml")
-            assert stored.model_copy(update={"rows": recipe.rows}) == recipe  # type: ignore[attr-defined]
+            of_file = {"rows": recipe.rows, "compare": recipe.compare}  # type: ignore[attr-defined]
+            assert stored.model_copy(update=of_file) == recipe
     assert min(codes[0], codes[2]) > count / 20
     assert {file.name for file in tmp_path.iterdir()} == {"damaged.yaml", "stored.yaml"}
     print(json.dumps({"recipes": count, "taken": codes[0], "refused": codes[2]}))
