@@ -116,10 +116,11 @@ class Place:
         process = os.fork()
         if process:
             os.close(writer)
+            os.setpgid(process, process)  # here too: the child may be killed before it gets to it
             return Child(process, reader)
         code = 1
         try:
-            os.setsid()
+            os.setpgid(0, 0)
             os.close(reader)
             self.runs.mkdir(parents=True, exist_ok=True)
             log = os.open(self.runs.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
