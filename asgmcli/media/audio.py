@@ -94,7 +94,7 @@ def log_mel(
 ) -> torch.Tensor:
     """Log-mel filter bank of METHOD, section 1 (the AST convention, Gong et al. 2021; not yet normalised).
 
-    Kaldi's filter bank by torchaudio: 25 ms Hann window, 10 ms hop, no dither, no energy. The sound is padded with
+    Kaldi's filter bank: 25 ms Hann window, 10 ms hop, no dither, no energy. The sound is padded with
     silence, not the image with zeros, so that the added steps look like silence.
 
     Args:
@@ -110,7 +110,8 @@ def log_mel(
         ValueError: a length that is not a multiple of 16, or sound of another shape.
     """
     import torch
-    from torchaudio.compliance.kaldi import fbank
+
+    from asgmcli.media.mel import filter_bank
 
     sound = torch.as_tensor(wave).to(torch.float32)
     if sound.ndim not in (1, 2):
@@ -121,25 +122,11 @@ def log_mel(
         length = max(math.ceil(batch.shape[1] / hop / LENGTH_MULTIPLE), 1) * LENGTH_MULTIPLE
     elif length < 1 or length % LENGTH_MULTIPLE:
         raise ValueError(f"length must be a multiple of {LENGTH_MULTIPLE}, got {length}")
-    # All sounds of a batch in one row: each is followed by enough silence that no wanted window reaches the next one.
-    steps = length + math.ceil((window - hop) / hop)
     samples = min(batch.shape[1], (length - 1) * hop + window)
-    row = torch.zeros(len(batch), steps * hop, dtype=torch.float32)
-    row[:, :samples] = batch[:, :samples]
-    row = torch.nn.functional.pad(row.reshape(1, -1), (0, window - hop))
-    bank = fbank(
-        row,
-        sample_frequency=float(rate),
-        frame_length=FRAME_MS,
-        frame_shift=HOP_MS,
-        num_mel_bins=mels,
-        window_type="hanning",
-        htk_compat=True,
-        use_energy=False,
-        dither=0.0,
-    )
-    bank = bank.reshape(len(batch), steps, mels)[:, :length]
-    return bank[0].clone() if sound.ndim == 1 else bank.contiguous()
+    padded = torch.zeros(len(batch), (length - 1) * hop + window, dtype=torch.float32)
+    padded[:, :samples] = batch[:, :samples]
+    bank = filter_bank(padded, rate=rate, window=window, hop=hop, mels=mels)
+    return bank[0] if sound.ndim == 1 else bank
 
 
 def _read_cache(path: str | os.PathLike[str], rate: int, begin: int, end: int | None) -> np.ndarray:

@@ -33,7 +33,7 @@ def make_optimizer(modules: Iterable[nn.Module], settings: Optimizer) -> torch.o
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=betas)
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=betas, fused=True)  # one pass over memory, on a CPU too
 
 
 def learning_rate(settings: Optimizer, step: int, steps: int) -> float:
