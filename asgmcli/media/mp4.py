@@ -1,43 +1,76 @@
-"""How many samples an MP4 or QuickTime file claims: FFmpeg builds its index for that many, whatever the file holds."""
+"""What the boxes of an MP4 or QuickTime file say that PyAV does not pass on: samples claimed, turns of the picture."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import BinaryIO
+
+import numpy as np
 
 FIRST_BOXES = frozenset((b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"sidx"))
 CONTAINERS = frozenset((b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"))
 # Where a box keeps its number of samples, behind its name: version and flags (4 bytes), then, in stsz, one size of all.
 COUNTS = {b"stsz": 8, b"stz2": 8, b"trun": 4}
+# Where a header box of version 0, and of version 1 with its longer times, keeps the track's number and the matrix.
+HEADERS = {b"mvhd": ((0, 36), (0, 48)), b"tkhd": ((12, 40), (20, 52))}
+FIXED_POINT = 65536.0
 MAX_DEPTH = 8
 
 
 def claimed_samples(file: BinaryIO) -> int:
     """The samples of all tracks of an MP4 or QuickTime file, by its index (ISO 14496-12: stsz, stz2, trun).
 
+    FFmpeg builds its index for that many, whatever the file holds.
+
     Returns:
         The number; 0 where the file is of another kind.
     """
-    file.seek(0)
-    if file.read(8)[4:] not in FIRST_BOXES:
-        return 0
-    return sum(_counts(file, 0, os.fstat(file.fileno()).st_size, 0))
+    return sum(int.from_bytes(_read(file, inside + COUNTS[name], 4), "big") for name, inside in _boxes(file, COUNTS))
 
 
-def _counts(file: BinaryIO, begin: int, end: int, depth: int) -> Iterator[int]:
+def display_matrices(file: BinaryIO) -> dict[int, np.ndarray]:
+    """How each track of an MP4 or QuickTime file is turned when it is shown (ISO 14496-12: mvhd, tkhd).
+
+    Returns:
+        By track number the upper left [2, 2] float64 of its matrix, by which a row vector (x, y) is multiplied; times
+        the whole file's, as FFmpeg does. A track that is not there is not turned.
+    """
+    movie, tracks = np.eye(2), {}
+    for name, inside in _boxes(file, HEADERS):
+        version = _read(file, inside, 1)
+        number, matrix = HEADERS[name][version[:1] == b"\1"]
+        words = np.frombuffer(_read(file, inside + matrix, 20).ljust(20, b"\0"), dtype=">i4")
+        turn = np.array([[words[0], words[1]], [words[3], words[4]]]) / FIXED_POINT
+        if name == b"mvhd":
+            movie = turn
+        else:
+            tracks[int.from_bytes(_read(file, inside + number, 4), "big")] = turn
+    return {track: turn @ movie for track, turn in tracks.items()}
+
+
+def _boxes(file: BinaryIO, names: Collection[bytes]) -> Iterator[tuple[bytes, int]]:
+    """(name, where its content begins) of every box of these names; none where the file is of another kind."""
+    if _read(file, 0, 8)[4:] in FIRST_BOXES:
+        yield from _walk(file, names, 0, os.fstat(file.fileno()).st_size, 0)
+
+
+def _walk(file: BinaryIO, names: Collection[bytes], begin: int, end: int, depth: int) -> Iterator[tuple[bytes, int]]:
     while begin + 8 <= end:
-        file.seek(begin)
-        head = file.read(16)
+        head = _read(file, begin, 16)
         size, name, inside = int.from_bytes(head[:4], "big"), head[4:8], begin + 8
         if size == 1:
             size, inside = int.from_bytes(head[8:], "big"), begin + 16
         after = begin + size if size else end  # 0: to the end
         if after < inside:
             return
-        if name in COUNTS:
-            file.seek(inside + COUNTS[name])
-            yield int.from_bytes(file.read(4), "big")
+        if name in names:
+            yield name, inside
         elif name in CONTAINERS and depth < MAX_DEPTH:
-            yield from _counts(file, inside, min(after, end), depth + 1)
+            yield from _walk(file, names, inside, min(after, end), depth + 1)
         begin = after
+
+
+def _read(file: BinaryIO, begin: int, size: int) -> bytes:
+    file.seek(begin)
+    return file.read(size)

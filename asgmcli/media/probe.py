@@ -1,4 +1,4 @@
-"""What is in a media file: opened, never decoded further than its first frame (0.3 to 6 ms)."""
+"""What is in a media file: its headers, and where they leave something open its first frame, decoded."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from av.stream import Disposition
 
 from asgmcli.errors import MediaError
 from asgmcli.media.bounds import CONTAINER_LIMITS, DECODER_LIMITS, MAX_SECONDS, check_claims, check_file
+from asgmcli.media.mp4 import display_matrices
 
 # Containers of one file. Playlists, concatenation scripts and device names, which lead FFmpeg to other files or to the
 # network, are left out; a text file that calls itself .mp4 is refused.
@@ -64,10 +65,11 @@ class MediaInfo:
 
 
 def probe(path: str | os.PathLike[str]) -> MediaInfo:
-    """Say what `path` holds, without decoding more than its first frame.
+    """Say what `path` holds: of an mp4 whose header tells all by that, of others by decoding the first frame.
 
     Raises:
-        MediaError: no such file, empty, not media, neither picture nor sound, or not even a first frame.
+        MediaError: no such file, empty, not media, neither picture nor sound, or not even a first frame (of an mp4: its
+            packet; whether it can be decoded is what `prepare --verify` finds out).
     """
     with open_media(path, believing=True) as container:
         video, audio = best_video_stream(container), best_audio_stream(container)
@@ -85,9 +87,7 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
             return MediaInfo(Path(path), "audio", duration, 0.0, 0, 0, 0, 0, video_start=0.0, **sound)
         image = container.format.name.endswith("_pipe")
         duration, fps, frames = (0.0, 0.0, 1) if image else _length(container, video)
-        frame = first_frame(container, video, path)
-        matrix = display_matrix(frame)
-        width, height = frame.width, frame.height
+        width, height, matrix = _shape(container, video, path)
         if matrix is not None and swaps_sides(matrix):
             width, height = height, width
         return MediaInfo(
@@ -210,6 +210,31 @@ def first_frame(container: Any, stream: Any, path: str | os.PathLike[str]) -> An
     raise MediaError(f"{path}: holds no video frame that can be decoded; is it whole?")
 
 
+def _shape(container: Any, stream: Any, path: str | os.PathLike[str]) -> tuple[int, int, np.ndarray | None]:
+    """Width and height of the stored pictures, and the display matrix.
+
+    Of an mp4 whose header tells all they are the header's, and a first packet must be there; of other files they are
+    the first frame's.
+
+    Raises:
+        MediaError: there is no first packet, or no frame of another file can be decoded.
+    """
+    if BELIEVING.items() - container.options.items():  # opened as ever
+        frame = first_frame(container, stream, path)
+        return frame.width, frame.height, display_matrix(frame)
+    read_only(container, stream)
+    try:
+        packet = next(container.demux(stream))
+    except (av.FFmpegError, OSError) as error:
+        raise MediaError(f"{path}: the first video frame cannot be read ({reason_of(error)})") from error
+    if not packet.size or packet.is_corrupt:
+        raise MediaError(f"{path}: the first video frame is not there; is it whole?")
+    with Path(path).open("rb") as file:
+        turn = display_matrices(file).get(stream.id)
+    matrix = None if turn is None else _quarter_turn(*turn.flatten())
+    return stream.codec_context.width, stream.codec_context.height, matrix
+
+
 def display_matrix(frame: Any) -> np.ndarray | None:
     """The upper left [2, 2] signs of a frame's display matrix, nearest quarter turn; None when nothing turns.
 
@@ -220,6 +245,11 @@ def display_matrix(frame: Any) -> np.ndarray | None:
     if side_data is None:
         return None
     a, b, _, c, d = np.frombuffer(side_data, dtype=np.int32)[:5].astype(np.float64)
+    return _quarter_turn(a, b, c, d)
+
+
+def _quarter_turn(a: float, b: float, c: float, d: float) -> np.ndarray | None:
+    """The signs of the quarter turn nearest to a matrix; None for none."""
     if abs(b) > abs(a):
         matrix = np.array([[0, np.sign(b)], [np.sign(c), 0]], dtype=np.int64)
     else:

@@ -14,6 +14,7 @@ import pytest
 
 import asgmcli.media.probe as probe_module
 from asgmcli.errors import MediaError
+from asgmcli.media.mp4 import display_matrices
 from asgmcli.media.probe import best_audio_stream, best_video_stream, open_media, probe
 from asgmcli.media.video import decode_video, read_clip
 
@@ -40,6 +41,56 @@ def test_a_video_with_late_sound(tmp_path: Path) -> None:
 def test_rotation_is_part_of_the_size(tmp_path: Path, rotation: int, size: tuple[int, int]) -> None:
     info = probe(mf.encode(tmp_path / "r.mp4", mf.moving_frames(2, 64, 96), rotation=rotation))
     assert ((info.width, info.height), info.rotation) == (size, rotation)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("movie", [0, 90])
+def test_a_header_tells_the_turn_that_a_decoded_frame_would(
+    tmp_path: Path, suffix: str, rotation: int, mirrored: bool, movie: int
+) -> None:
+    path = mf.encode(
+        tmp_path / f"t{suffix}", mf.moving_frames(3, 64, 98), rotation=rotation, hflip=mirrored, sound=mf.chirp(0.3)
+    )
+    if movie:  # the whole file's matrix, as ffmpeg never writes it
+        data = bytearray(path.read_bytes())
+        at = data.index(b"mvhd") + 4 + 36
+        data[at : at + 20] = np.array([0, 65536, 0, -65536, 0], dtype=">i4").tobytes()
+        path.write_bytes(data)
+    with open_media(path) as container:
+        frame = next(container.decode(video=0))
+        matrix = probe_module.display_matrix(frame)
+        swapped = matrix is not None and probe_module.swaps_sides(matrix)
+        wanted = (98, 64) if not swapped else (64, 98)
+        turned = 0 if matrix is None else probe_module._degrees(matrix)
+    info = probe(path)
+    assert ((info.width, info.height), info.rotation) == (wanted, turned)
+    assert movie or (info.rotation == rotation or mirrored)
+
+
+def test_a_header_with_long_times_tells_the_turn_too(tmp_path: Path) -> None:
+    boxes = []
+    for name, matrix in ((b"mvhd", [65536, 0, 0, 0, 65536]), (b"tkhd", [0, 65536, 0, -65536, 0])):
+        before = 48 if name == b"mvhd" else 52
+        content = bytearray(b"\1" + bytes(before + 35))
+        content[20:24] = (7).to_bytes(4, "big")
+        content[before : before + 20] = np.array(matrix, dtype=">i4").tobytes()
+        boxes.append((8 + len(content)).to_bytes(4, "big") + name + content)
+    track = (8 + len(boxes[1])).to_bytes(4, "big") + b"trak" + boxes[1]
+    path = tmp_path / "v1.mp4"
+    path.write_bytes(b"\0\0\0\x08ftyp" + (8 + len(boxes[0] + track)).to_bytes(4, "big") + b"moov" + boxes[0] + track)
+    with path.open("rb") as file:
+        found = display_matrices(file)
+    assert list(found) == [7] and found[7].tolist() == [[0, 1], [-1, 0]]
+
+
+def test_an_mp4_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = mf.encode(tmp_path / "v.mp4", mf.moving_frames(3), sound=mf.chirp(0.3))
+    monkeypatch.setattr(probe_module, "first_frame", None)
+    assert probe(path).width == 128
+    with pytest.raises(TypeError):
+        probe(mf.encode(tmp_path / "v.mkv", mf.moving_frames(3)))
 
 
 def test_no_sound_only_sound_and_a_picture(tmp_path: Path) -> None:
