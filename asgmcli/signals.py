@@ -17,12 +17,15 @@ _NUMBERS = (signal.SIGTERM, signal.SIGINT)
 class StopFlag:
     """Notes SIGTERM and SIGINT while it is entered, for work that stops only where nothing is half done.
 
-    The same signal a second time ends the work at once, as it would without the flag. Handlers belong to the main
-    thread; in another one nothing is noted.
+    The same signal a second time ends the work at once, as it would without the flag; not so where `patient` (of
+    several processes each is signalled by whoever started them, and again by their launcher). Handlers belong to the
+    main thread; in another one nothing is noted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patient: bool = False) -> None:
+        self.patient = patient
         self.number: int | None = None
+        self._own: int | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopFlag:
@@ -38,8 +41,12 @@ class StopFlag:
         self._before = {}
 
     def _note(self, number: int, _: Any) -> None:
-        if self.number == number:
+        if self._own == number and not self.patient:
             raise KeyboardInterrupt if number == signal.SIGINT else _TerminatedError
+        self._own = self.number = number
+
+    def hear(self, number: int) -> None:
+        """Note what another process was sent; the same signal to this one is then still its first."""
         self.number = number
 
     def raise_if_set(self, message: str) -> None:

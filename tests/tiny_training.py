@@ -15,7 +15,8 @@ from rich.console import Console
 from asgmcli.recipe import load_recipe
 from asgmcli.settings import RecognitionRecipe
 from asgmcli.tasks import recognition
-from asgmcli.train.loop import Context, Trainer, batch_ids, make_trainer
+from asgmcli.train.batches import batch_ids
+from asgmcli.train.loop import Context, Trainer, make_trainer
 from asgmcli.train.run import run_of
 
 TEXT = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,26 +64,39 @@ def command(
     asgm train recipes/demo.yaml --set thresholds.value=0.7 --overwrite
     asgm train recipes/table2_ablation.yaml --on-demo --row all --seeds 3
     asgm train recipes/table1_ucf51_1shot.yaml --dry-run
+    torchrun --nproc-per-node=4 -m asgmcli train recipes/table1_ucf51_1shot.yaml
     """
-    with interruptible("Stopped. The same command goes on where it was, with --resume."):
+    from asgmcli.train.launch import find_launch, one_voice, quiet_torch, unhurried_end
+
+    launch = find_launch()
+    if launch.several:
+        quiet_torch()
+    stopped = "Stopped. The same command goes on where it was, with --resume."
+    with unhurried_end(launch), interruptible(stopped), ExitStack() as together:
         from asgmcli.errors import UsageError
         from asgmcli.train.allocator import use_large_pages
         from asgmcli.train.on_demo import RecipeFile
 
-        if resume and overwrite:
-            raise UsageError("--resume goes on with a run, --overwrite throws it away: give one of them.")
-        file = RecipeFile(recipe, on_demo)
-        first = file.load(None if row == ALL_ROWS else row, overrides, seed)
+        with one_voice(launch):
+            if resume and overwrite:
+                raise UsageError("--resume goes on with a run, --overwrite throws it away: give one of them.")
+            if dry_run and launch.several:
+                raise UsageError("--dry-run trains nothing: call it without torchrun.")
+            file = RecipeFile(recipe, on_demo)
+            first = file.load(None if row == ALL_ROWS else row, overrides, seed)
         if first.train.saves_memory:
             use_large_pages()  # before torch is there
 
         from rich.console import Console
 
+        from asgmcli.train.distributed import join
         from asgmcli.train.session import Session, choose_device
 
         # A path such as runs[1] is text, not markup.
-        console = Console(stderr=True, markup=False, highlight=False)
-        session = Session(runs, recipe.parent, choose_device(device), console)
+        console = Console(stderr=True, markup=False, highlight=False, quiet=launch.rank > 0)
+        chosen_device = choose_device(device, launch)
+        ranks = together.enter_context(join(launch, chosen_device))
+        session = Session(runs, recipe.parent, chosen_device, console, ranks)
         names = list(first.runnable) if row == ALL_ROWS else [first.default_row]
         numbers = range(first.seed, first.seed + seeds)
         if dry_run:
@@ -95,7 +109,7 @@ def command(
         else:
             chosen = [file.load(name, overrides, number) for number in numbers for name in names]
             result = _train_all(session, file, overrides, chosen, jobs, overwrite)
-    if as_json:
+    if as_json and launch.rank == 0:
         click.echo(json.dumps(result))
 
 
@@ -117,16 +131,21 @@ def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[st
 def _train_one(session: Session, recipe: Recipe, *, share: bool, resume: bool, overwrite: bool) -> dict[str, Any]:
     """Train one row and seed, and show it; under `share` a finished run with the same settings serves as well."""
     from asgmcli.train.lock import refuse_if_held
-    from asgmcli.train.run import run_of
+    from asgmcli.train.run import Run, run_of
     from asgmcli.train.same import finished_everywhere
 
     run = run_of(recipe, session.runs)
-    run.check(recipe, resume=resume, overwrite=overwrite)
-    refuse_if_held(run.folder)  # before what it needs is made
-    share = share and not overwrite and not run.recipe_path.exists()
-    other = finished_everywhere(session.runs).twin(recipe) if share else None
+
+    def look() -> tuple[str, dict[str, Any]] | None:
+        run.check(recipe, resume=resume, overwrite=overwrite)
+        refuse_if_held(run.folder)  # before what it needs is made
+        alone = not share or overwrite or run.recipe_path.exists()
+        other = None if alone else finished_everywhere(session.runs).twin(recipe)
+        return None if other is None else (str(other[0].folder), other[1])
+
+    other = session.ranks.by_first(look)
     if other is not None:
-        run, result = other
+        run, result = Run(Path(other[0])), other[1]
         session.console.print(f"{recipe.default_row}: the same settings as {run.folder}, finished before.")
     else:
         session.ensure(recipe)
@@ -143,7 +162,7 @@ def _train_all(
     jobs: int | None,
     overwrite: bool,
 ) -> dict[str, Any]:
-    """Train every recipe of `file` in a process of its own, then show and write the table.
+    """Train every recipe of `file` in a process of its own, or with several ranks in turn; show and write the table.
 
     Finished runs are kept unless `overwrite`; one made with other settings is an error before anything is trained. Of
     rows with the same settings one is trained.
@@ -152,46 +171,69 @@ def _train_all(
 
     import torch
 
-    from asgmcli.train.compare import write_differences
     from asgmcli.train.run import run_of
-    from asgmcli.train.same import with_twins
-    from asgmcli.train.session import matching_runs, needs
-    from asgmcli.train.sweep import Job, run_jobs, summarize, write_summary
+    from asgmcli.train.session import needs
+    from asgmcli.train.sweep import Job, run_jobs
 
     available = torch.cuda.device_count() if session.device.type == "cuda" else (os.cpu_count() or 1)
     parallel = min(jobs or available, len(recipes))
     arguments = [str(file.path), *file.flags, "--runs", str(session.runs), "--device", session.device.type]
     arguments += ["--overwrite" if overwrite else "--resume", *(part for text in overrides for part in ("--set", text))]
     whole = file.load(None, overrides, recipes[0].seed)
-    chosen = _to_train(session, recipes, overwrite)
+    names = session.ranks.by_first(lambda: [_name(item) for item in _to_train(session, recipes, overwrite)])
+    chosen = [item for item in recipes if _name(item) in names]
     todo = []
     for item in chosen:
         own = [*arguments, "--row", item.default_row, "--seed", str(item.seed)]
-        todo.append(Job(f"{item.default_row} seed {item.seed}", own, run_of(item, session.runs).log))
+        todo.append(Job(_name(item), own, run_of(item, session.runs).log))
     for item in {needs(recipe): recipe for recipe in chosen}.values():
         session.ensure(item)
+    parallel = 1 if session.ranks.several else parallel
     session.console.print(f"{len(todo)} runs to train, {len(recipes) - len(todo)} finished; {parallel} side by side.")
+    table: dict[str, Any] = {}
     try:
-        if todo:
+        if todo and not session.ranks.several:
             run_jobs(todo, parallel, session.console)
+        for item in chosen if session.ranks.several else []:
+            session.console.print(f"{_name(item)}:")
+            item = item if overwrite else session.going_on(item, overrides)
+            session.run(item, resume=not overwrite, overwrite=overwrite)
     finally:
-        results, left_out = matching_runs(session.runs, file, overrides)
-        results = with_twins(session.runs, file, overrides, results)
-        for text in left_out:
-            session.console.print(f"Not in the table, made with other settings: {text}", markup=False, highlight=False)
-        if results:
-            table = summarize(whole, results)
-            write_summary(session.runs / whole.name, table, results)
-            session.console.print(table.rich())
-            tables, files = write_differences(session.runs / whole.name, file, whole, results)
-            for difference in tables:
-                session.console.print(difference.rich())
-            more = "".join(f", {path.name}" for path in files)
-            text = f"Written to {session.runs / whole.name}/table.md, .csv and .json{more}"
-            session.console.print(text, highlight=False, soft_wrap=True)
-            look = " ".join(["asgm eval", str(file.path), *file.flags])
-            session.console.print(f"Pictures, and what is missing: {look}", markup=False, highlight=False)
-    return {**table.data(), "runs": results} if results else {}
+        if session.ranks.first:
+            table = _show_table(session, file, overrides, whole)
+    return table
+
+
+def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], whole: Recipe) -> dict[str, Any]:
+    """The table of the runs that are finished, shown and written; empty where there is none."""
+    from asgmcli.train.compare import write_differences
+    from asgmcli.train.same import with_twins
+    from asgmcli.train.session import matching_runs
+    from asgmcli.train.sweep import summarize, write_summary
+
+    results, left_out = matching_runs(session.runs, file, overrides)
+    results = with_twins(session.runs, file, overrides, results)
+    for text in left_out:
+        session.console.print(f"Not in the table, made with other settings: {text}", markup=False, highlight=False)
+    if not results:
+        return {}
+    table = summarize(whole, results)
+    write_summary(session.runs / whole.name, table, results)
+    session.console.print(table.rich())
+    tables, files = write_differences(session.runs / whole.name, file, whole, results)
+    for difference in tables:
+        session.console.print(difference.rich())
+    more = "".join(f", {path.name}" for path in files)
+    text = f"Written to {session.runs / whole.name}/table.md, .csv and .json{more}"
+    session.console.print(text, highlight=False, soft_wrap=True)
+    look = " ".join(["asgm eval", str(file.path), *file.flags])
+    session.console.print(f"Pictures, and what is missing: {look}", markup=False, highlight=False)
+    return {**table.data(), "runs": results}
+
+
+def _name(recipe: Recipe) -> str:
+    """What a run is called among those of one recipe."""
+    return f"{recipe.default_row} seed {recipe.seed}"
 
 
 def _to_train(session: Session, recipes: list[Recipe], overwrite: bool) -> list[Recipe]:

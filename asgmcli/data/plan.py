@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from asgmcli.data.split import hashed
 
 Stream = Literal["labeled", "unlabeled"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,23 @@ def generator(seed: int, *names: object) -> np.random.Generator:
 
 
 @dataclass(frozen=True)
+class Share:
+    """One of several processes that read one plan: a slice of every batch, or every so many-th of a list's batches."""
+
+    rank: int = 0
+    ranks: int = 1
+
+    def part(self, keys: Sequence[T]) -> Sequence[T]:
+        """This process's contiguous part of a batch whose length is a multiple of `ranks`."""
+        size = len(keys) // self.ranks
+        return keys[self.rank * size : (self.rank + 1) * size]
+
+    def deal(self, batches: Sequence[T]) -> Sequence[T]:
+        """This process's batches of an evaluation: each goes to one process, whole, in turn."""
+        return batches[self.rank :: self.ranks]
+
+
+@dataclass(frozen=True)
 class Plan:
     """Paired batches of labelled and unlabelled clips.
 
@@ -42,6 +60,7 @@ class Plan:
         ratio: unlabelled clips a labelled one.
         seed: of all draws.
         supervised_epochs: first epochs, whose batches leave the unlabelled clips out.
+        share: this process's part of each batch; counts and draws are those of the whole.
     """
 
     labeled: int
@@ -50,6 +69,7 @@ class Plan:
     ratio: int
     seed: int
     supervised_epochs: int = 0
+    share: Share = Share()
 
     @property
     def steps(self) -> int:
@@ -63,10 +83,11 @@ class Plan:
         per_step = self.batch * self.ratio if self.unlabeled and epoch >= self.supervised_epochs else 0
         unlabeled = self._keys("unlabeled", self.unlabeled, self.steps * per_step, epoch)
         for step in range(start, self.steps):
-            yield (
-                labeled[step * self.batch : (step + 1) * self.batch]
-                + unlabeled[step * per_step : (step + 1) * per_step]
+            streams = (
+                labeled[step * self.batch : (step + 1) * self.batch],
+                unlabeled[step * per_step : (step + 1) * per_step],
             )
+            yield [key for stream in streams for key in self.share.part(stream)]
 
     def _keys(self, stream: Stream, clips: int, draws: int, epoch: int) -> list[SampleKey]:
         passes = -(-draws // clips) if clips else 0

@@ -9,6 +9,21 @@ import torch.distributed as dist
 from torch import Tensor
 
 
+def count_ranks() -> int:
+    """How many processes work on one batch: 1 without torch.distributed."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def own_rank() -> int:
+    """This process's number among them, from 0."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def own_rows(rows: Tensor) -> Tensor:
+    """This rank's rows of all ranks' [n, ...], which have equally many each; in a single process all."""
+    return rows if count_ranks() == 1 else rows.chunk(count_ranks())[own_rank()]
+
+
 def gather_rows(rows: Tensor) -> Tensor:
     """Concatenate the rows of every rank, in rank order; in a single process the argument itself.
 
@@ -22,7 +37,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     Returns:
         [sum of n over the ranks, ...], equal on all ranks.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if count_ranks() == 1:
         return rows
     gathered: Tensor = _GatherRows.apply(rows)
     return gathered

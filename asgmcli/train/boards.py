@@ -37,8 +37,8 @@ def check_boards(log: Log) -> None:
 
 
 @contextmanager
-def open_boards(recipe: Recipe, run: Run) -> Iterator[list[Board]]:
-    """The boards that `recipe.log` asks for, closed at the end.
+def open_boards(recipe: Recipe, run: Run, *, writing: bool = True) -> Iterator[list[Board]]:
+    """The boards that `recipe.log` asks for, closed at the end; none where another process is the one that writes.
 
     Raises:
         UsageError: see `check_boards`.
@@ -47,9 +47,9 @@ def open_boards(recipe: Recipe, run: Run) -> Iterator[list[Board]]:
     check_boards(recipe.log)
     with ExitStack() as stack:
         boards: list[Board] = []
-        if recipe.log.tensorboard:
+        if writing and recipe.log.tensorboard:
             boards.append(stack.enter_context(_tensorboard(run)))
-        if recipe.log.wandb:
+        if writing and recipe.log.wandb:
             boards.append(stack.enter_context(_wandb(recipe, run)))
         yield boards
 

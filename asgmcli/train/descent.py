@@ -10,6 +10,7 @@ from torch import Tensor
 
 from asgmcli.data.loader import Batch
 from asgmcli.sections import Train
+from asgmcli.train.distributed import average_gradients
 
 
 def compute_gradients(
@@ -19,7 +20,8 @@ def compute_gradients(
     optimizer: torch.optim.Optimizer,
     settings: Train,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Run a task's step on `batch` and leave the gradients in the parameters, clipped; nothing is updated.
+    """Run a task's step on `batch` and leave the gradients in the parameters, averaged over ranks, then
+    clipped; nothing is updated.
 
     Args:
         train_step: the task's.
@@ -37,4 +39,5 @@ def compute_gradients(
         terms = train_step(state, batch)
     terms["loss"].backward()
     reached = [parameter for parameter in parameters if parameter.grad is not None]
+    average_gradients(reached)
     return terms, torch.nn.utils.clip_grad_norm_(reached, settings.optimizer.clip_norm or float("inf"))

@@ -103,6 +103,20 @@ class MetricsFile:
             ) from error
 
 
+class NoMetrics(MetricsFile):
+    """What a rank has that is not the first, which alone writes."""
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing that is saved."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing."""
+
+
 class TrainingProgress:
     """A live bar on a terminal, a line every few seconds elsewhere.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,14 +22,16 @@ from asgmcli.report.table import Table
 from asgmcli.sections import Guide, Start
 from asgmcli.settings import Recipe
 from asgmcli.signals import StopFlag
+from asgmcli.train.batches import count_clips, move, per_stream
 from asgmcli.train.boards import open_boards
 from asgmcli.train.checkpoint import load_state, save_state
 from asgmcli.train.descent import compute_gradients
+from asgmcli.train.distributed import Ranks, gathered, joined, mean_terms
 from asgmcli.train.finite import Undo, numbers, where_not_finite
-from asgmcli.train.log import MetricsFile, TrainingProgress
+from asgmcli.train.log import MetricsFile, NoMetrics, TrainingProgress
 from asgmcli.train.run import Run, run_of
 from asgmcli.train.schedule import learning_rate, make_optimizer
-from asgmcli.train.seed import seed_everything
+from asgmcli.train.seed import random_state, seed_everything, seed_rank, take_up_random_state
 
 
 @dataclass
@@ -43,11 +45,13 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Context:
-    """What a task needs to know besides its recipe: the device, the folder of earlier runs, the folder of recipes."""
+    """What a task needs to know besides its recipe: the device, the folder of earlier runs, the folder of recipes, the
+    processes that train together."""
 
     device: torch.device
     runs: Path
     recipes: Path = Path("recipes")
+    ranks: Ranks = field(default_factory=Ranks)
 
     def weights_of(self, source: Start | Guide | None, name: str) -> Path | None:
         """The weight file that `source` names; `name` is the file in the run of another recipe (its default row).
@@ -147,6 +151,7 @@ class Trainer:
     skips: int = 0
     stop: StopFlag = field(default_factory=StopFlag)
     failures: list[str] = field(default_factory=list)
+    ranks: Ranks = field(default_factory=Ranks)
 
     @property
     def steps(self) -> int:
@@ -161,11 +166,11 @@ class Trainer:
             NotFiniteError: the loss, a gradient or a weight was not finite; the last checkpoint is intact.
             Interrupted: SIGTERM or SIGINT; the state was saved.
         """
-        metrics = MetricsFile(self.run.metrics_path)
+        metrics = (MetricsFile if self.ranks.first else NoMetrics)(self.run.metrics_path)
         started = time.perf_counter()
         with self.stop:
             self._take_up(metrics)
-            with open_boards(self.recipe, self.run) as metrics.boards:
+            with open_boards(self.recipe, self.run, writing=self.ranks.first) as metrics.boards:
                 with TrainingProgress(self.console, self._title(), self.steps, self.step) as progress:
                     self._train(metrics, progress)
                 self._save(metrics)
@@ -183,10 +188,11 @@ class Trainer:
                 terms, clips = self._train_step(epoch, batch)
                 metrics.add(self.step, epoch, terms)
                 if not terms:
-                    metrics.write({"step": self.step + 1, "epoch": epoch, "skipped": batch_ids(batch)})
+                    ids = joined(per_stream(batch, "id"))
+                    metrics.write({"step": self.step + 1, "epoch": epoch, "skipped": ids})
                 progress.step(self.step, epoch, terms, clips)
                 self.step += 1
-                if time.monotonic() - saved > 60 * self.recipe.train.save_minutes or self.stop.number:
+                if self._agreed(time.monotonic() - saved > 60 * self.recipe.train.save_minutes):
                     self._save(metrics)
                     saved = time.monotonic()
                 self._stop_if_asked()
@@ -204,7 +210,7 @@ class Trainer:
             group["lr"] = learning_rate(settings, self.step, self.steps)
         batch = move(batch, self.device)
         tensors, norm = compute_gradients(self.task.train_step, self.state, batch, self.optimizer, self.recipe.train)
-        terms = {name: float(value.detach()) for name, value in tensors.items()}
+        terms = mean_terms(tensors)
         cause = None if math.isfinite(terms["loss"]) else "the loss"
         cause = cause or (None if math.isfinite(float(norm)) else "a gradient")
         if cause is None:
@@ -212,9 +218,9 @@ class Trainer:
             cause = where_not_finite(self.state.state_dict())
         if cause is not None:
             self._not_finite(cause, {"gradient_norm": float(norm), **terms}, batch, undo)
-            return {}, count_clips(batch)
+            return {}, self.ranks.ranks * count_clips(batch)
         self.state.after_step()
-        return terms, count_clips(batch)
+        return terms, self.ranks.ranks * count_clips(batch)
 
     def _not_finite(self, cause: str, terms: dict[str, float], batch: Batch, undo: Undo | None) -> None:
         """Tell what was found in nonfinite.json, and undo the step; without `undo`, or too often, that is the end."""
@@ -223,7 +229,8 @@ class Trainer:
         self.skips += undo is not None
         report = {"step": self.step, "cause": cause, "gradient_norm": shown.pop("gradient_norm"), "terms": shown}
         path = self.run.folder / "nonfinite.json"
-        write_text(path, json.dumps({**report, "ids": batch_ids(batch), "skips": self.skips}, indent=2) + "\n")
+        text = json.dumps({**report, "ids": joined(per_stream(batch, "id")), "skips": self.skips}, indent=2) + "\n"
+        self.ranks.by_first(lambda: write_text(path, text))
         found = f"step {self.step}: {cause} is not finite ({path} has its terms and clips)."
         if undo is not None and self.skips <= settings.max_skips:
             undo()
@@ -239,9 +246,17 @@ class Trainer:
             "train.optimizer.clip_norm=1.0."
         )
 
+    def _agreed(self, due: bool) -> bool:
+        """Whether the state is to be saved: where that is due, or a rank was asked to stop, which all then know of."""
+        number, saving = self.ranks.agree(self.stop.number or 0, due)
+        if number:
+            self.stop.hear(number)
+        return bool(saving or number)
+
     def _note_failures(self, batch: Batch) -> None:
         """Name the clips that could not be decoded and were replaced in this batch, each once in the run."""
-        for text in batch_failures(batch):
+        found = per_stream(batch, "failures")
+        for text in joined(found) if self.ranks.agree(any(found))[0] else []:
             if text in self.failures:
                 continue
             self.failures.append(text)
@@ -259,15 +274,21 @@ class Trainer:
 
         def until_stopped() -> Iterator[Batch]:
             for batch in self.data.evaluation:
-                if self.stop.number:
-                    self._save(metrics)
-                self._stop_if_asked()
+                if self.ranks.overhear(self.stop):
+                    break
                 yield batch
+            if self._agreed(due=False):
+                self._save(metrics)
+            self._stop_if_asked()
 
         return self.task.evaluate(self.state, until_stopped())
 
     def _finish(self, metrics: MetricsFile, rate: float, seconds: float) -> dict[str, Any]:
+        """Evaluate, and write what was found and the weights; the result is known on all ranks."""
         evaluation = self._evaluate(metrics)
+        return self.ranks.by_first(lambda: self._write(evaluation, metrics, rate, seconds))
+
+    def _write(self, evaluation: Evaluation, metrics: MetricsFile, rate: float, seconds: float) -> dict[str, Any]:
         metrics.write({"step": self.step, "evaluation": evaluation.metrics})
         self.state.export(self.run.folder)
         for name, draw in evaluation.figures.items():
@@ -303,10 +324,14 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "metrics": metrics.state_dict(),
             "failures": list(self.failures),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
         }
-        save_state(self.run.state_path, state)
+        randoms = gathered(random_state(self.device, self.ranks.ranks))
+
+        def save() -> None:
+            others = {"random_others": randoms[1:]} if self.ranks.several else {}
+            save_state(self.run.state_path, {**state, **randoms[0], **others})
+
+        self.ranks.by_first(save)
 
     def _take_up(self, metrics: MetricsFile) -> None:
         """Go on from the saved state, where there is one."""
@@ -318,16 +343,18 @@ class Trainer:
             self.state.load_state_dict(state["state"])
             self.optimizer.load_state_dict(state["optimizer"])
             metrics.load_state_dict(state["metrics"])
-            torch.set_rng_state(state["random"])
             self.failures = list(state["failures"])
             self.step, self.skips = int(state["step"]), int(state.get("skips", 0))
+            randoms = [state, *state.get("random_others", [])]
+            if self.ranks.rank < len(randoms):
+                take_up_random_state(randoms[self.ranks.rank], self.device, self.ranks.ranks)
+            else:  # saved by fewer ranks
+                seed_rank(self.recipe.seed, self.ranks.rank, self.step)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(
                 f"{self.run.state_path}: not a state of this recipe ({str(error).splitlines()[0]}). Add --overwrite to "
                 "start anew."
             ) from None
-        if self.device.type == "cuda" and state["random_cuda"]:
-            torch.cuda.set_rng_state_all(state["random_cuda"])
 
     def _stop_if_asked(self) -> None:
         self.stop.raise_if_set(f"Stopped at step {self.step} of {self.steps}, state saved. Add --resume to go on.")
@@ -342,36 +369,7 @@ def make_trainer(task: Task, recipe: Recipe, run: Run, context: Context, console
     data = task.build_data(recipe)
     state = task.build_state(recipe, data, context)
     optimizer = make_optimizer(state.trained(), recipe.train.optimizer)
-    return Trainer(task, recipe, run, data, state, context.device, console, optimizer)
-
-
-def move(batch: Any, device: torch.device) -> Any:
-    """A batch with its tensors on `device`."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, Mapping):
-        return {key: move(value, device) for key, value in batch.items()}
-    return batch
-
-
-def batch_ids(batch: Batch) -> list[str]:
-    """Ids of all clips of a batch, streams joined."""
-    ids = list(batch.get("id", []))
-    for value in batch.values():
-        if isinstance(value, Mapping):
-            ids += batch_ids(dict(value))
-    return ids
-
-
-def batch_failures(batch: Batch) -> list[str]:
-    """What could not be decoded on the way to a batch, streams joined."""
-    texts = list(batch.get("failures", []))
-    for value in batch.values():
-        if isinstance(value, Mapping):
-            texts += batch_failures(dict(value))
-    return texts
-
-
-def count_clips(batch: Batch) -> int:
-    """Clips in a batch."""
-    return len(batch_ids(batch))
+    if not context.ranks.first:  # all have the same start, from now on each drops its own
+        seed_rank(recipe.seed, context.ranks.rank, 0)
+    stop = StopFlag(patient=context.ranks.several)
+    return Trainer(task, recipe, run, data, state, context.device, console, optimizer, stop=stop, ranks=context.ranks)

@@ -18,6 +18,7 @@ from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 from asgmcli.recipe import WORDS, dump_yaml, load_recipe, recipe_hash
 from asgmcli.settings import Recipe
+from asgmcli.train.launch import find_launch
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": platform.processor() or platform.machine(),
         "cpus": os.cpu_count(),
+        "ranks": find_launch().ranks,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "command": ["asgm", *sys.argv[1:]],
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.files import remove_all_strays
 from asgmcli.recipe import load_recipe
 from asgmcli.sections import Data, Guide, Start
-from asgmcli.settings import LocalizationRecipe, MasksRecipe, Recipe, RecognitionRecipe
+from asgmcli.settings import LocalizationRecipe, MasksRecipe, PretextRecipe, Recipe, RecognitionRecipe
 from asgmcli.tasks import TASKS
 from asgmcli.train.boards import check_boards
+from asgmcli.train.distributed import Ranks, check_dealable
 from asgmcli.train.drawing import Drawing, find_example
 from asgmcli.train.guide_maps import ensure_motion_maps
+from asgmcli.train.launch import Launch
 from asgmcli.train.lock import held, refuse_if_held
 from asgmcli.train.loop import Context, Trainer, make_trainer
 from asgmcli.train.on_demo import RecipeFile
@@ -37,22 +40,27 @@ DEMO_OPTIONS: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Session:
-    """Where runs are kept and recipes are found, on what device, and where progress is shown."""
+    """Where runs are kept and recipes are found, on what device, where progress is shown, and who trains together."""
 
     runs: Path
     recipes: Path
     device: torch.device
     console: Console
+    ranks: Ranks = field(default_factory=Ranks)
 
     def ensure(self, recipe: Recipe) -> None:
         """Make what `recipe` needs and does not find: a data set that can be generated, the guide's maps, runs of
-        other recipes.
+        other recipes. The first rank does, the others wait.
 
         Raises:
             DataError: something is missing that cannot be made here, or the data do not suit the recipe.
             RecipeError: a recipe that is needed cannot be read, or recipes need each other in a circle.
-            UsageError: a package that `log` asks for is not installed.
+            UsageError: a package that `log` asks for is not installed, or several ranks cannot train `recipe`.
         """
+        self._check_ranks(recipe)
+        self.ranks.by_first(lambda: self._ensure(recipe))
+
+    def _ensure(self, recipe: Recipe) -> None:
         check_boards(recipe.log)
         self._follow(recipe)
         self._ensure_data(recipe)
@@ -85,7 +93,7 @@ class Session:
         needs = [self._closure(needed) for needed in missing]
         apart = len(set().union(*needs)) == sum(map(len, needs))
         parallel = min(os.cpu_count() or 1, len(missing)) if self.device.type == "cpu" and apart else 1
-        if parallel > 1:
+        if parallel > 1 or self.ranks.several:
             for needed in missing:
                 self._ensure_data(needed)
             run_jobs([self._job(needed) for needed in missing], parallel, self.console)
@@ -108,36 +116,65 @@ class Session:
         arguments += ["--seed", str(recipe.seed), "--resume"]
         return Job(recipe.name, arguments, run_of(recipe, self.runs).log)
 
+    def _check_ranks(self, recipe: Recipe) -> None:
+        """See that all ranks have work on each batch of `recipe`.
+
+        Raises:
+            UsageError: they have not.
+        """
+        if not self.ranks.several:
+            return
+        if isinstance(recipe, PretextRecipe | MasksRecipe):
+            raise UsageError(
+                f"{recipe.name}: a {recipe.task} recipe is one process's work, here are {self.ranks.ranks}. Make it "
+                "without torchrun; a recipe that needs it sees to that."
+            )
+        check_dealable(recipe.train.batch, self.ranks.ranks)
+
     def run(self, recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
-        """Train and evaluate one row and seed; the content of its result.json.
+        """Train and evaluate one row and seed; the content of its result.json, on all ranks.
 
         A run that is finished is not run again under `resume`. The folder is touched once everything that a user can
         have got wrong (data, weights, settings) has been found right.
 
         Raises:
             UsageError: there is a run already, and neither `resume` nor `overwrite` was given; or another process is
-                at it.
+                at it; or several ranks cannot train `recipe`.
         """
+        self._check_ranks(recipe)
         run = run_of(recipe, self.runs)
+        finished = self.ranks.by_first(lambda: self._finished(run, recipe, resume=resume, overwrite=overwrite))
+        if finished is not None:
+            return finished
+        context = Context(self.device, self.runs, self.recipes, self.ranks)
+        work: Trainer | Drawing
+        if isinstance(recipe, MasksRecipe):
+            work = Drawing(recipe, run, context)
+        else:
+            work = make_trainer(TASKS[recipe.task], recipe, run, context, self.console)
+        self.ranks.agree()  # before the folder is touched, all have found everything right
+        with ExitStack() as lock:
+
+            def begin() -> None:
+                left = lock.enter_context(held(run.folder))
+                if left is not None:
+                    text = f"{run.folder}: process {left.process} on host {left.host} ended before the run did."
+                    self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+                remove_all_strays(run.folder)
+                run.prepare(recipe, resume=resume, overwrite=overwrite)
+
+            self.ranks.by_first(begin)
+            return work.fit()
+
+    def _finished(self, run: Run, recipe: Recipe, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
+        """The result of a run that needs no training; None where it is to be trained, and may be."""
         run.check(recipe, resume=resume, overwrite=overwrite)
         finished = run.result()
         if finished is not None and not overwrite:
             self.console.print(f"{run.folder}: finished before.")
             return finished
         refuse_if_held(run.folder)
-        context = Context(self.device, self.runs, self.recipes)
-        work: Trainer | Drawing
-        if isinstance(recipe, MasksRecipe):
-            work = Drawing(recipe, run, context)
-        else:
-            work = make_trainer(TASKS[recipe.task], recipe, run, context, self.console)
-        with held(run.folder) as left:
-            if left is not None:
-                text = f"{run.folder}: process {left.process} on host {left.host} ended before the run did."
-                self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-            remove_all_strays(run.folder)
-            run.prepare(recipe, resume=resume, overwrite=overwrite)
-            return work.fit()
+        return None
 
     def going_on(self, recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
         """What --resume trains: the run's stored recipe where there is a run, with `recipe`'s table; else `recipe`.
@@ -240,12 +277,21 @@ def other_recipes(recipe: Recipe) -> Iterator[Start | Guide]:
     return (source for source in sources(recipe) if source.recipe is not None)
 
 
-def choose_device(name: str) -> torch.device:
-    """`auto` takes a GPU where there is one.
+def choose_device(name: str, launch: Launch | None = None) -> torch.device:
+    """`auto` takes a GPU where there is one; of several ranks on a machine each its own.
 
     Raises:
-        UsageError: a GPU was asked for and there is none.
+        UsageError: a GPU was asked for and there is none, or fewer than ranks.
     """
+    if launch is not None and launch.several and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
+        found = torch.cuda.device_count()
+        if launch.local >= found:
+            raise UsageError(
+                f"Process {launch.local} of this machine (from 0) has no GPU: torch sees {found}. Start no more than "
+                "that with --nproc-per-node, or add --device cpu."
+            )
+        torch.cuda.set_device(launch.local)
+        return torch.device("cuda", launch.local)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():

@@ -20,6 +20,7 @@ from asgmcli.files import write_text
 from asgmcli.metrics.paired import paired_difference
 from asgmcli.report.table import Cell, Table, mean_std, with_interval
 from asgmcli.settings import Recipe
+from asgmcli.train.launch import find_launch, own_environment
 
 COMMAND = [sys.executable, "-m", "asgmcli", "train"]
 POLL_SECONDS = 0.5
@@ -52,7 +53,9 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
         Interrupted: Ctrl-C or SIGTERM; running jobs were asked to save and stop.
     """
     threads = str(max(1, (os.cpu_count() or 1) // parallel))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    environment = {**own_environment(), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    # torchrun signals whole sessions; its processes' jobs have their own, and are told by the process that has them.
+    apart = find_launch().several
     waiting = list(jobs)
     running: list[Job] = []
     failed: list[Job] = []
@@ -66,7 +69,11 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
                 job.log.parent.mkdir(parents=True, exist_ok=True)
                 with job.log.open("wb") as log:
                     job.process = subprocess.Popen(
-                        [*COMMAND, *job.arguments], stdout=log, stderr=subprocess.STDOUT, env=environment
+                        [*COMMAND, *job.arguments],
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        env=environment,
+                        start_new_session=apart,
                     )
                 running.append(job)
             time.sleep(POLL_SECONDS)

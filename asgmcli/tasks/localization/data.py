@@ -16,12 +16,13 @@ from asgmcli.data import augment
 from asgmcli.data.boxes import Boxes, has_boxes, read_boxes
 from asgmcli.data.loader import Batch, collate, first_decodable, make_loader, note_failures
 from asgmcli.data.manifest import Manifest, Row, check_files
-from asgmcli.data.plan import Plan, SampleKey
+from asgmcli.data.plan import Plan, SampleKey, Share
 from asgmcli.data.reader import ClipReader, Moment
 from asgmcli.data.source import open_manifest
 from asgmcli.errors import DataError
 from asgmcli.sections import Audio, Clip
 from asgmcli.settings import LocalizationRecipe, LocalizerInput
+from asgmcli.train.distributed import own_share
 
 FROZEN_FRAMES = 4  # a clip, where only projections train
 
@@ -123,7 +124,9 @@ class LocalizationData:
     @property
     def evaluation(self) -> Iterator[Batch]:
         """Frames of the evaluation split that have a box; none where the data set has no boxes."""
-        return evaluation_batches(self.recipe, self.judged) if has_boxes(self.judged.manifest) else iter(())
+        return (
+            evaluation_batches(self.recipe, self.judged, own_share()) if has_boxes(self.judged.manifest) else iter(())
+        )
 
     def summary(self) -> dict[str, Any]:
         """The manifests' hashes and the number of training pairs."""
@@ -152,7 +155,7 @@ def build_data(recipe: LocalizationRecipe) -> LocalizationData:
     if recipe.evaluate.dataset is not None:
         judged = pair_reader(recipe, open_manifest(recipe.evaluation_data))
         read_boxes(judged.manifest)
-    plan = Plan(len(rows), 0, recipe.train.batch, 0, recipe.seed)
+    plan = Plan(len(rows), 0, recipe.train.batch, 0, recipe.seed, share=own_share())
     return LocalizationData(recipe, manifest, PairViews(reader, rows, recipe), plan, judged)
 
 
@@ -164,8 +167,9 @@ def pair_reader(recipe: LocalizationRecipe, manifest: Manifest) -> ClipReader:
     return ClipReader(manifest, clip, Audio(seconds=settings.seconds), **kept)
 
 
-def evaluation_batches(recipe: LocalizationRecipe, reader: ClipReader) -> Iterator[Batch]:
-    """Frames of `data.eval_split` that have a box, `evaluate.frames` spread over each clip with sound.
+def evaluation_batches(recipe: LocalizationRecipe, reader: ClipReader, share: Share | None = None) -> Iterator[Batch]:
+    """Frames of `data.eval_split` that have a box, `evaluate.frames` spread over each clip with sound; with
+    `share` some of their batches.
 
     Raises:
         DataError: no boxes, or a file is gone.
@@ -178,7 +182,8 @@ def evaluation_batches(recipe: LocalizationRecipe, reader: ClipReader) -> Iterat
     views = BoxViews(reader, places, boxes, recipe)
     size = settings.batch
     numbers = [list(range(i, min(i + size, len(places)))) for i in range(0, len(places), size)]
-    return iter(make_loader(views, numbers, recipe.data.workers, collate))
+    dealt = numbers if share is None else share.deal(numbers)
+    return iter(make_loader(views, dealt, recipe.data.workers, collate))
 
 
 def _spread(frames: list[int], count: int) -> list[int]:

@@ -15,7 +15,9 @@ from asgmcli.metrics.localization import boxes_map, evaluate_ciou, inside_share,
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.localization.cases import Case, choose_cases, draw_cases
 from asgmcli.tasks.localization.model import LocalizationState
-from asgmcli.train.loop import Evaluation, move
+from asgmcli.train.batches import move
+from asgmcli.train.distributed import in_order
+from asgmcli.train.loop import Evaluation
 
 MAP_SIZE = 224
 
@@ -42,18 +44,24 @@ def evaluate(state: LocalizationState, loader: Iterable[Batch]) -> Evaluation:
 
 @torch.no_grad()
 def locate(state: LocalizationState, loader: Iterable[Batch]) -> Located | None:
-    """The map of every frame of `loader`; None where it gives none."""
+    """The map of every frame of `loader`, with several ranks of all their loaders; None where there is none, and on
+    every rank but the first."""
     state.network.eval()
-    places: list[Place] = []
-    images, maps, boxes = [], [], []
+    seen = []
     for batch in loader:
-        places += zip(batch["id"], batch["frame"].tolist(), strict=True)
-        images += list(batch["image"].numpy())
-        boxes += batch["boxes"]
-        batch = move(batch, state.device)
-        frames = batch["image"].float()[:, :, None] / 255
-        maps.append(state.frozen.maps(frames, batch["wave"])[:, 0].cpu().numpy())
-    return Located(places, images, np.concatenate(maps), boxes) if maps else None
+        places = list(zip(batch["id"], batch["frame"].tolist(), strict=True))
+        moved = move(batch, state.device)
+        frames = moved["image"].float()[:, :, None] / 255
+        maps = state.frozen.maps(frames, moved["wave"])[:, 0].cpu().numpy()
+        seen.append(Located(places, list(batch["image"].numpy()), maps, batch["boxes"]))
+    seen = in_order(seen)
+    if not seen:
+        return None
+    maps = np.concatenate([part.heatmaps for part in seen])
+    places, images, boxes = (
+        [one for part in seen for one in getattr(part, name)] for name in ("places", "images", "boxes")
+    )
+    return Located(places, images, maps, boxes)
 
 
 def judge(found: Located, paper: Mapping[str, float]) -> Evaluation:

@@ -15,6 +15,7 @@ from asgmcli.nn.resnet import lay_channels_last
 from asgmcli.nn.weights import load_timm
 from asgmcli.settings import LocalizationRecipe
 from asgmcli.tasks.localization.data import LocalizationData
+from asgmcli.train.global_norm import share_norms
 from asgmcli.train.loop import Context
 
 WEIGHTS = "localizer.safetensors"
@@ -95,6 +96,7 @@ def build_state(recipe: LocalizationRecipe, data: LocalizationData, context: Con
         load_fnac(network, path)
     elif settings.init is not None and settings.init.timm is not None:
         load_timm(network.imgnet, settings.init.timm)
+    share_norms(network)
     network.to(context.device)
     if recipe.train.channels_last:
         lay_channels_last(network)

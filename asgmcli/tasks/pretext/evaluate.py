@@ -10,7 +10,8 @@ from torch import Tensor
 from asgmcli.data.loader import Batch
 from asgmcli.report.table import Table
 from asgmcli.tasks.pretext.model import PretextState
-from asgmcli.train.loop import Evaluation, move
+from asgmcli.train.batches import move
+from asgmcli.train.loop import Evaluation
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from asgmcli.data.split import labeled_subset
 from asgmcli.errors import DataError
 from asgmcli.settings import RecognitionRecipe
 from asgmcli.tasks.recognition.views import evaluation_batches, labeled_rows
+from asgmcli.train.distributed import own_share
 
 
 @dataclass
@@ -54,12 +55,12 @@ class RecognitionData:
 
     @property
     def evaluation(self) -> Iterator[Batch]:
-        """Batches of `judged`, several views a clip.
+        """Batches of `judged`, several views a clip; this rank's of them.
 
         Raises:
             DataError: a file is gone.
         """
-        return evaluation_batches(self.recipe, self.reader, self.judged, self.labels, self.loudness)
+        return evaluation_batches(self.recipe, self.reader, self.judged, self.labels, self.loudness, own_share())
 
     def summary(self) -> dict[str, Any]:
         """The manifest's hash and how many clips were used how."""
@@ -119,6 +120,7 @@ def build_data(recipe: RecognitionRecipe) -> RecognitionData:
         recipe.train.unlabeled_ratio,
         recipe.seed,
         recipe.train.supervised_epochs if recipe.semi_supervised else recipe.train.epochs,
+        own_share(),
     )
     train = TrainLoader(views, plan, recipe.data.workers, recipe.data.max_failures)
     return RecognitionData(recipe, manifest, train, judged, reader, labels, loudness, length)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -12,22 +13,21 @@ from asgmcli.metrics.accuracy import confusion_matrix, per_class, top_k
 from asgmcli.report import confusion
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
-from asgmcli.train.loop import Evaluation, move
+from asgmcli.train.batches import move
+from asgmcli.train.distributed import in_order
+from asgmcli.train.loop import Evaluation
 
 
 def evaluate(state: RecognitionState, loader: Iterable[Batch]) -> Evaluation:
-    """The teacher on every video of `loader`.
+    """The teacher on every video of `loader`; with several ranks of all their loaders, told on the first rank alone.
 
     What is found on a further split bears its name: `top1_shuffled` on test_shuffled beside test.
     """
-    splits: list[str] = []
-
-    def noted() -> Iterator[Batch]:
-        for batch in loader:
-            splits.extend(batch["split"])
-            yield batch
-
-    scores, labels = predict(state.teacher, noted(), state.device)
+    seen = in_order(list(_predict_batches(state.teacher, loader, state.device)))
+    if not seen:
+        return Evaluation({})
+    scores, labels = _whole(seen)
+    splits = [split for part in seen for split in part.splits]
     main = state.recipe.data.eval_split
     found = {}
     for split in dict.fromkeys(splits):
@@ -40,19 +40,36 @@ def evaluate(state: RecognitionState, loader: Iterable[Batch]) -> Evaluation:
     return evaluation
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Judged:
+    """Of a batch: probabilities [n, K], averaged over each video's views, labels [n], and the clips' splits."""
+
+    scores: torch.Tensor
+    labels: torch.Tensor
+    splits: list[str]
+
+
 def predict(network: ASGMFormer, loader: Iterable[Batch], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Probabilities [n, K], averaged over each video's views, and labels [n]."""
+    return _whole(list(_predict_batches(network, loader, device)))
+
+
+def _whole(seen: list[Judged]) -> tuple[torch.Tensor, torch.Tensor]:
+    """All batches' scores, and their labels."""
+    return torch.cat([part.scores for part in seen]), torch.cat([part.labels for part in seen])
+
+
+def _predict_batches(network: ASGMFormer, loader: Iterable[Batch], device: torch.device) -> Iterator[Judged]:
+    """What the network says of each batch."""
     network.eval()
-    scores, labels = [], []
     for batch in loader:
-        batch = move(batch, device)
-        videos, views = batch["video"].shape[:2]
-        audio = batch["audio"].flatten(0, 1) if "audio" in batch else None
-        logits = network(network.normalise(batch["video"].flatten(0, 1)), audio)
-        scores.append(logits.float().softmax(dim=1).view(videos, views, -1).mean(dim=1).cpu())
-        labels.append(batch["label"].cpu())
-    return torch.cat(scores), torch.cat(labels)
+        with torch.no_grad():
+            batch = move(batch, device)
+            videos, views = batch["video"].shape[:2]
+            audio = batch["audio"].flatten(0, 1) if "audio" in batch else None
+            logits = network(network.normalise(batch["video"].flatten(0, 1)), audio)
+            scores = logits.float().softmax(dim=1).view(videos, views, -1).mean(dim=1)
+        yield Judged(scores.cpu(), batch["label"].cpu(), batch["split"])
 
 
 def judge(scores: torch.Tensor, labels: torch.Tensor, classes: list[str]) -> Evaluation:

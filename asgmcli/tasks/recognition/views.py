@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from asgmcli.data.loader import Batch, EvaluationViews, Loudness, collate, make_loader
 from asgmcli.data.manifest import Manifest, Row, check_files
+from asgmcli.data.plan import Share
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError
 from asgmcli.settings import RecognitionRecipe
@@ -31,8 +32,9 @@ def evaluation_batches(
     rows: Sequence[Row],
     labels: dict[str, int],
     loudness: Loudness | None,
+    share: Share | None = None,
 ) -> Iterator[Batch]:
-    """Batches of `rows` in their order, `evaluate.clips` x `evaluate.crops` views each.
+    """Batches of `rows` in their order, `evaluate.clips` x `evaluate.crops` views each; with `share` some of them.
 
     Raises:
         DataError: a file is gone.
@@ -41,4 +43,5 @@ def evaluation_batches(
     settings = recipe.evaluate
     views = EvaluationViews(reader, list(rows), labels, recipe.clip, loudness, settings.clips, settings.crops)
     numbers = [list(range(i, min(i + settings.batch, len(rows)))) for i in range(0, len(rows), settings.batch)]
-    return make_loader(views, numbers, recipe.data.workers, collate)
+    dealt = numbers if share is None else share.deal(numbers)
+    return make_loader(views, dealt, recipe.data.workers, collate)

@@ -1,0 +1,211 @@
+"""Several ranks train as one process does; when one is signalled, killed or goes wrong, all end, and go on later."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from asgmcli.data.plan import Plan, Share
+from asgmcli.train.checkpoint import load_state
+from asgmcli.train.run import Run
+
+HARNESS = Path(__file__).with_name("together.py")
+TIMED = ("seconds", "clips_per_second")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("together")
+
+
+@pytest.fixture(scope="module")
+def tried(demo: Path, folder: Path) -> Any:
+    """Every scenario of together.py, by name: how its processes ended and what they did."""
+    arguments = [sys.executable, str(HARNESS), str(demo), str(folder)]
+    # What the command sets before it imports torch, which the harness has done by then.
+    environment = {**os.environ, "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    process = subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment)
+    assert process.returncode == 0, process.stderr[-2000:]
+    return json.loads(process.stdout, object_hook=lambda values: SimpleNamespace(**values))
+
+
+def run_of(folder: Path, name: str, recipe: str = "tiny", row: str = "full") -> Run:
+    return Run(folder / name / recipe / row / "seed0")
+
+
+def result_of(run: Run) -> dict[str, Any]:
+    return {key: value for key, value in (run.result() or {}).items() if key not in TIMED}
+
+
+def metrics_of(run: Run) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run.metrics_path.read_text().splitlines()]
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Everything in a training state, by its place."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else None
+    if items is None:
+        yield path, value
+    else:
+        for key, inner in items:
+            yield from leaves(inner, f"{path}.{key}")
+
+
+def see_equal(one: Any, other: Any) -> None:
+    found, wanted = dict(leaves(one)), dict(leaves(other))
+    assert found.keys() == wanted.keys()
+    for place, value in found.items():
+        same = torch.equal(value, wanted[place]) if isinstance(value, torch.Tensor) else value == wanted[place]
+        assert same, place
+
+
+def see_close(alone: Any, together: Any, tolerance: float) -> None:
+    """The same clips, and the same terms to `tolerance`, on every rank in every step."""
+    for steps in zip(*alone.steps, *together.steps, strict=True):
+        single, ranks = steps[0], steps[1:]
+        assert sorted(clip for rank in ranks for clip in rank.ids) == sorted(single.ids)
+        assert len({len(rank.ids) for rank in ranks}) == 1
+        assert {rank.clips for rank in ranks} == {single.clips}
+        for rank in ranks:
+            assert vars(rank.terms) == pytest.approx(vars(single.terms), abs=tolerance)
+
+
+def test_two_ranks_give_the_losses_of_one_process(tried: Any, folder: Path) -> None:
+    alone, together = tried.alone, tried.together
+    assert (alone.codes, together.codes) == ([0], [0, 0])
+    assert len(alone.steps[0]) == 10
+    see_close(alone, together, 1e-5)
+    last = vars(alone.steps[0][-1].terms)
+    assert all(last[name] > 0 for name in ("supervised", "unlabeled", "mixup", "contrastive", "pseudo_share"))
+    runs = [run_of(folder, name) for name in ("alone", "together")]
+    one, two = (load_state(run.state_path) for run in runs)
+    assert torch.equal(one["state"]["threshold"]["labels"], two["state"]["threshold"]["labels"])
+    assert (one["state"]["threshold"]["labels"] >= 0).sum() > 10
+    for name in ("student", "teacher"):
+        for key, value in one["state"][name].items():
+            torch.testing.assert_close(two["state"][name][key], value, rtol=0, atol=1e-4)
+
+
+def test_two_ranks_give_the_numbers_of_one_process(tried: Any, folder: Path) -> None:
+    """Ten clips in batches of four: two batches for the first rank, one of two clips for the other."""
+    alone, together = (result_of(run_of(folder, name)) for name in ("alone", "together"))
+    assert alone["metrics"].keys() == {"top1", "top5"}
+    assert together == alone
+    tables = [(run_of(folder, name).folder / "classes.md").read_text() for name in ("alone", "together")]
+    assert tables[0] == tables[1]
+    lines = [metrics_of(run_of(folder, name)) for name in ("alone", "together")]
+    assert len(lines[0]) == len(lines[1]) == 2
+    assert lines[1][0] == pytest.approx(lines[0][0], abs=1e-5)
+
+
+def test_three_ranks_train_the_localizer_of_one_process(tried: Any, folder: Path) -> None:
+    """With batch norms, whose statistics are those of all ranks' clips."""
+    assert (tried.ears_alone.codes, tried.ears_together.codes) == ([0], [0, 0, 0])
+    see_close(tried.ears_alone, tried.ears_together, 1e-4)
+    runs = [run_of(folder, name, "ears", "only") for name in ("alone", "together")]
+    one, two = (load_file(run.folder / "localizer.safetensors") for run in runs)
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-3)
+    alone, together = (result_of(run) for run in runs)
+    assert together["metrics"] == pytest.approx(alone["metrics"], abs=0.1)
+    assert {**together, "metrics": 0} == {**alone, "metrics": 0}
+
+
+def test_a_run_resumed_on_two_ranks_is_the_straight_one_bit_for_bit(tried: Any, folder: Path) -> None:
+    """Stopped by a signal to one rank within an epoch, then by one to the other in the evaluation."""
+    straight, parts = tried.straight, tried.resumed
+    assert straight.codes == [0, 0]
+    assert [part.codes for part in parts] == [[75, 75], [130, 130], [0, 0]]
+    assert [[len(steps) for steps in part.steps] for part in parts] == [[7, 7], [3, 3], [0, 0]]
+    for rank in range(2):
+        assert [step for part in parts for step in part.steps[rank]] == straight.steps[rank]
+    one, other = (run_of(folder, name) for name in ("straight", "resumed"))
+    see_equal(load_state(one.state_path), load_state(other.state_path))
+    assert one.metrics_path.read_bytes() == other.metrics_path.read_bytes()
+    assert result_of(one) == result_of(other)
+    see_equal(load_file(one.folder / "model.safetensors"), load_file(other.folder / "model.safetensors"))
+    states = load_state(one.state_path)
+    # Each rank drops its own: their random states are different, and both are kept.
+    assert not torch.equal(states["random"], states["random_others"][0]["random"])
+
+
+def test_one_signalled_rank_stops_all_and_the_state_is_saved_once(tried: Any) -> None:
+    for part, step in zip(tried.resumed[:2], (7, 10), strict=True):
+        assert part.said[0].count(f"Stopped at step {step} of 10, state saved. Add --resume") == 1
+        assert part.said[1] == ""
+        assert part.seconds < 10
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_rank_ends_the_other_with_a_line(tried: Any, folder: Path, rank: int) -> None:
+    """Also where it was the rank that writes and keeps the notes; a run of two ranks goes on with one as well."""
+    cut, resumed = getattr(tried, f"killed{rank}")
+    assert cut.codes == ([-9, 75], [75, -9])[rank]
+    said = cut.said[1 - rank]
+    assert said.count("Another rank is gone") == 1
+    assert "The last checkpoint is intact; the same command with --resume goes on." in said
+    assert "Traceback" not in "".join(cut.said)
+    assert cut.seconds < 30
+    assert resumed.codes == [0] * (2 - rank)
+    # Saved after four steps; the seventh was not done.
+    assert [step.step for step in resumed.steps[0]] == [4, 5, 6, 7, 8, 9]
+    assert load_state(run_of(folder, f"killed{rank}").state_path)["step"] == 10
+
+
+def test_a_loss_that_is_not_finite_on_one_rank_stops_all(tried: Any, folder: Path) -> None:
+    assert tried.not_finite.codes == [4, 4]
+    assert "".join(tried.not_finite.said).count("step 6: the loss is not finite") == 1
+    told = json.loads((run_of(folder, "not_finite").folder / "nonfinite.json").read_text())
+    # Without a sixth step's ids: those of the same step of a run that went on.
+    wanted = [clip for steps in tried.skipped.steps for clip in steps[6].ids]
+    assert sorted(told["ids"]) == sorted(wanted)
+    assert (told["step"], told["cause"], told["terms"]["loss"]) == (6, "the loss", "nan")
+
+
+def test_a_step_that_is_not_finite_on_one_rank_is_skipped_by_all(tried: Any, folder: Path) -> None:
+    skipped = tried.skipped
+    assert skipped.codes == [0, 0]
+    assert [[bool(vars(step.terms)) for step in steps] for steps in skipped.steps] == [[True] * 6 + [False, True]] * 2
+    run = run_of(folder, "skipped")
+    assert result_of(run)["skipped_steps"] == 1
+    lines = [line for line in metrics_of(run) if "skipped" in line]
+    assert [sorted(line["skipped"]) for line in lines] == [
+        sorted(clip for steps in skipped.steps for clip in steps[6].ids)
+    ]
+    ends = [steps[-1].terms for steps in skipped.steps]
+    assert ends[0] == ends[1]
+
+
+def test_an_error_of_one_rank_is_told_once_and_ends_all(tried: Any) -> None:
+    assert tried.failed.codes == [3, 3]
+    assert tried.failed.said == ["", "Error: this rank's disk is gone\n"]
+
+
+def test_a_batch_that_does_not_divide_is_refused(tried: Any, folder: Path) -> None:
+    assert tried.indivisible.codes == [2, 2]
+    said = "".join(tried.indivisible.said)
+    assert said.count("train.batch: 3 labelled clips a step do not divide among 2 processes") == 1
+    assert not (folder / "indivisible" / "tiny").exists()
+
+
+def test_shares_are_the_batch_and_the_list_without_a_clip_twice() -> None:
+    whole = list(Plan(5, 60, 6, 2, 0).batches(1))
+    parts = [list(Plan(5, 60, 6, 2, 0, share=Share(rank, 3)).batches(1)) for rank in range(3)]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        for stream, each in (("labeled", 2), ("unlabeled", 4)):
+            dealt = [[key for key in share if key.stream == stream] for share in shares]
+            assert [len(keys) for keys in dealt] == [each] * 3
+            assert [key for keys in dealt for key in keys] == [key for key in batch if key.stream == stream]
+    dealt = [Share(rank, 3).deal(range(7)) for rank in range(3)]
+    assert [list(numbers) for numbers in dealt] == [[0, 3, 6], [1, 4], [2, 5]]
