@@ -75,7 +75,25 @@ LAYOUTS = {"AutoContrast": torch.contiguous_format, "Sharpness": torch.channels_
 
 
 class _Operations(v2.RandAugment):
-    """RandAugment, each operation on pixels laid out as suits it; the values are torchvision's."""
+    """RandAugment, each operation on pixels laid out as suits it; the values are torchvision's.
+
+    The draws come from a generator of their own, in torchvision's order: its own `forward` draws from torch's global
+    state, which belongs to the training step, and that may run at the same time in another thread.
+    """
+
+    def change(self, view: Tensor, draws: torch.Generator) -> Tensor:
+        """What `forward` makes of `view` where torch's global state is that of `draws`."""
+        height, width = view.shape[-2:]
+        space = self._AUGMENTATION_SPACE
+        for _ in range(self.num_ops):
+            name = list(space)[int(torch.randint(len(space), (), generator=draws))]
+            magnitudes, signed = space[name]
+            bins = magnitudes(self.num_magnitude_bins, height, width)
+            magnitude = 0.0 if bins is None else float(bins[self.magnitude])
+            if bins is not None and signed and torch.rand((), generator=draws) <= 0.5:
+                magnitude *= -1
+            view = self._apply_image_or_video_transform(view, name, magnitude, self.interpolation, self._fill)
+        return view
 
     def _apply_image_or_video_transform(self, image: Tensor, transform_id: str, *rest: Any, **named: Any) -> Tensor:
         if transform_id in LAYOUTS:
@@ -101,12 +119,9 @@ def rand_augment(
     """
     if not operations:
         return view
-    # torchvision draws from torch's global state on the CPU: it is set for this call alone and put back.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(int(rng.integers(2**62)))
-        kind = _Operations if geometric else _ColourOperations
-        augmented: Tensor = kind(num_ops=operations, magnitude=magnitude)(view)
-    return augmented
+    draws = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    kind = _Operations if geometric else _ColourOperations
+    return kind(num_ops=operations, magnitude=magnitude).change(view, draws)
 
 
 def draw_dropped_channel(rng: np.random.Generator, probability: float) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -284,6 +285,8 @@ def make_loader(
 ) -> Iterator[Batch]:
     """Batches of the given keys, in their order; workers use one thread each and leave signals to the main process.
 
+    Without workers a thread of this process makes the next batch while the last one is used.
+
     Raises:
         DataError: a worker process died.
         AsgmError: what `dataset` raised, as it was raised.
@@ -301,7 +304,7 @@ def make_loader(
         prefetch_factor=2 if workers else None,
     )
     try:
-        for batch in loader:
+        for batch in loader if workers else one_ahead(iter(loader)):
             if isinstance(batch, AsgmError):
                 raise batch
             yield batch
@@ -312,6 +315,19 @@ def make_loader(
                 "data.workers, or set it to 0."
             ) from None
         raise
+
+
+def one_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, each made in another thread while the one before it is used.
+
+    Decoding and torch's operations let the two run side by side. What a batch raises is raised in its place.
+    """
+    # The number of threads is that thread's own: the training step keeps its.
+    with ThreadPoolExecutor(1, "batches", torch.set_num_threads, (1,)) as thread:
+        waiting = thread.submit(next, batches, None)
+        while (batch := waiting.result()) is not None:
+            waiting = thread.submit(next, batches, None)
+            yield batch
 
 
 @dataclass

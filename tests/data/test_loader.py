@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from asgmcli.data.loader import (
     collate,
     make_loader,
     measure_loudness,
+    one_ahead,
 )
 from asgmcli.data.manifest import Manifest, Row, read_manifest
 from asgmcli.data.plan import Plan, SampleKey
@@ -291,3 +294,45 @@ def test_a_clip_without_sound_is_silence_and_one_without_rate_an_error(manifest:
     assert not reader.wave(reader.moment(replace(row, audio=""), 0), 0.5).any()
     with pytest.raises(MediaError, match="no frame rate"):
         reader.wave(reader.moment(replace(row, fps=0.0), 0), 0.5)
+
+
+def test_batches_are_made_one_ahead_in_another_thread_and_in_their_order() -> None:
+    made: list[int] = []
+    threads: set[str] = set()
+    first_taken, second_made = threading.Event(), threading.Event()
+
+    def batches() -> Iterator[dict[str, Any]]:
+        for number in range(4):
+            if number == 1:
+                first_taken.wait(10)
+            threads.add(threading.current_thread().name)
+            made.append(number)
+            if number == 1:
+                second_made.set()
+            yield {"number": number}
+
+    found = one_ahead(batches())
+    assert next(found)["number"] == 0
+    first_taken.set()
+    assert second_made.wait(10)  # the second, before it is asked for
+    time.sleep(0.05)
+    assert made == [0, 1]  # and no third
+    assert [batch["number"] for batch in found] == [1, 2, 3]
+    assert len(threads) == 1
+    assert threading.current_thread().name not in threads
+
+
+def test_what_a_batch_raises_comes_in_its_place() -> None:
+    def batches() -> Iterator[dict[str, Any]]:
+        yield {"number": 0}
+        raise DataError("the second is broken")
+
+    found = one_ahead(batches())
+    assert next(found)["number"] == 0
+    with pytest.raises(DataError, match="the second is broken"):
+        next(found)
+    before = threading.active_count()
+    left = one_ahead(iter([{"number": 0}, {"number": 1}, {"number": 2}]))
+    next(left)
+    left.close()  # type: ignore[attr-defined]  # a training that stops in the middle of an epoch
+    assert threading.active_count() == before

@@ -82,7 +82,8 @@ def test_a_header_with_long_times_tells_the_turn_too(tmp_path: Path) -> None:
     path.write_bytes(b"\0\0\0\x08ftyp" + (8 + len(boxes[0] + track)).to_bytes(4, "big") + b"moov" + boxes[0] + track)
     with path.open("rb") as file:
         found = display_matrices(file)
-    assert list(found) == [7] and found[7].tolist() == [[0, 1], [-1, 0]]
+    assert list(found) == [7]
+    assert found[7].tolist() == [[0, 1], [-1, 0]]
 
 
 def test_an_mp4_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
