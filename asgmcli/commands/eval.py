@@ -17,11 +17,13 @@ from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, UsageErr
 from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
+    import torch
     from rich.console import Console
 
     from asgmcli.sections import Data
     from asgmcli.settings import LocalizationRecipe, RecognitionRecipe
     from asgmcli.train.judged import Judged
+    from asgmcli.train.launch import Launch
     from asgmcli.train.on_demo import RecipeFile
     from asgmcli.train.target import Trained
 
@@ -97,14 +99,19 @@ def command(
     asgm eval runs/demo/asgm_former/seed0
     asgm eval runs/demo/asgm_former/seed0/model.safetensors --data other/manifest.csv --out judged
     asgm eval recipes/demo.yaml
+    torchrun --nproc-per-node=4 -m asgmcli eval runs/demo/asgm_former/seed0
     """
     from rich.console import Console
 
+    from asgmcli.train.launch import find_launch, one_voice, quiet_torch, unhurried_end
     from asgmcli.train.on_demo import RecipeFile
     from asgmcli.train.target import is_recipe
 
+    launch = find_launch()
+    if launch.several:
+        quiet_torch()
     # A path such as runs[1] is text, not markup.
-    console = Console(stderr=True, markup=False, highlight=False)
+    console = Console(stderr=True, markup=False, highlight=False, quiet=launch.rank > 0)
     options = Options(
         split,
         manifest,
@@ -117,13 +124,18 @@ def command(
         out,
         overwrite,
     )
-    if is_recipe(target):
-        result = _gather(RecipeFile(target, on_demo), runs, options, console)
-    elif on_demo:
-        raise UsageError(f"--on-demo gathers a recipe's runs; {target} is not a recipe.")
-    else:
-        result = _judge(target, options, console)
-    if as_json:
+    with unhurried_end(launch):
+        with one_voice(launch):
+            gathering = is_recipe(target)
+            if on_demo and not gathering:
+                raise UsageError(f"--on-demo gathers a recipe's runs; {target} is not a recipe.")
+            if gathering and launch.several:
+                raise UsageError("The table of a recipe's runs is one process's work: call it without torchrun.")
+        if gathering:
+            result = _gather(RecipeFile(target, on_demo), runs, options, console)
+        else:
+            result = _judge(target, options, console, launch)
+    if as_json and launch.rank == 0:
         click.echo(json.dumps(result))
 
 
@@ -165,33 +177,39 @@ def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) ->
     }
 
 
-def _judge(path: Path, options: Options, console: Console) -> dict[str, Any]:
-    """One trained network."""
+def _judge(path: Path, options: Options, console: Console, launch: Launch) -> dict[str, Any]:
+    """One trained network, by all ranks; the result on the first."""
+    from asgmcli.train.distributed import join
+    from asgmcli.train.session import choose_device
     from asgmcli.train.target import find_trained
 
-    trained = find_trained(path)
-    if options.motion and trained.task != "localization":
-        raise UsageError(f"--localizer motion is measured beside a localizer; {path} is a recognizer.")
-    if trained.task != "recognition" and (options.clips or options.crops):
-        raise UsageError(f"--clips and --crops are views of a recognizer; {path} is a localizer, judged by frames.")
-    started = time.perf_counter()
-    judged, folder = (_recognition if trained.task == "recognition" else _localization)(trained, options, console)
-    result = {**judged.result(), "seconds": round(time.perf_counter() - started, 1)}
-    outputs = judged.write(folder)
-    judged.show(console)
+    device = choose_device(options.device, launch)
+    with join(launch, device, "Nothing was written; call it again.") as ranks:
+        trained = find_trained(path)
+        if options.motion and trained.task != "localization":
+            raise UsageError(f"--localizer motion is measured beside a localizer; {path} is a recognizer.")
+        if trained.task != "recognition" and (options.clips or options.crops):
+            raise UsageError(f"--clips and --crops are views of a recognizer; {path} is a localizer, judged by frames.")
+        started = time.perf_counter()
+        judge = _recognition if trained.task == "recognition" else _localization
+        judged, folder = judge(trained, options, console, device)
+        if not ranks.first:
+            return {}
+        result = {**judged.result(), "seconds": round(time.perf_counter() - started, 1)}
+        outputs = judged.write(folder)
+        judged.show(console)
     _say(console, f"Written to {folder}: {', '.join(output.name for output in outputs)}")
     return {**result, "outputs": [str(output) for output in outputs]}
 
 
-def _recognition(trained: Trained, options: Options, console: Console) -> tuple[Judged, Path]:
+def _recognition(trained: Trained, options: Options, console: Console, device: torch.device) -> tuple[Judged, Path]:
     from dataclasses import replace
 
     from asgmcli.data.reader import ClipReader
     from asgmcli.tasks.recognition.load import judge_recognizer, known_rows, load_recognizer
     from asgmcli.train.judged import Judged
-    from asgmcli.train.session import choose_device
 
-    loaded = load_recognizer(trained.weights, choose_device(options.device))
+    loaded = load_recognizer(trained.weights, device)
     recipe = _with_options(loaded.recipe, options)
     loaded = replace(loaded, recipe=recipe)
     manifest = _open_manifest(recipe.data, trained, options, console)
@@ -212,19 +230,18 @@ def _recognition(trained: Trained, options: Options, console: Console) -> tuple[
     return Judged(trained, evaluation, predictions, manifest, recipe.data.eval_split, views), folder
 
 
-def _localization(trained: Trained, options: Options, console: Console) -> tuple[Judged, Path]:
+def _localization(trained: Trained, options: Options, console: Console, device: torch.device) -> tuple[Judged, Path]:
     from dataclasses import replace
 
     from asgmcli.settings import LocalizationRecipe
     from asgmcli.tasks.localization.load import count_frames, judge_localizer, load_trained_localizer
     from asgmcli.train.judged import Judged, papers_numbers
-    from asgmcli.train.session import choose_device
 
     known = trained.run.recipe() if trained.run is not None else None
     own = known if isinstance(known, LocalizationRecipe) else None
     if own is None and options.manifest is None:
         raise UsageError(f"{trained.weights}: no run is around it to say on which clips to judge. Add --data MANIFEST.")
-    loaded = load_trained_localizer(trained.weights, own, choose_device(options.device))
+    loaded = load_trained_localizer(trained.weights, own, device)
     recipe = _with_options(loaded.recipe, options)
     loaded = replace(loaded, recipe=recipe)
     manifest = _open_manifest(recipe.evaluation_data, trained, options, console)
@@ -308,6 +325,8 @@ def _progress(console: Console, title: str, total: int) -> Iterator[Callable[[in
     """
     from rich.progress import MofNCompleteColumn, Progress
 
+    from asgmcli.losses.ranks import count_ranks
+
     columns = [*Progress.get_default_columns(), MofNCompleteColumn()]
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task(title, total=total)
@@ -315,7 +334,7 @@ def _progress(console: Console, title: str, total: int) -> Iterator[Callable[[in
 
     def seen(count: int) -> None:
         nonlocal done, told
-        done += count
+        done = min(total, done + count * count_ranks())  # the others' shares are about as far
         bar.update(task, completed=done)
         if not console.is_terminal and time.monotonic() - told > LINE_SECONDS:
             told = time.monotonic()

@@ -136,9 +136,11 @@ class Ranks:
     Args:
         launch: this rank and the number of all.
         store: where ranks leave notes; None alone.
+        go_on: what to do where a rank is gone.
     """
 
-    def __init__(self, launch: Launch | None = None, store: Any = None) -> None:
+    def __init__(self, launch: Launch | None = None, store: Any = None, go_on: str = "") -> None:
+        self.go_on = go_on
         self.rank = 0 if launch is None else launch.rank
         self.ranks = 1 if launch is None else launch.ranks
         self._store = store
@@ -200,7 +202,7 @@ class Ranks:
         except RuntimeError:  # whoever keeps the notes is the one that is gone
             pass
         reason = str(error).strip().splitlines()[0].rpartition("] ")[2]
-        return Interrupted(f"{GONE} (rank {self.rank} of {self.ranks} lost it: {reason.rstrip('.')}). {GO_ON}")
+        return Interrupted(f"{GONE} (rank {self.rank} of {self.ranks} lost it: {reason.rstrip('.')}). {self.go_on}")
 
     def _answer_for_a_stuck_thread(self, pipe: int) -> None:
         """End this process when it was told to stop and waits in an exchange that another rank will never enter."""
@@ -210,7 +212,7 @@ class Ranks:
             while number == signal.SIGTERM and self._beats == beats:
                 if time.monotonic() > until:
                     text = f"{GONE}, or too slow: rank {self.rank} of {self.ranks} was told to stop and came to no end "
-                    sys.stderr.write(f"Error: {text}of its step in {STUCK_S:.0f} s. {GO_ON}\n")
+                    sys.stderr.write(f"Error: {text}of its step in {STUCK_S:.0f} s. {self.go_on}\n")
                     sys.stderr.flush()
                     os._exit(Interrupted.exit_code)
                 time.sleep(POLL_S)
@@ -269,15 +271,18 @@ class Ranks:
         return stop.number is not None
 
 
-def join(launch: Launch, device: torch.device) -> Ranks:
-    """Meet the other ranks and make ready for exchanges: nccl for a GPU's tensors, gloo for a CPU's."""
+def join(launch: Launch, device: torch.device, go_on: str = GO_ON) -> Ranks:
+    """Meet the other ranks and make ready for exchanges: nccl for a GPU's tensors, gloo for a CPU's.
+
+    `go_on` tells a user what to do where one of them is lost.
+    """
     if not launch.several:
         return Ranks()
     store, rank, ranks = next(dist.rendezvous("env://", timeout=PATIENCE))
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     tensors = dist.PrefixStore("tensors", store)
     dist.init_process_group(backend, store=tensors, rank=rank, world_size=ranks, timeout=PATIENCE)
-    return Ranks(launch, dist.PrefixStore("notes", store))
+    return Ranks(launch, dist.PrefixStore("notes", store), go_on)
 
 
 def _is_loss(error: RuntimeError) -> bool:

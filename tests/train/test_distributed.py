@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_training import write_recipe
+from torch.distributed.run import config_from_args, get_args_parser
 
 from asgmcli.data.plan import Plan, Share
 from asgmcli.train.checkpoint import load_state
@@ -106,6 +108,16 @@ def test_two_ranks_give_the_numbers_of_one_process(tried: Any, folder: Path) -> 
     lines = [metrics_of(run_of(folder, name)) for name in ("alone", "together")]
     assert len(lines[0]) == len(lines[1]) == 2
     assert lines[1][0] == pytest.approx(lines[0][0], abs=1e-5)
+
+
+@pytest.mark.parametrize("recipe", ["tiny", "ears"])
+def test_two_ranks_evaluate_a_run_as_one_process_does(tried: Any, folder: Path, recipe: str) -> None:
+    outcomes = {"tiny": tried.judged, "ears": tried.ears_judged}[recipe]
+    assert [outcome.codes for outcome in outcomes] == [[0], [0, 0]]
+    folders = [folder / "together" / f"{recipe}-judged{ranks}" for ranks in (1, 2)]
+    assert len((folders[0] / "predictions.csv").read_text().splitlines()) == 11
+    for file in ("predictions.csv", "result.json"):
+        assert (folders[0] / file).read_bytes() == (folders[1] / file).read_bytes()
 
 
 def test_three_ranks_train_the_localizer_of_one_process(tried: Any, folder: Path) -> None:
@@ -209,3 +221,44 @@ def test_shares_are_the_batch_and_the_list_without_a_clip_twice() -> None:
             assert [key for keys in dealt for key in keys] == [key for key in batch if key.stream == stream]
     dealt = [Share(rank, 3).deal(range(7)) for rank in range(3)]
     assert [list(numbers) for numbers in dealt] == [[0, 3, 6], [1, 4], [2, 5]]
+
+
+def test_torchrun_trains_all_rows_in_turn(demo: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, demo)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "asgmcli"]
+    options = ["--row", "all", "--json", "--runs", str(tmp_path / "runs"), "--set", "train.max_steps=2"]
+    command = [sys.executable, *launcher, "train", str(recipe), *options]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr[-2000:]
+    told = json.loads(process.stdout)
+    assert [(run["row"], run["steps"]) for run in told["runs"]] == [("full", 2), ("video", 2)]
+    assert process.stderr.count("2 runs to train") == 1
+    run = Run(tmp_path / "runs" / "tiny" / "video" / "seed0")
+    assert json.loads((run.folder / "environment.json").read_text())["ranks"] == 2
+    assert len(load_state(run.state_path)["random_others"]) == 1
+    assert (tmp_path / "runs" / "tiny" / "table.md").exists()
+    assert not list((tmp_path / "runs").rglob("*.lock"))
+
+
+def test_the_slurm_script_starts_torchrun_on_each_machine(tmp_path: Path) -> None:
+    """With stand-ins for Slurm's commands: one names the machines, the other shows what it was to start."""
+    for name, text in (("scontrol", "printf 'node3\\nnode4\\n'"), ("srun", 'printf "%s\\n" "$@"')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    given = {"JOB_NODELIST": "node[3-4]", "JOB_NUM_NODES": "2", "GPUS_ON_NODE": "4", "JOB_ID": "17"}
+    slurm = {f"SLURM_{name}": value for name, value in given.items()}
+    script = Path(__file__).parents[2] / "recipes" / "slurm_train.sh"
+    environment = {**os.environ, **slurm, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    process = subprocess.run(
+        ["sh", str(script), "my recipe.yaml", "--row", "all"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    words = process.stdout.splitlines()
+    assert words[:2] == ["--kill-on-bad-exit=1", "torchrun"]
+    assert words[-6:] == ["asgmcli", "train", "my recipe.yaml", "--row", "all", "--resume"]
+    arguments = config_from_args(get_args_parser().parse_args(words[2:]))[0]
+    assert (arguments.min_nodes, arguments.max_nodes, arguments.nproc_per_node) == (2, 2, 4)
+    assert (arguments.rdzv_backend, arguments.rdzv_endpoint, arguments.run_id) == ("c10d", "node3:29500", "17")

@@ -26,7 +26,8 @@ sys.path.append(str(Path(__file__).parents[1]))
 from tiny_training import write_recipe
 
 from asgmcli.cli import main
-from asgmcli.commands import train as _train_command  # noqa: F401 - likewise
+from asgmcli.commands import eval as _eval_command  # noqa: F401 - likewise
+from asgmcli.commands import train as _train_command  # noqa: F401
 from asgmcli.errors import DataError
 from asgmcli.tasks import TASKS, localization, recognition
 from asgmcli.train import loop
@@ -81,11 +82,24 @@ class Place:
     sets: Sequence[str] = field(default_factory=tuple)
 
     def train(self, ranks: int, *events: Event, resume: bool = False) -> Outcome:
-        """The command on `ranks` processes, or on one alone; until all have ended."""
+        """The recipe's training on `ranks` processes, or on one alone."""
+        sets = [part for text in self.sets for part in ("--set", text)]
+        options = ["--runs", str(self.runs), *sets, *(["--resume"] if resume else [])]
+        return self.call(ranks, ["train", str(self.recipe), *options], events)
+
+    def judge(self, ranks: int) -> Outcome:
+        """The evaluation of the recipe's run, written to a folder named for `ranks`."""
+        (run,) = self.runs.glob(f"{self.recipe.stem}/*/seed0")
+        return self.call(
+            ranks, ["eval", str(run), "--batch", "3", "--out", str(self.runs / f"{self.recipe.stem}-judged{ranks}")]
+        )
+
+    def call(self, ranks: int, arguments: list[str], events: Sequence[Event] = ()) -> Outcome:
+        """A command on `ranks` processes, until all have ended."""
         self.runs.mkdir(parents=True, exist_ok=True)
         port = free_port()
         logs = [self.runs / f"rank{rank}-of-{ranks}-{port}" for rank in range(ranks)]
-        children = {self._fork(rank, ranks, port, logs[rank], events, resume): rank for rank in range(ranks)}
+        children = {_fork(rank, ranks, port, logs[rank], events, arguments): rank for rank in range(ranks)}
         codes, begun = [0] * ranks, time.monotonic()
         while children:
             process, status = os.waitpid(-1, os.WNOHANG)
@@ -102,27 +116,28 @@ class Place:
         steps = [[json.loads(line) for line in log.with_suffix(".steps").read_text().splitlines()] for log in logs]
         return Outcome(codes, said, steps, seconds)
 
-    def _fork(self, rank: int, ranks: int, port: int, log: Path, events: Sequence[Event], resume: bool) -> int:
-        process = os.fork()
-        if process:
-            return process
-        code = 1
-        try:
-            handle = os.open(log.with_suffix(".err"), os.O_WRONLY | os.O_CREAT)
-            os.dup2(handle, 1)
-            os.dup2(handle, 2)
-            if ranks > 1:
-                given = {"RANK": rank, "WORLD_SIZE": ranks, "LOCAL_RANK": rank, "MASTER_PORT": port}
-                os.environ.update({name: str(value) for name, value in given.items()}, MASTER_ADDR="127.0.0.1")
-            _watch(log, [event for event in events if event.rank == rank])
-            sets = [part for text in self.sets for part in ("--set", text)]
-            main(["train", str(self.recipe), "--runs", str(self.runs), *sets, *(["--resume"] if resume else [])])
-        except SystemExit as error:
-            code = error.code if isinstance(error.code, int) else 1
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+
+def _fork(rank: int, ranks: int, port: int, log: Path, events: Sequence[Event], arguments: list[str]) -> int:
+    """A process that runs the command with `arguments` as one of `ranks`."""
+    process = os.fork()
+    if process:
+        return process
+    code = 1
+    try:
+        handle = os.open(log.with_suffix(".err"), os.O_WRONLY | os.O_CREAT)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        if ranks > 1:
+            given = {"RANK": rank, "WORLD_SIZE": ranks, "LOCAL_RANK": rank, "MASTER_PORT": port}
+            os.environ.update({name: str(value) for name, value in given.items()}, MASTER_ADDR="127.0.0.1")
+        _watch(log, [event for event in events if event.rank == rank])
+        main(arguments)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _watch(log: Path, events: Sequence[Event]) -> None:
@@ -218,6 +233,8 @@ def scenarios(demo: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         "together": lambda: place("together", *equal).train(2),
         "ears_alone": lambda: Place(ears, folder / "alone").train(1),
         "ears_together": lambda: Place(ears, folder / "together").train(3),
+        "judged": lambda: [place("together").judge(ranks) for ranks in (1, 2)],
+        "ears_judged": lambda: [Place(ears, folder / "together").judge(ranks) for ranks in (1, 2)],
         "straight": lambda: place("straight", "train.evaluate_every=1").train(2),
         "resumed": resumed,
         "killed0": lambda: killed(0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from asgmcli.settings import LocalizationRecipe, LocalizerInput, LocalizerModel,
 from asgmcli.tasks.localization.data import evaluation_batches, pair_reader
 from asgmcli.tasks.localization.evaluate import Place, frame_ciou, judge, locate, measure
 from asgmcli.tasks.localization.model import LocalizationState
+from asgmcli.train.distributed import own_share
 from asgmcli.train.loop import Evaluation
 
 
@@ -84,6 +85,8 @@ def judge_localizer(
 ) -> tuple[Evaluation, Table]:
     """What training reports at its end, on the boxes of any manifest; and a line a frame.
 
+    With several ranks each looks at its share of the frames, and the first tells; the others return nothing found.
+
     Args:
         trained: with its recipe's evaluation split and frames a clip.
         manifest: with boxes beside it.
@@ -94,24 +97,27 @@ def judge_localizer(
     Returns:
         The evaluation, and the table id, frame, inside (1 where the hottest cell lies in the one box), ciou (0..1).
     """
-    batches = evaluation_batches(trained.recipe, pair_reader(trained.recipe, manifest))
+    batches = evaluation_batches(trained.recipe, pair_reader(trained.recipe, manifest), own_share())
     state = LocalizationState(trained.recipe, trained.frozen.model, trained.frozen, trained.device)
     found = locate(state, _watched(batches, seen))
+    table = Table("Frames", ["id", "frame", "inside", "ciou"], [])
+    if found is None and own_share().rank:
+        return Evaluation({}), table
     if found is None:
         raise DataError(f"{manifest.path}: no frame of split {trained.recipe.data.eval_split!r} has a box")
     evaluation = judge(found, paper or {})
     if motion:
         other = measure(motion_heatmaps(manifest, found.places), found.boxes)
-        table = evaluation.tables["localization"]
+        own = evaluation.tables["localization"]
         lines: list[list[Cell]] = [
-            [*row[:2], other[name], *row[2:]] for row, name in zip(table.rows, evaluation.metrics, strict=True)
+            [*row[:2], other[name], *row[2:]] for row, name in zip(own.rows, evaluation.metrics, strict=True)
         ]
-        columns = ["measure, percent", "FNAC", "motion", *table.columns[2:]]
-        evaluation.tables["localization"] = Table(table.title, columns, lines)
+        columns = ["measure, percent", "FNAC", "motion", *own.columns[2:]]
+        evaluation.tables["localization"] = Table(own.title, columns, lines)
         evaluation.metrics.update({f"motion_{name}": value for name, value in other.items()})
     values = frame_ciou(found.heatmaps, found.boxes)
     rows = [_line(*line) for line in zip(found.places, found.heatmaps, found.boxes, values, strict=True)]
-    return evaluation, Table("Frames", ["id", "frame", "inside", "ciou"], rows)
+    return evaluation, replace(table, rows=rows)
 
 
 def motion_heatmaps(manifest: Manifest, places: list[Place]) -> np.ndarray:

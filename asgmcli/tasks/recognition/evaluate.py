@@ -54,6 +54,12 @@ def predict(network: ASGMFormer, loader: Iterable[Batch], device: torch.device) 
     return _whole(list(_predict_batches(network, loader, device)))
 
 
+def predict_together(network: ASGMFormer, loader: Iterable[Batch], device: torch.device) -> torch.Tensor | None:
+    """Probabilities [n, K] of the clips in all ranks' loaders, in order; None on every rank but the first."""
+    seen = in_order(list(_predict_batches(network, loader, device)))
+    return _whole(seen)[0] if seen else None
+
+
 def _whole(seen: list[Judged]) -> tuple[torch.Tensor, torch.Tensor]:
     """All batches' scores, and their labels."""
     return torch.cat([part.scores for part in seen]), torch.cat([part.labels for part in seen])

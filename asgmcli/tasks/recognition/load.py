@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from asgmcli.data.loader import Batch, Loudness
 from asgmcli.data.manifest import Manifest, Row
+from asgmcli.data.plan import Share
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, RecipeError
 from asgmcli.nn.state import fit, read_metadata, read_state
 from asgmcli.recipe import check_recipe
 from asgmcli.report.table import Cell, Table
 from asgmcli.settings import RecognitionRecipe
-from asgmcli.tasks.recognition.evaluate import judge, predict
+from asgmcli.tasks.recognition.evaluate import judge, predict, predict_together
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 from asgmcli.tasks.recognition.views import evaluation_batches, labeled_rows
+from asgmcli.train.distributed import own_share
 from asgmcli.train.loop import Evaluation
 from asgmcli.train.weights import MODEL_FORMAT
 
@@ -42,10 +44,20 @@ class TrainedRecognizer:
 
     def scores(self, reader: ClipReader, rows: Sequence[Row], seen: Callable[[int], None]) -> torch.Tensor:
         """Probabilities [n, K] of `rows`, averaged over each clip's views; `seen` is told the number of clips done."""
+        return predict(self.network, self._batches(reader, rows, seen, None), self.device)[0]
+
+    def scores_together(
+        self, reader: ClipReader, rows: Sequence[Row], seen: Callable[[int], None]
+    ) -> torch.Tensor | None:
+        """The same from all ranks, each with its share of `rows`; None on every rank but the first."""
+        return predict_together(self.network, self._batches(reader, rows, seen, own_share()), self.device)
+
+    def _batches(
+        self, reader: ClipReader, rows: Sequence[Row], seen: Callable[[int], None], share: Share | None
+    ) -> Iterator[Batch]:
         numbers = {name: index for index, name in enumerate(self.classes)}
         labels = {row.id: numbers.get(row.label, -1) for row in rows}
-        batches = evaluation_batches(self.recipe, reader, rows, labels, self.loudness)
-        return predict(self.network, _watched(batches, seen), self.device)[0]
+        return _watched(evaluation_batches(self.recipe, reader, rows, labels, self.loudness, share), seen)
 
 
 def load_recognizer(path: Path, device: torch.device) -> TrainedRecognizer:
@@ -95,8 +107,14 @@ def known_rows(classes: Sequence[str], manifest: Manifest, split: str) -> list[R
 def judge_recognizer(
     trained: TrainedRecognizer, reader: ClipReader, rows: Sequence[Row], seen: Callable[[int], None]
 ) -> tuple[Evaluation, Table]:
-    """What training reports at its end, on any rows; and a line a clip: id, label, predicted, confidence (0..1)."""
-    scores = trained.scores(reader, rows, seen)
+    """What training reports at its end, on any rows; and a line a clip: id, label, predicted, confidence (0..1).
+
+    With several ranks each looks at its share of the rows, and the first tells; the others return nothing found.
+    """
+    scores = trained.scores_together(reader, rows, seen)
+    table = Table("Predictions", ["id", "label", "predicted", "confidence"], [])
+    if scores is None:
+        return Evaluation({}), table
     numbers = {name: index for index, name in enumerate(trained.classes)}
     evaluation = judge(scores, torch.tensor([numbers[row.label] for row in rows]), trained.classes)
     best, chosen = scores.max(dim=1)
@@ -104,7 +122,7 @@ def judge_recognizer(
         [row.id, row.label, trained.classes[number], round(confidence, 6)]
         for row, number, confidence in zip(rows, chosen.tolist(), best.tolist(), strict=True)
     ]
-    return evaluation, Table("Predictions", ["id", "label", "predicted", "confidence"], lines)
+    return evaluation, replace(table, rows=lines)
 
 
 def _watched(batches: Iterable[Batch], seen: Callable[[int], None]) -> Iterator[Batch]:
