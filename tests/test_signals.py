@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from asgmcli.cli import main
+from asgmcli.errors import InterruptedByKeyboard
+from asgmcli.signals import StopFlag
 
 
 @pytest.mark.parametrize("name", ["train", "eval", "localize", "prepare"])
@@ -38,3 +40,18 @@ def test_a_command_that_is_signalled_ends_with_its_code(
     assert result.exit_code == code, result.output
     assert "Stopped" in result.output
     assert [signal.getsignal(which) for which in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_of_several_processes_each_bears_a_signal_twice() -> None:
+    """From whoever started them and again from their launcher; one alone ends at once by the second."""
+    with StopFlag(patient=True) as stop:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.number == signal.SIGTERM
+    with StopFlag() as stop:
+        stop.hear(signal.SIGINT)  # another's: the first of its own is still to come
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(InterruptedByKeyboard, match="stopped"):
+        stop.raise_if_set("stopped")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -23,7 +24,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from asgmcli.data.plan import Share
-from asgmcli.errors import AsgmError, Interrupted, UsageError
+from asgmcli.errors import AsgmError, DataError, Interrupted, UsageError
 from asgmcli.losses.ranks import count_ranks, own_rank
 from asgmcli.signals import StopFlag
 from asgmcli.train.launch import WATCHED, Launch
@@ -248,8 +249,9 @@ class Ranks:
         if self.first:
             try:
                 value = work()
-            except AsgmError as error:
-                self._store.set(key, json.dumps({"exit": error.exit_code}))
+            except BaseException as error:  # a signal's too
+                kind = Interrupted if not isinstance(error, Exception) else type(error)
+                self._store.set(key, json.dumps({"exit": getattr(kind, "exit_code", 1)}))
                 raise
             self._store.set(key, json.dumps({"value": value}))
             return value
@@ -261,6 +263,24 @@ class Ranks:
             raise click.exceptions.Exit(answer["exit"])
         given: T = answer["value"]
         return given
+
+    def see_same(self, facts: Mapping[str, Any]) -> None:
+        """See that what this rank is about to train on is what the first is; all ranks ask together.
+
+        Raises:
+            DataError: it is not; what differs is named.
+        """
+        if not self.several:
+            return
+        own = json.loads(json.dumps(facts))
+        wanted = self.by_first(lambda: own)
+        wrong = [f"{key} {own.get(key)!r}, there {wanted.get(key)!r}" for key in wanted if own.get(key) != wanted[key]]
+        if wrong:
+            raise DataError(
+                f"Process {self.rank} (on {socket.gethostname()}) would not train what the first does: "
+                f"{'; '.join(wrong)}. All need the same command, folders and versions."
+            )
+        self.agree()
 
     def overhear(self, stop: StopFlag) -> bool:
         """Whether this rank or, as far as it is known yet, another was asked to stop; for where ranks do not meet."""

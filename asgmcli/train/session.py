@@ -13,11 +13,12 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from asgmcli import __version__
 from asgmcli.data.datasets.demo import generate
 from asgmcli.data.source import DEMO, how_to_prepare, manifest_path
 from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.files import remove_all_strays
-from asgmcli.recipe import load_recipe
+from asgmcli.recipe import load_recipe, recipe_hash
 from asgmcli.sections import Data, Guide, Start
 from asgmcli.settings import LocalizationRecipe, MasksRecipe, PretextRecipe, Recipe, RecognitionRecipe
 from asgmcli.tasks import TASKS
@@ -152,7 +153,9 @@ class Session:
             work = Drawing(recipe, run, context)
         else:
             work = make_trainer(TASKS[recipe.task], recipe, run, context, self.console)
-        self.ranks.agree()  # before the folder is touched, all have found everything right
+            # Before the folder is touched, all have found everything right, and the same.
+            facts = {"recipe": recipe_hash(recipe), "asgm": __version__, "torch": torch.__version__}
+            self.ranks.see_same({**facts, **work.data.summary()})
         with ExitStack() as lock:
 
             def begin() -> None:

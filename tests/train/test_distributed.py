@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -13,13 +14,21 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
 from tiny_training import write_recipe
+from torch import nn
 from torch.distributed.run import config_from_args, get_args_parser
 
 from asgmcli.data.plan import Plan, Share
+from asgmcli.errors import UsageError
+from asgmcli.recipe import load_recipe
 from asgmcli.train.checkpoint import load_state
+from asgmcli.train.distributed import Ranks
+from asgmcli.train.global_norm import GlobalBatchNorm
+from asgmcli.train.launch import Launch, find_launch, own_environment
 from asgmcli.train.run import Run
+from asgmcli.train.session import Session
 
 HARNESS = Path(__file__).with_name("together.py")
 TIMED = ("seconds", "clips_per_second")
@@ -199,6 +208,20 @@ def test_a_step_that_is_not_finite_on_one_rank_is_skipped_by_all(tried: Any, fol
     assert ends[0] == ends[1]
 
 
+def test_a_rank_that_waits_for_one_that_hangs_ends_when_told_to(tried: Any) -> None:
+    assert tried.hung.codes == [75, 75]
+    assert "rank 0 of 2 was told to stop and came to no end of its step" in tried.hung.said[0]
+    assert "Traceback" not in "".join(tried.hung.said)
+
+
+def test_ranks_with_other_settings_are_refused(tried: Any, folder: Path) -> None:
+    assert tried.foreign.codes == [3, 3]
+    assert tried.foreign.said[0] == ""
+    assert "Process 1 (on" in tried.foreign.said[1]
+    assert "would not train what the first does: recipe" in tried.foreign.said[1]
+    assert not (folder / "foreign" / "tiny").exists()
+
+
 def test_an_error_of_one_rank_is_told_once_and_ends_all(tried: Any) -> None:
     assert tried.failed.codes == [3, 3]
     assert tried.failed.said == ["", "Error: this rank's disk is gone\n"]
@@ -221,6 +244,44 @@ def test_shares_are_the_batch_and_the_list_without_a_clip_twice() -> None:
             assert [key for keys in dealt for key in keys] == [key for key in batch if key.stream == stream]
     dealt = [Share(rank, 3).deal(range(7)) for rank in range(3)]
     assert [list(numbers) for numbers in dealt] == [[0, 3, 6], [1, 4], [2, 5]]
+
+
+def test_what_one_process_does_is_refused_to_several() -> None:
+    recipes = Path(__file__).parents[2] / "recipes"
+    session = Session(Path("runs"), recipes, torch.device("cpu"), Console(file=io.StringIO()), Ranks(Launch(0, 2, 0)))
+    for name, task in (("demo_pretext", "pretext"), ("figure3_masks", "masks")):
+        with pytest.raises(UsageError, match=f"a {task} recipe is one process's work, here are 2"):
+            session.ensure(load_recipe(recipes / f"{name}.yaml"))
+
+
+def test_a_job_of_one_of_several_trains_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "here", "MASTER_PORT": "1"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "7")
+    assert find_launch() == Launch(1, 2, 0)
+    kept = own_environment()
+    assert kept.keys() == {name for name in os.environ if name not in given and name != "TORCHELASTIC_RUN_ID"}
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert not find_launch().several
+    monkeypatch.delenv("MASTER_ADDR")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert not find_launch().several
+
+
+def test_a_global_batch_norm_is_torchs_in_one_process() -> None:
+    norms = [kind(3, momentum=0.2) for kind in (nn.BatchNorm2d, GlobalBatchNorm)]
+    inputs = [torch.randn(4, 3, 5, 2, generator=torch.Generator().manual_seed(1)).requires_grad_() for _ in norms]
+    weights = torch.randn(4, 3, 5, 2, generator=torch.Generator().manual_seed(2))
+    for norm, x in zip(norms, inputs, strict=True):
+        for _ in range(2):
+            (norm(x) * weights).sum().backward()
+    torch.testing.assert_close(inputs[0].grad, inputs[1].grad)
+    for one, other in zip(norms[0].state_dict().items(), norms[1].state_dict().items(), strict=True):
+        assert one[0] == other[0]
+        torch.testing.assert_close(one[1], other[1])
+    torch.testing.assert_close(norms[0].weight.grad, norms[1].weight.grad)
+    torch.testing.assert_close(norms[0].eval()(weights), norms[1].eval()(weights))
 
 
 def test_torchrun_trains_all_rows_in_turn(demo: Path, tmp_path: Path) -> None:

@@ -30,10 +30,12 @@ from asgmcli.commands import eval as _eval_command  # noqa: F401 - likewise
 from asgmcli.commands import train as _train_command  # noqa: F401
 from asgmcli.errors import DataError
 from asgmcli.tasks import TASKS, localization, recognition
-from asgmcli.train import loop
+from asgmcli.train import distributed, loop
 from asgmcli.train.batches import batch_ids
+from asgmcli.train.launch import WATCHED
 
 PATIENCE_S = 120.0
+STUCK_S = 0.5  # in place of the command's, which is about torchrun's own patience
 # Not drawn by any rank: then the numbers do not depend on how many there are.
 NO_DROPS = ("model.video.drop_path=0.0", "model.audio.drop_path=0.0")
 GUIDED = ("masks.kind=localization", "localizer={kind: oracle}", "losses.mixup.target=mass")
@@ -81,11 +83,11 @@ class Place:
     runs: Path
     sets: Sequence[str] = field(default_factory=tuple)
 
-    def train(self, ranks: int, *events: Event, resume: bool = False) -> Outcome:
-        """The recipe's training on `ranks` processes, or on one alone."""
+    def train(self, ranks: int, *events: Event, resume: bool = False, last: Sequence[str] = ()) -> Outcome:
+        """The recipe's training on `ranks` processes, or on one alone; the last one is given `last` besides."""
         sets = [part for text in self.sets for part in ("--set", text)]
         options = ["--runs", str(self.runs), *sets, *(["--resume"] if resume else [])]
-        return self.call(ranks, ["train", str(self.recipe), *options], events)
+        return self.call(ranks, ["train", str(self.recipe), *options], events, last)
 
     def judge(self, ranks: int) -> Outcome:
         """The evaluation of the recipe's run, written to a folder named for `ranks`."""
@@ -94,12 +96,16 @@ class Place:
             ranks, ["eval", str(run), "--batch", "3", "--out", str(self.runs / f"{self.recipe.stem}-judged{ranks}")]
         )
 
-    def call(self, ranks: int, arguments: list[str], events: Sequence[Event] = ()) -> Outcome:
-        """A command on `ranks` processes, until all have ended."""
+    def call(self, ranks: int, arguments: list[str], events: Sequence[Event] = (), last: Sequence[str] = ()) -> Outcome:
+        """A command on `ranks` processes, the last one with `last` besides; until all have ended."""
         self.runs.mkdir(parents=True, exist_ok=True)
         port = free_port()
         logs = [self.runs / f"rank{rank}-of-{ranks}-{port}" for rank in range(ranks)]
-        children = {_fork(rank, ranks, port, logs[rank], events, arguments): rank for rank in range(ranks)}
+        children: dict[int, int] = {}
+        for rank in range(ranks):
+            os.environ["FIRST_PROCESS"] = str(next(iter(children), 0))
+            own = [*arguments, *last] if rank == ranks - 1 else arguments
+            children[_fork(rank, ranks, port, logs[rank], events, own)] = rank
         codes, begun = [0] * ranks, time.monotonic()
         while children:
             process, status = os.waitpid(-1, os.WNOHANG)
@@ -130,6 +136,8 @@ def _fork(rank: int, ranks: int, port: int, log: Path, events: Sequence[Event], 
         if ranks > 1:
             given = {"RANK": rank, "WORLD_SIZE": ranks, "LOCAL_RANK": rank, "MASTER_PORT": port}
             os.environ.update({name: str(value) for name, value in given.items()}, MASTER_ADDR="127.0.0.1")
+            os.environ[WATCHED] = "here"
+            distributed.STUCK_S = STUCK_S if any(event.act is hang for event in events) else PATIENCE_S
         _watch(log, [event for event in events if event.rank == rank])
         main(arguments)
     except SystemExit as error:
@@ -201,6 +209,12 @@ def spoil(terms: dict[str, Any]) -> None:
     terms["loss"] = terms["loss"] * float("nan")
 
 
+def hang(terms: dict[str, Any]) -> None:
+    """An act: the first rank is told to stop while this one comes to no end of its step."""
+    os.kill(int(os.environ["FIRST_PROCESS"]), signal.SIGTERM)
+    time.sleep(4 * STUCK_S)
+
+
 def fail(terms: dict[str, Any]) -> None:
     """An act: the rank alone meets an error that a user is told of."""
     raise DataError("this rank's disk is gone")
@@ -224,7 +238,8 @@ def scenarios(demo: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         ]
 
     def killed(rank: int) -> list[Outcome]:
-        parts = place(f"killed{rank}", "train.save_minutes=0.05")  # a save after every four steps
+        workers = ("data.workers=2", "data.keep_decoded=false") if rank else ()  # which outlive their rank for a while
+        parts = place(f"killed{rank}", *workers, "train.save_minutes=0.05")  # a save after every four steps
         return [parts.train(2, Event(rank, 6, send(signal.SIGKILL))), parts.train(2 - rank, resume=True)]
 
     equal = (*NO_DROPS, *GUIDED, "train.accumulate=2")
@@ -242,6 +257,8 @@ def scenarios(demo: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         "not_finite": lambda: place("not_finite").train(2, Event(1, 6, spoil)),
         "skipped": lambda: place("skipped", "train.on_nonfinite=skip", steps=8).train(2, Event(1, 6, spoil)),
         "failed": lambda: place("failed").train(2, Event(1, 6, fail)),
+        "hung": lambda: place("hung").train(2, Event(1, 6, hang)),
+        "foreign": lambda: place("foreign").train(2, last=["--set", "losses.mixup.weight=0.5"]),
         "indivisible": lambda: place("indivisible", "train.batch=3").train(2),
     }
 
