@@ -24,7 +24,7 @@ def own_rows(rows: Tensor) -> Tensor:
     return rows if count_ranks() == 1 else rows.chunk(count_ranks())[own_rank()]
 
 
-def gather_rows(rows: Tensor) -> Tensor:
+def gather_rows(rows: Tensor, *, equal: bool = False) -> Tensor:
     """Concatenate the rows of every rank, in rank order; in a single process the argument itself.
 
     The gradient of a rank's own rows is the sum of what every rank's loss asks of them. With gradients averaged over
@@ -32,24 +32,31 @@ def gather_rows(rows: Tensor) -> Tensor:
     them all. A collective call: every rank must make it, and trailing dimensions must agree; row counts may differ.
 
     Args:
-        rows: [n, ...] this rank's rows, on the device of the process group (GPU for nccl).
+        rows: [n, ...] this rank's rows. The process group must know their device, and CPUs (`cpu:gloo,cuda:nccl`).
+        equal: every rank is known to have n, so that none has to ask.
 
     Returns:
         [sum of n over the ranks, ...], equal on all ranks.
     """
     if count_ranks() == 1:
         return rows
-    gathered: Tensor = _GatherRows.apply(rows)
+    gathered: Tensor = _GatherRows.apply(rows, equal)
     return gathered
 
 
 class _GatherRows(torch.autograd.Function):
-    """All-gather of unequal row counts; backward sums over ranks and keeps the own rows."""
+    """All-gather, also of unequal row counts; backward sums over ranks and keeps the own rows."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, equal: bool) -> Tensor:
         world, rank = dist.get_world_size(), dist.get_rank()
-        own = torch.tensor([rows.shape[0]], device=rows.device)
+        if equal:
+            ctx.start, ctx.length = rank * rows.shape[0], rows.shape[0]
+            whole = rows.new_empty(world * rows.shape[0], *rows.shape[1:])
+            dist.all_gather_into_tensor(whole, rows.contiguous())
+            return whole
+        # Between CPUs: a GPU's numbers would have to be waited for.
+        own = torch.tensor([rows.shape[0]])
         counts = [torch.empty_like(own) for _ in range(world)]
         dist.all_gather(counts, own)
         sizes = [int(count) for count in counts]
@@ -62,7 +69,7 @@ class _GatherRows(torch.autograd.Function):
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         total = gradients[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
-        return total[ctx.start : ctx.start + ctx.length]
+        return total[ctx.start : ctx.start + ctx.length], None

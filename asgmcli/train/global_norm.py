@@ -27,7 +27,7 @@ class GlobalBatchNorm(_BatchNorm):
         variance, mean = torch.var_mean(x, dim=dims, correction=0)
         count = x.numel() // x.shape[1]
         own = torch.cat([mean, variance, mean.new_full((1,), count)])
-        ranks = gather_rows(own[None])
+        ranks = gather_rows(own[None], equal=True)
         means, variances, counts = ranks[:, : len(mean)], ranks[:, len(mean) : -1], ranks[:, -1:]
         total = counts.sum()
         mean = (means * counts).sum(0) / total

@@ -56,6 +56,10 @@ def work(rank, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=len(SHARES))
     rows = SHARES[rank]
     result = {"gathered": gather_rows(torch.arange(16).reshape(8, 2)[rows]), "flexmatch": selections(rows)}
+    own = torch.full((2, 3), float(rank), requires_grad=True)
+    gathered = gather_rows(own.T, equal=True)
+    (gathered * torch.arange(6.0)[:, None]).sum().backward()
+    result["equal"] = (gathered.detach(), own.grad)
     for name, function in (("contrast", contrast), ("localize", localize)):
         loss, gradient = function(rows)
         # What DistributedDataParallel does with gradients.
@@ -75,6 +79,14 @@ def ranks(tmp_path_factory):
 def test_rows_come_in_rank_order(ranks):
     for result in ranks:
         assert torch.equal(result["gathered"], torch.arange(16).reshape(8, 2))
+
+
+def test_equal_rows_need_not_be_counted(ranks):
+    for rank, result in enumerate(ranks):
+        gathered, gradient = result["equal"]
+        assert torch.equal(gathered, torch.tensor([[0.0, 0.0]] * 3 + [[1.0, 1.0]] * 3))
+        # Both ranks' losses ask it of the own rows, the third to fifth of the second rank.
+        assert torch.equal(gradient, 2 * torch.arange(3.0)[None].expand(2, 3) + 6 * rank)
 
 
 def test_flexmatch_status_is_global(ranks):

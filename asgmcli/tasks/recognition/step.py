@@ -84,7 +84,7 @@ def train_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
         temperature = recipe.losses.contrastive.temperature
         terms["contrastive"] = visual_audio_contrastive(prediction.video, prediction.audio, temperature)
         loss = loss + recipe.losses.contrastive.weight * terms["contrastive"]
-    return {"loss": loss, **terms, **_pseudo_label_terms(everyone, gather_rows(unlabeled["label"]))}
+    return {"loss": loss, **terms, **_pseudo_label_terms(everyone, gather_rows(unlabeled["label"], equal=True))}
 
 
 def _supervised_step(state: RecognitionState, labeled: Batch) -> dict[str, Tensor]:
@@ -102,7 +102,7 @@ def _pseudo_labels(state: RecognitionState, unlabeled: Batch) -> tuple[PseudoLab
     logits = teacher(teacher.normalise(unlabeled["weak"]), unlabeled.get("audio"))
     probabilities = logits.float().softmax(dim=1)
     pseudo = PseudoLabels(probabilities, state.threshold.select(unlabeled["number"], probabilities))
-    return pseudo, PseudoLabels(gather_rows(pseudo.probabilities), gather_rows(pseudo.passes))
+    return pseudo, PseudoLabels(gather_rows(pseudo.probabilities, equal=True), gather_rows(pseudo.passes, equal=True))
 
 
 def _drop_channels(video: Tensor, dropped: Tensor, student: ASGMFormer) -> Tensor:
@@ -123,7 +123,7 @@ def _maps(state: RecognitionState, unlabeled: Batch, times: int, draw: torch.Gen
         strong = unlabeled["strong"].transpose(1, 2).float() / 255
         maps = state.localizer.maps(strong, unlabeled["wave"])
     # A token of several frames goes by their mean map.
-    maps = gather_rows(maps.unflatten(1, (times, -1)).mean(dim=2))
+    maps = gather_rows(maps.unflatten(1, (times, -1)).mean(dim=2), equal=True)
     placebo = state.recipe.masks.placebo
     return maps if placebo == "none" else misplaced(maps, placebo, draw)
 
@@ -187,12 +187,12 @@ def _mix(state: RecognitionState, unlabeled: Batch, tokens: Tensor) -> Mixture:
     partner = partners(everyone, draw).to(tokens.device)
     maps = _maps(state, unlabeled, tokens.shape[1], draw)
     mask = _mask(state, maps, torch.Size([everyone, *tokens.shape[1:]]), keep, draw).to(tokens.device)
-    weight = _weight(state, maps, mask, gather_rows(warp), partner)
+    weight = _weight(state, maps, mask, gather_rows(warp, equal=True), partner)
     weight = own_rows(weight) if isinstance(weight, Tensor) else weight
     mask, partner = own_rows(mask), own_rows(partner)
-    warped = gather_rows(tokens.gather(1, warp[:, :, None, None].expand_as(tokens)))
+    warped = gather_rows(tokens.gather(1, warp[:, :, None, None].expand_as(tokens)), equal=True)
     audio = unlabeled.get("strong_audio") if state.student.audio is not None else None
-    mixed_audio = mix_audio(audio, gather_rows(audio)[partner], weight) if audio is not None else None
+    mixed_audio = mix_audio(audio, gather_rows(audio, equal=True)[partner], weight) if audio is not None else None
     return Mixture(mix_tokens(tokens, warped[partner], mask), mixed_audio, partner, weight)
 
 
