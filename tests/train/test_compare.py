@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tiny_training import TEXT
 
 from asgmcli.errors import DataError, RecipeError
 from asgmcli.metrics.paired import paired_difference
+from asgmcli.nn.state import read_metadata
 from asgmcli.recipe import dump_yaml, load_recipe, recipe_hash
 from asgmcli.report.differences import Interval, Panel, difference_curves, difference_intervals
-from asgmcli.settings import Recipe
+from asgmcli.settings import Recipe, RecognitionRecipe
+from asgmcli.tasks.recognition.load import load_recognizer
+from asgmcli.tasks.recognition.made_up import made_up_state
 from asgmcli.train.compare import compare, difference_table, write_differences
 from asgmcli.train.on_demo import RecipeFile
 from asgmcli.train.run import differences
@@ -147,3 +153,16 @@ def test_pictures_show_what_there_is_and_refuse_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no two rows"):
         difference_curves([Panel("top1", {})], tmp_path / "none.png", label="percent", axis="bias")
     assert not (tmp_path / "none.png").exists()
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_weights_of_a_row_that_is_compared_can_be_used_alone(tmp_path: Path, told: bool) -> None:
+    subject = recipe(tmp_path, COMPARED)
+    assert isinstance(subject, RecognitionRecipe)
+    made_up_state(subject, 5, torch.device("cpu")).export(tmp_path)
+    path = tmp_path / "model.safetensors"
+    if told:  # a file that says what its row was compared to
+        metadata = read_metadata(path)
+        values = {**json.loads(metadata["recipe"]), "compare": {"to": ["video"], "metrics": ["top1"]}}
+        save_file(load_file(path), path, {**metadata, "recipe": json.dumps(values)})
+    assert load_recognizer(path, torch.device("cpu")).recipe.default_row == subject.default_row

@@ -74,6 +74,7 @@ def load_recognizer(path: Path, device: torch.device) -> TrainedRecognizer:
         values = json.loads(metadata["recipe"])
         # The file names the row that was trained; the table around it is the recipe's business.
         values["rows"] = {values["default_row"]: {"title": values["default_row"]}}
+        values.pop("compare", None)
         recipe = check_recipe(values, path)
         if not isinstance(recipe, RecognitionRecipe):
             raise ValueError(f"task {recipe.task}")

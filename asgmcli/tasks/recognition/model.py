@@ -188,7 +188,7 @@ class RecognitionState:
         metadata = {
             "format": MODEL_FORMAT,
             "classes": json.dumps(self.data.classes),
-            "recipe": self.recipe.model_dump_json(exclude={"rows"}),
+            "recipe": self.recipe.model_dump_json(exclude={"rows", "compare"}),
             "length": str(self.data.length),
             "audio_mean": repr(loudness.mean if loudness else 0.0),
             "audio_std": repr(loudness.std if loudness else 1.0),
