@@ -14,8 +14,9 @@
 #SBATCH --output=%x-%j.log
 
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-# One torchrun a machine; each starts a process a GPU, and ends the others where one has ended.
-exec srun --kill-on-bad-exit=1 torchrun \
+# One torchrun a machine; each starts a process a GPU, and ends the others where one has ended. srun is told the cores
+# again, since Slurm 22.05 it does not take them over.
+exec srun --cpus-per-task="$SLURM_CPUS_PER_TASK" --kill-on-bad-exit=1 torchrun \
     --nnodes="$SLURM_JOB_NUM_NODES" --nproc-per-node="$SLURM_GPUS_ON_NODE" --rdzv-id="$SLURM_JOB_ID" \
     --rdzv-backend=c10d --rdzv-endpoint="$first:${ASGM_PORT:-29500}" \
     -m asgmcli train "$@" --resume

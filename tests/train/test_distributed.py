@@ -307,6 +307,7 @@ def test_the_slurm_script_starts_torchrun_on_each_machine(tmp_path: Path) -> Non
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
     given = {"JOB_NODELIST": "node[3-4]", "JOB_NUM_NODES": "2", "GPUS_ON_NODE": "4", "JOB_ID": "17"}
+    given["CPUS_PER_TASK"] = "32"
     slurm = {f"SLURM_{name}": value for name, value in given.items()}
     script = Path(__file__).parents[2] / "recipes" / "slurm_train.sh"
     environment = {**os.environ, **slurm, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
@@ -318,8 +319,8 @@ def test_the_slurm_script_starts_torchrun_on_each_machine(tmp_path: Path) -> Non
         env=environment,
     )
     words = process.stdout.splitlines()
-    assert words[:2] == ["--kill-on-bad-exit=1", "torchrun"]
+    assert words[:3] == ["--cpus-per-task=32", "--kill-on-bad-exit=1", "torchrun"]
     assert words[-6:] == ["asgmcli", "train", "my recipe.yaml", "--row", "all", "--resume"]
-    arguments = config_from_args(get_args_parser().parse_args(words[2:]))[0]
+    arguments = config_from_args(get_args_parser().parse_args(words[3:]))[0]
     assert (arguments.min_nodes, arguments.max_nodes, arguments.nproc_per_node) == (2, 2, 4)
     assert (arguments.rdzv_backend, arguments.rdzv_endpoint, arguments.run_id) == ("c10d", "node3:29500", "17")
