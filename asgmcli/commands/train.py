@@ -191,6 +191,7 @@ def _train_all(
     parallel = 1 if session.ranks.several else parallel
     session.console.print(f"{len(todo)} runs to train, {len(recipes) - len(todo)} finished; {parallel} side by side.")
     table: dict[str, Any] = {}
+    done = False
     try:
         if todo and not session.ranks.several:
             run_jobs(todo, parallel, session.console)
@@ -198,8 +199,10 @@ def _train_all(
             session.console.print(f"{_name(item)}:")
             item = item if overwrite else session.going_on(item, overrides)
             session.run(item, resume=not overwrite, overwrite=overwrite)
+        done = True
     finally:
-        if session.ranks.first:
+        # Of several ranks the others wait, not for long, for the first to tell of the error that ends all.
+        if session.ranks.first and (done or not session.ranks.several):
             table = _show_table(session, file, overrides, whole)
     return table
 

@@ -10,10 +10,10 @@ import json
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, TypeVar
@@ -24,10 +24,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from asgmcli.data.plan import Share
-from asgmcli.errors import AsgmError, DataError, Interrupted, UsageError
+from asgmcli.errors import AsgmError, DataError, Interrupted, InterruptedByKeyboard, UsageError
 from asgmcli.losses.ranks import count_ranks, own_rank
 from asgmcli.signals import StopFlag
-from asgmcli.train.launch import WATCHED, Launch
+from asgmcli.train.launch import ATTEMPT, WATCHED, Launch
 
 T = TypeVar("T")
 
@@ -37,10 +37,13 @@ POLL_S = 0.1
 BUCKET_BYTES = 32 << 20  # of gradients that travel together
 PARTING_S = 3.0  # in which ranks that end by the same error find that out
 STUCK_S = 25.0  # torchrun kills what is left 30 s after its signal
+SIGN_S = 2.0  # between the first rank's signs of life, which it gives whatever it works at
+SILENCE_S = 300.0  # without a sign, after which those that wait for the first rank's work take it for gone
 GONE = "Another rank is gone"
 GO_ON = "The last checkpoint is intact; the same command with --resume goes on."
 _END = "end of rank {}"
 _READ = "have read of all ends"
+_SIGNS = "signs of the first"
 
 
 def own_share() -> Share:
@@ -147,8 +150,12 @@ class Ranks:
         self._store = store
         self._calls = 0
         self._beats = 0
+        self._signs = 0
+        self._left = threading.Event()
 
     def __enter__(self) -> Ranks:
+        if self._store is not None and self.first:
+            threading.Thread(target=self._give_signs, daemon=True).start()
         if self.several and WATCHED in os.environ:
             threading.Thread(target=self._answer_for_a_stuck_thread, args=[_signals_pipe()], daemon=True).start()
         return self
@@ -158,18 +165,38 @@ class Ranks:
     ) -> None:
         if not self.several:
             return
-        if error is None:
-            try:
-                self.agree()
-                dist.destroy_process_group()
-            except RuntimeError as lost:
-                error = lost
+        try:
+            error = self._part() if error is None else error
+            if error is not None and threading.current_thread() is threading.main_thread():
+                # A launcher signals those that take longer to end than others; this one's own reason is to be told.
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            ending = None if error is None else self._ending(error)
+        finally:
+            self._left.set()
+        if ending is not None and (ending is not error or kind is None):
+            raise ending from None
+
+    def _part(self) -> RuntimeError | None:
+        """End the exchanges, once the first rank's own work is done too; what went wrong there."""
+        try:
+            self.by_first(lambda: None)  # an exchange would not wait as long as that may take
+            self.agree()
+            dist.destroy_process_group()
+        except RuntimeError as lost:
+            return lost
+        return None
+
+    def _ending(self, error: BaseException) -> BaseException:
+        """What this rank ends with where it met `error`: an exit in silence where another rank tells why."""
         if isinstance(error, RuntimeError) and _is_loss(error):
-            raise self._loss(error) from None
-        if isinstance(error, click.exceptions.Exit):
-            self._told_by_first(error.exit_code, "")
-        if isinstance(error, AsgmError) and self._told_by_first(error.exit_code, error.message):
-            raise click.exceptions.Exit(error.exit_code) from None
+            return self._loss(error)
+        if not isinstance(error, Exception):  # a signal, which a launcher sends when another rank has ended
+            with suppress(RuntimeError):
+                if ends := self._ends():
+                    return click.exceptions.Exit(next(iter(ends.values()))[0])
+        code, message = _exit_code(error), error.message if isinstance(error, AsgmError) else ""
+        told = self._told_by_first(code, message)
+        return click.exceptions.Exit(code) if told and isinstance(error, AsgmError) else error
 
     def _told_by_first(self, code: int, message: str) -> bool:
         """Leave a note of the error that ends this rank; whether the first rank has met, and tells, the same."""
@@ -213,10 +240,17 @@ class Ranks:
             while number == signal.SIGTERM and self._beats == beats:
                 if time.monotonic() > until:
                     text = f"{GONE}, or too slow: rank {self.rank} of {self.ranks} was told to stop and came to no end "
-                    sys.stderr.write(f"Error: {text}of its step in {STUCK_S:.0f} s. {self.go_on}\n")
-                    sys.stderr.flush()
+                    line = f"Error: {text}of its step in {STUCK_S:.0f} s. {self.go_on}\n"
+                    with suppress(OSError):
+                        os.write(2, line.encode())  # a live bar has put something else in the place of sys.stderr
                     os._exit(Interrupted.exit_code)
                 time.sleep(POLL_S)
+
+    def _give_signs(self) -> None:
+        """Let the others know that this process is alive, until it leaves."""
+        with suppress(RuntimeError):  # whoever keeps the notes has ended already
+            while not self._left.wait(SIGN_S):
+                self._store.add(_SIGNS, 1)
 
     @property
     def several(self) -> bool:
@@ -240,7 +274,11 @@ class Ranks:
     def by_first(self, work: Callable[[], T]) -> T:
         """What `work` gives on the first rank, which alone does it, while the others wait as long as it takes.
 
-        The value travels as JSON. Where the first rank's work fails, the others end with the same exit code.
+        The value travels as JSON. Where the first rank's work fails, or it has ended before that, the others end with
+        the same exit code.
+
+        Raises:
+            Interrupted: the first rank gave no sign of life for `SILENCE_S`.
         """
         if self._store is None:
             return work()
@@ -250,19 +288,32 @@ class Ranks:
             try:
                 value = work()
             except BaseException as error:  # a signal's too
-                kind = Interrupted if not isinstance(error, Exception) else type(error)
-                self._store.set(key, json.dumps({"exit": getattr(kind, "exit_code", 1)}))
+                self._store.set(key, json.dumps({"exit": _exit_code(error)}))
                 raise
             self._store.set(key, json.dumps({"value": value}))
             return value
-        while not self._store.check([key]):
-            self._beats += 1
-            time.sleep(POLL_S)
-        answer = json.loads(self._store.get(key))
+        answer = self._await(key)
         if "exit" in answer:
             raise click.exceptions.Exit(answer["exit"])
         given: T = answer["value"]
         return given
+
+    def _await(self, key: str) -> dict[str, Any]:
+        """The first rank's answer, as long as that rank is there; its signs count as this one's progress."""
+        end, until = _END.format(0), time.monotonic() + SILENCE_S
+        while not self._store.check([key]):
+            # It may have answered just before it ended.
+            if self._store.check([end]) and not self._store.check([key]):
+                raise click.exceptions.Exit(json.loads(self._store.get(end))[0])
+            signs = self._store.add(_SIGNS, 0)
+            if signs != self._signs:
+                self._signs, until = signs, time.monotonic() + SILENCE_S
+                self._beats += 1
+            elif time.monotonic() > until:
+                raise self._loss(RuntimeError(f"the first gave no sign for {SILENCE_S:.0f} s"))
+            time.sleep(POLL_S)
+        answer: dict[str, Any] = json.loads(self._store.get(key))
+        return answer
 
     def see_same(self, facts: Mapping[str, Any]) -> None:
         """See that what this rank is about to train on is what the first is; all ranks ask together.
@@ -299,10 +350,19 @@ def join(launch: Launch, device: torch.device, go_on: str = GO_ON) -> Ranks:
     if not launch.several:
         return Ranks()
     store, rank, ranks = next(dist.rendezvous("env://", timeout=PATIENCE))
+    # torchrun keeps one store for all its attempts (--max-restarts): what the last one left is not for this one.
+    store = dist.PrefixStore(f"attempt {os.environ.get(ATTEMPT, '0')}", store)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     tensors = dist.PrefixStore("tensors", store)
     dist.init_process_group(backend, store=tensors, rank=rank, world_size=ranks, timeout=PATIENCE)
     return Ranks(launch, dist.PrefixStore("notes", store), go_on)
+
+
+def _exit_code(error: BaseException) -> int:
+    """The code that a process ends with where nobody catches `error`."""
+    if isinstance(error, Exception):
+        return int(getattr(error, "exit_code", 1))
+    return InterruptedByKeyboard.exit_code if isinstance(error, KeyboardInterrupt) else Interrupted.exit_code
 
 
 def _is_loss(error: RuntimeError) -> bool:

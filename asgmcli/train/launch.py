@@ -15,6 +15,8 @@ from asgmcli.errors import AsgmError
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 # Under torchrun itself, which ends the other processes where one has ended.
 WATCHED = "TORCHELASTIC_RUN_ID"
+# How often torchrun has started this machine's processes before (--max-restarts).
+ATTEMPT = "TORCHELASTIC_RESTART_COUNT"
 
 
 @dataclass(frozen=True)

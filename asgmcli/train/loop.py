@@ -14,13 +14,13 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from asgmcli.data.loader import Batch
+from asgmcli.data.loader import Batch, note_failures
 from asgmcli.errors import DataError, NotFiniteError
 from asgmcli.files import write_text
 from asgmcli.recipe import load_recipe
 from asgmcli.report.table import Table
 from asgmcli.sections import Guide, Start
-from asgmcli.settings import Recipe
+from asgmcli.settings import LocalizationRecipe, Recipe, RecognitionRecipe
 from asgmcli.signals import StopFlag
 from asgmcli.train.batches import count_clips, move, per_stream
 from asgmcli.train.boards import open_boards
@@ -193,10 +193,8 @@ class Trainer:
                     metrics.write({"step": self.step + 1, "epoch": epoch, "skipped": ids})
                 progress.step(self.step, epoch, terms, clips)
                 self.step += 1
-                if self._agreed(time.monotonic() - saved > 60 * self.recipe.train.save_minutes):
-                    self._save(metrics)
+                if self._save_or_stop(metrics, time.monotonic() - saved > 60 * self.recipe.train.save_minutes):
                     saved = time.monotonic()
-                self._stop_if_asked()
                 if self.step >= self.steps:
                     break
         metrics.flush(self.step - 1, (self.step - 1) // self.data.steps)
@@ -247,21 +245,31 @@ class Trainer:
             "train.optimizer.clip_norm=1.0."
         )
 
-    def _agreed(self, due: bool) -> bool:
-        """Whether the state is to be saved: where that is due, or a rank was asked to stop, which all then know of."""
+    def _save_or_stop(self, metrics: MetricsFile, due: bool = False) -> bool:
+        """Save where that is due, or where a rank was asked to stop, which then ends all; whether it was saved.
+
+        A signal that comes after the ranks have agreed waits until they do again: no rank stops alone.
+        """
         number, saving = self.ranks.agree(self.stop.number or 0, due)
+        if number or saving:
+            self._save(metrics)
         if number:
             self.stop.hear(number)
-        return bool(saving or number)
+            self.stop.raise_if_set(f"Stopped at step {self.step} of {self.steps}, state saved. Add --resume to go on.")
+        return bool(saving)
 
     def _note_failures(self, batch: Batch) -> None:
         """Name the clips that could not be decoded and were replaced in this batch, each once in the run."""
         found = per_stream(batch, "failures")
-        for text in joined(found) if self.ranks.agree(any(found))[0] else []:
-            if text in self.failures:
-                continue
-            self.failures.append(text)
+        texts = joined(found) if self.ranks.agree(any(found))[0] else []
+        new = [text for text in dict.fromkeys(texts) if text not in self.failures]
+        for text in new:
             self.console.print(f"Replaced by another clip: {text}", markup=False, highlight=False, soft_wrap=True)
+        if self.ranks.several and new and isinstance(self.recipe, RecognitionRecipe | LocalizationRecipe):
+            # A rank's loader counts its own; only here are those of all known, and to all.
+            note_failures(new, self.failures, self.recipe.data.max_failures)
+        else:
+            self.failures += new
 
     def _evaluate_on_the_way(self, epochs: int, metrics: MetricsFile) -> None:
         """Evaluate after every `train.evaluate_every` epochs but the last; `epochs` are done."""
@@ -278,9 +286,7 @@ class Trainer:
                 if self.ranks.overhear(self.stop):
                     break
                 yield batch
-            if self._agreed(due=False):
-                self._save(metrics)
-            self._stop_if_asked()
+            self._save_or_stop(metrics)
 
         return self.task.evaluate(self.state, until_stopped())
 
@@ -335,11 +341,13 @@ class Trainer:
         self.ranks.by_first(save)
 
     def _take_up(self, metrics: MetricsFile) -> None:
-        """Go on from the saved state, where there is one."""
-        if not self.run.state_path.exists():
+        """Go on from the saved state, where there is one; nothing is written before all have found the same."""
+        found = self.run.state_path.exists()
+        state = load_state(self.run.state_path) if found else {}
+        self.ranks.see_same({key: state.get(key, 0) for key in ("step", "skips")})
+        if not found:
             metrics.restart()
             return
-        state = load_state(self.run.state_path)
         try:
             self.state.load_state_dict(state["state"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -356,9 +364,6 @@ class Trainer:
                 f"{self.run.state_path}: not a state of this recipe ({str(error).splitlines()[0]}). Add --overwrite to "
                 "start anew."
             ) from None
-
-    def _stop_if_asked(self) -> None:
-        self.stop.raise_if_set(f"Stopped at step {self.step} of {self.steps}, state saved. Add --resume to go on.")
 
     def _title(self) -> str:
         return f"{self.recipe.name}/{self.recipe.default_row}/seed{self.recipe.seed}"

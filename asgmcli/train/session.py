@@ -155,7 +155,8 @@ class Session:
             work = make_trainer(TASKS[recipe.task], recipe, run, context, self.console)
             # Before the folder is touched, all have found everything right, and the same.
             facts = {"recipe": recipe_hash(recipe), "asgm": __version__, "torch": torch.__version__}
-            self.ranks.see_same({**facts, **work.data.summary()})
+            begun = {"a run to go on with": run.recipe_path.exists()}
+            self.ranks.see_same({**facts, **begun, **work.data.summary()})
         with ExitStack() as lock:
 
             def begin() -> None:

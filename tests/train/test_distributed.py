@@ -214,6 +214,45 @@ def test_a_rank_that_waits_for_one_that_hangs_ends_when_told_to(tried: Any) -> N
     assert "Traceback" not in "".join(tried.hung.said)
 
 
+def test_a_signal_that_comes_while_the_ranks_agree_waits_until_they_do_again(tried: Any, folder: Path) -> None:
+    """It comes to one of them after the sixth step, too late for what all know of then."""
+    assert tried.late.codes == [75, 75]
+    assert [len(steps) for steps in tried.late.steps] == [7, 7]
+    assert tried.late.said == ["Error: Stopped at step 7 of 10, state saved. Add --resume to go on.\n", ""]
+    assert load_state(run_of(folder, "late").state_path)["step"] == 7
+
+
+def test_ranks_that_see_other_runs_are_refused_before_anything_is_written(tried: Any, folder: Path) -> None:
+    stopped, *refused = tried.apart
+    assert stopped.codes == [75, 75]
+    for part, what in zip(refused, ("a run to go on with False, there True", "step 0, there 3"), strict=True):
+        assert part.codes == [3, 3]
+        assert part.said[0] == ""
+        assert part.said[1].startswith("Error: Process 1 (on ")
+        assert part.said[1].count("\n") == 1
+        assert f"would not train what the first does: {what}" in part.said[1]
+    assert load_state(run_of(folder, "apart").state_path)["step"] == 3
+    files = {path.name for path in run_of(folder, "elsewhere").folder.rglob("*")}
+    assert files == {"recipe.yaml", "environment.json"}
+
+
+def test_a_first_rank_killed_at_its_own_work_ends_those_that_wait_and_all_start_again(tried: Any, folder: Path) -> None:
+    """Under an agent, which keeps the ranks' notes of the first attempt beside those of the second."""
+    cut, again = tried.restarted
+    assert cut.codes == [-9, 75]
+    assert "Error: Another rank is gone" in cut.said[1]
+    assert "Traceback" not in "".join(cut.said)
+    assert again.codes == [0, 0]
+    assert load_state(run_of(folder, "restarted").state_path)["step"] == 6
+
+
+def test_an_error_of_the_first_rank_alone_is_told_by_it_and_ends_all(tried: Any, folder: Path) -> None:
+    """Before the first step; an agent signals the one that ends last, which is no reason to say that it was stopped."""
+    assert tried.unmade.codes == [3, 3]
+    assert tried.unmade.said == ["Error: this rank's disk is gone\n", ""]
+    assert not (folder / "unmade" / "tiny").exists()
+
+
 def test_ranks_with_other_settings_are_refused(tried: Any, folder: Path) -> None:
     assert tried.foreign.codes == [3, 3]
     assert tried.foreign.said[0] == ""

@@ -7,13 +7,16 @@ and told on standard output as JSON.
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +35,7 @@ from asgmcli.errors import DataError
 from asgmcli.tasks import TASKS, localization, recognition
 from asgmcli.train import distributed, loop
 from asgmcli.train.batches import batch_ids
-from asgmcli.train.launch import WATCHED
+from asgmcli.train.launch import ATTEMPT, WATCHED
 
 PATIENCE_S = 120.0
 STUCK_S = 0.5  # in place of the command's, which is about torchrun's own patience
@@ -56,7 +59,7 @@ train: {epochs: 2, batch: 6, max_steps: 7, optimizer: {lr: 1e-4}}
 
 @dataclass(frozen=True)
 class Event:
-    """What happens on a rank in a step, or in an evaluation."""
+    """What happens on a rank in a step (-1: before the first, where networks are built), or in an evaluation."""
 
     rank: int
     step: int
@@ -75,6 +78,14 @@ class Outcome:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Agent:
+    """What torchrun is to its processes: it keeps their store, and ends the others where one has ended."""
+
+    port: int
+    attempt: int = 0
+
+
 @dataclass
 class Place:
     """A recipe and a folder of runs."""
@@ -83,11 +94,18 @@ class Place:
     runs: Path
     sets: Sequence[str] = field(default_factory=tuple)
 
-    def train(self, ranks: int, *events: Event, resume: bool = False, last: Sequence[str] = ()) -> Outcome:
+    def train(
+        self,
+        ranks: int,
+        *events: Event,
+        resume: bool = False,
+        last: Sequence[str] = (),
+        agent: Agent | None = None,
+    ) -> Outcome:
         """The recipe's training on `ranks` processes, or on one alone; the last one is given `last` besides."""
         sets = [part for text in self.sets for part in ("--set", text)]
         options = ["--runs", str(self.runs), *sets, *(["--resume"] if resume else [])]
-        return self.call(ranks, ["train", str(self.recipe), *options], events, last)
+        return self.call(ranks, ["train", str(self.recipe), *options], events, last, agent)
 
     def judge(self, ranks: int) -> Outcome:
         """The evaluation of the recipe's run, written to a folder named for `ranks`."""
@@ -96,21 +114,31 @@ class Place:
             ranks, ["eval", str(run), "--batch", "3", "--out", str(self.runs / f"{self.recipe.stem}-judged{ranks}")]
         )
 
-    def call(self, ranks: int, arguments: list[str], events: Sequence[Event] = (), last: Sequence[str] = ()) -> Outcome:
+    def call(
+        self,
+        ranks: int,
+        arguments: list[str],
+        events: Sequence[Event] = (),
+        last: Sequence[str] = (),
+        agent: Agent | None = None,
+    ) -> Outcome:
         """A command on `ranks` processes, the last one with `last` besides; until all have ended."""
         self.runs.mkdir(parents=True, exist_ok=True)
-        port = free_port()
-        logs = [self.runs / f"rank{rank}-of-{ranks}-{port}" for rank in range(ranks)]
+        port = agent.port if agent else free_port()
+        mark = f"{port}-{agent.attempt}" if agent else str(port)
+        logs = [self.runs / f"rank{rank}-of-{ranks}-{mark}" for rank in range(ranks)]
         children: dict[int, int] = {}
         for rank in range(ranks):
             os.environ["FIRST_PROCESS"] = str(next(iter(children), 0))
             own = [*arguments, *last] if rank == ranks - 1 else arguments
-            children[_fork(rank, ranks, port, logs[rank], events, own)] = rank
+            children[_fork(rank, ranks, agent or Agent(port, -1), logs[rank], events, own)] = rank
         codes, begun = [0] * ranks, time.monotonic()
         while children:
             process, status = os.waitpid(-1, os.WNOHANG)
             if process in children:
-                codes[children.pop(process)] = os.waitstatus_to_exitcode(status)
+                code = codes[children.pop(process)] = os.waitstatus_to_exitcode(status)
+                for other in children if agent and code else ():
+                    os.kill(other, signal.SIGTERM)
             elif time.monotonic() - begun > PATIENCE_S:
                 for process in children:
                     os.kill(process, signal.SIGKILL)
@@ -123,8 +151,8 @@ class Place:
         return Outcome(codes, said, steps, seconds)
 
 
-def _fork(rank: int, ranks: int, port: int, log: Path, events: Sequence[Event], arguments: list[str]) -> int:
-    """A process that runs the command with `arguments` as one of `ranks`."""
+def _fork(rank: int, ranks: int, agent: Agent, log: Path, events: Sequence[Event], arguments: list[str]) -> int:
+    """A process that runs the command with `arguments` as one of `ranks`; an attempt of -1 is without an agent."""
     process = os.fork()
     if process:
         return process
@@ -134,10 +162,13 @@ def _fork(rank: int, ranks: int, port: int, log: Path, events: Sequence[Event], 
         os.dup2(handle, 1)
         os.dup2(handle, 2)
         if ranks > 1:
-            given = {"RANK": rank, "WORLD_SIZE": ranks, "LOCAL_RANK": rank, "MASTER_PORT": port}
+            given = {"RANK": rank, "WORLD_SIZE": ranks, "LOCAL_RANK": rank, "MASTER_PORT": agent.port}
             os.environ.update({name: str(value) for name, value in given.items()}, MASTER_ADDR="127.0.0.1")
             os.environ[WATCHED] = "here"
-            distributed.STUCK_S = STUCK_S if any(event.act is hang for event in events) else PATIENCE_S
+            if agent.attempt >= 0:
+                os.environ.update({"TORCHELASTIC_USE_AGENT_STORE": "True", ATTEMPT: str(agent.attempt)})
+            stuck = any(event.act in (hang, die_when_saving) for event in events)
+            distributed.STUCK_S = STUCK_S if stuck else PATIENCE_S
         _watch(log, [event for event in events if event.rank == rank])
         main(arguments)
     except SystemExit as error:
@@ -173,6 +204,10 @@ def _watch(log: Path, events: Sequence[Event]) -> None:
             happen(state.step, terms, False)
             return terms
 
+        def build_state(*given: Any) -> Any:
+            happen(-1, {}, False)
+            return task.build_state(*given)
+
         def evaluate(state: Any, loader: Any) -> Any:
             def told() -> Iterator[Any]:
                 for batch in loader:
@@ -184,7 +219,8 @@ def _watch(log: Path, events: Sequence[Event]) -> None:
             return evaluation
 
         functions = {name: getattr(task, name) for name in task.__all__}
-        return SimpleNamespace(**{**functions, "train_step": train_step, "evaluate": evaluate})
+        own = {"build_state": build_state, "train_step": train_step, "evaluate": evaluate}
+        return SimpleNamespace(**{**functions, **own})
 
     loop.Trainer._train_step = noted
     loop.time = SimpleNamespace(monotonic=lambda: float(len(done)), perf_counter=time.perf_counter)
@@ -220,6 +256,49 @@ def fail(terms: dict[str, Any]) -> None:
     raise DataError("this rank's disk is gone")
 
 
+def term_within_exchange(terms: dict[str, Any]) -> None:
+    """An act: the rank is told to stop while it waits in the exchange in which all agree on whether to."""
+    whole = distributed.Ranks.agree
+
+    def agree(self: distributed.Ranks, *numbers: int) -> list[int]:
+        agreed = whole(self, *numbers)
+        if len(numbers) == 2:
+            distributed.Ranks.agree = whole
+            os.kill(os.getpid(), signal.SIGTERM)
+        return agreed
+
+    distributed.Ranks.agree = agree
+
+
+def die_when_saving(terms: dict[str, Any]) -> None:
+    """An act: the first rank will die while it alone works and the others wait for it."""
+    loop.save_state = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+
+
+def mute(terms: dict[str, Any]) -> None:
+    """An act: what Python calls standard error goes nowhere, as behind the live bar of a quiet console."""
+    sys.stderr = io.StringIO()
+
+
+@contextmanager
+def kept_store() -> Iterator[int]:
+    """The port of a store that outlives the ranks, in a process of its own."""
+    port = free_port()
+    process = os.fork()
+    if not process:
+        try:
+            store = torch.distributed.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+            while store:
+                time.sleep(PATIENCE_S)
+        finally:
+            os._exit(0)
+    try:
+        yield port
+    finally:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+
+
 def scenarios(demo: Path, folder: Path) -> dict[str, Callable[[], Any]]:
     """What is tried, by name."""
     recipe = write_recipe(folder, demo)
@@ -242,6 +321,27 @@ def scenarios(demo: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         parts = place(f"killed{rank}", *workers, "train.save_minutes=0.05")  # a save after every four steps
         return [parts.train(2, Event(rank, 6, send(signal.SIGKILL))), parts.train(2 - rank, resume=True)]
 
+    def apart() -> list[Outcome]:
+        """One rank sees other runs than the rest: none at all, then one that is not as far."""
+        parts, other = place("apart"), folder / "elsewhere"
+        elsewhere = ["--runs", str(other)]
+        stopped = parts.train(2, Event(1, 2, send(signal.SIGTERM)))
+        none = parts.train(2, resume=True, last=elsewhere)
+        shutil.copytree(parts.runs, other, ignore=shutil.ignore_patterns("checkpoints"))
+        return [stopped, none, parts.train(2, resume=True, last=elsewhere)]
+
+    def restarted() -> list[Outcome]:
+        parts = place("restarted", "train.save_minutes=0.05", steps=6)
+        with kept_store() as port:
+            return [
+                parts.train(2, Event(0, 2, die_when_saving), agent=Agent(port)),
+                parts.train(2, resume=True, agent=Agent(port, 1)),
+            ]
+
+    def unmade() -> Outcome:
+        with kept_store() as port:
+            return place("unmade").train(2, Event(0, -1, fail), agent=Agent(port))
+
     equal = (*NO_DROPS, *GUIDED, "train.accumulate=2")
     return {
         "alone": lambda: place("alone", *equal).train(1),
@@ -257,7 +357,11 @@ def scenarios(demo: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         "not_finite": lambda: place("not_finite").train(2, Event(1, 6, spoil)),
         "skipped": lambda: place("skipped", "train.on_nonfinite=skip", steps=8).train(2, Event(1, 6, spoil)),
         "failed": lambda: place("failed").train(2, Event(1, 6, fail)),
-        "hung": lambda: place("hung").train(2, Event(1, 6, hang)),
+        "hung": lambda: place("hung").train(2, Event(0, 5, mute), Event(1, 6, hang)),
+        "late": lambda: place("late").train(2, Event(1, 5, term_within_exchange)),
+        "apart": apart,
+        "restarted": restarted,
+        "unmade": unmade,
         "foreign": lambda: place("foreign").train(2, last=["--set", "losses.mixup.weight=0.5"]),
         "indivisible": lambda: place("indivisible", "train.batch=3").train(2),
     }
