@@ -32,7 +32,6 @@ from asgmcli.train.log import MetricsFile, NoMetrics, TrainingProgress
 from asgmcli.train.run import Run, run_of
 from asgmcli.train.schedule import learning_rate, make_optimizer
 from asgmcli.train.seed import random_state, seed_everything, seed_rank, take_up_random_state
-from asgmcli.train.threads import leave_one_for_loading
 
 
 @dataclass
@@ -372,7 +371,6 @@ class Trainer:
 def make_trainer(task: Task, recipe: Recipe, run: Run, context: Context, console: Console) -> Trainer:
     """Build data, state and optimizer of a run whose folder is prepared."""
     seed_everything(recipe.seed)
-    leave_one_for_loading(context.device)
     data = task.build_data(recipe)
     state = task.build_state(recipe, data, context)
     optimizer = make_optimizer(state.trained(), recipe.train.optimizer)
