@@ -122,8 +122,8 @@ class _Command(click.Command):
     "--scene-bias",
     type=click.FloatRange(0, 1),
     metavar="P",
-    help="demo: set a clip in its class's own place with this probability, else in another's; adds test_shuffled, "
-    "whose places tell nothing. Goes to data/demo_biasP_seedK.",
+    help="demo: set a clip in its class's own place with this probability, else in another's; adds test_shuffled "
+    "and val_shuffled, whose places tell nothing. Goes to data/demo_biasP_seedK.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a data set of other settings in --out.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")

@@ -18,9 +18,10 @@ from asgmcli.files import write_bytes, write_text
 
 COLUMNS = ("id", "path", "label", "split", "duration", "fps", "frames", "width", "height", "audio", "note")
 SPLITS = ("train", "val", "test")
-# Test clips whose scenes have nothing to do with their class, beside those of a data set in which they have.
+# Clips whose scenes have nothing to do with their class, beside those of a data set in which they have.
 SHUFFLED = "test_shuffled"
-ALL_SPLITS = (*SPLITS, SHUFFLED)
+VAL_SHUFFLED = "val_shuffled"
+ALL_SPLITS = (*SPLITS, SHUFFLED, VAL_SHUFFLED)
 MANIFEST_NAME = "manifest.csv"
 CLASSES_NAME = "classes.txt"
 FAULTS_SHOWN = 20
@@ -72,7 +73,7 @@ class Manifest:
         return self.folder / row.audio if row.audio else None
 
     def of_split(self, name: str) -> list[Row]:
-        """Rows of split `name` (train, val, test or test_shuffled), in file order."""
+        """Rows of split `name` (one of `ALL_SPLITS`), in file order."""
         if name not in ALL_SPLITS:
             raise DataError(f"'{name}' is not a split; the splits are {', '.join(ALL_SPLITS)}.")
         return [row for row in self.rows if row.split == name]

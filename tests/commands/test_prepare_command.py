@@ -167,10 +167,11 @@ def test_the_demo_is_generated_shown_and_split(tmp_path: Path) -> None:
 
 def test_a_biased_demo_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    sizes = ["--train", 10, "--val", 0, "--test", 10, "--size", 32, "--workers", 1]
+    sizes = ["--train", 10, "--val", 20, "--test", 10, "--size", 32, "--workers", 1]
     summary = done("demo", "--scene-bias", 0.7, "--seed", 3, *sizes)
     assert summary["settings"]["scene_bias"] == 0.7
-    assert sum(summary["counts"]["test_shuffled"].values()) == 10
+    counts = {split: sum(of_class.values()) for split, of_class in summary["counts"].items()}
+    assert counts == {"train": 10, "val": 20, "test": 10, "test_shuffled": 10, "val_shuffled": 20}
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["demo_bias0.7_seed3"]
     assert run("demo", "--scene-bias", 1.5, *sizes).exit_code == 2
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from asgmcli.data.datasets import demo
-from asgmcli.data.manifest import SHUFFLED, check_files, read_manifest
+from asgmcli.data.manifest import SHUFFLED, VAL_SHUFFLED, check_files, read_manifest
 from asgmcli.data.synthetic.clips import CLASSES, Settings, clip_label, clip_place, clip_scene, clip_sound
 from asgmcli.data.synthetic.places import PLACES
 from asgmcli.data.synthetic.scenes import render, source_boxes
@@ -61,9 +61,10 @@ def test_the_place_is_the_classs_own_with_the_biass_probability(bias: float) -> 
         share, others = own_share(settings, split, 1000)
         assert abs(share - bias) <= 3 * (bias * (1 - bias) / 1000) ** 0.5
         assert bias == 1 or (evenly(others))
-    share, others = own_share(settings, SHUFFLED, 1000)
-    assert abs(share - 0.1) < 3 * (0.09 / 1000) ** 0.5
-    assert evenly(others)
+    for split in (SHUFFLED, VAL_SHUFFLED):
+        share, others = own_share(settings, split, 1000)
+        assert abs(share - 0.1) < 3 * (0.09 / 1000) ** 0.5
+        assert evenly(others)
 
 
 def test_places_are_ten_and_differ() -> None:

@@ -96,7 +96,7 @@ def test_all_faults_are_reported_together_with_their_lines(tmp_path: Path) -> No
     message = caught.value.message
     for part in (
         "line 3: path is empty",
-        "line 3: split 'tset' is none of train, val, test, test_shuffled",
+        "line 3: split 'tset' is none of train, val, test, test_shuffled, val_shuffled",
         "line 3: duration 'x'",
         "line 3: frames '8.5' is not a whole number",
         "line 4: id 'a' was already used in line 2",

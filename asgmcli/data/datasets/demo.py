@@ -79,8 +79,8 @@ def generate(
         seconds: length of a clip.
         fps: frames a second.
         scene_bias: probability that a clip is set in its class's own place and not in another's. There is then a split
-            `test_shuffled` too, as large as `test`, in which the place tells nothing; a row's note names its place.
-            The sprites and sounds are those of any other bias.
+            `test_shuffled` too, as large as `test`, in which the place tells nothing, and likewise `val_shuffled`;
+            a row's note names its place. The sprites and sounds are those of any other bias.
         workers: processes; None takes the machine's cores.
         progress: called after every clip.
         overwrite: replace a data set made with other settings.

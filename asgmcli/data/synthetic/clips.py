@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from asgmcli.data.manifest import ALL_SPLITS, SHUFFLED, SPLITS
+from asgmcli.data.manifest import ALL_SPLITS, SHUFFLED, SPLITS, VAL_SHUFFLED
 from asgmcli.data.synthetic.difficulty import DEMO
 from asgmcli.data.synthetic.motions import draw_clock
 from asgmcli.data.synthetic.places import Place, choose_place
@@ -53,7 +53,8 @@ class Settings:
     """What a generated data set depends on: clips a split, seed, frame side in pixels, seconds, frames a second.
 
     With a `scene_bias` each clip is set in a place: its class's with that probability, else another's. There are then
-    as many test clips once more, `test_shuffled`, whose place has nothing to do with their class.
+    as many test clips once more, `test_shuffled`, whose place has nothing to do with their class, and as many
+    validation clips, `val_shuffled`.
     """
 
     train: int = 1200
@@ -76,7 +77,7 @@ class Settings:
         """(split, index) of every clip, in the manifest's order."""
         counts = {split: getattr(self, split) for split in SPLITS}
         if self.scene_bias is not None:
-            counts[SHUFFLED] = self.test
+            counts |= {SHUFFLED: self.test, VAL_SHUFFLED: self.val}
         return [(split, index) for split, count in counts.items() for index in range(count)]
 
     def content(self) -> dict[str, Any]:
@@ -131,7 +132,7 @@ def clip_place(settings: Settings, split: str, index: int) -> Place | None:
         return None
     rng = _rng(settings.seed, split, index, stream=4)
     own = clip_label(settings.seed, split, index)
-    return choose_place(rng, own, None if split == SHUFFLED else settings.scene_bias)
+    return choose_place(rng, own, None if split in (SHUFFLED, VAL_SHUFFLED) else settings.scene_bias)
 
 
 def clip_sound(settings: Settings, split: str, index: int, scene: Scene) -> np.ndarray:
