@@ -58,8 +58,18 @@ class ResNet18(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels, H, W] -> [B, 8 * width, H / stride, W / stride], rounded up."""
+        if x.device.type == "cpu":
+            x = _channels_last(x)
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """`x` [B, C, H, W] with its channels innermost, which processors' convolutions and max pools want.
+
+    A copy, since a single channel counts as either order: its strides have to say so for what follows to keep to it.
+    """
+    return torch.empty_like(x, memory_format=torch.channels_last).copy_(x)
 
 
 def lay_channels_last(module: nn.Module) -> None:

@@ -92,15 +92,20 @@ def test_stride_and_width_set_the_map(stride, side):
     assert {name for name, _ in model.named_parameters()} == {name for name, _ in FNAC().named_parameters()}
 
 
-def test_resnet_is_torchvisions():
-    ours, theirs = ResNet18(3).eval(), torchvision.models.resnet18(weights=None).eval()
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resnet_is_torchvisions_with_its_channels_innermost(channels):
+    ours, theirs = ResNet18(channels).eval(), torchvision.models.resnet18(weights=None).eval()
+    theirs.conv1 = torch.nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
     missing, unexpected = ours.load_state_dict(theirs.state_dict(), strict=False)
     assert not missing
     assert unexpected == ["fc.weight", "fc.bias"]
     theirs.avgpool = theirs.fc = torch.nn.Identity()
-    image = array(5, 2, 3, 64, 64)
+    image = array(5, 2, channels, 64, 64)
     with torch.no_grad():
-        torch.testing.assert_close(ours(image).flatten(1), theirs(image))
+        assert ours(image).is_contiguous(memory_format=torch.channels_last)
+        assert image.is_contiguous()
+        # In double precision: another order in memory adds in another order.
+        torch.testing.assert_close(ours.double()(image.double()).flatten(1), theirs.double()(image.double()))
 
 
 def test_dropout_only_in_training_and_gradients_reach_both_networks():
