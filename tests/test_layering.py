@@ -52,7 +52,6 @@ HEAVY = {
     "scipy",
     "av",
     "decord",
-    "torchmetrics",
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 THRESHOLD = 0.5
 _FINE = 8  # points a cell at which the map is looked at, so that a box does not snap to cells
@@ -24,6 +23,8 @@ def hottest_box(heatmap: NDArray[np.float32], threshold: float = THRESHOLD) -> B
     Returns:
         The box, or None where the map is uniform or stays below the threshold: then it points nowhere.
     """
+    from scipy import ndimage  # half a second to import, which a training run need not spend
+
     if float(np.ptp(heatmap)) <= 1e-6 or float(heatmap.max()) < threshold:
         return None
     height, width = heatmap.shape[0] * _FINE, heatmap.shape[1] * _FINE
