@@ -32,6 +32,7 @@ setup(
         "pydantic>=2.6",
         "numpy>=1.26",
         "scipy>=1.11",
+        "torchmetrics>=1.4",
         "matplotlib>=3.8",
         "pillow>=10",
         "safetensors>=0.4.3",

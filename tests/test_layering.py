@@ -52,6 +52,7 @@ HEAVY = {
     "scipy",
     "av",
     "decord",
+    "torchmetrics",
 }
 
 

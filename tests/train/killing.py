@@ -23,13 +23,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+import torchmetrics  # noqa: F401 - loaded here, once, where the command would load it in each process
 from safetensors.torch import load_file
 
 sys.path.append(str(Path(__file__).parents[1]))
 from tiny_training import write_recipe
 
 from asgmcli.cli import main
-from asgmcli.commands import train as _train_command  # noqa: F401 - loaded once, here, not in each process
+from asgmcli.commands import train as _train_command  # noqa: F401 - likewise
 from asgmcli.recipe import load_recipe
 from asgmcli.tasks import TASKS, recognition
 from asgmcli.train import checkpoint, loop

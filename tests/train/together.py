@@ -23,12 +23,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+import torchmetrics  # noqa: F401 - loaded here, once, where the command would load it in each process
 
 sys.path.append(str(Path(__file__).parents[1]))
 from tiny_training import write_recipe
 
 from asgmcli.cli import main
-from asgmcli.commands import eval as _eval_command  # noqa: F401 - loaded once, here, not in each process
+from asgmcli.commands import eval as _eval_command  # noqa: F401 - likewise
 from asgmcli.commands import train as _train_command  # noqa: F401
 from asgmcli.errors import DataError
 from asgmcli.tasks import TASKS, localization, recognition
