@@ -25,7 +25,9 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C_in, H, W] -> [B, C, H / stride, W / stride]."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + shortcut)
+        # In place: no norm looks at its result again, forward or backward.
+        branch = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)), inplace=True)))
+        return F.relu(branch.add_(shortcut), inplace=True)
 
 
 class ResNet18(nn.Module):
@@ -60,7 +62,8 @@ class ResNet18(nn.Module):
         """[B, channels, H, W] -> [B, 8 * width, H / stride, W / stride], rounded up."""
         if x.device.type == "cpu":
             x = _channels_last(x)
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
+        # The paper's order is relu, then pool: the largest is the same, of a quarter of the numbers.
+        x = F.relu(F.max_pool2d(self.bn1(self.conv1(x)), 3, stride=2, padding=1), inplace=True)
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
