@@ -3,6 +3,7 @@ Contrastive Learning", CVPR 2023): its spectrogram, its network, and the frozen 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 SILENCE = 1e-4
 # Frames that go through the image network at once; bounds memory.
 _FRAMES_AT_ONCE = 64
+# Sounds that go through the audio network at once where they are remembered.
+_SOUNDS_AT_ONCE = 4
 _FORMAT = "asgm-localizer"
 
 
@@ -184,11 +187,19 @@ class FrozenLocalizer(nn.Module):
         self.register_buffer("image_mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("image_std", torch.tensor(IMAGE_STD).view(3, 1, 1), persistent=False)
         self._warned = False
+        self._heard: dict[bytes, Tensor] | None = None
         self.eval()
 
     def train(self, mode: bool = True) -> FrozenLocalizer:
         """Stays in eval mode, also when a network that holds it is put in training mode."""
         return super().train(False)
+
+    def remember_sounds(self) -> None:
+        """Compute a sound's features once in the run; for clips that come again in every epoch with the same sound.
+
+        Its D numbers are kept for each sound there is, so not for data without end.
+        """
+        self._heard = {}
 
     @torch.no_grad()
     def maps(self, frames: Tensor, wave: Tensor) -> Tensor:
@@ -204,7 +215,7 @@ class FrozenLocalizer(nn.Module):
         b, _, t = frames.shape[:3]
         images = frames.transpose(1, 2).flatten(0, 1).float()
         cells = torch.cat([self._image_features(part) for part in images.split(_FRAMES_AT_ONCE)])
-        audio = self.model.audio_features(self.spectrogram(wave)).repeat_interleave(t, dim=0)
+        audio = self._audio_features(wave).repeat_interleave(t, dim=0)
         maps = similarity_map(cells, audio, affinity=self.map == "affinity").unflatten(0, (b, t))
         # Written so that a clip whose samples are not numbers counts as silent too.
         silent = ~(wave.abs().amax(1) > SILENCE)
@@ -217,6 +228,22 @@ class FrozenLocalizer(nn.Module):
         """[B, S] at `rate` Hz -> [B, 1, 257, L]: `fnac_spectrogram` of the middle `seconds`."""
         start = max(0, (wave.shape[1] - round(self.rate * self.seconds)) // 2)
         return fnac_spectrogram(wave[:, start:], rate=self.rate, seconds=self.seconds)
+
+    def _audio_features(self, wave: Tensor) -> Tensor:
+        """[B, S] -> [B, D]."""
+        if self._heard is None:
+            return self.model.audio_features(self.spectrogram(wave))
+        keys = [hashlib.sha256(sound.numpy().data).digest() for sound in wave.cpu()]
+        new = {key: place for place, key in enumerate(keys) if key not in self._heard}
+        places = list(new.values())
+        for first in range(0, len(places), _SOUNDS_AT_ONCE):
+            part = places[first : first + _SOUNDS_AT_ONCE]
+            # Always as many, so that a sound's features do not depend, not even in the last bit, on which others are
+            # new: a resumed run knows none.
+            full = part + part[:1] * (_SOUNDS_AT_ONCE - len(part))
+            features = self.model.audio_features(self.spectrogram(wave[full]))
+            self._heard.update(zip((keys[place] for place in part), features, strict=False))
+        return torch.stack([self._heard[key] for key in keys])
 
     def _image_features(self, images: Tensor) -> Tensor:
         """[n, 3, H, W] in [0, 1] -> [n, D, h, w]."""

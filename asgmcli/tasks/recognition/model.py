@@ -235,6 +235,8 @@ def build_state(recipe: RecognitionRecipe, data: RecognitionData, context: Conte
         localizer = load_localizer(path, map=recipe.localizer.map).to(context.device)
         if recipe.train.channels_last:
             lay_channels_last(localizer)
+        if recipe.data.keep_decoded:
+            localizer.remember_sounds()  # clips few enough to be held whole
     return assemble(recipe, student, threshold, localizer, data, context.device)
 
 
