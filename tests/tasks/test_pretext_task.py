@@ -89,7 +89,7 @@ def test_the_cells_kept_are_the_same_tokens_as_in_the_whole_frame() -> None:
 
 def test_the_picture_shrinks_to_the_cells_that_are_kept(loaders: PretextLoaders) -> None:
     batches = [next(loaders.epoch(number)) for number in range(5)]
-    assert [tuple(batch["video"].shape[1:2]) for batch in batches] == [(2,), (2,), (8,), (8,), (8,)]
+    assert [tuple(batch["video"].shape[1:2]) for batch in batches] == [(2,), (2,), (4,), (4,), (4,)]
     assert [batch["kept"].shape[1] if "kept" in batch else 36 for batch in batches] == [5, 5, 7, 7, 36]
     still = batches[0]
     assert torch.equal(still["video"][:, 0], still["video"][:, 1])
