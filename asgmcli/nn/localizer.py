@@ -3,7 +3,6 @@ Contrastive Learning", CVPR 2023): its spectrogram, its network, and the frozen 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asgmcli.errors import DataError
+from asgmcli.nn.kept import Kept, name_sounds
 from asgmcli.nn.resnet import ResNet18
 from asgmcli.nn.state import LoadReport, fit, read_metadata, read_state, state_of, write_safetensors
 
@@ -29,8 +29,6 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 SILENCE = 1e-4
 # Frames that go through the image network at once; bounds memory.
 _FRAMES_AT_ONCE = 64
-# Sounds that go through the audio network at once where they are remembered.
-_SOUNDS_AT_ONCE = 4
 _FORMAT = "asgm-localizer"
 
 
@@ -187,7 +185,7 @@ class FrozenLocalizer(nn.Module):
         self.register_buffer("image_mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("image_std", torch.tensor(IMAGE_STD).view(3, 1, 1), persistent=False)
         self._warned = False
-        self._heard: dict[bytes, Tensor] | None = None
+        self._heard: Kept | None = None
         self.eval()
 
     def train(self, mode: bool = True) -> FrozenLocalizer:
@@ -199,7 +197,7 @@ class FrozenLocalizer(nn.Module):
 
         Its D numbers are kept for each sound there is, so not for data without end.
         """
-        self._heard = {}
+        self._heard = Kept()
 
     @torch.no_grad()
     def maps(self, frames: Tensor, wave: Tensor) -> Tensor:
@@ -233,17 +231,7 @@ class FrozenLocalizer(nn.Module):
         """[B, S] -> [B, D]."""
         if self._heard is None:
             return self.model.audio_features(self.spectrogram(wave))
-        keys = [hashlib.sha256(sound.numpy().data).digest() for sound in wave.cpu()]
-        new = {key: place for place, key in enumerate(keys) if key not in self._heard}
-        places = list(new.values())
-        for first in range(0, len(places), _SOUNDS_AT_ONCE):
-            part = places[first : first + _SOUNDS_AT_ONCE]
-            # Always as many, so that a sound's features do not depend, not even in the last bit, on which others are
-            # new: a resumed run knows none.
-            full = part + part[:1] * (_SOUNDS_AT_ONCE - len(part))
-            features = self.model.audio_features(self.spectrogram(wave[full]))
-            self._heard.update(zip((keys[place] for place in part), features, strict=False))
-        return torch.stack([self._heard[key] for key in keys])
+        return self._heard(name_sounds(wave), lambda part: self.model.audio_features(self.spectrogram(wave[part])))
 
     def _image_features(self, images: Tensor) -> Tensor:
         """[n, 3, H, W] in [0, 1] -> [n, D, h, w]."""

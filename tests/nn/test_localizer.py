@@ -211,7 +211,7 @@ def test_frozen_resizes_frames_and_hears_the_middle():
 
 def test_remembered_sounds_are_heard_once_and_alike_in_any_company(monkeypatch):
     frozen = FrozenLocalizer(small_localizer(), input_size=48, seconds=1.0)
-    frames, wave = torch.rand(7, 3, 2, 48, 48), tone(7)
+    frames, wave = torch.rand(10, 3, 2, 48, 48), tone(10)
     plain = frozen.maps(frames, wave)
     heard = []
     network = frozen.model.audnet.forward
@@ -220,11 +220,11 @@ def test_remembered_sounds_are_heard_once_and_alike_in_any_company(monkeypatch):
     together = frozen.maps(frames, wave)
     torch.testing.assert_close(together, plain, atol=1e-5, rtol=1e-5)
     assert torch.equal(frozen.maps(frames[2:5], wave[2:5]), together[2:5])
-    assert heard == [4, 4]  # seven sounds, four at a time, and none again
+    assert heard == [8, 8]  # ten sounds, eight at a time, and none again
     frozen.remember_sounds()
-    order = [5, 5, 0, 6]
+    order = [5, 5, 0, 9]
     assert torch.equal(frozen.maps(frames[order], wave[order]), together[order])
-    assert heard == [4, 4, 4]
+    assert heard == [8, 8, 8]
 
 
 def test_frozen_stays_in_eval_mode_without_gradients():

@@ -19,13 +19,14 @@ from rich.console import Console
 
 from asgmcli.data.boxes import FrameBoxes, read_boxes
 from asgmcli.data.manifest import read_manifest, write_manifest
+from asgmcli.data.reader import Moment
 from asgmcli.errors import DataError, Interrupted
 from asgmcli.losses.fnac import fnac_losses
-from asgmcli.nn.localizer import IMAGE_MEAN, IMAGE_STD, load_localizer
+from asgmcli.nn.localizer import FNAC, IMAGE_MEAN, IMAGE_STD, load_localizer, save_localizer
 from asgmcli.recipe import load_recipe
 from asgmcli.settings import LocalizationRecipe
 from asgmcli.tasks import localization
-from asgmcli.tasks.localization.data import LocalizationData, build_data
+from asgmcli.tasks.localization.data import LocalizationData, build_data, whole_pair
 from asgmcli.tasks.localization.evaluate import measure
 from asgmcli.tasks.localization.model import LocalizationState, build_state
 from asgmcli.tasks.localization.step import mask_spectrogram, train_step
@@ -219,6 +220,66 @@ def test_a_resumed_run_is_the_straight_one_and_its_weights_guide(demo: Path, tmp
     state: Any = straight.state
     state.network.eval()
     torch.testing.assert_close(guide.maps(frames, wave), state.frozen.maps(frames, wave))
+
+
+def frozen_recipe(folder: Path, data: Path, *overrides: str) -> LocalizationRecipe:
+    start = save_localizer(folder / "start.safetensors", FNAC(8, width=4, stride=8), {})
+    frozen = ("model.frozen_trunks=true", f"model.init.file={start}")
+    return recipe_of(folder, data, *frozen, "train.epochs=6", *overrides)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_frozen_trunks_read_each_pair_until_its_features_are_known(demo: Path, tmp_path: Path, workers: int) -> None:
+    shutil.copytree(demo, tmp_path / "demo")
+    manifest = read_manifest(tmp_path / "demo")
+    broken = manifest.resolve(manifest.of_split("train")[0])
+    broken.write_bytes(broken.read_bytes()[:100])
+    overrides = ("data.max_failures=1", "data.keep_decoded=false", f"data.workers={workers}")
+    state, data = state_of(frozen_recipe(tmp_path, tmp_path / "demo", *overrides), tmp_path)
+    seen: dict[tuple[str, int], Any] = {}
+    for epoch in range(3):
+        state.begin_step(epoch, 0)
+        before, read = set(seen), set()
+        for batch in data.epoch(epoch):
+            cells, sounds = state.trunk_features(batch)
+            places = list(zip(batch["id"], batch["frame"].tolist(), strict=True))
+            read |= {places[index] for index in batch["read"].tolist()}
+            assert len(batch.get("image", [])) == len(batch.get("wave", [])) == len(batch["read"])
+            for place, *features in zip(places, cells, sounds, strict=True):
+                known = seen.setdefault(place, features)
+                assert all(torch.equal(one, other) for one, other in zip(known, features, strict=True))
+        assert read == set(seen) - before  # what came in an epoch before was not read again
+        assert len(data.failures) == 1  # and the broken clip is named once
+    assert before
+    assert not any(name == manifest.of_split("train")[0].id for name, _ in seen)
+    rows = {row.id: row for row in manifest.rows}
+    for (name, frame), (cells, sound) in list(seen.items())[:5]:
+        views = whole_pair(data.views.reader, Moment(rows[name], [frame]), state.recipe.input)
+        image = (views["image"][None].float() / 255 - state.frozen.image_mean) / state.frozen.image_std
+        with torch.no_grad():
+            expected = state.network.imgnet(image)[0]
+            heard = state.network.audnet(state.frozen.spectrogram(views["wave"][None]))[0].amax((1, 2))
+        torch.testing.assert_close(cells, expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(sound, heard, atol=1e-5, rtol=1e-4)
+
+
+def test_a_resumed_run_on_frozen_trunks_is_the_straight_one(demo: Path, tmp_path: Path) -> None:
+    recipe = frozen_recipe(tmp_path, demo)
+    straight = run(recipe, tmp_path / "straight")
+
+    def stop(state: LocalizationState, batch: Any) -> dict[str, Any]:
+        terms = train_step(state, batch)
+        if state.step == 22:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return terms
+
+    functions = {name: getattr(localization, name) for name in localization.__all__}
+    with pytest.raises(Interrupted, match="step 23 of 30"):
+        run(recipe, tmp_path / "parts", task=SimpleNamespace(**{**functions, "train_step": stop}))
+    resumed = run(recipe, tmp_path / "parts", resume=True)
+    assert straight.run.metrics_path.read_bytes() == resumed.run.metrics_path.read_bytes()
+    states = [load_state(trainer.run.state_path)["state"]["network"] for trainer in (straight, resumed)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_without_boxes_nothing_is_measured(demo: Path, tmp_path: Path) -> None:

@@ -26,14 +26,21 @@ from asgmcli.train.distributed import own_share
 
 FROZEN_FRAMES = 4  # a clip, where only projections train
 
+Place = tuple[str, int]
+"""A clip's id and a frame of it."""
+
 
 @dataclass
 class PairViews(Dataset[Batch]):
-    """Training pairs: `image` uint8 [3, S, S], `wave` float32 [samples]."""
+    """Training pairs: `image` uint8 [3, S, S], `wave` float32 [samples]; neither where `known` has the clip and frame.
+
+    What is known is decided elsewhere, at any time: a pair that is read though it is known by now does no harm.
+    """
 
     reader: ClipReader
     rows: list[Row]
     recipe: LocalizationRecipe
+    known: set[Place] = field(default_factory=set)
 
     def __getitem__(self, key: SampleKey) -> Batch:
         """The clip's pair, or that of its replacement where it cannot be decoded.
@@ -60,9 +67,10 @@ class PairViews(Dataset[Batch]):
 
     def _whole(self, row: Row, place: int) -> Batch:
         """One of a few frames, whole and without augmentation: its features are then computed once in the run."""
-        moment = Moment(row, [int((place + 0.5) * max(row.frames, 1) / FROZEN_FRAMES)])
-        views = whole_pair(self.reader, moment, self.recipe.input)
-        return {**views, "masks": torch.zeros(4), "frame": moment.indices[0]}
+        frame = int((place + 0.5) * max(row.frames, 1) / FROZEN_FRAMES)
+        if (row.id, frame) in self.known:
+            return {"frame": frame}
+        return {**whole_pair(self.reader, Moment(row, [frame]), self.recipe.input), "frame": frame}
 
 
 @dataclass
@@ -117,7 +125,8 @@ class LocalizationData:
             DataError: more clips failed to decode than allowed.
         """
         limit = self.recipe.data.max_failures
-        for batch in make_loader(self.views, self.plan.batches(number, start), self.recipe.data.workers, collate):
+        join = collate_unknown if self.recipe.model.frozen_trunks else collate
+        for batch in make_loader(self.views, self.plan.batches(number, start), self.recipe.data.workers, join):
             note_failures(batch["failures"], self.failures, limit)
             yield batch
 
@@ -138,6 +147,15 @@ class LocalizationData:
             "eval_manifest": self.judged.manifest.sha256,
             "eval_split": self.recipe.data.eval_split,
         }
+
+
+def collate_unknown(samples: list[Batch]) -> Batch:
+    """As `collate`; `image` and `wave` are those of the samples that have them, whose places `read` int64 [n] names."""
+    read = [place for place, sample in enumerate(samples) if "image" in sample]
+    names = ("image", "wave")
+    batch = collate([{name: value for name, value in sample.items() if name not in names} for sample in samples])
+    pairs = collate([{name: samples[place][name] for name in names} for place in read]) if read else {}
+    return {**batch, **pairs, "read": torch.tensor(read, dtype=torch.int64)}
 
 
 def build_data(recipe: LocalizationRecipe) -> LocalizationData:

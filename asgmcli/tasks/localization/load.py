@@ -19,8 +19,8 @@ from asgmcli.nn.localizer import FrozenLocalizer, load_localizer
 from asgmcli.report.table import Cell, Table
 from asgmcli.sections import Data
 from asgmcli.settings import LocalizationRecipe, LocalizerInput, LocalizerModel, Row
-from asgmcli.tasks.localization.data import evaluation_batches, pair_reader
-from asgmcli.tasks.localization.evaluate import Place, frame_ciou, judge, locate, measure
+from asgmcli.tasks.localization.data import Place, evaluation_batches, pair_reader
+from asgmcli.tasks.localization.evaluate import frame_ciou, judge, locate, measure
 from asgmcli.tasks.localization.model import LocalizationState
 from asgmcli.train.distributed import own_share
 from asgmcli.train.loop import Evaluation

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from asgmcli.data.loader import Batch
+from asgmcli.nn.kept import Kept, name_sounds
 from asgmcli.nn.localizer import FNAC, FrozenLocalizer, load_fnac, save_localizer
 from asgmcli.nn.resnet import lay_channels_last
 from asgmcli.nn.weights import load_timm
 from asgmcli.settings import LocalizationRecipe
-from asgmcli.tasks.localization.data import LocalizationData
+from asgmcli.tasks.localization.data import LocalizationData, Place
 from asgmcli.train.global_norm import share_norms
 from asgmcli.train.loop import Context
 
@@ -23,7 +24,11 @@ WEIGHTS = "localizer.safetensors"
 
 @dataclass
 class LocalizationState:
-    """The network in training, and the same weights as a frozen localizer for the preparation of its inputs."""
+    """The network in training, and the same weights as a frozen localizer for the preparation of its inputs.
+
+    With frozen trunks `cells` and `sounds` are what these made of each frame and of each sound, `names` says which
+    sound is a frame's, and `known` tells the loader which pairs need not be read again.
+    """
 
     recipe: LocalizationRecipe
     network: FNAC
@@ -31,7 +36,10 @@ class LocalizationState:
     device: torch.device
     epoch: int = 0
     step: int = 0
-    features: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    known: set[Place] = field(default_factory=set)
+    names: dict[Place, bytes] = field(default_factory=dict)
+    cells: Kept = field(default_factory=Kept)
+    sounds: Kept = field(default_factory=Kept)
 
     def trained(self) -> list[nn.Module]:
         """Both ResNets and their projections, or the projections alone."""
@@ -40,8 +48,10 @@ class LocalizationState:
         return [self.network]
 
     def begin_step(self, epoch: int, step: int) -> None:
-        """Note the epoch, which decides the terms of the loss."""
+        """Note the epoch, which decides the terms of the loss; back to training mode after an evaluation."""
         self.epoch, self.step = epoch, step
+        if self.network.training:
+            return
         self.network.train()
         if self.recipe.model.frozen_trunks:
             self.network.imgnet.requires_grad_(False).eval()
@@ -50,15 +60,28 @@ class LocalizationState:
     @torch.no_grad()
     def trunk_features(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cells [B, C, h, w] and sound [B, C] before the projections, computed once for each (clip, frame)."""
-        keys = [f"{clip}:{frame}" for clip, frame in zip(batch["id"], batch["frame"].tolist(), strict=True)]
-        new = [index for index, key in enumerate(keys) if key not in self.features]
-        if new:
-            images = (batch["image"][new].float() / 255 - self.frozen.image_mean) / self.frozen.image_std
-            cells = self.network.imgnet(images)
-            sounds = self.network.audnet(self.frozen.spectrogram(batch["wave"][new])).amax((2, 3))
-            self.features.update({keys[i]: pair for i, pair in zip(new, zip(cells, sounds, strict=True), strict=True)})
-        found = [self.features[key] for key in keys]
-        return torch.stack([cells for cells, _ in found]), torch.stack([sound for _, sound in found])
+        places = list(zip(batch["id"], batch["frame"].tolist(), strict=True))
+        read = {places[index]: row for row, index in enumerate(batch["read"].tolist())}
+        if read:
+            self.names.update(zip(read, name_sounds(batch["wave"][list(read.values())]), strict=True))
+
+        def rows(part: list[int]) -> list[int]:
+            return [read[places[index]] for index in part]
+
+        cells = self.cells(places, lambda part: self._cells(batch["image"][rows(part)]))
+        sounds = self.sounds(
+            [self.names[place] for place in places], lambda part: self._sounds(batch["wave"][rows(part)])
+        )
+        self.known.update(read)
+        return cells, sounds
+
+    def _cells(self, images: Tensor) -> Tensor:
+        """uint8 [n, 3, H, W] -> [n, C, h, w]."""
+        return self.network.imgnet((images.float() / 255 - self.frozen.image_mean) / self.frozen.image_std)
+
+    def _sounds(self, waves: Tensor) -> Tensor:
+        """[n, S] -> [n, C]."""
+        return self.network.audnet(self.frozen.spectrogram(waves)).amax((2, 3))
 
     def after_step(self) -> None:
         """Nothing follows this network."""
@@ -102,7 +125,7 @@ def build_state(recipe: LocalizationRecipe, data: LocalizationData, context: Con
         lay_channels_last(network)
     frozen = FrozenLocalizer(network, input_size=recipe.input.size, seconds=recipe.input.seconds).to(context.device)
     network.requires_grad_(True)
-    return LocalizationState(recipe, network, frozen, context.device)
+    return LocalizationState(recipe, network, frozen, context.device, known=data.views.known)
 
 
 def _config(recipe: LocalizationRecipe) -> dict[str, Any]:

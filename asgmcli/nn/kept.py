@@ -1,0 +1,42 @@
+"""Features of a frozen network that are computed once in a run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Hashable, Sequence
+
+import torch
+from torch import Tensor
+
+AT_ONCE = 8
+"""Inputs that go through the network together: fewer take longer each, more are more often filled up in vain."""
+
+
+class Kept:
+    """What a network makes of inputs that come again and again, computed once for each.
+
+    In its last bits a result depends on how many inputs go through at once. Here it is always the same number, so that
+    no result depends on which others were new in its batch: a resumed run, to which all are, finds the same.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[Hashable, Tensor] = {}
+
+    def __call__(self, keys: Sequence[Hashable], compute: Callable[[list[int]], Tensor]) -> Tensor:
+        """The results [n, ...] of n inputs.
+
+        Args:
+            keys: what tells the inputs apart.
+            compute: gives the results [m, ...] of the inputs at m places of `keys`.
+        """
+        places = list({key: place for place, key in enumerate(keys) if key not in self._found}.values())
+        for first in range(0, len(places), AT_ONCE):
+            part = places[first : first + AT_ONCE]
+            part += part[:1] * (AT_ONCE - len(part))
+            self._found.update(zip((keys[place] for place in part), compute(part), strict=True))
+        return torch.stack([self._found[key] for key in keys])
+
+
+def name_sounds(wave: Tensor) -> list[bytes]:
+    """A name for each sound of [B, S]: equal samples, equal names."""
+    return [hashlib.sha256(sound.numpy().data).digest() for sound in wave.cpu().contiguous()]
