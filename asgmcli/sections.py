@@ -329,6 +329,9 @@ class Train(Section):
     their gradients add up. Losses and mixtures are still those of the whole batch, so each part's forward pass is done
     twice. `compile` hands the networks to torch.compile, which pays in long runs; `channels_last` lays out the
     localizer's convolutions as GPUs with bf16 want them.
+
+    `cores` is how many of a CPU's a step takes, all where it is left out: a small network's is about as quick on one,
+    which leaves another to make the next batch, and is not held up where the machine has other work.
     """
 
     epochs: Positive = 50
@@ -342,6 +345,7 @@ class Train(Section):
     accumulate: Positive = 1
     compile: bool = False
     channels_last: bool = False
+    cores: Positive | None = None
     save_minutes: PositiveFloat = 10.0
     evaluate_every: Count = 0
     max_steps: Positive | None = None

@@ -23,6 +23,7 @@ from asgmcli.sections import Data, Guide, Start
 from asgmcli.settings import LocalizationRecipe, MasksRecipe, PretextRecipe, Recipe, RecognitionRecipe
 from asgmcli.tasks import TASKS
 from asgmcli.train.boards import check_boards
+from asgmcli.train.cores import on_cores
 from asgmcli.train.distributed import Ranks, check_dealable
 from asgmcli.train.drawing import Drawing, find_example
 from asgmcli.train.guide_maps import ensure_motion_maps
@@ -151,13 +152,15 @@ class Session:
         work: Trainer | Drawing
         if isinstance(recipe, MasksRecipe):
             work = Drawing(recipe, run, context)
+            cores = None
         else:
             work = make_trainer(TASKS[recipe.task], recipe, run, context, self.console)
             # Before the folder is touched, all have found everything right, and the same.
             facts = {"recipe": recipe_hash(recipe), "asgm": __version__, "torch": torch.__version__}
             begun = {"a run to go on with": run.recipe_path.exists()}
             self.ranks.see_same({**facts, **begun, **work.data.summary()})
-        with ExitStack() as lock:
+            cores = recipe.train.cores
+        with ExitStack() as lock, on_cores(cores):
 
             def begin() -> None:
                 left = lock.enter_context(held(run.folder))

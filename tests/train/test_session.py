@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -91,6 +93,28 @@ def test_what_was_begun_before_its_recipe_changed_goes_on_as_it_was_begun(
     session._make(load_recipe(RECIPES / "demo_localizer.yaml"), [needed])
     assert calls == [(3, True)]
     assert f"train.epochs: stored 3, now {needed.train.epochs}" in told.getvalue()
+
+
+@pytest.mark.parametrize("cores", [1, None])
+def test_a_step_takes_the_cores_that_the_recipe_says(
+    cores: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Work:
+        data = SimpleNamespace(summary=dict)
+
+        def fit(self) -> dict[str, int]:
+            return {"cores": torch.get_num_threads()}
+
+    monkeypatch.setattr(module, "make_trainer", lambda *_: Work())
+    recipe = load_recipe(RECIPES / "demo_localizer_pretext.yaml", None, (f"train.cores={json.dumps(cores)}",))
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        result = Session(tmp_path, RECIPES, torch.device("cpu"), Console(file=io.StringIO())).run(recipe)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert result == {"cores": cores or 3}
 
 
 class _NoData:
