@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from asgmcli.loading import imports_that_stay
 from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
@@ -87,10 +88,11 @@ def command(
         if first.train.saves_memory:
             use_large_pages()  # before torch is there
 
-        from rich.console import Console
+        with imports_that_stay():
+            from rich.console import Console
 
-        from asgmcli.train.distributed import join
-        from asgmcli.train.session import Session, choose_device
+            from asgmcli.train.distributed import join
+            from asgmcli.train.session import Session, choose_device
 
         # A path such as runs[1] is text, not markup.
         console = Console(stderr=True, markup=False, highlight=False, quiet=launch.rank > 0)
