@@ -32,8 +32,9 @@ class Kept:
         places = list({key: place for place, key in enumerate(keys) if key not in self._found}.values())
         for first in range(0, len(places), AT_ONCE):
             part = places[first : first + AT_ONCE]
-            part += part[:1] * (AT_ONCE - len(part))
-            self._found.update(zip((keys[place] for place in part), compute(part), strict=True))
+            # A copy, for parts of a tensor keep the whole of it in memory, here with what fills it up.
+            results = compute(part + part[:1] * (AT_ONCE - len(part)))[: len(part)].clone()
+            self._found.update(zip((keys[place] for place in part), results, strict=True))
         return torch.stack([self._found[key] for key in keys])
 
 

@@ -23,7 +23,7 @@ def hottest_box(heatmap: NDArray[np.float32], threshold: float = THRESHOLD) -> B
     Returns:
         The box, or None where the map is uniform or stays below the threshold: then it points nowhere.
     """
-    from scipy import ndimage  # half a second to import, which a training run need not spend
+    from scipy import ndimage  # slow to import, and needed only where boxes are drawn
 
     if float(np.ptp(heatmap)) <= 1e-6 or float(heatmap.max()) < threshold:
         return None

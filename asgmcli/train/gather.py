@@ -171,7 +171,7 @@ def _drawn(recipe: Recipe, results: Results, runs: Path) -> Path | None:
 def figure_lines(file: RecipeFile, recipe: Recipe, results: Results) -> list[Line]:
     """The recipe's figure: a line for each `curve` of its rows, a point for each value that they give the key.
 
-    Rows that come out with the same value (eight frames averaged where a clip has four) are one point.
+    Rows that come out with the same value (eight frames averaged where a clip has two) are one point.
     """
     if recipe.figure is None:
         return []

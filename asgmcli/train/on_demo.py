@@ -106,7 +106,7 @@ def load_on_demo(
 
 
 def _fit(values: dict[str, Any], large: Recipe, small: Recipe) -> None:
-    """What a small clip leaves no room for: eight averaged maps of four, 14 tokens a side, a class it has not."""
+    """What a small clip leaves no room for: eight averaged maps of two, 14 tokens a side, a class it has not."""
     if isinstance(large, RecognitionRecipe):
         times = values["clip"]["frames"] // values["model"]["video"]["tubelet"]
         values["masks"]["average_frames"] = min(values["masks"]["average_frames"], times)

@@ -16,7 +16,7 @@ def train_step(state: LocalizationState, batch: Batch) -> dict[str, Tensor]:
     Args:
         state: of the run.
         batch: image uint8 [B, 3, H, W], wave [B, S], masks [B, 4] in 0..1 (width and place of the frequency and of the
-            time mask).
+            time mask). With frozen trunks id [B], frame [B], and image and wave only of the places that `read` names.
     """
     settings = state.recipe.losses
     features = _projected(state, batch) if state.recipe.model.frozen_trunks else _features(state, batch)
