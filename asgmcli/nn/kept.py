@@ -17,9 +17,14 @@ class Kept:
 
     In its last bits a result depends on how many inputs go through at once. Here it is always the same number, so that
     no result depends on which others were new in its batch: a resumed run, to which all are, finds the same.
+
+    Args:
+        most: bytes that are kept; what comes later is computed each time. None keeps all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
+        self._bytes = 0
         self._found: dict[Hashable, Tensor] = {}
 
     def __call__(self, keys: Sequence[Hashable], compute: Callable[[list[int]], Tensor]) -> Tensor:
@@ -29,13 +34,18 @@ class Kept:
             keys: what tells the inputs apart.
             compute: gives the results [m, ...] of the inputs at m places of `keys`.
         """
-        places = list({key: place for place, key in enumerate(keys) if key not in self._found}.values())
+        found = {key: self._found[key] for key in keys if key in self._found}
+        places = list({key: place for place, key in enumerate(keys) if key not in found}.values())
         for first in range(0, len(places), AT_ONCE):
             part = places[first : first + AT_ONCE]
             # A copy, for parts of a tensor keep the whole of it in memory, here with what fills it up.
             results = compute(part + part[:1] * (AT_ONCE - len(part)))[: len(part)].clone()
-            self._found.update(zip((keys[place] for place in part), results, strict=True))
-        return torch.stack([self._found[key] for key in keys])
+            new = dict(zip((keys[place] for place in part), results, strict=True))
+            found |= new
+            if self._most is None or self._bytes + results.nbytes <= self._most:
+                self._found |= new
+                self._bytes += results.nbytes
+        return torch.stack([found[key] for key in keys])
 
 
 def name_sounds(wave: Tensor) -> list[bytes]:

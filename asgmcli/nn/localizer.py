@@ -29,6 +29,8 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 SILENCE = 1e-4
 # Frames that go through the image network at once; bounds memory.
 _FRAMES_AT_ONCE = 64
+# Bytes of sounds' features that are kept: those of 131,072 sounds where D is 512.
+_KEPT_SOUNDS = 256 << 20
 _FORMAT = "asgm-localizer"
 
 
@@ -195,9 +197,9 @@ class FrozenLocalizer(nn.Module):
     def remember_sounds(self) -> None:
         """Compute a sound's features once in the run; for clips that come again in every epoch with the same sound.
 
-        Its D numbers are kept for each sound there is, so not for data without end.
+        Where each moment of long clips has a sound of its own, the first `_KEPT_SOUNDS` bytes of features are kept.
         """
-        self._heard = Kept()
+        self._heard = Kept(_KEPT_SOUNDS)
 
     @torch.no_grad()
     def maps(self, frames: Tensor, wave: Tensor) -> Tensor:

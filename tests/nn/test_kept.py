@@ -36,6 +36,22 @@ def test_what_fills_up_is_not_kept(new: int) -> None:
     assert sum(storage.nbytes() for storage in storages.values()) == 400 * new
 
 
+def test_no_more_is_kept_than_may_be() -> None:
+    kept = Kept(most=2 * 400)
+    asked: list[int] = []
+
+    def numbers(places: list[int]) -> Tensor:
+        asked.append(len(set(places)))
+        return torch.tensor([[float(place)] * 100 for place in places])
+
+    for _ in range(2):
+        assert kept("ab", numbers)[:, 0].tolist() == [0.0, 1.0]
+    assert asked == [2]
+    for _ in range(2):
+        assert kept("abc", numbers)[:, 0].tolist() == [0.0, 1.0, 2.0]
+    assert asked == [2, 1, 1]
+
+
 def test_equal_samples_have_equal_names() -> None:
     wave = torch.tensor([[0.5, 0.0], [0.0, 0.5], [0.5, 0.0]])
     first, second, third = name_sounds(wave)
