@@ -60,7 +60,7 @@ class ResNet18(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels, H, W] -> [B, 8 * width, H / stride, W / stride], rounded up."""
-        # Not in training: there a norm over several ranks' batches was seen to leave one process's numbers with this order.
+        # Not in training: in this order three ranks were seen to leave one process's numbers.
         if x.device.type == "cpu" and not self.training:
             x = _channels_last(x)
         # The paper's order is relu, then pool: the largest is the same, of a quarter of the numbers.
