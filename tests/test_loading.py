@@ -1,5 +1,6 @@
 """Garbage is not looked for while torch is loaded, and then as before."""
 
+import atexit
 import gc
 import sys
 
@@ -10,6 +11,8 @@ from asgmcli.loading import imports_that_stay
 
 def test_the_first_load_is_left_alone_by_collections_then_and_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "torch", raising=False)
+    at_the_end: list[object] = []
+    monkeypatch.setattr(atexit, "register", at_the_end.append)
     try:
         with imports_that_stay():
             assert not gc.isenabled()
@@ -17,6 +20,7 @@ def test_the_first_load_is_left_alone_by_collections_then_and_later(monkeypatch:
             made = [{} for _ in range(1000)]
         assert gc.isenabled()
         assert gc.get_freeze_count() > len(made)
+        assert at_the_end == [gc.freeze]
     finally:
         gc.unfreeze()
 
