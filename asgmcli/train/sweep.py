@@ -81,7 +81,7 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
                 told = time.monotonic()
                 for job in running:
                     console.print(
-                        f"  {_last_line(job)}", highlight=False, markup=False, overflow="ellipsis", no_wrap=True
+                        f"  {job.title}: {_news(job)}", highlight=False, markup=False, overflow="ellipsis", no_wrap=True
                     )
             for job in [job for job in running if job.process is not None and job.process.poll() is not None]:
                 running.remove(job)
@@ -102,7 +102,8 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
         signal.signal(signal.SIGTERM, before)
     if failed:
         kind = FAILURES.get(failed[0].code, AsgmError)
-        raise kind("\n".join(["Some runs failed:", *(f"  {_last_line(job)} (log: {job.log})" for job in failed)]))
+        endings = [f"  {job.title}: {_last_line(job) or 'no output'} (log: {job.log})" for job in failed]
+        raise kind("\n".join(["Some runs failed:", *endings]))
 
 
 def summarize(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
@@ -208,4 +209,11 @@ def _stop(jobs: Sequence[Job]) -> None:
 
 def _last_line(job: Job) -> str:
     lines = [line for line in job.log.read_text(errors="replace").splitlines() if line.strip()]
-    return f"{job.title}: {lines[-1] if lines else 'no output'}"
+    return lines[-1] if lines else ""
+
+
+def _news(job: Job) -> str:
+    """How far a running job is, without the name of its run, which its title says."""
+    last = _last_line(job)
+    _, marker, step = last.partition(": step ")
+    return f"step {step}" if marker else last or "starting"

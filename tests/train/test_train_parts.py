@@ -363,6 +363,17 @@ def test_a_failing_job_stops_no_other_and_gives_its_exit_code(
     assert "3/3 row2 seed 2: done" in text
 
 
+def test_a_running_jobs_news_names_it_once(tmp_path: Path) -> None:
+    job = Job("tube seed 3", [], tmp_path / "log")
+    for text, expected in (
+        ("", "starting"),
+        ("Making demo data\n\n", "Making demo data"),
+        ("Making demo data\ndemo/tube/seed3: step 87/125  epoch 4  loss 2.2\n", "step 87/125  epoch 4  loss 2.2"),
+    ):
+        job.log.write_text(text)
+        assert sweep._news(job) == expected
+
+
 def test_ctrl_c_asks_the_running_jobs_to_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wait = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: (print('saved', flush=True), sys.exit(75))); "
     wait += "print('ready', flush=True); time.sleep(60)"
