@@ -34,6 +34,8 @@ MODELS: dict[str, type[Recipe]] = {
 }
 WORDS = ("title", "about", "cost", "figure", "compare", "rows", "log")
 """Keys of a recipe that decide nothing about its result."""
+MEANS = {"data": {"workers"}, "train": {"cores", "save_minutes"}}
+"""Keys, by section, of what a machine gives a run: with more or less it is the same run, and may go on."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -162,7 +164,7 @@ def check_recipe(values: dict[str, Any], source: Path) -> Recipe:
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """SHA-256 of what decides the result (everything but titles and rows), for telling runs apart."""
+    """SHA-256 of what decides the result (not titles, rows and a machine's means), for telling runs apart."""
     return _hash(recipe, WORDS)
 
 
@@ -172,8 +174,17 @@ def settings_hash(recipe: Recipe) -> str:
 
 
 def _hash(recipe: Recipe, without: tuple[str, ...]) -> str:
-    values = recipe.model_dump(mode="json", exclude=set(without))
+    values = recipe.model_dump(mode="json", exclude={**dict.fromkeys(without, True), **MEANS})
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def with_means_of(recipe: Recipe, other: Recipe) -> Recipe:
+    """`recipe` with what a machine gives it, `MEANS`, taken from `other`; clips held decoded keep to no workers."""
+    sections = {}
+    for name in MEANS.keys() & type(recipe).model_fields.keys() & type(other).model_fields.keys():
+        keys = set() if getattr(getattr(recipe, name), "keep_decoded", False) else MEANS[name]
+        sections[name] = getattr(recipe, name).model_copy(update=getattr(other, name).model_dump(include=keys))
+    return recipe.model_copy(update=sections)
 
 
 def dump_yaml(recipe: Recipe) -> str:

@@ -16,7 +16,7 @@ import torch
 from asgmcli import __version__
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
-from asgmcli.recipe import WORDS, dump_yaml, load_recipe, recipe_hash
+from asgmcli.recipe import MEANS, WORDS, dump_yaml, load_recipe, recipe_hash
 from asgmcli.settings import Recipe
 from asgmcli.train.launch import find_launch
 
@@ -133,14 +133,14 @@ def environment() -> dict[str, Any]:
 
 
 def differences(stored: Recipe, given: Recipe) -> list[str]:
-    """`key: stored value, now given value` for every key outside titles and rows that differs."""
+    """`key: stored value, now given value` for every key that differs and decides something, see `recipe_hash`."""
     return _differences(stored.model_dump(mode="json"), given.model_dump(mode="json"))
 
 
 def _differences(stored: dict[str, Any], given: dict[str, Any], prefix: str = "") -> list[str]:
     lines = []
     for key in sorted(stored.keys() | given.keys()):
-        if not prefix and key in WORDS:
+        if (not prefix and key in WORDS) or key in MEANS.get(prefix.removesuffix("."), ()):
             continue
         old, new = stored.get(key), given.get(key)
         if isinstance(old, dict) and isinstance(new, dict):

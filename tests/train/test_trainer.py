@@ -68,18 +68,18 @@ ADAMW: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("stop", "workers", "changes"),
+    ("stop", "workers", "then", "changes"),
     [
-        (7, 0, {}),  # within the second epoch, and within the ten steps whose means make a line of metrics
-        (7, 2, ADAMW),
-        pytest.param(7, 4, {}, marks=pytest.mark.long),
-        (STEPS_AN_EPOCH, 0, {}),  # between two epochs, before the evaluation there
-        (2, 0, {"thresholds__kind": "fixed"}),  # within the supervised epoch
-        (STEPS, 0, {}),  # all steps done, not yet evaluated
+        (7, 0, 0, {}),  # within the second epoch, and within the ten steps whose means make a line of metrics
+        (7, 2, 0, ADAMW),  # goes on with other loader workers, as on another machine
+        pytest.param(7, 4, 4, {}, marks=pytest.mark.long),
+        (STEPS_AN_EPOCH, 0, 0, {}),  # between two epochs, before the evaluation there
+        (2, 0, 0, {"thresholds__kind": "fixed"}),  # within the supervised epoch
+        (STEPS, 0, 0, {}),  # all steps done, not yet evaluated
     ],
 )
 def test_a_resumed_run_is_the_straight_one_bit_for_bit(
-    demo: Path, tmp_path: Path, stop: int, workers: int, changes: dict[str, Any]
+    demo: Path, tmp_path: Path, stop: int, workers: int, then: int, changes: dict[str, Any]
 ) -> None:
     recipe = tiny(tmp_path, demo, **CHANGES, **changes, data__workers=workers, data__keep_decoded=not workers)
     ids: list[list[str]] = []
@@ -95,6 +95,7 @@ def test_a_resumed_run_is_the_straight_one_bit_for_bit(
     assert f"step {stop} of {STEPS}" in caught.value.message
     assert len(parts) == stop
     torch.rand(17)  # another process would have another global state
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"workers": then})})
     resumed = trainer_of(recipe, tmp_path / "parts", task=watched(parts), resume=True)
     resumed.fit()
 
