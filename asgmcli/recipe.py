@@ -35,7 +35,8 @@ MODELS: dict[str, type[Recipe]] = {
 WORDS = ("title", "about", "cost", "figure", "compare", "rows", "log")
 """Keys of a recipe that decide nothing about its result."""
 MEANS = {"data": {"workers"}, "train": {"cores", "save_minutes"}}
-"""Keys, by section, of what a machine gives a run: with more or less it is the same run, and may go on."""
+"""Keys, by section, of what a machine gives a run: with others it counts as the same, and may go on. Other cores change
+the last digits, as another machine does."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -176,15 +177,6 @@ def settings_hash(recipe: Recipe) -> str:
 def _hash(recipe: Recipe, without: tuple[str, ...]) -> str:
     values = recipe.model_dump(mode="json", exclude={**dict.fromkeys(without, True), **MEANS})
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def with_means_of(recipe: Recipe, other: Recipe) -> Recipe:
-    """`recipe` with what a machine gives it, `MEANS`, taken from `other`; clips held decoded keep to no workers."""
-    sections = {}
-    for name in MEANS.keys() & type(recipe).model_fields.keys() & type(other).model_fields.keys():
-        keys = set() if getattr(getattr(recipe, name), "keep_decoded", False) else MEANS[name]
-        sections[name] = getattr(recipe, name).model_copy(update=getattr(other, name).model_dump(include=keys))
-    return recipe.model_copy(update=sections)
 
 
 def dump_yaml(recipe: Recipe) -> str:

@@ -18,7 +18,7 @@ from asgmcli.data.datasets.demo import generate
 from asgmcli.data.source import DEMO, how_to_prepare, manifest_path
 from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.files import remove_all_strays
-from asgmcli.recipe import load_recipe, recipe_hash, with_means_of
+from asgmcli.recipe import load_recipe, recipe_hash
 from asgmcli.sections import Data, Guide, Start
 from asgmcli.settings import LocalizationRecipe, MasksRecipe, PretextRecipe, Recipe, RecognitionRecipe
 from asgmcli.tasks import TASKS
@@ -186,7 +186,7 @@ class Session:
     def going_on(self, recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
         """What --resume trains: the run's stored recipe where there is a run, with `recipe`'s table; else `recipe`.
 
-        A machine's means (`data.workers`, `train.cores`, `train.save_minutes`) are `recipe`'s either way.
+        So are a machine's means (`data.workers`, `train.cores`, `train.save_minutes`), unless `overrides` give others.
 
         Args:
             recipe: as its file says today, with the overrides.
@@ -199,7 +199,8 @@ class Session:
         if not run.recipe_path.exists():
             return recipe
         stored = run.recipe()
-        asked = differences(stored, load_recipe(run.recipe_path, None, overrides))
+        started = load_recipe(run.recipe_path, None, overrides)
+        asked = differences(stored, started)
         if asked:
             raise UsageError(
                 f"{run.folder}: the run here was made with other settings: {'; '.join(asked)}. Resume without that "
@@ -210,7 +211,7 @@ class Session:
             text = f"{run.folder}: goes on as it was started, not as its recipe says by now: {'; '.join(changed)}"
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
         words = {key: getattr(recipe, key) for key in ("title", "about", "rows", "compare", "log")}
-        return with_means_of(stored.model_copy(update=words), recipe)
+        return started.model_copy(update=words)
 
     def _follow(self, recipe: Recipe, asked_by: tuple[str, ...] = ()) -> None:
         """See that all recipes that `recipe` needs, and those that these need, can be read and come to an end."""

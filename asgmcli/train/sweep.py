@@ -213,7 +213,8 @@ def _last_line(job: Job) -> str:
 
 
 def _news(job: Job) -> str:
-    """How far a running job is, without the name of its run, which its title says."""
+    """How far a running job is; without the name of its run, which its title says, but with that of a start's."""
     last = _last_line(job)
-    _, marker, step = last.partition(": step ")
-    return f"step {step}" if marker else last or "starting"
+    run, marker, step = last.partition(": step ")
+    own = "/".join(job.log.with_suffix("").parts[-3:])
+    return f"step {step}" if marker and run == own else last or "starting"

@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from rich.console import Console
+from tiny_training import tiny
 
+from asgmcli.errors import UsageError
 from asgmcli.recipe import load_recipe
-from asgmcli.settings import Recipe
+from asgmcli.settings import Recipe, RecognitionRecipe
 from asgmcli.train import session as module
 from asgmcli.train.run import run_of
 from asgmcli.train.session import Session
@@ -123,3 +125,16 @@ class _NoData:
     @staticmethod
     def build_data(recipe: Recipe) -> None:
         return None
+
+
+def test_a_run_goes_on_with_what_a_machine_gave_it_or_gives_it_now(demo: Path, tmp_path: Path) -> None:
+    first = tiny(tmp_path, demo, train__cores=1, train__save_minutes=2.0)
+    run_of(first, tmp_path / "runs").prepare(first, resume=False, overwrite=False)
+    session = Session(tmp_path / "runs", tmp_path, torch.device("cpu"), Console(file=io.StringIO()))
+    today = tiny(tmp_path, demo)
+    for overrides, expected in (((), (1, 2.0)), (("train.cores=3",), (3, 2.0))):
+        on = session.going_on(today, overrides)
+        assert isinstance(on, RecognitionRecipe)
+        assert (on.train.cores, on.train.save_minutes) == expected
+    with pytest.raises(UsageError, match=r"other settings: train\.batch: stored 2, now 7\. Resume without"):
+        session.going_on(today, ("train.cores=3", "train.batch=7"))

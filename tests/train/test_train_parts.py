@@ -364,11 +364,13 @@ def test_a_failing_job_stops_no_other_and_gives_its_exit_code(
 
 
 def test_a_running_jobs_news_names_it_once(tmp_path: Path) -> None:
-    job = Job("tube seed 3", [], tmp_path / "log")
+    job = Job("tube seed 3", [], tmp_path / "demo" / "tube" / "seed3.log")
+    job.log.parent.mkdir(parents=True)
     for text, expected in (
         ("", "starting"),
         ("Making demo data\n\n", "Making demo data"),
         ("Making demo data\ndemo/tube/seed3: step 87/125  epoch 4  loss 2.2\n", "step 87/125  epoch 4  loss 2.2"),
+        ("demo_start/start/seed0: step 1/9  epoch 1\n", "demo_start/start/seed0: step 1/9  epoch 1"),
     ):
         job.log.write_text(text)
         assert sweep._news(job) == expected
