@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,11 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from asgmcli.errors import DataError
 from asgmcli.report.style import ACCENT, INK, LINES, MUTED, new_figure, save_figure
+
+LEAST_SPAN = 5.0
+"""Units of what is measured that the vertical axis shows at least: less would make steps of what is chance."""
+TITLE_LETTERS = 62
+"""Letters of a title's line that stand over the axes."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,11 @@ def _draw(lines: Sequence[Line], axis: str, label: str, title: str, note: str, s
     axes.margins(x=0.06, y=0.12)
     axes.set_xlabel(axis)
     axes.set_ylabel(label)
+    low, high = axes.get_ylim()
+    if high - low < LEAST_SPAN:
+        axes.set_ylim((low + high - LEAST_SPAN) / 2, (low + high + LEAST_SPAN) / 2)
     if title:
-        axes.set_title(title, pad=10)
+        axes.set_title(textwrap.fill(title, TITLE_LETTERS), pad=10)
     figure.legend(handles=_legend(lines, others, interval), loc="outside lower left", ncols=2, handlelength=1.8)
     if note:
         figure.supxlabel(note, x=0.01, ha="left", fontsize=9, color=MUTED)

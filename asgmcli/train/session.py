@@ -91,7 +91,8 @@ class Session:
     def _make(self, recipe: Recipe, missing: Sequence[Recipe]) -> None:
         """Train the recipes that `recipe` needs: on a CPU side by side where they share nothing, else in turn."""
         for needed in missing:
-            self.console.print(f"{recipe.name} needs the result of recipe {needed.name}; running it first.")
+            text = f"{recipe.name} needs the result of recipe {needed.name}; running it first."
+            self.console.print(text, soft_wrap=True)  # a whole line, of which whoever reads the log shows the last
         needs = [self._closure(needed) for needed in missing]
         apart = len(set().union(*needs)) == sum(map(len, needs))
         parallel = min(os.cpu_count() or 1, len(missing)) if self.device.type == "cpu" and apart else 1

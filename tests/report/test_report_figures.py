@@ -140,3 +140,15 @@ def test_a_line_stops_where_nothing_is_measured(tmp_path: Path) -> None:
     assert drawn == [(0.5, 1.5), (0.8, 1.2), (9.0,)]
     with pytest.raises(DataError, match="no point is measured"):
         sweep_curves([Line("ours", [Point(1, paper=2.0)])], tmp_path / "none.png", axis="frames")
+
+
+def test_steps_of_chance_do_not_fill_the_axis_and_a_long_title_breaks() -> None:
+    from asgmcli.report.sweep_curves import Line, Point, _draw
+
+    title = "Figure 5, averaging the localization maps of neighbouring frames (1 label a class), on the demo data"
+    for last, span in ((46.8, 5.0), (56.4, 10.0 * 1.24)):  # a margin of 12% on either side
+        figure = _draw([Line("ours", [Point(1, 46.4), Point(2, last)])], "frames", "top-1", title, "", "log", "")
+        low, high = figure.axes[0].get_ylim()
+        assert high - low == pytest.approx(span)
+        assert (low + high) / 2 == pytest.approx((46.4 + last) / 2)
+        assert figure.axes[0].get_title().count("\n") == 1
