@@ -33,8 +33,8 @@ from asgmcli.train.descent import compute_gradients
 from asgmcli.train.schedule import make_optimizer
 
 CLASSES = 51
-# The kernels of a first step are chosen, and its memory is found, before anything is timed.
-WARM_UP = 2
+# The kernels of a first step are chosen, and the memory of the next ones is found, before anything is timed.
+WARM_UP = 3
 
 
 def recipe_of(setup: Setup) -> RecognitionRecipe:
@@ -110,9 +110,8 @@ def measure(setup: Setup, repeats: int) -> dict[str, Any]:
         AsgmError: the process failed; the message has its last line.
     """
     recipe = recipe_of(setup)
-    code = "from asgmcli.bench.step import answer; answer()"
-    if recipe.train.saves_memory:  # as `asgm train` begins then
-        code = f"from asgmcli.train.allocator import use_large_pages as first; first(); {code}"
+    first = "save_memory" if recipe.train.saves_memory else "keep_memory"  # as `asgm train` begins
+    code = f"from asgmcli.train.allocator import {first}; {first}(); from asgmcli.bench.step import answer; answer()"
     question = json.dumps({"setup": asdict(setup), "repeats": repeats})
     done = subprocess.run([sys.executable, "-c", code], input=question, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -75,7 +75,7 @@ def command(
     stopped = "Stopped. The same command goes on where it was, with --resume."
     with unhurried_end(launch), interruptible(stopped), ExitStack() as together:
         from asgmcli.errors import UsageError
-        from asgmcli.train.allocator import use_large_pages
+        from asgmcli.train.allocator import keep_memory, save_memory
         from asgmcli.train.on_demo import RecipeFile
 
         with one_voice(launch):
@@ -85,8 +85,7 @@ def command(
                 raise UsageError("--dry-run trains nothing: call it without torchrun.")
             file = RecipeFile(recipe, on_demo)
             first = file.load(None if row == ALL_ROWS else row, overrides, seed)
-        if first.train.saves_memory:
-            use_large_pages()  # before torch is there
+        (save_memory if first.train.saves_memory else keep_memory)()  # before torch is there
 
         with imports_that_stay():
             from rich.console import Console

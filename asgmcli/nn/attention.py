@@ -6,32 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asgmcli.nn.attend import attend
 from asgmcli.nn.lean import gelu_linear, norm_linear
 
 # LayerNorm's epsilon in ViT, TimeSformer and AST checkpoints.
 NORM_EPSILON = 1e-6
 # Standard deviation of the truncated normal that ViTs start from.
 INIT_STD = 0.02
-# CUDA's fused attention launches one block row per row of tokens, and a grid has no more than this many.
-MOST_ROWS = 65535
-
-
-def attend(qkv: Tensor, heads: int) -> Tensor:
-    """Softmax attention of each row over its own tokens ("Attention is all you need", equation 1).
-
-    Args:
-        qkv: [R, S, 3D] queries, keys and values of R rows of S tokens. Rows and tokens may lie in any order in memory;
-            nothing is copied.
-        heads: number of heads; divides D.
-
-    Returns:
-        [R, S, D], contiguous.
-    """
-    rows, length, width = qkv.shape
-    if rows > MOST_ROWS:
-        return torch.cat([attend(part, heads) for part in qkv.split(MOST_ROWS)])
-    q, k, v = qkv.unflatten(-1, (3, heads, width // (3 * heads))).permute(2, 0, 3, 1, 4)
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(rows, length, width // 3)
 
 
 def survival(shape: tuple[int, ...], rate: float, like: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from asgmcli.nn.attention import INIT_STD, NORM_EPSILON, Attention, Mlp, add_branch, attend, init_transformer, survival
+from asgmcli.nn.attend import attend
+from asgmcli.nn.attention import INIT_STD, NORM_EPSILON, Attention, Mlp, add_branch, init_transformer, survival
 from asgmcli.nn.lean import norm_linear
 from asgmcli.nn.patches import PatchEmbed, resize_class_positions, resize_times
 
@@ -62,8 +63,8 @@ class DividedBlock(nn.Module):
             bias = bias + last.bias
         else:
             x = x + last.bias  # the reference drops what temporal_fc reads, not its bias
-        branch = F.linear(attend(qkv.view(t, b * n, 3 * d).transpose(0, 1), attention.heads), weight, bias)
-        return add_branch(x, branch.transpose(0, 1).reshape(t, b, n, d), factor)
+        mixed = attend(qkv.view(t, b * n, 3 * d).transpose(0, 1), attention.heads).transpose(0, 1)
+        return add_branch(x, F.linear(mixed.reshape(t, b, n, d), weight, bias), factor)
 
     def _over_space(self, x: Tensor, cls: Tensor, last: bool) -> tuple[Tensor, Tensor]:
         """Each frame's patches and a copy of the class token attend to each other; the copies are averaged back."""

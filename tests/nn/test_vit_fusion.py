@@ -84,14 +84,6 @@ def test_fusion_reads_both_modalities_and_is_a_mean_over_the_two_tokens():
     torch.testing.assert_close(logits, model.head((normed[:, 0] + normed[:, 1]) / 2))
 
 
-def test_attention_of_strided_rows_and_of_more_rows_than_a_grid_has(monkeypatch):
-    qkv = torch.randn(5, 7, 3 * 12)
-    expected = attention.attend(qkv.transpose(0, 1).contiguous(), heads=3)
-    torch.testing.assert_close(attention.attend(qkv.transpose(0, 1), heads=3), expected)
-    monkeypatch.setattr(attention, "MOST_ROWS", 3)
-    torch.testing.assert_close(attention.attend(qkv.transpose(0, 1), heads=3), expected)
-
-
 def test_survival_is_zero_or_its_inverse_share():
     factor = attention.survival((4000,), 0.2, torch.empty(0))
     assert set(factor.unique().tolist()) == {0.0, 1.25}

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from asgmcli.nn import attend as module
+from asgmcli.nn.attend import FEW_TOKENS, attend
+
+HEADS, DIM = 3, 12
+LENGTHS = pytest.mark.parametrize("length", [2, *FEW_TOKENS[::9], 20])
+
+
+def made_up(rows: int, length: int, time_first: bool) -> Tensor:
+    """[R, S, 3D]; with `time_first` a view of [S, R, 3D], as the attention over time reads its tokens."""
+    torch.manual_seed(0)
+    return torch.randn(length, rows, 3 * DIM).transpose(0, 1) if time_first else torch.randn(rows, length, 3 * DIM)
+
+
+def by_hand(qkv: Tensor) -> Tensor:
+    """Equation 1, one row, head and query after the other."""
+    rows, length, _ = qkv.shape
+    size = DIM // HEADS
+    result = qkv.new_empty(rows, length, DIM)
+    for r in range(rows):
+        for h in range(HEADS):
+            q, k, v = (qkv[r, :, part * DIM + h * size :][:, :size] for part in range(3))
+            for query in range(length):
+                weights = [math.exp(float(q[query] @ k[key]) / math.sqrt(size)) for key in range(length)]
+                mean = sum(w * v[key] for key, w in enumerate(weights)) / sum(weights)
+                result[r, query, h * size : (h + 1) * size] = mean
+    return result
+
+
+def plainly(qkv: Tensor) -> Tensor:
+    """The same in products that autograd can follow."""
+    q, k, v = qkv.unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
+    weights = (q @ k.transpose(-1, -2) / math.sqrt(DIM // HEADS)).softmax(-1)
+    return (weights @ v).transpose(1, 2).flatten(2)
+
+
+@LENGTHS
+@pytest.mark.parametrize("time_first", [False, True])
+def test_it_is_the_equation(length: int, time_first: bool) -> None:
+    qkv = made_up(3, length, time_first)
+    expected = by_hand(qkv.double()).float()
+    torch.testing.assert_close(attend(qkv, HEADS), expected)
+    torch.testing.assert_close(attend(qkv.requires_grad_(), HEADS), expected)
+
+
+@LENGTHS
+@pytest.mark.parametrize("time_first", [False, True])
+@pytest.mark.parametrize("bf16", [False, True])
+def test_gradients_are_those_of_plain_products(length: int, time_first: bool, bf16: bool) -> None:
+    qkv = made_up(5, length, time_first).requires_grad_()
+    wanted = torch.randn(5, length, DIM)
+    (expected,) = torch.autograd.grad(plainly(qkv), qkv, wanted)
+    ours = qkv.to(torch.bfloat16) if bf16 else qkv
+    (found,) = torch.autograd.grad(attend(ours, HEADS), qkv, wanted.to(ours.dtype))
+    torch.testing.assert_close(found, expected, **({"rtol": 0, "atol": 0.05} if bf16 else {}))
+
+
+@pytest.mark.parametrize("length", [FEW_TOKENS[-1], 20])
+def test_a_gradient_lies_in_memory_as_what_it_belongs_to(length: int) -> None:
+    """So that the linear layer before reads it without a copy."""
+    tokens = torch.randn(length, 5, 3 * DIM, requires_grad=True)
+    seen = []
+    rows = tokens.transpose(0, 1)
+    rows.register_hook(lambda grad: seen.append(grad.stride()))
+    attend(rows, HEADS).sum().backward()
+    assert seen == [rows.stride()]
+
+
+def test_of_few_tokens_the_result_lies_as_the_tokens_do() -> None:
+    assert attend(made_up(5, 4, time_first=True), HEADS).transpose(0, 1).is_contiguous()
+    assert attend(made_up(5, 4, time_first=False), HEADS).is_contiguous()
+
+
+def test_of_few_tokens_only_the_weights_are_stored() -> None:
+    qkv = made_up(5, 4, time_first=True).requires_grad_()
+    stored: list[Tensor] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        stored.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        attend(qkv, HEADS)
+    assert [tuple(tensor.shape) for tensor in stored if tensor.data_ptr() != qkv.data_ptr()] == [(5 * HEADS, 4, 4)]
+
+
+@LENGTHS
+def test_scores_of_any_size_overflow_nothing(length: int) -> None:
+    found = attend(1000 * made_up(2, length, time_first=False), HEADS)
+    assert found.isfinite().all()
+
+
+def test_more_rows_than_a_grid_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    qkv = made_up(7, 20, time_first=True).requires_grad_()
+    expected = attend(qkv, HEADS)
+    (gradient,) = torch.autograd.grad(expected.square().sum(), qkv)
+    monkeypatch.setattr(module, "MOST_ROWS", 3)
+    found = attend(qkv, HEADS)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(torch.autograd.grad(found.square().sum(), qkv)[0], gradient)
