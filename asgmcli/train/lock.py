@@ -59,15 +59,22 @@ def refuse_if_held(folder: Path) -> None:
     Raises:
         UsageError: another process does; it is named.
     """
-    try:
-        handle = os.open(lock_path(folder), os.O_RDWR)
-    except OSError:
-        return  # nobody is there, or it cannot be written to, which is told when it is
-    try:
-        if not _take(handle)[0]:
-            raise UsageError(_refusal(folder, _read(handle)))
-    finally:
-        os.close(handle)
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            handle = os.open(lock_path(folder), os.O_RDWR)
+        except OSError:
+            return  # nobody is there, or it cannot be written to, which is told when it is
+        try:
+            if _take(handle)[0]:
+                return
+            holder = _read(handle)
+        finally:
+            os.close(handle)
+        # Of one that is gone only a child may have the file, for the instant before it closes it; or another looks.
+        if time.monotonic() > deadline or not (holder is None or holder.gone()):
+            raise UsageError(_refusal(folder, holder))
+        time.sleep(POLL_S)
 
 
 @contextmanager
