@@ -1,4 +1,4 @@
-"""Softmax attention of many rows of tokens, with nothing copied that need not be."""
+"""Softmax attention of many rows of tokens, few or many a row."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from torch.autograd.function import once_differentiable
 
 # CUDA's fused attention launches one block row per row of tokens, and a grid has no more than this many.
 MOST_ROWS = 65535
-# Lengths of rows where a CPU's fused attention takes longer, by its many calls, than products of all rows at once.
-FEW_TOKENS = range(3, 13)
+# Tokens a row between which a CPU's fused attention takes longer, with its gradient, than products of all rows at once:
+# it spends its time on calls.
+FEWEST, MOST = 3, 10
 
 
 def attend(qkv: Tensor, heads: int) -> Tensor:
@@ -23,10 +24,10 @@ def attend(qkv: Tensor, heads: int) -> Tensor:
         heads: number of heads; divides D.
 
     Returns:
-        [R, S, D]; of few tokens on a CPU in the order that `qkv` has in memory, else contiguous.
+        [R, S, D]; of few fp32 tokens on a CPU in the order that `qkv` has in memory.
     """
     rows, length, width = qkv.shape
-    if length in FEW_TOKENS and qkv.device.type == "cpu" and qkv.dtype == torch.float32:
+    if FEWEST <= length <= MOST and _in_fp32_on_a_cpu(qkv):
         if torch.is_grad_enabled():
             result: Tensor = _FewTokens.apply(qkv, heads)
             return result
@@ -35,6 +36,10 @@ def attend(qkv: Tensor, heads: int) -> Tensor:
         return torch.cat([attend(part, heads) for part in qkv.split(MOST_ROWS)])
     q, k, v = _Split.apply(qkv, heads) if torch.is_grad_enabled() else _split(qkv, heads)
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(rows, length, width // 3)
+
+
+def _in_fp32_on_a_cpu(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
 def _split(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from asgmcli.nn import attend as module
-from asgmcli.nn.attend import FEW_TOKENS, attend
+from asgmcli.nn.attend import FEWEST, MOST, attend
 
 HEADS, DIM = 3, 12
-LENGTHS = pytest.mark.parametrize("length", [2, *FEW_TOKENS[::9], 20])
+LENGTHS = pytest.mark.parametrize("length", [2, FEWEST, MOST, 20])
 
 
 def made_up(rows: int, length: int, time_first: bool) -> Tensor:
@@ -62,7 +64,7 @@ def test_gradients_are_those_of_plain_products(length: int, time_first: bool, bf
     torch.testing.assert_close(found, expected, **({"rtol": 0, "atol": 0.05} if bf16 else {}))
 
 
-@pytest.mark.parametrize("length", [FEW_TOKENS[-1], 20])
+@pytest.mark.parametrize("length", [MOST, 20])
 def test_a_gradient_lies_in_memory_as_what_it_belongs_to(length: int) -> None:
     """So that the linear layer before reads it without a copy."""
     tokens = torch.randn(length, 5, 3 * DIM, requires_grad=True)
@@ -101,7 +103,32 @@ def test_more_rows_than_a_grid_has(monkeypatch: pytest.MonkeyPatch) -> None:
     qkv = made_up(7, 20, time_first=True).requires_grad_()
     expected = attend(qkv, HEADS)
     (gradient,) = torch.autograd.grad(expected.square().sum(), qkv)
+    launched: list[int] = []
+
+    def fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        launched.append(q.shape[0])
+        return F.scaled_dot_product_attention(q, k, v)
+
     monkeypatch.setattr(module, "MOST_ROWS", 3)
+    monkeypatch.setattr(module, "F", SimpleNamespace(scaled_dot_product_attention=fused))
     found = attend(qkv, HEADS)
+    assert launched == [3, 3, 1]
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(torch.autograd.grad(found.square().sum(), qkv)[0], gradient)
+
+
+@LENGTHS
+def test_autocast_casts_what_it_is_given(length: int) -> None:
+    qkv = made_up(3, length, time_first=True).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = attend(qkv, HEADS)
+    assert found.dtype == torch.bfloat16
+    assert torch.autograd.grad(found.float().sum(), qkv)[0].isfinite().all()
+
+
+def test_compiled_for_one_length_it_serves_others() -> None:
+    """Dynamo takes a length that has changed for a symbol."""
+    compiled = torch.compile(attend, backend="aot_eager")
+    for length in (20, 24, 4, 8, 9):
+        qkv = made_up(3, length, time_first=True).requires_grad_()
+        torch.testing.assert_close(compiled(qkv, HEADS), attend(qkv, HEADS))
