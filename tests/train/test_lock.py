@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -80,6 +81,28 @@ def test_what_a_killed_process_left_is_recognised_and_taken_over(tmp_path: Path)
             with pytest.raises(UsageError, match=f"process {os.getpid()} "):
                 refuse_if_held(folder)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_look_waits_an_instant_for_one_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that its killed holder forked has the lock until it closes it; and another's look takes it as well."""
+    folder, path = tmp_path / "seed0", lock_path(tmp_path / "seed0")
+    path.write_text(json.dumps({"host": socket.gethostname(), "process": os.getpid(), "started": 1}))
+    handle = os.open(path, os.O_RDWR)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    waits: list[float] = []
+
+    def close(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            os.close(handle)
+
+    monkeypatch.setattr(lock.time, "sleep", close)
+    monkeypatch.setattr(lock, "PATIENCE_S", 60.0)
+    refuse_if_held(folder)
+    assert len(waits) == 3
+    with held(folder), pytest.raises(UsageError, match="is training here"):
+        refuse_if_held(folder)
+    assert len(waits) == 3  # of one that is alive nothing is awaited
 
 
 RACE = """
