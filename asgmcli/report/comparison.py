@@ -13,7 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from asgmcli.errors import DataError
-from asgmcli.report.style import ACCENT, BLUE, INK, MUTED, new_figure, save_figure
+from asgmcli.report.style import ACCENT, BLUE, INK, MUTED, new_figure, save_figure, title_over
+
+TITLE_LETTERS = 50
+"""Letters of a title's line that stand over the axes, beside the rows' names."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def _draw(rows: Sequence[MeasuredRow], label: str, title: str, interval: str) ->
         axes.axvline(0, color=MUTED, linewidth=1)
     axes.set_xlabel(label)
     if title:
-        axes.set_title(title, pad=10)
+        title_over(axes, title, TITLE_LETTERS)
     _write_means(axes, rows)
     figure.legend(handles=_legend(rows, interval), loc="outside lower left", ncols=3, handlelength=1.6)
     return figure

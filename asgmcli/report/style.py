@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -72,6 +74,11 @@ def style() -> Iterator[None]:
     """The project's matplotlib settings, for the length of the block only."""
     with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]  # the stubs list every key there is
         yield
+
+
+def title_over(axes: Axes, title: str, letters: int) -> None:
+    """Write `title` over `axes`, in lines of at most `letters`: a longer one would widen the whole picture."""
+    axes.set_title(textwrap.fill(title, letters), pad=10)
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from asgmcli.errors import DataError
-from asgmcli.report.style import ACCENT, INK, LINES, MUTED, new_figure, save_figure
+from asgmcli.report.style import ACCENT, INK, LINES, MUTED, new_figure, save_figure, title_over
 
 LEAST_SPAN = 5.0
 """Units of what is measured that the vertical axis shows at least: less would make steps of what is chance."""
@@ -102,7 +101,7 @@ def _draw(lines: Sequence[Line], axis: str, label: str, title: str, note: str, s
     if high - low < LEAST_SPAN:
         axes.set_ylim((low + high - LEAST_SPAN) / 2, (low + high + LEAST_SPAN) / 2)
     if title:
-        axes.set_title(textwrap.fill(title, TITLE_LETTERS), pad=10)
+        title_over(axes, title, TITLE_LETTERS)
     figure.legend(handles=_legend(lines, others, interval), loc="outside lower left", ncols=2, handlelength=1.8)
     if note:
         figure.supxlabel(note, x=0.01, ha="left", fontsize=9, color=MUTED)

@@ -67,6 +67,13 @@ def test_comparison_in_every_format_and_the_same_every_time(tmp_path: Path, suff
     assert dict(rcParams) == before
 
 
+def test_a_long_title_widens_no_comparison(tmp_path: Path) -> None:
+    rows = [MeasuredRow("ASGM-Former (guided mask, contrastive)", 47.3, 19.5, 75.2, [48.4, 35.6, 58.0], main=True)]
+    short = row_comparison(rows, tmp_path / "short.png", title="Table 2")
+    long = row_comparison(rows, tmp_path / "long.png", title=10 * "what the parts add ")
+    assert Image.open(long).width == Image.open(short).width
+
+
 def test_comparison_without_rows(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no measured row"):
         row_comparison([], tmp_path / "none.png")
