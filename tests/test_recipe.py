@@ -7,9 +7,9 @@ import pytest
 from asgmcli.data.source import manifest_path
 from asgmcli.errors import RecipeError
 from asgmcli.media.audio import log_mel
-from asgmcli.recipe import dump_yaml, load_recipe, recipe_hash
-from asgmcli.sections import Audio, Guide, Start
-from asgmcli.settings import RecognitionRecipe
+from asgmcli.recipe.read import dump_yaml, load_recipe, recipe_hash
+from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.recipe.sections import Audio, Guide, Start
 
 GOOD = """
 task: recognition

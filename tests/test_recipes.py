@@ -12,9 +12,13 @@ from click.testing import CliRunner
 
 from asgmcli.commands.train import command
 from asgmcli.data.source import DEMO, manifest_path
-from asgmcli.recipe import dump_yaml, load_recipe, settings_hash
-from asgmcli.sections import SEED_OF_RUN, Encoder, Start
-from asgmcli.settings import LocalizationRecipe, MasksRecipe, PretextRecipe, Recipe, RecognitionRecipe
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.masks import MasksRecipe
+from asgmcli.recipe.pretext import PretextRecipe
+from asgmcli.recipe.read import dump_yaml, load_recipe, settings_hash
+from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.recipe.sections import SEED_OF_RUN, Encoder, Start
 from asgmcli.train.on_demo import RecipeFile
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))

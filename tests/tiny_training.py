@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from asgmcli.recipe import load_recipe
-from asgmcli.settings import RecognitionRecipe
+from asgmcli.recipe.read import load_recipe
+from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks import recognition
 from asgmcli.train.batches import batch_ids
 from asgmcli.train.loop import Context, Trainer, make_trainer

@@ -15,9 +15,13 @@ from asgmcli.data.plan import Plan
 from asgmcli.data.source import DEMO, manifest_path, open_manifest
 from asgmcli.errors import DataError
 from asgmcli.nn.weights import WEIGHTS_FOLDER, timm_file
-from asgmcli.recipe import load_recipe
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.masks import MasksRecipe
+from asgmcli.recipe.pretext import PretextRecipe
+from asgmcli.recipe.read import load_recipe
+from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.report.table import Cell, Table
-from asgmcli.settings import LocalizationRecipe, MasksRecipe, PretextRecipe, Recipe, RecognitionRecipe
 from asgmcli.tasks.recognition.data import divide
 from asgmcli.tasks.recognition.views import labeled_rows
 from asgmcli.train.drawing import find_example

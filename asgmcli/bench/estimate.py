@@ -19,8 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from asgmcli.bench.timing import repeat
 from asgmcli.data.reader import RATE
 from asgmcli.nn.localizer import FNAC, WINDOW_SAMPLES, fnac_spectrogram
-from asgmcli.sections import Train
-from asgmcli.settings import LocalizationRecipe, PretextRecipe, Recipe, RecognitionRecipe
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.pretext import PretextRecipe
+from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.recipe.sections import Train
 from asgmcli.tasks.pretext.model import build_network as build_pretext
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 

@@ -29,8 +29,8 @@ from asgmcli.media.audio import read_audio
 from asgmcli.media.clips import audio_window, random_start
 from asgmcli.media.probe import probe
 from asgmcli.media.video import fitted_size, read_clip
+from asgmcli.recipe.sections import Audio, Augment, Clip
 from asgmcli.report.table import Cell, Table
-from asgmcli.sections import Audio, Augment, Clip
 
 TITLE = "Loading, milliseconds of a core"
 KINDS = (KINETICS, LARGE, UCF)

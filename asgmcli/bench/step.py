@@ -25,8 +25,8 @@ from asgmcli.bench.products import Products
 from asgmcli.bench.step_setup import SIZES, Setup
 from asgmcli.data.loader import Batch
 from asgmcli.errors import AsgmError
-from asgmcli.recipe import check_recipe
-from asgmcli.settings import RecognitionRecipe
+from asgmcli.recipe.read import check_recipe
+from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks import recognition
 from asgmcli.tasks.recognition.made_up import made_up_batch, made_up_state, step_operations
 from asgmcli.train.descent import compute_gradients

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import torch
     from rich.console import Console
 
-    from asgmcli.sections import Data
-    from asgmcli.settings import LocalizationRecipe, RecognitionRecipe
+    from asgmcli.recipe.localization import LocalizationRecipe
+    from asgmcli.recipe.recognition import RecognitionRecipe
+    from asgmcli.recipe.sections import Data
     from asgmcli.train.judged import Judged
     from asgmcli.train.launch import Launch
     from asgmcli.train.on_demo import RecipeFile
@@ -233,7 +234,7 @@ def _recognition(trained: Trained, options: Options, console: Console, device: t
 def _localization(trained: Trained, options: Options, console: Console, device: torch.device) -> tuple[Judged, Path]:
     from dataclasses import replace
 
-    from asgmcli.settings import LocalizationRecipe
+    from asgmcli.recipe.localization import LocalizationRecipe
     from asgmcli.tasks.localization.load import count_frames, judge_localizer, load_trained_localizer
     from asgmcli.train.judged import Judged, papers_numbers
 

@@ -15,7 +15,7 @@ from asgmcli.signals import interruptible
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from asgmcli.settings import Recipe
+    from asgmcli.recipe.base import Recipe
     from asgmcli.train.on_demo import RecipeFile
     from asgmcli.train.run import Run
     from asgmcli.train.session import Session
@@ -117,7 +117,7 @@ def command(
 def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[str, Any]:
     """What each of `recipes` would be and take; a single one is printed in full on standard output."""
     from asgmcli.bench.dry_run import dry_run, dry_table, rates
-    from asgmcli.recipe import dump_yaml
+    from asgmcli.recipe.read import dump_yaml
 
     runs = [dry_run(recipe, session.runs, session.recipes) for recipe in recipes]
     measured = rates(runs, session.device)
@@ -246,7 +246,7 @@ def _to_train(session: Session, recipes: list[Recipe], overwrite: bool) -> list[
     Raises:
         UsageError: a run was begun with other settings.
     """
-    from asgmcli.recipe import settings_hash
+    from asgmcli.recipe.read import settings_hash
     from asgmcli.train.run import run_of
     from asgmcli.train.same import finished_everywhere
 

@@ -10,7 +10,7 @@ from typing import Any
 from asgmcli.data.datasets import DATASETS
 from asgmcli.data.manifest import MANIFEST_NAME, Manifest, read_manifest
 from asgmcli.errors import DataError
-from asgmcli.sections import Data
+from asgmcli.recipe.sections import Data
 
 DATA_FOLDER = Path("data")
 DEMO = "demo"

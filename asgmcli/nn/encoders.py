@@ -8,7 +8,7 @@ from asgmcli.nn.state import LoadReport
 from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.nn.vit import AudioTransformer
 from asgmcli.nn.weights import load_timesformer, load_timm, load_vit_audio
-from asgmcli.sections import Audio, Clip, Encoder, Start, VideoEncoder
+from asgmcli.recipe.sections import Audio, Clip, Encoder, Start, VideoEncoder
 
 
 def build_video_encoder(settings: VideoEncoder, clip: Clip, classes: int) -> TimeSformer:

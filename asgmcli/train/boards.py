@@ -13,8 +13,8 @@ from typing import Any
 
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
-from asgmcli.sections import Log
-from asgmcli.settings import Recipe
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.sections import Log
 from asgmcli.train.log import Board
 from asgmcli.train.run import Run
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from asgmcli.data.loader import Batch
-from asgmcli.sections import Train
+from asgmcli.recipe.sections import Train
 from asgmcli.train.distributed import average_gradients
 
 

@@ -11,8 +11,8 @@ from asgmcli.data.source import open_manifest
 from asgmcli.errors import DataError
 from asgmcli.files import write_text
 from asgmcli.nn.localizer import load_localizer
+from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.report.mask_pictures import Draw, clip_masks
-from asgmcli.settings import MasksRecipe
 from asgmcli.train.loop import Context
 from asgmcli.train.run import Run
 from asgmcli.train.weights import LOCALIZER_WEIGHTS

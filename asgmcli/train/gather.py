@@ -15,10 +15,13 @@ from asgmcli.data.source import manifest_path
 from asgmcli.errors import DataError
 from asgmcli.files import replacing
 from asgmcli.metrics.paired import paired_difference
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.masks import MasksRecipe
+from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.report.comparison import MeasuredRow, row_comparison
 from asgmcli.report.sweep_curves import Line, Point, sweep_curves
 from asgmcli.report.table import Table
-from asgmcli.settings import LocalizationRecipe, MasksRecipe, Recipe, RecognitionRecipe
 from asgmcli.train.compare import write_differences
 from asgmcli.train.drawing import PICTURES
 from asgmcli.train.on_demo import RecipeFile, number_of

@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from asgmcli.data.loader import Batch, note_failures
 from asgmcli.errors import DataError, NotFiniteError
 from asgmcli.files import write_text
-from asgmcli.recipe import load_recipe
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.read import load_recipe
+from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.recipe.sections import Guide, Start
 from asgmcli.report.table import Table
-from asgmcli.sections import Guide, Start
-from asgmcli.settings import LocalizationRecipe, Recipe, RecognitionRecipe
 from asgmcli.signals import StopFlag
 from asgmcli.train.batches import count_clips, move, per_stream
 from asgmcli.train.boards import open_boards

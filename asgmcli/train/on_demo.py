@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from asgmcli.errors import RecipeError
-from asgmcli.recipe import assign, check_recipe, load_recipe, override
-from asgmcli.sections import ON_DEMO
-from asgmcli.settings import MasksRecipe, Recipe, RecognitionRecipe
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.masks import MasksRecipe
+from asgmcli.recipe.read import assign, check_recipe, load_recipe, override
+from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.recipe.sections import ON_DEMO
 
 FLAG = "--on-demo"
 # The recipe, beside the one that is to run, whose sizes are taken.

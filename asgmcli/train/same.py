@@ -10,8 +10,11 @@ from typing import Any
 from asgmcli.data.manifest import read_manifest
 from asgmcli.data.source import manifest_path
 from asgmcli.errors import RecipeError
-from asgmcli.recipe import settings_hash
-from asgmcli.settings import LocalizationRecipe, MasksRecipe, Recipe, RecognitionRecipe
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.masks import MasksRecipe
+from asgmcli.recipe.read import settings_hash
+from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.train.on_demo import RecipeFile
 from asgmcli.train.run import Run, run_of
 

@@ -18,9 +18,13 @@ from asgmcli.data.datasets.demo import generate
 from asgmcli.data.source import DEMO, how_to_prepare, manifest_path
 from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.files import remove_all_strays
-from asgmcli.recipe import load_recipe, recipe_hash
-from asgmcli.sections import Data, Guide, Start
-from asgmcli.settings import LocalizationRecipe, MasksRecipe, PretextRecipe, Recipe, RecognitionRecipe
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.masks import MasksRecipe
+from asgmcli.recipe.pretext import PretextRecipe
+from asgmcli.recipe.read import load_recipe, recipe_hash
+from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.recipe.sections import Data, Guide, Start
 from asgmcli.tasks import TASKS
 from asgmcli.train.boards import check_boards
 from asgmcli.train.cores import on_cores

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from asgmcli.bench.estimate import needs
 from asgmcli.commands.train import command
-from asgmcli.settings import RecognitionRecipe
+from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks import recognition
 
 

@@ -56,7 +56,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from rich.console import Console
 
-    from asgmcli.recipe import load_recipe
+    from asgmcli.recipe.read import load_recipe
     from asgmcli.train.session import Session
 
     folder = tmp_path_factory.mktemp("house")
@@ -151,7 +151,7 @@ def test_curves_show_the_losses_and_several_evaluations(house: Path, tmp_path: P
 def test_confidences_are_those_of_the_trained_teacher(run: Callable[..., Result], house: Path, tmp_path: Path) -> None:
     import torch
 
-    from asgmcli.settings import RecognitionRecipe
+    from asgmcli.recipe.recognition import RecognitionRecipe
     from asgmcli.tasks.recognition.data import build_data
     from asgmcli.tasks.recognition.evaluate import predict
     from asgmcli.tasks.recognition.model import build_state
@@ -311,7 +311,7 @@ def test_a_recipe_gathers_its_runs(run: Callable[..., Result], house: Path, tmp_
 
 
 def test_runs_of_other_settings_are_noted(run: Callable[..., Result], house: Path, tmp_path: Path) -> None:
-    from asgmcli.recipe import dump_yaml, load_recipe
+    from asgmcli.recipe.read import dump_yaml, load_recipe
 
     finished(tmp_path, "both", 0, 70.0, dump_yaml(load_recipe(house / "tiny.yaml", "both", (), 0)))
     assert json.loads(run(house / "tiny.yaml", "--runs", tmp_path, "--json").stdout)["notes"] == []

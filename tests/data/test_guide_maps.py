@@ -22,7 +22,7 @@ from asgmcli.data.plan import SampleKey
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, MediaError
 from asgmcli.media.write import write_clip
-from asgmcli.sections import Audio, Augment, Clip
+from asgmcli.recipe.sections import Audio, Augment, Clip
 
 GRID = (14, 14)
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from mutations import mutated_text
 
 from asgmcli.cli import main
-from asgmcli.recipe import dump_yaml, load_recipe
+from asgmcli.recipe.read import dump_yaml, load_recipe
 from asgmcli.train.session import Session
 
 RECIPES = Path(__file__).parents[2] / "recipes"

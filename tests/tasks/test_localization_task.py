@@ -23,8 +23,8 @@ from asgmcli.data.reader import Moment
 from asgmcli.errors import DataError, Interrupted
 from asgmcli.losses.fnac import fnac_losses
 from asgmcli.nn.localizer import FNAC, IMAGE_MEAN, IMAGE_STD, load_localizer, save_localizer
-from asgmcli.recipe import load_recipe
-from asgmcli.settings import LocalizationRecipe
+from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.read import load_recipe
 from asgmcli.tasks import localization
 from asgmcli.tasks.localization.data import LocalizationData, build_data, whole_pair
 from asgmcli.tasks.localization.evaluate import measure

@@ -20,9 +20,9 @@ from asgmcli.data.boxes import FrameBoxes
 from asgmcli.data.manifest import read_manifest, write_manifest
 from asgmcli.errors import DataError, RecipeError
 from asgmcli.metrics.localization import boxes_map
-from asgmcli.recipe import load_recipe
-from asgmcli.sections import Optimizer, Start
-from asgmcli.settings import LocalizationRecipe
+from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.read import load_recipe
+from asgmcli.recipe.sections import Optimizer, Start
 from asgmcli.tasks.localization.cases import Case, choose_cases, draw_cases
 from asgmcli.tasks.localization.data import build_data
 from asgmcli.tasks.localization.evaluate import Located, judge, measure

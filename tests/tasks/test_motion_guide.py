@@ -18,8 +18,8 @@ from asgmcli.data.maps import MapReader
 from asgmcli.errors import DataError, RecipeError
 from asgmcli.masks.heatmap import heatmap_mask
 from asgmcli.nn.clip_maps import motion_clip_maps
-from asgmcli.recipe import dump_yaml, load_recipe
-from asgmcli.settings import RecognitionRecipe
+from asgmcli.recipe.read import dump_yaml, load_recipe
+from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks.recognition import build_data, build_state, step, train_step
 from asgmcli.train.loop import Context
 from asgmcli.train.seed import step_generator

@@ -11,8 +11,8 @@ import torch
 
 from asgmcli.errors import RecipeError
 from asgmcli.nn.timesformer import TimeSformer
-from asgmcli.recipe import load_recipe
-from asgmcli.settings import PretextRecipe
+from asgmcli.recipe.pretext import PretextRecipe
+from asgmcli.recipe.read import load_recipe
 from asgmcli.tasks import pretext
 from asgmcli.tasks.pretext.data import PretextLoaders
 from asgmcli.tasks.pretext.model import PretextState

@@ -18,7 +18,7 @@ from asgmcli.masks.mix import draw_lambda, partners
 from asgmcli.masks.placebo import misplaced
 from asgmcli.masks.tube import tube_mask
 from asgmcli.nn.localizer import FNAC, save_localizer
-from asgmcli.settings import RecognitionRecipe
+from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks.recognition import build_data, build_state, step, train_step
 from asgmcli.tasks.recognition.model import RecognitionState
 from asgmcli.train.loop import Context

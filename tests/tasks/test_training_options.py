@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asgmcli.errors import RecipeError, UsageError
 from asgmcli.nn.timesformer import DividedBlock
-from asgmcli.recipe import check_recipe
+from asgmcli.recipe.read import check_recipe
 from asgmcli.tasks import recognition
 from asgmcli.tasks.recognition.made_up import made_up_batch, made_up_state
 from asgmcli.train import compiler

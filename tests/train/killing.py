@@ -31,7 +31,7 @@ from tiny_training import write_recipe
 
 from asgmcli.cli import main
 from asgmcli.commands import train as _train_command  # noqa: F401 - likewise
-from asgmcli.recipe import load_recipe
+from asgmcli.recipe.read import load_recipe
 from asgmcli.tasks import TASKS, recognition
 from asgmcli.train import checkpoint, loop
 from asgmcli.train.checkpoint import load_state

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from tiny_training import write_recipe
 
 from asgmcli.commands.train import command
-from asgmcli.recipe import load_recipe, recipe_hash
+from asgmcli.recipe.read import load_recipe, recipe_hash
 from asgmcli.train.boards import scalars
 
 SHORT = ("--set", "train.epochs=2", "--set", "train.evaluate_every=1", "--set", "train.supervised_epochs=0")

@@ -16,9 +16,10 @@ from tiny_training import TEXT
 from asgmcli.errors import DataError, RecipeError
 from asgmcli.metrics.paired import paired_difference
 from asgmcli.nn.state import read_metadata
-from asgmcli.recipe import dump_yaml, load_recipe, recipe_hash
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.read import dump_yaml, load_recipe, recipe_hash
+from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.report.differences import Interval, Panel, difference_curves, difference_intervals
-from asgmcli.settings import Recipe, RecognitionRecipe
 from asgmcli.tasks.recognition.load import load_recognizer
 from asgmcli.tasks.recognition.made_up import made_up_state
 from asgmcli.train.compare import compare, difference_table, write_differences

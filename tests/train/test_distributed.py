@@ -22,7 +22,7 @@ from torch.distributed.run import config_from_args, get_args_parser
 
 from asgmcli.data.plan import Plan, Share
 from asgmcli.errors import UsageError
-from asgmcli.recipe import load_recipe
+from asgmcli.recipe.read import load_recipe
 from asgmcli.train.checkpoint import load_state
 from asgmcli.train.distributed import Ranks
 from asgmcli.train.global_norm import GlobalBatchNorm

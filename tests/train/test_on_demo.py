@@ -16,8 +16,10 @@ from tiny_training import TEXT
 from asgmcli.commands.eval import command as eval_command
 from asgmcli.commands.train import command as train_command
 from asgmcli.errors import RecipeError
-from asgmcli.recipe import settings_hash
-from asgmcli.settings import LocalizationRecipe, MasksRecipe, RecognitionRecipe
+from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.masks import MasksRecipe
+from asgmcli.recipe.read import settings_hash
+from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.train.on_demo import RecipeFile, load_on_demo, number_of
 
 LARGE = """
@@ -184,7 +186,7 @@ def test_rows_that_make_no_table(place: Path, change: tuple[str, str], words: st
 def finish(place: Path) -> Callable[..., None]:
     """Pretend that a row of a recipe has been trained."""
     from asgmcli.data.manifest import read_manifest
-    from asgmcli.recipe import dump_yaml
+    from asgmcli.recipe.read import dump_yaml
     from asgmcli.train.run import run_of
 
     sha256 = read_manifest(place / "data" / "demo").sha256

@@ -14,8 +14,9 @@ from rich.console import Console
 from tiny_training import tiny
 
 from asgmcli.errors import UsageError
-from asgmcli.recipe import load_recipe
-from asgmcli.settings import Recipe, RecognitionRecipe
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.read import load_recipe
+from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.train import session as module
 from asgmcli.train.run import run_of
 from asgmcli.train.session import Session

@@ -15,9 +15,9 @@ from tiny_training import tiny, write_recipe
 from torch import nn
 
 from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, NotFiniteError, RecipeError, UsageError
-from asgmcli.recipe import check_recipe, dump_yaml, load_recipe
-from asgmcli.sections import Guide, Optimizer, Start
-from asgmcli.settings import LocalizationRecipe
+from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.read import check_recipe, dump_yaml, load_recipe
+from asgmcli.recipe.sections import Guide, Optimizer, Start
 from asgmcli.train import sweep
 from asgmcli.train.ema import make_teacher, update_teacher
 from asgmcli.train.log import LOG_EVERY, MetricsFile, TrainingProgress, describe

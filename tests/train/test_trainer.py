@@ -20,7 +20,7 @@ from torch import Tensor
 from asgmcli.data.loader import Batch
 from asgmcli.data.manifest import read_manifest
 from asgmcli.errors import DataError, Interrupted, InterruptedByKeyboard, UsageError
-from asgmcli.recipe import load_recipe
+from asgmcli.recipe.read import load_recipe
 from asgmcli.tasks import recognition
 from asgmcli.train.checkpoint import load_state, save_state, state_size
 from asgmcli.train.loop import Evaluation, Trainer

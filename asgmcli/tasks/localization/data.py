@@ -20,8 +20,8 @@ from asgmcli.data.plan import Plan, SampleKey, Share
 from asgmcli.data.reader import ClipReader, Moment
 from asgmcli.data.source import open_manifest
 from asgmcli.errors import DataError
-from asgmcli.sections import Audio, Clip
-from asgmcli.settings import LocalizationRecipe, LocalizerInput
+from asgmcli.recipe.localization import LocalizationRecipe, LocalizerInput
+from asgmcli.recipe.sections import Audio, Clip
 from asgmcli.train.distributed import own_share
 
 FROZEN_FRAMES = 4  # a clip, where only projections train

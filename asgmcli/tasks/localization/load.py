@@ -16,9 +16,10 @@ from asgmcli.errors import DataError
 from asgmcli.metrics.localization import inside_share
 from asgmcli.nn.clip_maps import motion_clip_maps
 from asgmcli.nn.localizer import FrozenLocalizer, load_localizer
+from asgmcli.recipe.base import Row
+from asgmcli.recipe.localization import LocalizationRecipe, LocalizerInput, LocalizerModel
+from asgmcli.recipe.sections import Data
 from asgmcli.report.table import Cell, Table
-from asgmcli.sections import Data
-from asgmcli.settings import LocalizationRecipe, LocalizerInput, LocalizerModel, Row
 from asgmcli.tasks.localization.data import Place, evaluation_batches, pair_reader
 from asgmcli.tasks.localization.evaluate import frame_ciou, judge, locate, measure
 from asgmcli.tasks.localization.model import LocalizationState

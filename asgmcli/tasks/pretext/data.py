@@ -17,7 +17,7 @@ from asgmcli.data.plan import Plan, SampleKey, generator
 from asgmcli.data.pretext import PretextData, generate
 from asgmcli.data.reader import RATE
 from asgmcli.media.audio import log_mel
-from asgmcli.settings import PretextRecipe
+from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.tasks.pretext.targets import nearest_patches
 
 SEED = 20_000

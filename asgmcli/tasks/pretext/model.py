@@ -18,7 +18,7 @@ from asgmcli.nn.localizer import FNAC, IMAGE_MEAN, IMAGE_STD, fnac_spectrogram, 
 from asgmcli.nn.state import write_safetensors
 from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.nn.vit import AudioTransformer
-from asgmcli.settings import PretextRecipe
+from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.tasks.pretext.data import PretextLoaders
 from asgmcli.train.loop import Context
 from asgmcli.train.weights import AUDIO_WEIGHTS, LOCALIZER_WEIGHTS, VIDEO_WEIGHTS

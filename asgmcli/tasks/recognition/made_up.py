@@ -8,7 +8,7 @@ import torch
 
 from asgmcli.data.loader import Batch, Loudness
 from asgmcli.nn.flops import StepClips, audio_flops, fusion_flops, step_flops, video_flops
-from asgmcli.settings import RecognitionRecipe
+from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState, assemble, build_network, make_threshold
 
 

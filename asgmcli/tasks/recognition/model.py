@@ -22,8 +22,8 @@ from asgmcli.nn.resnet import lay_channels_last
 from asgmcli.nn.state import write_safetensors
 from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.nn.vit import AudioTransformer
-from asgmcli.sections import Thresholds, Train
-from asgmcli.settings import RecognitionRecipe
+from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.recipe.sections import Thresholds, Train
 from asgmcli.tasks.recognition.data import RecognitionData
 from asgmcli.train.compiler import check_compiler
 from asgmcli.train.ema import make_teacher, update_teacher

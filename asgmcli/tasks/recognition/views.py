@@ -9,7 +9,7 @@ from asgmcli.data.manifest import Manifest, Row, check_files
 from asgmcli.data.plan import Share
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError
-from asgmcli.settings import RecognitionRecipe
+from asgmcli.recipe.recognition import RecognitionRecipe
 
 
 def labeled_rows(manifest: Manifest, split: str) -> list[Row]:

@@ -18,10 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from asgmcli.errors import RecipeError
-from asgmcli.settings import AnyRecipe, LocalizationRecipe, MasksRecipe, PretextRecipe, Recipe, RecognitionRecipe
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.masks import MasksRecipe
+from asgmcli.recipe.pretext import PretextRecipe
+from asgmcli.recipe.recognition import RecognitionRecipe
 
 MAX_RECIPE_BYTES = 1 << 20
 FAULTS_SHOWN = 50
@@ -152,8 +156,13 @@ def check_recipe(values: dict[str, Any], source: Path) -> Recipe:
     Raises:
         RecipeError: one line a fault, all faults together.
     """
+    task = values.get("task")
+    model = MODELS.get(task) if isinstance(task, str) else None
+    if model is None:
+        known = f"task: {task!r} is not a task{_nearest(str(task), MODELS)}. Tasks: {', '.join(MODELS)}"
+        raise RecipeError(f"{source}: 1 fault(s)\n  {known}")
     try:
-        recipe: Recipe = TypeAdapter(AnyRecipe).validate_python(values)
+        return model.model_validate(values)
     except ValidationError as error:
         faults = error.errors()
         lines = [f"  {_fault(item, values)}" for item in faults[:FAULTS_SHOWN]]
@@ -161,7 +170,6 @@ def check_recipe(values: dict[str, Any], source: Path) -> Recipe:
         raise RecipeError("\n".join([f"{source}: {len(faults)} fault(s)", *lines])) from None
     except RecursionError:
         raise RecipeError(f"{source}: nested too deeply for a recipe") from None
-    return recipe
 
 
 def recipe_hash(recipe: Recipe) -> str:
@@ -217,15 +225,12 @@ def _yaml_value(text: str, where: str) -> Any:
 
 def _fault(item: Any, values: dict[str, Any]) -> str:
     """One line for one of pydantic's errors: key, value, what is wrong, and the nearest key for an unknown one."""
-    location = list(item["loc"][1:])  # the first is the task
+    location = list(item["loc"])
     key = ".".join(str(part) for part in location if part != "[key]")
     if item["type"] == "extra_forbidden":
         return f"{key}: unknown key{_nearest(str(location[-1]), _known_keys(values, location[:-1]))}"
     if item["type"] == "missing":
         return f"{key}: missing"
-    if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        given = values.get("task")
-        return f"task: {given!r} is not a task{_nearest(str(given), MODELS)}. Tasks: {', '.join(MODELS)}"
     message = item["msg"].removeprefix("Value error, ")
     shown = f" = {_shown(item['input'])}" if key and not isinstance(item["input"], dict) else ""
     return f"{key + shown + ': ' if key else ''}{message[0].lower() + message[1:]}"

@@ -372,3 +372,22 @@ class Evaluate(Section):
     clips: Positive = 5
     crops: Literal[1, 3] = 3
     batch: Positive = 8
+
+
+def patch_faults(clip: Clip, audio: Audio, video: VideoEncoder, sound: Encoder | None) -> list[str]:
+    """What is wrong with patches that do not tile the frames or the log-mel image; `sound` None: no sound."""
+    faults = []
+    if clip.size % video.patch_size:
+        faults.append(f"clip.size {clip.size} is not a multiple of model.video.patch_size {video.patch_size}")
+    if clip.size == video.patch_size:
+        faults.append(f"clip.size {clip.size} is a single patch: mixing needs at least two tokens a frame")
+    if clip.frames % video.tubelet:
+        faults.append(f"clip.frames {clip.frames} is not a multiple of model.video.tubelet {video.tubelet}")
+    if sound is not None and audio.mels % sound.patch_size:
+        faults.append(f"audio.mels {audio.mels} is not a multiple of model.audio.patch_size {sound.patch_size}")
+    if sound is not None and audio.length % sound.patch_size:
+        faults.append(
+            f"audio.seconds {audio.seconds:g} gives {audio.length} time steps, not a multiple of "
+            f"model.audio.patch_size {sound.patch_size}"
+        )
+    return faults

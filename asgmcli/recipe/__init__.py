@@ -1,0 +1,1 @@
+"""Recipes: what a YAML file may say, one module a task, and how it is read."""

@@ -1,0 +1,105 @@
+"""The recipe of audio source localization."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import model_validator
+
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.sections import Count, Data, Init, NonNegative, Positive, PositiveFloat, Section, Share
+
+
+class LocalizerModel(Section):
+    """FNAC's size: width 64 and stride 32 are ResNet-18; smaller ones suit small clips.
+
+    `norm` puts a batch norm without weights before each projection (the released model has none). `frozen_trunks`
+    trains the two projections alone, on features that are computed once a clip: for data sets too small to train the
+    networks on, whose start must then come from elsewhere. `init: {timm: resnet18.tv_in1k}` starts the image network
+    from ImageNet, as released; a recipe or a file starts the whole localizer.
+    """
+
+    dim: Positive = 512
+    width: Positive = 64
+    stride: Literal[8, 16, 32] = 32
+    image_dropout: Share = 0.9
+    audio_dropout: Share = 0.0
+    norm: bool = False
+    frozen_trunks: bool = False
+    init: Init = None
+
+    @model_validator(mode="after")
+    def _start(self) -> LocalizerModel:
+        if self.init is not None and self.init.timm is not None and self.frozen_trunks:
+            raise ValueError("init.timm starts the image network alone: with frozen_trunks name a recipe or a file")
+        return self
+
+
+class LocalizerInput(Section):
+    """FNAC's image and sound: resize, random crop, spectrogram masks up to `mask_width` wide."""
+
+    size: Positive = 224
+    resize: Positive = 246
+    seconds: PositiveFloat = 3.0
+    mask_width: Count = 10
+
+    @model_validator(mode="after")
+    def _range(self) -> LocalizerInput:
+        if self.resize < self.size:
+            raise ValueError("resize must be at least size")
+        return self
+
+
+class LocalizerLosses(Section):
+    """The contrastive loss alone for `contrastive_epochs`, then plus `weight` times each of the three L1 terms."""
+
+    temperature: PositiveFloat = 0.03
+    foreground: Share = 0.6
+    contrastive_epochs: Count = 5
+    weight: NonNegative = 100.0
+
+
+class LocalizerEvaluate(Section):
+    """Frames a clip, spread over it, on which the map is judged (where every frame has a box).
+
+    `dataset` judges on another data set than that of the training, whose manifest is data/<dataset>/manifest.csv or
+    `manifest`.
+    """
+
+    frames: Positive = 1
+    batch: Positive = 32
+    dataset: str | None = None
+    manifest: str | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> LocalizerEvaluate:
+        if self.manifest is not None and self.dataset is None:
+            raise ValueError("manifest without dataset: name the data set it is of too")
+        return self
+
+
+class LocalizationRecipe(Recipe):
+    """Audio source localization (FNAC), trained on pairs of image and sound without labels."""
+
+    honoured: ClassVar[tuple[str, ...]] = ("channels_last",)
+    task: Literal["localization"]
+    data: Data
+    model: LocalizerModel = LocalizerModel()
+    input: LocalizerInput = LocalizerInput()
+    losses: LocalizerLosses = LocalizerLosses()
+    evaluate: LocalizerEvaluate = LocalizerEvaluate()
+    flip: Share = 0.5
+
+    @model_validator(mode="after")
+    def _start(self) -> LocalizationRecipe:
+        if self.model.frozen_trunks and self.model.init is None:
+            raise ValueError("model.frozen_trunks keeps the networks as they start: give model.init a start")
+        return self
+
+    @property
+    def evaluation_data(self) -> Data:
+        """The data set that maps are judged on: the training's, or `evaluate.dataset`."""
+        if self.evaluate.dataset is None:
+            return self.data
+        other: dict[str, Any] = {"dataset": self.evaluate.dataset, "manifest": self.evaluate.manifest, "options": {}}
+        return self.data.model_copy(update=other)
