@@ -18,7 +18,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a generated demo data set: 30 training clips, 10 validation clips, 10 test clips."""
-    from asgmcli.data.datasets.demo import generate
+    from asgmcli.synthetic.demo import generate
 
     folder = tmp_path_factory.mktemp("data") / "demo"
     generate(folder, train=30, val=10, test=10, workers=1)

@@ -152,8 +152,8 @@ def _check_name(name: str) -> None:
 
 
 def _demo(console: Console, root: Path | None, out: Path, options: dict[str, Any]) -> dict[str, Any]:
-    from asgmcli.data.datasets.demo import generate
     from asgmcli.data.prepare_show import show_summary
+    from asgmcli.synthetic.demo import generate
 
     if root is not None:
         raise UsageError("The demo is generated: it has no --root. Name where it goes with --out.")

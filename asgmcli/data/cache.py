@@ -16,13 +16,13 @@ from asgmcli.data.datasets.listing import LeftOut
 from asgmcli.data.manifest import Row
 from asgmcli.data.prepare import Outcome, Progress, relative
 from asgmcli.data.verify import Facts, Fault
-from asgmcli.data.workers import Failure, run_tasks
 from asgmcli.errors import DataError
 from asgmcli.files import replacing
 from asgmcli.media.audio import CACHE_RATE, read_audio
 from asgmcli.media.probe import probe
 from asgmcli.media.video import iterate_frames
 from asgmcli.media.write import write_clip
+from asgmcli.workers import Failure, run_tasks
 
 SHORT_SIDE = 256  # pixels; smaller clips keep their size
 GOP = 8  # frames from one key frame to the next: what a reader decodes for one frame at most

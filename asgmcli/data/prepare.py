@@ -17,8 +17,8 @@ from asgmcli.data.journal import Journal, task_key
 from asgmcli.data.manifest import SPLITS, Row
 from asgmcli.data.split import hashed
 from asgmcli.data.verify import Facts, Fault, Task, examine
-from asgmcli.data.workers import Failure, run_tasks
 from asgmcli.errors import DataError
+from asgmcli.workers import Failure, run_tasks
 
 Progress = Callable[[int, int], None]
 """Called with the number of files done and of all."""

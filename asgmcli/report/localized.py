@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asgmcli.data.maps import MAPS_ENDING
-from asgmcli.data.workers import Failure, run_tasks
 from asgmcli.errors import DataError, MediaError, UsageError
 from asgmcli.files import replacing, write_text
 from asgmcli.media.video import iterate_frames
 from asgmcli.nn.clip_maps import FNAC_FPS, MOTION_FPS, ClipMaps, Sound, fnac_clip_maps, motion_clip_maps
 from asgmcli.nn.regions import hottest_box
+from asgmcli.workers import Failure, run_tasks
 
 if TYPE_CHECKING:
     from asgmcli.nn.localizer import FrozenLocalizer

@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asgmcli import __version__
-from asgmcli.data.datasets.demo import generate
 from asgmcli.data.source import DEMO, how_to_prepare, manifest_path
 from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.files import remove_all_strays
@@ -25,6 +24,7 @@ from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.read import load_recipe, recipe_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import Data, Guide, Start
+from asgmcli.synthetic.demo import generate
 from asgmcli.tasks import TASKS
 from asgmcli.train.boards import check_boards
 from asgmcli.train.cores import on_cores

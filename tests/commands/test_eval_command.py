@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from asgmcli.commands.eval import command
-from asgmcli.data.datasets.demo import generate
 from asgmcli.data.manifest import read_manifest
+from asgmcli.synthetic.demo import generate
 
 RECOGNITION = """
 name: tiny

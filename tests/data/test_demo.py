@@ -15,15 +15,14 @@ import numpy as np
 import pytest
 from click import ClickException
 
-from asgmcli.data.datasets import demo
 from asgmcli.data.manifest import check_files, read_manifest
-from asgmcli.data.synthetic import clips
-from asgmcli.data.synthetic.clips import CLASSES, Settings, clip_label, clip_scene, clip_sound
-from asgmcli.data.synthetic.difficulty import DEMO
-from asgmcli.data.synthetic.motions import MOTIONS, Clock
-from asgmcli.data.synthetic.scenes import render, source_boxes
-from asgmcli.data.synthetic.sounds import ENVELOPES, play
 from asgmcli.errors import DataError, UsageError
+from asgmcli.synthetic import clips, demo
+from asgmcli.synthetic.clips import CLASSES, Settings, clip_label, clip_scene, clip_sound
+from asgmcli.synthetic.difficulty import DEMO
+from asgmcli.synthetic.motions import MOTIONS, Clock
+from asgmcli.synthetic.scenes import render, source_boxes
+from asgmcli.synthetic.sounds import ENVELOPES, play
 
 SMALL = {"train": 20, "val": 10, "test": 10}
 SETTINGS = Settings(**SMALL)

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asgmcli.data.datasets import demo
 from asgmcli.data.manifest import SHUFFLED, VAL_SHUFFLED, check_files, read_manifest
-from asgmcli.data.synthetic.clips import CLASSES, Settings, clip_label, clip_place, clip_scene, clip_sound
-from asgmcli.data.synthetic.places import PLACES
-from asgmcli.data.synthetic.scenes import render, source_boxes
 from asgmcli.errors import UsageError
 from asgmcli.media.video import read_clip
+from asgmcli.synthetic import demo
+from asgmcli.synthetic.clips import CLASSES, Settings, clip_label, clip_place, clip_scene, clip_sound
+from asgmcli.synthetic.places import PLACES
+from asgmcli.synthetic.scenes import render, source_boxes
 
 SMALL = {"train": 10, "val": 0, "test": 10}
 SIZE = 32

@@ -8,13 +8,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from asgmcli.data import pretext
-from asgmcli.data.synthetic.clips import CLASSES
-from asgmcli.data.synthetic.difficulty import PRETEXT, Difficulty
-from asgmcli.data.synthetic.motions import MOTIONS, TABLE, Clock, draw_clock
-from asgmcli.data.synthetic.sounds import ENVELOPES, TIMBRES, play
-from asgmcli.data.synthetic.sprites import SHAPES
 from asgmcli.errors import UsageError
+from asgmcli.synthetic import pretext
+from asgmcli.synthetic.clips import CLASSES
+from asgmcli.synthetic.difficulty import PRETEXT, Difficulty
+from asgmcli.synthetic.motions import MOTIONS, TABLE, Clock, draw_clock
+from asgmcli.synthetic.sounds import ENVELOPES, TIMBRES, play
+from asgmcli.synthetic.sprites import SHAPES
 
 PLAIN = Difficulty(
     diameter=(0.3, 0.3),

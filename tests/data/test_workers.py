@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asgmcli.data.workers import Failure, run_tasks
+from asgmcli.workers import Failure, run_tasks
 
 
 def behave(task: str) -> str:

@@ -16,7 +16,7 @@ from mutations import mutated
 
 from asgmcli.commands.prepare import command
 from asgmcli.data.manifest import read_manifest
-from asgmcli.data.workers import Failure, run_tasks
+from asgmcli.workers import Failure, run_tasks
 
 LIMIT_S = 120.0  # a hang lasts longer, however busy the machine is
 MEMORY_GB = 1.5  # of the process that reads; without a file it takes 0.2

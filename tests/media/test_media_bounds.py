@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from asgmcli.data.workers import Failure, run_tasks
 from asgmcli.errors import MediaError
 from asgmcli.media import bounds
 from asgmcli.media.audio import read_audio
 from asgmcli.media.mp4 import claimed_samples
 from asgmcli.media.probe import probe
 from asgmcli.media.video import decode_video, read_clip
+from asgmcli.workers import Failure, run_tasks
 
 MEMORY_GB = 0.5  # of a process that reads and decodes; without a file it takes 0.1
 

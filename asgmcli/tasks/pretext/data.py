@@ -14,10 +14,10 @@ from torch.utils.data import Dataset
 from asgmcli.data import augment
 from asgmcli.data.loader import Batch, Loudness, collate, make_loader
 from asgmcli.data.plan import Plan, SampleKey, generator
-from asgmcli.data.pretext import PretextData, generate
 from asgmcli.data.reader import RATE
 from asgmcli.media.audio import log_mel
 from asgmcli.recipe.pretext import PretextRecipe
+from asgmcli.synthetic.pretext import PretextData, generate
 from asgmcli.tasks.pretext.targets import nearest_patches
 
 SEED = 20_000

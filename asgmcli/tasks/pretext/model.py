@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from asgmcli.data.loader import Batch
-from asgmcli.data.pretext import ENVELOPES, MOTIONS, SHAPES, TIMBRES
 from asgmcli.data.reader import RATE
 from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder
 from asgmcli.nn.localizer import FNAC, IMAGE_MEAN, IMAGE_STD, fnac_spectrogram, save_localizer
@@ -19,6 +18,7 @@ from asgmcli.nn.state import write_safetensors
 from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.nn.vit import AudioTransformer
 from asgmcli.recipe.pretext import PretextRecipe
+from asgmcli.synthetic.pretext import ENVELOPES, MOTIONS, SHAPES, TIMBRES
 from asgmcli.tasks.pretext.data import PretextLoaders
 from asgmcli.train.loop import Context
 from asgmcli.train.weights import AUDIO_WEIGHTS, LOCALIZER_WEIGHTS, VIDEO_WEIGHTS

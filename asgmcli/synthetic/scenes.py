@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from asgmcli.data.synthetic.backgrounds import Background, draw_background, render_background
-from asgmcli.data.synthetic.difficulty import Difficulty
-from asgmcli.data.synthetic.motions import MOTIONS, Clock, Pose, draw_clock
-from asgmcli.data.synthetic.sprites import cut, paint
+from asgmcli.synthetic.backgrounds import Background, draw_background, render_background
+from asgmcli.synthetic.difficulty import Difficulty
+from asgmcli.synthetic.motions import MOTIONS, Clock, Pose, draw_clock
+from asgmcli.synthetic.sprites import cut, paint
 
 PLACINGS = 128  # arrangements tried; the first in which no two sprites come too close is taken, else the best
 APART = 0.8  # centres stay this many times the sum of the two radii apart

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asgmcli.data.synthetic.difficulty import Range
+from asgmcli.synthetic.difficulty import Range
 
 TABLE = 16  # random places kept for motions that jump
 TURN = 2 * np.pi

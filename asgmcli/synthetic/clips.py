@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from asgmcli.data.manifest import ALL_SPLITS, SHUFFLED, SPLITS, VAL_SHUFFLED
-from asgmcli.data.synthetic.difficulty import DEMO
-from asgmcli.data.synthetic.motions import draw_clock
-from asgmcli.data.synthetic.places import Place, choose_place
-from asgmcli.data.synthetic.scenes import Scene, draw_scene
-from asgmcli.data.synthetic.sounds import mix, play
 from asgmcli.errors import UsageError
+from asgmcli.synthetic.difficulty import DEMO
+from asgmcli.synthetic.motions import draw_clock
+from asgmcli.synthetic.places import Place, choose_place
+from asgmcli.synthetic.scenes import Scene, draw_scene
+from asgmcli.synthetic.sounds import mix, play
 
 
 @dataclass(frozen=True)

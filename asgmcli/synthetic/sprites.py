@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from asgmcli.data.synthetic.motions import Pose
+from asgmcli.synthetic.motions import Pose
 
 Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
 OUTLINE = 0.0125  # of the frame's side: 1.2 pixels at 96

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asgmcli.data.synthetic.difficulty import Difficulty, Range
-from asgmcli.data.synthetic.motions import TURN, Clock, entry, triangle
+from asgmcli.synthetic.difficulty import Difficulty, Range
+from asgmcli.synthetic.motions import TURN, Clock, entry, triangle
 
 CONTROL_RATE = 400  # envelope points a second, interpolated in between
 HIGHEST = 0.45  # partials above this share of the sample rate are left out

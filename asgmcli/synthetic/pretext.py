@@ -14,11 +14,11 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from asgmcli.data.synthetic.difficulty import PRETEXT
-from asgmcli.data.synthetic.motions import draw_clock
-from asgmcli.data.synthetic.scenes import Scene, draw_scene, render
-from asgmcli.data.synthetic.sounds import mix, play
 from asgmcli.errors import UsageError
+from asgmcli.synthetic.difficulty import PRETEXT
+from asgmcli.synthetic.motions import draw_clock
+from asgmcli.synthetic.scenes import Scene, draw_scene, render
+from asgmcli.synthetic.sounds import mix, play
 
 SHAPES = ("disc", "square", "hexagon", "rhombus", "pill", "half-disc", "letter-l", "letter-t", "chevron", "hourglass")
 MOTIONS = ("fall", "rise", "eight", "corner", "lunge", "flip", "nod", "stairs")

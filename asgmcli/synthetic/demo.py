@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 
 from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, SPLITS, Row, write_manifest
-from asgmcli.data.synthetic.clips import AUDIO_RATE, CLASSES, Settings, clip_label, clip_place, clip_scene, clip_sound
-from asgmcli.data.synthetic.preview import Example, draw_preview
-from asgmcli.data.synthetic.scenes import render, source_boxes
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 from asgmcli.media.write import write_clip
+from asgmcli.synthetic.clips import AUDIO_RATE, CLASSES, Settings, clip_label, clip_place, clip_scene, clip_sound
+from asgmcli.synthetic.preview import Example, draw_preview
+from asgmcli.synthetic.scenes import render, source_boxes
 
 CRF = 23
 PRESET = "veryfast"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asgmcli.data.synthetic.backgrounds import TEXTURES
+from asgmcli.synthetic.backgrounds import TEXTURES
 
 COUNT = 10
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asgmcli.data.synthetic.difficulty import Range
+from asgmcli.synthetic.difficulty import Range
 
 PLACE_HUES = 0.03  # how far the hue of a place wanders from clip to clip
 PLACE_SATURATION = 0.35  # below it a hue is hardly seen

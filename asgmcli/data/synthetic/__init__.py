@@ -1,1 +1,0 @@
-"""Generated clips: moving shapes on textured backgrounds, one of which sounds."""

@@ -1,0 +1,1 @@
+"""Generated clips: their scenes, sounds and files."""
