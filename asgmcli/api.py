@@ -7,8 +7,8 @@ from pathlib import Path
 
 from asgmcli.data.manifest import Manifest, Row
 from asgmcli.data.reader import ClipReader
-from asgmcli.data.verify import Fault, Task, examine
 from asgmcli.errors import MediaError, UsageError
+from asgmcli.prepare.verify import Fault, Task, examine
 from asgmcli.tasks.recognition.load import TrainedRecognizer, load_recognizer
 from asgmcli.train.session import choose_device
 from asgmcli.train.target import find_trained

@@ -35,7 +35,7 @@ def test_a_command_that_is_signalled_ends_with_its_code(
     if name == "localize":
         monkeypatch.setattr(module, "_clips", stopped)
     if name == "prepare":
-        monkeypatch.setattr("asgmcli.data.prepare_run.prepare", stopped)
+        monkeypatch.setattr("asgmcli.prepare.run.prepare", stopped)
     result = CliRunner().invoke(main, [name, *arguments.get(name, [str(target)])])
     assert result.exit_code == code, result.output
     assert "Stopped" in result.output

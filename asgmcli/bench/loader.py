@@ -18,17 +18,17 @@ import torch
 from asgmcli.bench import rivals
 from asgmcli.bench.footage import KINETICS, LARGE, UCF, Kind, make_original
 from asgmcli.bench.timing import Timing, interleaved
-from asgmcli.data.cache import cache_clip, cache_task
 from asgmcli.data.loader import Loudness, TrainViews
 from asgmcli.data.manifest import MANIFEST_NAME, Manifest, Row, read_manifest, write_manifest
 from asgmcli.data.plan import SampleKey, generator
 from asgmcli.data.reader import RATE, ClipReader, Moment
-from asgmcli.data.verify import Facts, Fault, Task, examine
 from asgmcli.errors import DataError
 from asgmcli.media.audio import read_audio
 from asgmcli.media.clips import audio_window, random_start
 from asgmcli.media.probe import probe
 from asgmcli.media.video import fitted_size, read_clip
+from asgmcli.prepare.cache import cache_clip, cache_task
+from asgmcli.prepare.verify import Facts, Fault, Task, examine
 from asgmcli.recipe.sections import Audio, Augment, Clip
 from asgmcli.report.table import Cell, Table
 

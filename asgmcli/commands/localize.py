@@ -118,8 +118,8 @@ def command(
 
 def _clips(path: Path, out: Path, manifest: bool) -> Iterator[Job]:
     """The clips of a manifest, or all videos of a folder but those in `out`."""
-    from asgmcli.data.datasets.listing import VIDEO_SUFFIXES, walk_files
     from asgmcli.data.manifest import read_manifest
+    from asgmcli.prepare.datasets.listing import VIDEO_SUFFIXES, walk_files
     from asgmcli.report.localized import Job
 
     if manifest:

@@ -30,7 +30,7 @@ STOPPED = "Stopped. The same command goes on where it was."
 
 
 def _epilog() -> str:
-    from asgmcli.data.datasets import DATASETS
+    from asgmcli.prepare.datasets import DATASETS
 
     lines = ["demo: generated clips of moving, sounding sprites; nothing to download"]
     lines += [f"{name}: {module.TITLE}" for name, module in DATASETS.items()]
@@ -152,7 +152,7 @@ def _check_name(name: str) -> None:
 
 
 def _demo(console: Console, root: Path | None, out: Path, options: dict[str, Any]) -> dict[str, Any]:
-    from asgmcli.data.prepare_show import show_summary
+    from asgmcli.prepare.show import show_summary
     from asgmcli.synthetic.demo import generate
 
     if root is not None:
@@ -184,11 +184,11 @@ def _demo_name(options: dict[str, Any]) -> str:
 
 
 def _from_disk(console: Console, name: str, root: Path | None, out: Path, options: dict[str, Any]) -> dict[str, Any]:
-    from asgmcli.data.datasets import DATASETS
-    from asgmcli.data.datasets.listing import Options
-    from asgmcli.data.prepare import Check
-    from asgmcli.data.prepare_run import Job, prepare
-    from asgmcli.data.prepare_show import show_summary
+    from asgmcli.prepare.datasets import DATASETS
+    from asgmcli.prepare.datasets.listing import Options
+    from asgmcli.prepare.judge import Check
+    from asgmcli.prepare.run import Job, prepare
+    from asgmcli.prepare.show import show_summary
 
     wrong = [f"--{key.replace('_', '-')}" for key in DEMO_OPTIONS if options[key] is not None]
     if wrong:
@@ -236,8 +236,8 @@ def _from_disk(console: Console, name: str, root: Path | None, out: Path, option
 
 def _show_split(console: Console, out: Path, options: dict[str, Any]) -> dict[str, Any]:
     from asgmcli.data.manifest import read_manifest
-    from asgmcli.data.prepare_show import show_split, split_summary
     from asgmcli.data.split import labeled_subset
+    from asgmcli.prepare.show import show_split, split_summary
 
     manifest = read_manifest(out)
     train = manifest.of_split("train")
@@ -250,9 +250,9 @@ def _show_split(console: Console, out: Path, options: dict[str, Any]) -> dict[st
 def _write_lists(console: Console, out: Path, options: dict[str, Any]) -> None:
     if not options["write_lists"]:
         return
-    from asgmcli.data.datasets.lists import write_lists
     from asgmcli.data.manifest import read_manifest
     from asgmcli.data.split import labeled_subset
+    from asgmcli.prepare.datasets.lists import write_lists
 
     manifest: Manifest = read_manifest(out)
     labels = options["labels"]

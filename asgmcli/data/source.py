@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asgmcli.data.datasets import DATASETS
 from asgmcli.data.manifest import MANIFEST_NAME, Manifest, read_manifest
 from asgmcli.errors import DataError
+from asgmcli.prepare.datasets import DATASETS
 from asgmcli.recipe.sections import Data
 
 DATA_FOLDER = Path("data")

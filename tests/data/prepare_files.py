@@ -9,8 +9,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from asgmcli.data.verify import Facts, Fault, Task, examine
 from asgmcli.media.write import write_clip
+from asgmcli.prepare.verify import Facts, Fault, Task, examine
 
 TONE = 0.1 * np.sin(np.arange(32_000) / 5).astype(np.float32)
 

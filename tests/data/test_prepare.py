@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from prepare_files import clip_bytes, looked, pictures, xvid
 
-from asgmcli.data.datasets.listing import Candidate, LeftOut, Listing
-from asgmcli.data.prepare import Check, judge, quarantine_csv
-from asgmcli.data.verify import Facts, Fault, fingerprint
 from asgmcli.errors import DataError
 from asgmcli.media.write import write_clip
+from asgmcli.prepare.datasets.listing import Candidate, LeftOut, Listing
+from asgmcli.prepare.judge import Check, judge, quarantine_csv
+from asgmcli.prepare.verify import Facts, Fault, fingerprint
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from prepare_files import TONE, clip_bytes, distinct, pictures, run, xvid
 
-from asgmcli.data.cache import cache_all, cache_task, estimate, see_room
 from asgmcli.data.manifest import Row
-from asgmcli.data.prepare import Outcome
-from asgmcli.data.verify import Facts, Task, examine
 from asgmcli.errors import DataError
 from asgmcli.media.audio import read_audio
 from asgmcli.media.video import decode_video
 from asgmcli.media.write import write_clip
+from asgmcli.prepare.cache import cache_all, cache_task, estimate, see_room
+from asgmcli.prepare.judge import Outcome
+from asgmcli.prepare.verify import Facts, Task, examine
 
 
 @pytest.fixture(scope="module")

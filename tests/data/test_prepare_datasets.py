@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from asgmcli.data.datasets import DATASETS, folder, kinetics400, ucf51, vggsound
-from asgmcli.data.datasets.listing import Listing, Options
-from asgmcli.data.datasets.lists import split_line, write_lists
 from asgmcli.data.manifest import Row, write_manifest
 from asgmcli.errors import DataError
+from asgmcli.prepare.datasets import DATASETS, folder, kinetics400, ucf51, vggsound
+from asgmcli.prepare.datasets.listing import Listing, Options
+from asgmcli.prepare.datasets.lists import split_line, write_lists
 
 
 def touch(root: Path, *names: str) -> None:

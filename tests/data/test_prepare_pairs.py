@@ -13,12 +13,12 @@ from PIL import Image
 
 from asgmcli.commands.prepare import command
 from asgmcli.data.boxes import read_boxes
-from asgmcli.data.datasets import flickr_soundnet, vggss
-from asgmcli.data.datasets.listing import Box, Listing, Options
 from asgmcli.data.manifest import Manifest, read_manifest
 from asgmcli.errors import DataError
 from asgmcli.media.clips import audio_window
 from asgmcli.media.write import write_clip
+from asgmcli.prepare.datasets import flickr_soundnet, vggss
+from asgmcli.prepare.datasets.listing import Box, Listing, Options
 
 ANNOTATION = """<annotations>
   <annotator1><bbox><label>dog</label><xmin>0</xmin><ymin>64</ymin><xmax>128</xmax><ymax>256</ymax></bbox></annotator1>

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from prepare_files import clip_bytes, distinct, run, start
 
-from asgmcli.data import prepare as module
-from asgmcli.data.datasets.listing import Candidate
-from asgmcli.data.journal import Journal
-from asgmcli.data.prepare import Check, look
-from asgmcli.data.verify import Facts, Fault, Task, examine
+from asgmcli.prepare import judge as module
+from asgmcli.prepare.datasets.listing import Candidate
+from asgmcli.prepare.journal import Journal
+from asgmcli.prepare.judge import Check, look
+from asgmcli.prepare.verify import Facts, Fault, Task, examine
 
 GOOD = Facts(2.0, 8.0, 16, 64, 48, True, -20.0, "mark")
 

@@ -6,8 +6,8 @@ import csv
 import re
 from pathlib import Path
 
-from asgmcli.data.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, match_lists
 from asgmcli.errors import DataError
+from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, match_lists
 
 TITLE = "Kinetics-400: up to 240K train and 20K validation clips of 10 s"
 ROOT_HELP = """\

@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from asgmcli.data.datasets.listing import SPLIT_WORDS, Candidate, LeftOut, Listing, Options, give_splits
 from asgmcli.data.manifest import SPLITS, Manifest, Row
 from asgmcli.errors import DataError
 from asgmcli.files import write_text
+from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Candidate, LeftOut, Listing, Options, give_splits
 
 
 def read_lists(root: Path, options: Options) -> Listing:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from asgmcli.data.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, match_lists
 from asgmcli.errors import DataError
+from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, match_lists
 
 TITLE = "VGGSound: up to 184K train and 15K test clips of 10 s, 309 classes"
 ROOT_HELP = """\

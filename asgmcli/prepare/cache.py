@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from asgmcli.data.datasets.listing import LeftOut
 from asgmcli.data.manifest import Row
-from asgmcli.data.prepare import Outcome, Progress, relative
-from asgmcli.data.verify import Facts, Fault
 from asgmcli.errors import DataError
 from asgmcli.files import replacing
 from asgmcli.media.audio import CACHE_RATE, read_audio
 from asgmcli.media.probe import probe
 from asgmcli.media.video import iterate_frames
 from asgmcli.media.write import write_clip
+from asgmcli.prepare.datasets.listing import LeftOut
+from asgmcli.prepare.judge import Outcome, Progress, relative
+from asgmcli.prepare.verify import Facts, Fault
 from asgmcli.workers import Failure, run_tasks
 
 SHORT_SIDE = 256  # pixels; smaller clips keep their size

@@ -7,7 +7,8 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
-from asgmcli.data.datasets.listing import (
+from asgmcli.errors import DataError
+from asgmcli.prepare.datasets.listing import (
     SPLIT_WORDS,
     VIDEO_SUFFIXES,
     Candidate,
@@ -17,8 +18,7 @@ from asgmcli.data.datasets.listing import (
     give_splits,
     walk_files,
 )
-from asgmcli.data.datasets.lists import read_lists
-from asgmcli.errors import DataError
+from asgmcli.prepare.datasets.lists import read_lists
 
 TITLE = "your own clips: class folders of videos, a CSV (path, label), or list files"
 ROOT_HELP = """\

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from asgmcli.data.datasets.listing import Box, Listing, Options
-from asgmcli.data.datasets.pairs import find_pairs, read_ids
 from asgmcli.errors import DataError
+from asgmcli.prepare.datasets.listing import Box, Listing, Options
+from asgmcli.prepare.datasets.pairs import find_pairs, read_ids
 
 TITLE = "Flickr-SoundNet: pictures with sound for the localizer, test pairs with boxes"
 ROOT_HELP = """\

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asgmcli.data.datasets.listing import Entry, Listing, Options, match_lists
 from asgmcli.errors import DataError
+from asgmcli.prepare.datasets.listing import Entry, Listing, Options, match_lists
 
 TITLE = "UCF-101's 51 classes with sound: 4.9K train, 1.4K test clips"
 ROOT_HELP = """\

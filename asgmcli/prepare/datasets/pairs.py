@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from asgmcli.data.datasets.listing import SPLIT_WORDS, VIDEO_SUFFIXES, Candidate, LeftOut, Options, walk_files
 from asgmcli.errors import DataError
+from asgmcli.prepare.datasets.listing import SPLIT_WORDS, VIDEO_SUFFIXES, Candidate, LeftOut, Options, walk_files
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
 SOUND_SUFFIXES = frozenset((".wav", ".flac", ".mp3", ".m4a", ".ogg"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from asgmcli.data.datasets import vggsound
-from asgmcli.data.datasets.listing import Box, Listing, Options
-from asgmcli.data.datasets.pairs import find_pairs, read_ids
 from asgmcli.errors import DataError
+from asgmcli.prepare.datasets import vggsound
+from asgmcli.prepare.datasets.listing import Box, Listing, Options
+from asgmcli.prepare.datasets.pairs import find_pairs, read_ids
 
 TITLE = "VGG-SS: VGGSound pictures with sound for the localizer, test pairs with boxes"
 ROOT_HELP = """\

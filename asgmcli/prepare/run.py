@@ -11,13 +11,13 @@ from types import ModuleType
 from typing import Any
 
 from asgmcli.data.boxes import BOXES_NAME
-from asgmcli.data.cache import cache_all, estimate, see_room
-from asgmcli.data.datasets.listing import Listing, Options
-from asgmcli.data.journal import read_shards, write_shard
 from asgmcli.data.manifest import MANIFEST_NAME, write_manifest
-from asgmcli.data.prepare import Check, Outcome, Progress, boxes_csv, judge, look, quarantine_csv, shard_of, summarise
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
+from asgmcli.prepare.cache import cache_all, estimate, see_room
+from asgmcli.prepare.datasets.listing import Listing, Options
+from asgmcli.prepare.journal import read_shards, write_shard
+from asgmcli.prepare.judge import Check, Outcome, Progress, boxes_csv, judge, look, quarantine_csv, shard_of, summarise
 
 QUARANTINE_NAME = "quarantine.csv"
 SUMMARY_NAME = "summary.json"

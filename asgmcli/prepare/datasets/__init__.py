@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from asgmcli.data.datasets import flickr_soundnet, folder, kinetics400, ucf51, vggsound, vggss
+from asgmcli.prepare.datasets import flickr_soundnet, folder, kinetics400, ucf51, vggsound, vggss
 
 DATASETS: dict[str, ModuleType] = {
     "folder": folder,

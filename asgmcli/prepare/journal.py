@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from asgmcli.data.verify import Facts, Fault, Task
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
+from asgmcli.prepare.verify import Facts, Fault, Task
 
 FOLDER = ".prepare"
 VERSION = 1  # of what is examined: raised when old answers no longer hold

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asgmcli.data.datasets.listing import Candidate, LeftOut, Listing
-from asgmcli.data.journal import Journal, task_key
 from asgmcli.data.manifest import SPLITS, Row
 from asgmcli.data.split import hashed
-from asgmcli.data.verify import Facts, Fault, Task, examine
 from asgmcli.errors import DataError
+from asgmcli.prepare.datasets.listing import Candidate, LeftOut, Listing
+from asgmcli.prepare.journal import Journal, task_key
+from asgmcli.prepare.verify import Facts, Fault, Task, examine
 from asgmcli.workers import Failure, run_tasks
 
 Progress = Callable[[int, int], None]
