@@ -17,7 +17,7 @@ from asgmcli.signals import interruptible
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from asgmcli.report.localized import Job, Settings
+    from asgmcli.localize.outputs import Job, Settings
 
 KINDS = ("overlay", "strip", "maps", "boxes")
 SETTINGS_NAME = "localize.json"
@@ -88,7 +88,7 @@ def command(
     """
     from rich.console import Console
 
-    from asgmcli.report.localized import NO_WEIGHTS, Settings, choose_localizer
+    from asgmcli.localize.outputs import NO_WEIGHTS, Settings, choose_localizer
 
     console = Console(stderr=True, markup=False)  # brackets in a file's name are no markup
     name = choose_localizer(localizer, weights)
@@ -119,8 +119,8 @@ def command(
 def _clips(path: Path, out: Path, manifest: bool) -> Iterator[Job]:
     """The clips of a manifest, or all videos of a folder but those in `out`."""
     from asgmcli.data.manifest import read_manifest
+    from asgmcli.localize.outputs import Job
     from asgmcli.prepare.datasets.listing import VIDEO_SUFFIXES, walk_files
-    from asgmcli.report.localized import Job
 
     if manifest:
         rows = read_manifest(path)
@@ -159,7 +159,7 @@ def _run_one(path: Path, settings: Settings, out: Path, overwrite: bool, console
     from rich.markup import escape
     from rich.progress import Progress
 
-    from asgmcli.report.localized import Job, localize
+    from asgmcli.localize.outputs import Job, localize
 
     job = Job(path.name, path, path, out / path.stem)
     there = [str(target) for target in job.targets(settings).values() if target.exists()]
@@ -186,7 +186,7 @@ def _run_many(
 ) -> dict[str, Any]:
     from rich.progress import Progress
 
-    from asgmcli.report.localized import localize_all
+    from asgmcli.localize.outputs import localize_all
 
     _remember(out, settings, overwrite)
     todo = [job for job in jobs if overwrite or not all(t.exists() for t in job.targets(settings).values())]
@@ -215,7 +215,7 @@ def _run_many(
 def _remember(out: Path, settings: Settings, overwrite: bool) -> None:
     """Note how the maps in `out` are made; another way would mix two kinds in one folder."""
     from asgmcli.files import write_text
-    from asgmcli.report.localized import weights_file
+    from asgmcli.localize.outputs import weights_file
 
     now: dict[str, Any] = {
         "localizer": settings.localizer,

@@ -140,7 +140,7 @@ def _check(frame: int | None, other: Path | None, save_clip: Path | None, target
 
 def _load(localizer: str | None, weights: Path | None, console: Console) -> FrozenLocalizer | None:
     """The trained localizer, None for motion; says so where nothing was asked for."""
-    from asgmcli.report.localized import NO_WEIGHTS, choose_localizer, weights_file
+    from asgmcli.localize.outputs import NO_WEIGHTS, choose_localizer, weights_file
 
     name = choose_localizer(localizer, weights)
     if localizer is None and weights is None:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asgmcli.errors import MediaError
+from asgmcli.localize.clip_maps import RATE, Sound, motion_clip_maps, normalised
+from asgmcli.localize.motion import WINDOW
 from asgmcli.masks.heatmap import heatmap_mask, token_weights
 from asgmcli.masks.mix import mix_audio
 from asgmcli.masks.tube import kept_tokens, tube_mask
@@ -19,9 +21,7 @@ from asgmcli.media.clips import audio_window, clip_indices
 from asgmcli.media.probe import MediaInfo, probe
 from asgmcli.media.video import read_clip
 from asgmcli.media.write import write_clip
-from asgmcli.nn.clip_maps import RATE, Sound, motion_clip_maps, normalised
 from asgmcli.nn.localizer import FrozenLocalizer
-from asgmcli.nn.motion import WINDOW
 from asgmcli.report.masks_figure import MaskPanels, mask_panels
 from asgmcli.report.mix_figure import MixPanels, mix_frames
 

@@ -13,7 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from asgmcli.report.overlay import overlay
+from asgmcli.localize.overlay import overlay
 from asgmcli.report.style import HEAT, MUTED, new_figure, save_figure
 
 Frame = NDArray[np.uint8]

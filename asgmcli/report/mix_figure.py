@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from asgmcli.localize.overlay import overlay
 from asgmcli.report.masks_figure import mask_picture, spread
-from asgmcli.report.overlay import overlay
 from asgmcli.report.style import INK, WIDTH, new_figure, save_figure
 
 Frame = NDArray[np.uint8]

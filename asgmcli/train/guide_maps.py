@@ -8,8 +8,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from asgmcli.data.maps import MapReader
 from asgmcli.data.source import open_manifest
 from asgmcli.errors import DataError
+from asgmcli.localize.outputs import Job, Settings, localize_all
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.report.localized import Job, Settings, localize_all
 
 
 def ensure_motion_maps(recipe: RecognitionRecipe, console: Console) -> None:

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from asgmcli.errors import MediaError
+from asgmcli.localize.clip_maps import RATE, ClipMaps, Sound, clip_loudness, every, motion_clip_maps, normalised
+from asgmcli.localize.motion import loudness, motion_maps
+from asgmcli.localize.regions import hottest_box
 from asgmcli.media.audio import read_audio
 from asgmcli.media.probe import probe
 from asgmcli.media.video import decode_video
 from asgmcli.media.write import write_clip
-from asgmcli.nn.clip_maps import RATE, ClipMaps, Sound, clip_loudness, every, motion_clip_maps, normalised
-from asgmcli.nn.motion import loudness, motion_maps
-from asgmcli.nn.regions import hottest_box
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "clips"
 
@@ -40,7 +40,7 @@ def test_a_streamed_clip_equals_one_held_whole(clip: Path) -> None:
 def test_sound_in_pieces_is_the_sound_as_a_whole(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = read_audio(clip, RATE, 0.0, 8.0)
     expected = loudness(whole[: 4 * RATE], RATE)
-    monkeypatch.setattr("asgmcli.nn.clip_maps._AUDIO_SPAN", 0.7)
+    monkeypatch.setattr("asgmcli.localize.clip_maps._AUDIO_SPAN", 0.7)
     assert np.allclose(clip_loudness(Sound(clip), 4.0), expected, atol=1e-5)
     sound = Sound(clip)
     for start, count in ((0, 500), (9000, 20000), (8000, 100), (-300, 900), (63000, 3000)):

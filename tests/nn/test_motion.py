@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from asgmcli.nn.motion import _windowed, cell_motion, gray, loudness, motion_maps, no_evidence, synchrony
+from asgmcli.localize.motion import _windowed, cell_motion, gray, loudness, motion_maps, no_evidence, synchrony
 
 RATE = 16000
 
@@ -81,7 +81,7 @@ def test_two_seconds_at_eight_frames_a_second() -> None:
 def test_chunks_leave_no_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Scene(10, 12)
     whole = motion_maps(one.frames, one.times, one.wave, RATE)
-    monkeypatch.setattr("asgmcli.nn.motion._CHUNK", 17)
+    monkeypatch.setattr("asgmcli.localize.motion._CHUNK", 17)
     assert np.allclose(motion_maps(one.frames, one.times, one.wave, RATE), whole, atol=1e-5)
 
 

@@ -16,8 +16,8 @@ from tiny_training import tiny, write_recipe
 from asgmcli.data.manifest import read_manifest
 from asgmcli.data.maps import MapReader
 from asgmcli.errors import DataError, RecipeError
+from asgmcli.localize.clip_maps import motion_clip_maps
 from asgmcli.masks.heatmap import heatmap_mask
-from asgmcli.nn.clip_maps import motion_clip_maps
 from asgmcli.recipe.read import dump_yaml, load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks.recognition import build_data, build_state, step, train_step

@@ -13,8 +13,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from asgmcli.localize.overlay import draw_box, overlay
 from asgmcli.metrics.localization import median_threshold, normalise_map, resize_map
-from asgmcli.report.overlay import draw_box, overlay
 from asgmcli.report.style import HEAT, MUTED, new_figure, save_figure
 
 PER_ROW = 5

@@ -13,8 +13,8 @@ from asgmcli.data.boxes import FrameBoxes, has_boxes, read_boxes
 from asgmcli.data.loader import Batch
 from asgmcli.data.manifest import Manifest
 from asgmcli.errors import DataError
+from asgmcli.localize.clip_maps import motion_clip_maps
 from asgmcli.metrics.localization import inside_share
-from asgmcli.nn.clip_maps import motion_clip_maps
 from asgmcli.nn.localizer import FrozenLocalizer, load_localizer
 from asgmcli.recipe.base import Row
 from asgmcli.recipe.localization import LocalizationRecipe, LocalizerInput, LocalizerModel

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from asgmcli.data.maps import maps_at
 from asgmcli.errors import DataError, MediaError
+from asgmcli.localize.motion import CELL, GRID, WINDOW, cell_motion, gray, loudness, no_evidence, no_sound, synchrony
 from asgmcli.media.audio import read_audio
 from asgmcli.media.probe import MediaInfo, probe
 from asgmcli.media.video import iterate_frames
-from asgmcli.nn.motion import CELL, GRID, WINDOW, cell_motion, gray, loudness, no_evidence, no_sound, synchrony
 
 if TYPE_CHECKING:
     from asgmcli.nn.localizer import FrozenLocalizer
@@ -70,7 +70,7 @@ def motion_clip_maps(
     until: float = math.inf,
     progress: Callable[[float], None] | None = None,
 ) -> ClipMaps:
-    """Maps of a clip by the motion localizer (see `asgmcli.nn.motion`).
+    """Maps of a clip by the motion localizer (see `asgmcli.localize.motion`).
 
     Args:
         path: the clip.

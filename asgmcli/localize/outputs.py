@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from asgmcli.data.maps import MAPS_ENDING
 from asgmcli.errors import DataError, MediaError, UsageError
 from asgmcli.files import replacing, write_text
+from asgmcli.localize.clip_maps import FNAC_FPS, MOTION_FPS, ClipMaps, Sound, fnac_clip_maps, motion_clip_maps
+from asgmcli.localize.regions import hottest_box
 from asgmcli.media.video import iterate_frames
-from asgmcli.nn.clip_maps import FNAC_FPS, MOTION_FPS, ClipMaps, Sound, fnac_clip_maps, motion_clip_maps
-from asgmcli.nn.regions import hottest_box
 from asgmcli.workers import Failure, run_tasks
 
 if TYPE_CHECKING:
@@ -219,8 +219,8 @@ def _write_boxes(target: Path, job: Job, found: ClipMaps, threshold: float) -> N
 
 def _write_pictures(targets: dict[str, Path], job: Job, found: ClipMaps, settings: Settings, report: _Share) -> None:
     """Go through the clip once more for the overlay and the strip's frames."""
-    from asgmcli.report.overlay import strip
-    from asgmcli.report.overlay_video import write_with_sound
+    from asgmcli.localize.overlay import strip
+    from asgmcli.localize.overlay_video import write_with_sound
 
     count = min(settings.frames, len(found.times))
     chosen = ((np.arange(count) + 0.5) * len(found.times) / count).astype(int)
@@ -261,7 +261,7 @@ def _passing(
 
 
 def _overlaid(frames: Iterator[tuple[float, Frame]], found: ClipMaps, step: int) -> Iterator[Frame]:
-    from asgmcli.report.overlay import overlay
+    from asgmcli.localize.overlay import overlay
 
     for index, (time_, frame) in enumerate(frames):
         if index % step == 0:

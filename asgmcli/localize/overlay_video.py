@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from asgmcli.errors import MediaError
 from asgmcli.files import replacing
+from asgmcli.localize.clip_maps import Sound
 from asgmcli.media.probe import reason_of
 from asgmcli.media.write import AAC_RATES, write_clip
-from asgmcli.nn.clip_maps import Sound
 
 _OTHER_RATE = 48_000
 _BIT_RATE = 128_000
