@@ -22,9 +22,9 @@ from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.report.table import Cell, Table
+from asgmcli.tasks.masks.drawing import find_example
 from asgmcli.tasks.recognition.data import divide
 from asgmcli.tasks.recognition.views import labeled_rows
-from asgmcli.train.drawing import find_example
 from asgmcli.train.run import run_of
 from asgmcli.train.session import sources
 

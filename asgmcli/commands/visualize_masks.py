@@ -161,7 +161,7 @@ def _masks(
     draw: dict[str, Any],
 ) -> dict[str, Any]:
     """Figure 3."""
-    from asgmcli.report.mask_pictures import Draw, clip_masks
+    from asgmcli.tasks.masks.pictures import Draw, clip_masks
 
     found = clip_masks(clip, Draw(**draw), trained, frame=frame, start=start)
     found.picture(target)
@@ -188,8 +188,8 @@ def _mixture(
     """Figure 2, and the mixture as a clip."""
     import torch
 
-    from asgmcli.report.mask_pictures import mix_clips, open_clip, save_mixture, shown_maps
-    from asgmcli.report.mix_figure import mix_panels
+    from asgmcli.tasks.masks.mix_figure import mix_panels
+    from asgmcli.tasks.masks.pictures import mix_clips, open_clip, save_mixture, shown_maps
 
     a, b = open_clip(clip, start), open_clip(other)
     maps, warning = shown_maps(clip, a, trained, draw["grid"])

@@ -22,8 +22,8 @@ from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.report.comparison import MeasuredRow, row_comparison
 from asgmcli.report.sweep_curves import Line, Point, sweep_curves
 from asgmcli.report.table import Table
+from asgmcli.tasks.masks.drawing import PICTURES
 from asgmcli.train.compare import write_differences
-from asgmcli.train.drawing import PICTURES
 from asgmcli.train.on_demo import RecipeFile, number_of
 from asgmcli.train.run import Run, run_of
 from asgmcli.train.same import with_twins

@@ -26,11 +26,11 @@ from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import Data, Guide, Start
 from asgmcli.synthetic.demo import generate
 from asgmcli.tasks import TASKS
+from asgmcli.tasks.masks.drawing import Drawing, find_example
+from asgmcli.tasks.recognition.guide_maps import ensure_motion_maps
 from asgmcli.train.boards import check_boards
 from asgmcli.train.cores import on_cores
 from asgmcli.train.distributed import Ranks, check_dealable
-from asgmcli.train.drawing import Drawing, find_example
-from asgmcli.train.guide_maps import ensure_motion_maps
 from asgmcli.train.launch import Launch
 from asgmcli.train.lock import held, refuse_if_held
 from asgmcli.train.loop import Context, Trainer, make_trainer

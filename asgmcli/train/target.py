@@ -9,7 +9,7 @@ from typing import Literal
 
 from asgmcli.errors import DataError, UsageError
 from asgmcli.nn.state import read_metadata, read_state
-from asgmcli.train.drawing import PICTURES
+from asgmcli.tasks.masks.drawing import PICTURES
 from asgmcli.train.run import Run
 from asgmcli.train.weights import LOCALIZER_WEIGHTS, MODEL_FORMAT, MODEL_WEIGHTS
 

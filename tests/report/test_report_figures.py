@@ -11,10 +11,10 @@ from asgmcli.errors import DataError, UsageError
 from asgmcli.files import replacing, write_text
 from asgmcli.localize.overlay import overlay
 from asgmcli.report.comparison import MeasuredRow, row_comparison
-from asgmcli.report.confusion import confusion_matrix, worst_confusions
 from asgmcli.report.curves import running_mean, training_curves
-from asgmcli.report.masks_figure import masked
-from asgmcli.report.mix_figure import mix_frames
+from asgmcli.tasks.masks.masks_figure import masked
+from asgmcli.tasks.masks.mix_figure import mix_frames
+from asgmcli.tasks.recognition.confusion import confusion_matrix, worst_confusions
 
 
 def test_worst_confusions_in_percent_of_the_true_class() -> None:

@@ -10,8 +10,8 @@ import torch
 
 from asgmcli.data.loader import Batch
 from asgmcli.metrics.accuracy import confusion_matrix, per_class, top_k
-from asgmcli.report import confusion
 from asgmcli.report.table import Cell, Table
+from asgmcli.tasks.recognition import confusion
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
 from asgmcli.train.batches import move
 from asgmcli.train.distributed import in_order

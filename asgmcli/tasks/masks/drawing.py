@@ -12,7 +12,7 @@ from asgmcli.errors import DataError
 from asgmcli.files import write_text
 from asgmcli.nn.localizer import load_localizer
 from asgmcli.recipe.masks import MasksRecipe
-from asgmcli.report.mask_pictures import Draw, clip_masks
+from asgmcli.tasks.masks.pictures import Draw, clip_masks
 from asgmcli.train.loop import Context
 from asgmcli.train.run import Run
 from asgmcli.train.weights import LOCALIZER_WEIGHTS

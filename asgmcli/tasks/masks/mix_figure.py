@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from asgmcli.localize.overlay import overlay
-from asgmcli.report.masks_figure import mask_picture, spread
 from asgmcli.report.style import INK, WIDTH, new_figure, save_figure
+from asgmcli.tasks.masks.masks_figure import mask_picture, spread
 
 Frame = NDArray[np.uint8]
 Floats = NDArray[np.float32]

@@ -22,8 +22,8 @@ from asgmcli.media.probe import MediaInfo, probe
 from asgmcli.media.video import read_clip
 from asgmcli.media.write import write_clip
 from asgmcli.nn.localizer import FrozenLocalizer
-from asgmcli.report.masks_figure import MaskPanels, mask_panels
-from asgmcli.report.mix_figure import MixPanels, mix_frames
+from asgmcli.tasks.masks.masks_figure import MaskPanels, mask_panels
+from asgmcli.tasks.masks.mix_figure import MixPanels, mix_frames
 
 Frame = NDArray[np.uint8]
 Floats = NDArray[np.float32]

@@ -1,0 +1,1 @@
+"""The masks of one clip, drawn (Figures 2 and 3)."""
