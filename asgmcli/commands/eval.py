@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     import torch
     from rich.console import Console
 
+    from asgmcli.ranks.launch import Launch
     from asgmcli.recipe.localization import LocalizationRecipe
     from asgmcli.recipe.recognition import RecognitionRecipe
     from asgmcli.recipe.sections import Data
     from asgmcli.train.judged import Judged
-    from asgmcli.train.launch import Launch
     from asgmcli.train.on_demo import RecipeFile
     from asgmcli.train.target import Trained
 
@@ -104,7 +104,7 @@ def command(
     """
     from rich.console import Console
 
-    from asgmcli.train.launch import find_launch, one_voice, quiet_torch, unhurried_end
+    from asgmcli.ranks.launch import find_launch, one_voice, quiet_torch, unhurried_end
     from asgmcli.train.on_demo import RecipeFile
     from asgmcli.train.target import is_recipe
 
@@ -180,7 +180,7 @@ def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) ->
 
 def _judge(path: Path, options: Options, console: Console, launch: Launch) -> dict[str, Any]:
     """One trained network, by all ranks; the result on the first."""
-    from asgmcli.train.distributed import join
+    from asgmcli.ranks.exchange import join
     from asgmcli.train.session import choose_device
     from asgmcli.train.target import find_trained
 

@@ -67,7 +67,7 @@ def command(
     asgm train recipes/table1_ucf51_1shot.yaml --dry-run
     torchrun --nproc-per-node=4 -m asgmcli train recipes/table1_ucf51_1shot.yaml
     """
-    from asgmcli.train.launch import find_launch, one_voice, quiet_torch, unhurried_end
+    from asgmcli.ranks.launch import find_launch, one_voice, quiet_torch, unhurried_end
 
     launch = find_launch()
     if launch.several:
@@ -90,7 +90,7 @@ def command(
         with imports_that_stay():
             from rich.console import Console
 
-            from asgmcli.train.distributed import join
+            from asgmcli.ranks.exchange import join
             from asgmcli.train.session import Session, choose_device
 
         # A path such as runs[1] is text, not markup.

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from asgmcli.data.loader import Batch
+from asgmcli.ranks.exchange import average_gradients
 from asgmcli.recipe.sections import Train
-from asgmcli.train.distributed import average_gradients
 
 
 def compute_gradients(

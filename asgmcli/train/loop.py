@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from asgmcli.data.loader import Batch, note_failures
 from asgmcli.errors import DataError, NotFiniteError
 from asgmcli.files import write_text
+from asgmcli.ranks.exchange import Ranks, gathered, joined, mean_terms
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.read import load_recipe
@@ -28,7 +29,6 @@ from asgmcli.train.batches import count_clips, move, per_stream
 from asgmcli.train.boards import open_boards
 from asgmcli.train.checkpoint import load_state, save_state
 from asgmcli.train.descent import compute_gradients
-from asgmcli.train.distributed import Ranks, gathered, joined, mean_terms
 from asgmcli.train.finite import Undo, numbers, where_not_finite
 from asgmcli.train.log import MetricsFile, NoMetrics, TrainingProgress
 from asgmcli.train.run import Run, run_of

@@ -16,9 +16,9 @@ import torch
 from asgmcli import __version__
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
+from asgmcli.ranks.launch import find_launch
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import MEANS, WORDS, dump_yaml, load_recipe, recipe_hash
-from asgmcli.train.launch import find_launch
 
 
 @dataclass(frozen=True)

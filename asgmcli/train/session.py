@@ -17,6 +17,8 @@ from asgmcli import __version__
 from asgmcli.data.source import DEMO, how_to_prepare, manifest_path
 from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.files import remove_all_strays
+from asgmcli.ranks.exchange import Ranks, check_dealable
+from asgmcli.ranks.launch import Launch
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
@@ -30,8 +32,6 @@ from asgmcli.tasks.masks.drawing import Drawing, find_example
 from asgmcli.tasks.recognition.guide_maps import ensure_motion_maps
 from asgmcli.train.boards import check_boards
 from asgmcli.train.cores import on_cores
-from asgmcli.train.distributed import Ranks, check_dealable
-from asgmcli.train.launch import Launch
 from asgmcli.train.lock import held, refuse_if_held
 from asgmcli.train.loop import Context, Trainer, make_trainer
 from asgmcli.train.on_demo import RecipeFile

@@ -18,9 +18,9 @@ from rich.console import Console
 from asgmcli.errors import AsgmError, DataError, Interrupted, InterruptedByKeyboard, NotFiniteError
 from asgmcli.files import write_text
 from asgmcli.metrics.paired import paired_difference
+from asgmcli.ranks.launch import find_launch, own_environment
 from asgmcli.recipe.base import Recipe
 from asgmcli.report.table import Cell, Table, mean_std, with_interval
-from asgmcli.train.launch import find_launch, own_environment
 
 COMMAND = [sys.executable, "-m", "asgmcli", "train"]
 POLL_SECONDS = 0.5

@@ -22,11 +22,11 @@ from torch.distributed.run import config_from_args, get_args_parser
 
 from asgmcli.data.plan import Plan, Share
 from asgmcli.errors import UsageError
+from asgmcli.ranks.exchange import Ranks
+from asgmcli.ranks.global_norm import GlobalBatchNorm
+from asgmcli.ranks.launch import Launch, find_launch, own_environment
 from asgmcli.recipe.read import load_recipe
 from asgmcli.train.checkpoint import load_state
-from asgmcli.train.distributed import Ranks
-from asgmcli.train.global_norm import GlobalBatchNorm
-from asgmcli.train.launch import Launch, find_launch, own_environment
 from asgmcli.train.run import Run
 from asgmcli.train.session import Session
 

@@ -19,9 +19,10 @@ from tiny_training import tiny, trainer_of, write_recipe
 
 from asgmcli.commands.train import _train_all
 from asgmcli.errors import DataError, Interrupted
-from asgmcli.train import distributed, loop
-from asgmcli.train.distributed import Ranks
-from asgmcli.train.launch import WATCHED, Launch
+from asgmcli.ranks import exchange as distributed
+from asgmcli.ranks.exchange import Ranks
+from asgmcli.ranks.launch import WATCHED, Launch
+from asgmcli.train import loop
 from asgmcli.train.on_demo import RecipeFile
 from asgmcli.train.session import Session
 

@@ -32,10 +32,11 @@ from asgmcli.cli import main
 from asgmcli.commands import eval as _eval_command  # noqa: F401 - likewise
 from asgmcli.commands import train as _train_command  # noqa: F401
 from asgmcli.errors import DataError
+from asgmcli.ranks import exchange as distributed
+from asgmcli.ranks.launch import ATTEMPT, WATCHED
 from asgmcli.tasks import TASKS, localization, recognition
-from asgmcli.train import distributed, loop
+from asgmcli.train import loop
 from asgmcli.train.batches import batch_ids
-from asgmcli.train.launch import ATTEMPT, WATCHED
 
 PATIENCE_S = 120.0
 STUCK_S = 0.5  # in place of the command's, which is about torchrun's own patience

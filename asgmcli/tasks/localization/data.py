@@ -20,9 +20,9 @@ from asgmcli.data.plan import Plan, SampleKey, Share
 from asgmcli.data.reader import ClipReader, Moment
 from asgmcli.data.source import open_manifest
 from asgmcli.errors import DataError
+from asgmcli.ranks.exchange import own_share
 from asgmcli.recipe.localization import LocalizationRecipe, LocalizerInput
 from asgmcli.recipe.sections import Audio, Clip
-from asgmcli.train.distributed import own_share
 
 FROZEN_FRAMES = 4  # a clip, where only projections train
 

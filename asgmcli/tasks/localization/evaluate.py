@@ -12,12 +12,12 @@ import torch
 from asgmcli.data.boxes import FrameBoxes
 from asgmcli.data.loader import Batch
 from asgmcli.metrics.localization import boxes_map, evaluate_ciou, inside_share, summarize_ciou
+from asgmcli.ranks.exchange import in_order
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.localization.cases import Case, choose_cases, draw_cases
 from asgmcli.tasks.localization.data import Place
 from asgmcli.tasks.localization.model import LocalizationState
 from asgmcli.train.batches import move
-from asgmcli.train.distributed import in_order
 from asgmcli.train.loop import Evaluation
 
 MAP_SIZE = 224

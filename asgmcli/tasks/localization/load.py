@@ -16,6 +16,7 @@ from asgmcli.errors import DataError
 from asgmcli.localize.clip_maps import motion_clip_maps
 from asgmcli.metrics.localization import inside_share
 from asgmcli.nn.localizer import FrozenLocalizer, load_localizer
+from asgmcli.ranks.exchange import own_share
 from asgmcli.recipe.base import Row
 from asgmcli.recipe.localization import LocalizationRecipe, LocalizerInput, LocalizerModel
 from asgmcli.recipe.sections import Data
@@ -23,7 +24,6 @@ from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.localization.data import Place, evaluation_batches, pair_reader
 from asgmcli.tasks.localization.evaluate import frame_ciou, judge, locate, measure
 from asgmcli.tasks.localization.model import LocalizationState
-from asgmcli.train.distributed import own_share
 from asgmcli.train.loop import Evaluation
 
 

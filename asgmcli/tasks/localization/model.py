@@ -14,9 +14,9 @@ from asgmcli.nn.kept import Kept, name_sounds
 from asgmcli.nn.localizer import FNAC, FrozenLocalizer, load_fnac, save_localizer
 from asgmcli.nn.resnet import lay_channels_last
 from asgmcli.nn.weights import load_timm
+from asgmcli.ranks.global_norm import share_norms
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.tasks.localization.data import LocalizationData, Place
-from asgmcli.train.global_norm import share_norms
 from asgmcli.train.loop import Context
 
 WEIGHTS = "localizer.safetensors"

@@ -14,9 +14,9 @@ from asgmcli.data.reader import ClipReader
 from asgmcli.data.source import open_manifest
 from asgmcli.data.split import labeled_subset
 from asgmcli.errors import DataError
+from asgmcli.ranks.exchange import own_share
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks.recognition.views import evaluation_batches, labeled_rows
-from asgmcli.train.distributed import own_share
 
 
 @dataclass

@@ -10,11 +10,11 @@ import torch
 
 from asgmcli.data.loader import Batch
 from asgmcli.metrics.accuracy import confusion_matrix, per_class, top_k
+from asgmcli.ranks.exchange import in_order
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.recognition import confusion
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
 from asgmcli.train.batches import move
-from asgmcli.train.distributed import in_order
 from asgmcli.train.loop import Evaluation
 
 

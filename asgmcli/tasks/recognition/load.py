@@ -15,13 +15,13 @@ from asgmcli.data.plan import Share
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, RecipeError
 from asgmcli.nn.state import fit, read_metadata, read_state
+from asgmcli.ranks.exchange import own_share
 from asgmcli.recipe.read import check_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.recognition.evaluate import judge, predict, predict_together
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 from asgmcli.tasks.recognition.views import evaluation_batches, labeled_rows
-from asgmcli.train.distributed import own_share
 from asgmcli.train.loop import Evaluation
 from asgmcli.train.weights import MODEL_FORMAT
 

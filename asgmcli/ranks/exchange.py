@@ -26,8 +26,8 @@ from torch import Tensor
 from asgmcli.data.plan import Share
 from asgmcli.errors import AsgmError, DataError, Interrupted, InterruptedByKeyboard, UsageError
 from asgmcli.losses.ranks import count_ranks, own_rank
+from asgmcli.ranks.launch import ATTEMPT, WATCHED, Launch
 from asgmcli.signals import StopFlag
-from asgmcli.train.launch import ATTEMPT, WATCHED, Launch
 
 T = TypeVar("T")
 
