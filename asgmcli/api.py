@@ -9,9 +9,9 @@ from asgmcli.data.manifest import Manifest, Row
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import MediaError, UsageError
 from asgmcli.prepare.verify import Fault, Task, examine
+from asgmcli.runs.session import choose_device
+from asgmcli.runs.target import find_trained
 from asgmcli.tasks.recognition.load import TrainedRecognizer, load_recognizer
-from asgmcli.train.session import choose_device
-from asgmcli.train.target import find_trained
 
 
 class Recognizer:

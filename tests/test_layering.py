@@ -40,7 +40,7 @@ EXCEPTIONS = {
     # `asgmcli.load` is the door to the package from Python; it imports inside the function.
     ("asgmcli", "asgmcli.api"),
     # A run is begun by the name of its task: the one place where the driver meets what it drives.
-    ("asgmcli.train.session", "asgmcli.tasks"),
+    ("asgmcli.runs.session", "asgmcli.tasks"),
 }
 HEAVY = {
     "torch",

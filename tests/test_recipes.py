@@ -19,7 +19,7 @@ from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.read import dump_yaml, load_recipe, settings_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import SEED_OF_RUN, Encoder, Start
-from asgmcli.train.on_demo import RecipeFile
+from asgmcli.runs.on_demo import RecipeFile
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 ROWS = [(path, row) for path in RECIPES for row in load_recipe(path).runnable]

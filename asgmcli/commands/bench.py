@@ -141,7 +141,7 @@ def step(
     """
     from asgmcli.bench import step as steps
     from asgmcli.bench.step_table import cpu_table, gpu_table
-    from asgmcli.train.session import choose_device
+    from asgmcli.runs.session import choose_device
 
     chosen = choose_device(device).type
     modality = "video+audio" if sound else "video"

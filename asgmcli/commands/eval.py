@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from asgmcli.recipe.localization import LocalizationRecipe
     from asgmcli.recipe.recognition import RecognitionRecipe
     from asgmcli.recipe.sections import Data
-    from asgmcli.train.judged import Judged
-    from asgmcli.train.on_demo import RecipeFile
-    from asgmcli.train.target import Trained
+    from asgmcli.runs.on_demo import RecipeFile
+    from asgmcli.runs.report import Judged
+    from asgmcli.runs.target import Trained
 
 R = TypeVar("R", "RecognitionRecipe", "LocalizationRecipe")
 LINE_SECONDS = 10.0
@@ -105,8 +105,8 @@ def command(
     from rich.console import Console
 
     from asgmcli.ranks.launch import find_launch, one_voice, quiet_torch, unhurried_end
-    from asgmcli.train.on_demo import RecipeFile
-    from asgmcli.train.target import is_recipe
+    from asgmcli.runs.on_demo import RecipeFile
+    from asgmcli.runs.target import is_recipe
 
     launch = find_launch()
     if launch.several:
@@ -142,7 +142,7 @@ def command(
 
 def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) -> dict[str, Any]:
     """The finished runs of a recipe."""
-    from asgmcli.train.gather import gather
+    from asgmcli.runs.gather import gather
 
     if any(value is not None for value in (options.split, options.manifest, options.clips, options.crops)):
         raise UsageError("--split, --data, --clips and --crops judge one network; name a run instead of a recipe.")
@@ -181,8 +181,8 @@ def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) ->
 def _judge(path: Path, options: Options, console: Console, launch: Launch) -> dict[str, Any]:
     """One trained network, by all ranks; the result on the first."""
     from asgmcli.ranks.exchange import join
-    from asgmcli.train.session import choose_device
-    from asgmcli.train.target import find_trained
+    from asgmcli.runs.session import choose_device
+    from asgmcli.runs.target import find_trained
 
     device = choose_device(options.device, launch)
     with join(launch, device, "Nothing was written; call it again.") as ranks:
@@ -207,8 +207,8 @@ def _recognition(trained: Trained, options: Options, console: Console, device: t
     from dataclasses import replace
 
     from asgmcli.data.reader import ClipReader
+    from asgmcli.runs.report import Judged
     from asgmcli.tasks.recognition.load import judge_recognizer, known_rows, load_recognizer
-    from asgmcli.train.judged import Judged
 
     loaded = load_recognizer(trained.weights, device)
     recipe = _with_options(loaded.recipe, options)
@@ -235,8 +235,8 @@ def _localization(trained: Trained, options: Options, console: Console, device: 
     from dataclasses import replace
 
     from asgmcli.recipe.localization import LocalizationRecipe
+    from asgmcli.runs.report import Judged, papers_numbers
     from asgmcli.tasks.localization.load import count_frames, judge_localizer, load_trained_localizer
-    from asgmcli.train.judged import Judged, papers_numbers
 
     known = trained.run.recipe() if trained.run is not None else None
     own = known if isinstance(known, LocalizationRecipe) else None
@@ -299,7 +299,7 @@ def _folder(
     trained: Trained, manifest: Manifest, recipe: RecognitionRecipe | LocalizationRecipe, options: Options
 ) -> Path:
     """Where the results go; asked before the work, not after it."""
-    from asgmcli.train.judged import OUTPUTS
+    from asgmcli.runs.report import OUTPUTS
 
     split = recipe.data.eval_split
     name = f"eval-{manifest.path.resolve().parent.name}-{split}" if options.manifest is not None else f"eval-{split}"

@@ -29,9 +29,9 @@ def command(target: Path, out: Path | None, overwrite: bool, as_json: bool) -> N
     import torch
     from rich.console import Console
 
+    from asgmcli.runs.target import find_trained
     from asgmcli.tasks.recognition.export import export_onnx
     from asgmcli.tasks.recognition.load import load_recognizer
-    from asgmcli.train.target import find_trained
 
     console = Console(stderr=True, markup=False, highlight=False)
     trained = find_trained(target)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from asgmcli.recipe.base import Recipe
-    from asgmcli.train.on_demo import RecipeFile
+    from asgmcli.runs.on_demo import RecipeFile
+    from asgmcli.runs.session import Session
     from asgmcli.train.run import Run
-    from asgmcli.train.session import Session
 
 ALL_ROWS = "all"
 
@@ -75,8 +75,8 @@ def command(
     stopped = "Stopped. The same command goes on where it was, with --resume."
     with unhurried_end(launch), interruptible(stopped), ExitStack() as together:
         from asgmcli.errors import UsageError
+        from asgmcli.runs.on_demo import RecipeFile
         from asgmcli.train.allocator import keep_memory, save_memory
-        from asgmcli.train.on_demo import RecipeFile
 
         with one_voice(launch):
             if resume and overwrite:
@@ -91,7 +91,7 @@ def command(
             from rich.console import Console
 
             from asgmcli.ranks.exchange import join
-            from asgmcli.train.session import Session, choose_device
+            from asgmcli.runs.session import Session, choose_device
 
         # A path such as runs[1] is text, not markup.
         console = Console(stderr=True, markup=False, highlight=False, quiet=launch.rank > 0)
@@ -116,8 +116,8 @@ def command(
 
 def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[str, Any]:
     """What each of `recipes` would be and take; a single one is printed in full on standard output."""
-    from asgmcli.bench.dry_run import dry_run, dry_table, rates
     from asgmcli.recipe.read import dump_yaml
+    from asgmcli.runs.dry_run import dry_run, dry_table, rates
 
     runs = [dry_run(recipe, session.runs, session.recipes) for recipe in recipes]
     measured = rates(runs, session.device)
@@ -131,9 +131,9 @@ def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[st
 
 def _train_one(session: Session, recipe: Recipe, *, share: bool, resume: bool, overwrite: bool) -> dict[str, Any]:
     """Train one row and seed, and show it; under `share` a finished run with the same settings serves as well."""
-    from asgmcli.train.lock import refuse_if_held
+    from asgmcli.runs.lock import refuse_if_held
+    from asgmcli.runs.same import finished_everywhere
     from asgmcli.train.run import Run, run_of
-    from asgmcli.train.same import finished_everywhere
 
     run = run_of(recipe, session.runs)
 
@@ -172,9 +172,9 @@ def _train_all(
 
     import torch
 
+    from asgmcli.runs.session import needs
+    from asgmcli.runs.sweep import Job, run_jobs
     from asgmcli.train.run import run_of
-    from asgmcli.train.session import needs
-    from asgmcli.train.sweep import Job, run_jobs
 
     available = torch.cuda.device_count() if session.device.type == "cuda" else (os.cpu_count() or 1)
     parallel = min(jobs or available, len(recipes))
@@ -210,10 +210,10 @@ def _train_all(
 
 def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], whole: Recipe) -> dict[str, Any]:
     """The table of the runs that are finished, shown and written; empty where there is none."""
-    from asgmcli.train.compare import write_differences
-    from asgmcli.train.same import with_twins
-    from asgmcli.train.session import matching_runs
-    from asgmcli.train.sweep import summarize, write_summary
+    from asgmcli.runs.compare import write_differences
+    from asgmcli.runs.same import with_twins
+    from asgmcli.runs.session import matching_runs
+    from asgmcli.runs.sweep import summarize, write_summary
 
     results, left_out = matching_runs(session.runs, file, overrides)
     results = with_twins(session.runs, file, overrides, results)
@@ -247,8 +247,8 @@ def _to_train(session: Session, recipes: list[Recipe], overwrite: bool) -> list[
         UsageError: a run was begun with other settings.
     """
     from asgmcli.recipe.read import settings_hash
+    from asgmcli.runs.same import finished_everywhere
     from asgmcli.train.run import run_of
-    from asgmcli.train.same import finished_everywhere
 
     everywhere = finished_everywhere(session.runs)
     chosen: dict[tuple[str, int], Recipe] = {}

@@ -13,9 +13,9 @@ from tiny_training import TEXT, tiny, trainer_of, write_recipe
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from asgmcli.bench.estimate import needs
 from asgmcli.commands.train import command
 from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.runs.estimate import needs
 from asgmcli.tasks import recognition
 
 

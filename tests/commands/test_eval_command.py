@@ -57,7 +57,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from rich.console import Console
 
     from asgmcli.recipe.read import load_recipe
-    from asgmcli.train.session import Session
+    from asgmcli.runs.session import Session
 
     folder = tmp_path_factory.mktemp("house")
     generate(folder / "data" / "demo", train=20, val=10, test=10, size=48, seconds=1.0, workers=1)
@@ -130,7 +130,7 @@ def test_a_run_is_judged_as_at_the_end_of_its_training(run: Callable[..., Result
 
 def test_curves_show_the_losses_and_several_evaluations(house: Path, tmp_path: Path) -> None:
     from asgmcli.errors import DataError
-    from asgmcli.train.gather import read_metrics
+    from asgmcli.runs.gather import read_metrics
     from asgmcli.train.run import Run
 
     run = Run(copy_of_run(house, tmp_path))

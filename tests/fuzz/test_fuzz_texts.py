@@ -14,7 +14,7 @@ from mutations import mutated_text
 
 from asgmcli.cli import main
 from asgmcli.recipe.read import dump_yaml, load_recipe
-from asgmcli.train.session import Session
+from asgmcli.runs.session import Session
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

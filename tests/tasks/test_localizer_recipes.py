@@ -23,14 +23,14 @@ from asgmcli.metrics.localization import boxes_map
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.sections import Optimizer, Start
+from asgmcli.runs.session import Session
+from asgmcli.runs.sweep import summarize
 from asgmcli.tasks.localization.cases import Case, choose_cases, draw_cases
 from asgmcli.tasks.localization.data import build_data
 from asgmcli.tasks.localization.evaluate import Located, judge, measure
 from asgmcli.tasks.localization.model import build_state
 from asgmcli.train.loop import Context
 from asgmcli.train.schedule import make_optimizer
-from asgmcli.train.session import Session
-from asgmcli.train.sweep import summarize
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 # METHOD, section 4.

@@ -20,10 +20,10 @@ from asgmcli.localize.clip_maps import motion_clip_maps
 from asgmcli.masks.heatmap import heatmap_mask
 from asgmcli.recipe.read import dump_yaml, load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.runs.session import Session
 from asgmcli.tasks.recognition import build_data, build_state, step, train_step
 from asgmcli.train.loop import Context
 from asgmcli.train.seed import step_generator
-from asgmcli.train.session import Session
 
 MOTION = {"masks__kind": "localization", "localizer": {"kind": "motion"}, "train__supervised_epochs": 0}
 CPU = torch.device("cpu")

@@ -32,11 +32,11 @@ from tiny_training import write_recipe
 from asgmcli.cli import main
 from asgmcli.commands import train as _train_command  # noqa: F401 - likewise
 from asgmcli.recipe.read import load_recipe
+from asgmcli.runs.session import Session
 from asgmcli.tasks import TASKS, recognition
 from asgmcli.train import checkpoint, loop
 from asgmcli.train.checkpoint import load_state
 from asgmcli.train.run import Run, run_of
-from asgmcli.train.session import Session
 
 STEPS = 20
 SAVE_STEPS = 5  # between two checkpoints: here the loop's clock counts steps, so that no machine is too slow or fast

@@ -20,10 +20,10 @@ from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import dump_yaml, load_recipe, recipe_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.report.differences import Interval, Panel, difference_curves, difference_intervals
+from asgmcli.runs.compare import compare, difference_table, write_differences
+from asgmcli.runs.on_demo import RecipeFile
 from asgmcli.tasks.recognition.load import load_recognizer
 from asgmcli.tasks.recognition.made_up import made_up_state
-from asgmcli.train.compare import compare, difference_table, write_differences
-from asgmcli.train.on_demo import RecipeFile
 from asgmcli.train.run import differences
 
 COMPARED = TEXT.replace(

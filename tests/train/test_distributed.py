@@ -26,9 +26,9 @@ from asgmcli.ranks.exchange import Ranks
 from asgmcli.ranks.global_norm import GlobalBatchNorm
 from asgmcli.ranks.launch import Launch, find_launch, own_environment
 from asgmcli.recipe.read import load_recipe
+from asgmcli.runs.session import Session
 from asgmcli.train.checkpoint import load_state
 from asgmcli.train.run import Run
-from asgmcli.train.session import Session
 
 HARNESS = Path(__file__).with_name("together.py")
 TIMED = ("seconds", "clips_per_second")

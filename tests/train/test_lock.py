@@ -21,13 +21,13 @@ from tiny_training import write_recipe
 
 from asgmcli.commands.train import command
 from asgmcli.errors import DataError, UsageError
-from asgmcli.train import lock
-from asgmcli.train.lock import Holder, held, lock_path, refuse_if_held
+from asgmcli.runs import lock
+from asgmcli.runs.lock import Holder, held, lock_path, refuse_if_held
 
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from asgmcli.train.lock import held
+from asgmcli.runs.lock import held
 with held(Path(sys.argv[1])):
     child = os.fork() if "fork" in sys.argv else None
     if child != 0:
@@ -108,7 +108,7 @@ def test_a_look_waits_an_instant_for_one_that_is_gone(tmp_path: Path, monkeypatc
 RACE = """
 import os, sys, time
 from pathlib import Path
-from asgmcli.train import lock
+from asgmcli.runs import lock
 lock.PATIENCE_S, lock.POLL_S = 60.0, 0.0
 folder, mark = Path(sys.argv[1]), Path(sys.argv[1]).with_name("mark")
 children = []

@@ -20,7 +20,7 @@ from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.read import settings_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.train.on_demo import RecipeFile, load_on_demo, number_of
+from asgmcli.runs.on_demo import RecipeFile, load_on_demo, number_of
 
 LARGE = """
 name: large
@@ -239,7 +239,7 @@ def test_what_comes_out_the_same_is_run_once(place: Path) -> None:
 
 
 def test_a_run_on_other_data_is_not_the_same(place: Path, finish: Callable[..., None]) -> None:
-    from asgmcli.train.same import finished_everywhere
+    from asgmcli.runs.same import finished_everywhere
 
     finish("threshold", "a0.3", 60.0)
     finish("threshold", "a0.6", 60.0, data="other")
@@ -285,7 +285,7 @@ def test_tables_at_full_size_stand_beside_the_paper(place: Path, finish: Callabl
 
 
 def test_a_figure_draws_what_is_measured_and_what_is_printed(place: Path, finish: Callable[..., None]) -> None:
-    from asgmcli.train.gather import gather
+    from asgmcli.runs.gather import gather
 
     finish("threshold", "a0.6", 61.0, on_demo=False)
     finish("threshold", "b0.3", 55.0, on_demo=False)

@@ -22,9 +22,9 @@ from asgmcli.errors import DataError, Interrupted
 from asgmcli.ranks import exchange as distributed
 from asgmcli.ranks.exchange import Ranks
 from asgmcli.ranks.launch import WATCHED, Launch
+from asgmcli.runs.on_demo import RecipeFile
+from asgmcli.runs.session import Session
 from asgmcli.train import loop
-from asgmcli.train.on_demo import RecipeFile
-from asgmcli.train.session import Session
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_an_error_of_several_ranks_is_not_kept_waiting_by_the_table(
 
     shown: list[Any] = []
     monkeypatch.setattr("asgmcli.commands.train._show_table", lambda *given: shown.append(given) or {})
-    monkeypatch.setattr("asgmcli.train.sweep.run_jobs", fail)
+    monkeypatch.setattr("asgmcli.runs.sweep.run_jobs", fail)
     file = RecipeFile(write_recipe(tmp_path, demo))
     ranks = Ranks(Launch(0, 2, 0)) if several else Ranks()
     session = Session(tmp_path / "runs", tmp_path, torch.device("cpu"), Console(file=io.StringIO()), ranks)

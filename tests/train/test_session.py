@@ -17,10 +17,10 @@ from asgmcli.errors import UsageError
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.train import session as module
+from asgmcli.runs import session as module
+from asgmcli.runs.session import Session
+from asgmcli.runs.sweep import Job
 from asgmcli.train.run import run_of
-from asgmcli.train.session import Session
-from asgmcli.train.sweep import Job
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

@@ -18,16 +18,16 @@ from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, NotFinit
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.read import check_recipe, dump_yaml, load_recipe
 from asgmcli.recipe.sections import Guide, Optimizer, Start
-from asgmcli.train import sweep
+from asgmcli.runs import sweep
+from asgmcli.runs.on_demo import RecipeFile
+from asgmcli.runs.session import Session, choose_device, matching_runs, other_recipes
+from asgmcli.runs.sweep import Job, run_jobs, summarize, write_summary
 from asgmcli.train.ema import make_teacher, update_teacher
 from asgmcli.train.log import LOG_EVERY, MetricsFile, TrainingProgress, describe
 from asgmcli.train.loop import Context
-from asgmcli.train.on_demo import RecipeFile
 from asgmcli.train.run import run_of
 from asgmcli.train.schedule import learning_rate, make_optimizer
 from asgmcli.train.seed import step_generator
-from asgmcli.train.session import Session, choose_device, matching_runs, other_recipes
-from asgmcli.train.sweep import Job, run_jobs, summarize, write_summary
 
 CPU = torch.device("cpu")
 

@@ -14,9 +14,9 @@ from asgmcli.data.manifest import Manifest
 from asgmcli.files import write_text
 from asgmcli.report.curves import training_curves
 from asgmcli.report.table import Cell, Table
-from asgmcli.train.gather import read_metrics
+from asgmcli.runs.gather import read_metrics
+from asgmcli.runs.target import Trained
 from asgmcli.train.loop import Evaluation
-from asgmcli.train.target import Trained
 
 OUTPUTS = (
     "result.json",

@@ -22,13 +22,13 @@ from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.report.comparison import MeasuredRow, row_comparison
 from asgmcli.report.sweep_curves import Line, Point, sweep_curves
 from asgmcli.report.table import Table
+from asgmcli.runs.compare import write_differences
+from asgmcli.runs.on_demo import RecipeFile, number_of
+from asgmcli.runs.same import with_twins
+from asgmcli.runs.session import finished_runs, matching_runs
+from asgmcli.runs.sweep import MAIN_METRIC, papers_note, summarize, write_summary
 from asgmcli.tasks.masks.drawing import PICTURES
-from asgmcli.train.compare import write_differences
-from asgmcli.train.on_demo import RecipeFile, number_of
 from asgmcli.train.run import Run, run_of
-from asgmcli.train.same import with_twins
-from asgmcli.train.session import finished_runs, matching_runs
-from asgmcli.train.sweep import MAIN_METRIC, papers_note, summarize, write_summary
 
 TABLES = ("table.md", "table.csv", "table.json")
 COMPARISON = ("comparison.png",)

@@ -26,17 +26,17 @@ from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.read import load_recipe, recipe_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import Data, Guide, Start
+from asgmcli.runs.lock import held, refuse_if_held
+from asgmcli.runs.on_demo import RecipeFile
+from asgmcli.runs.sweep import Job, run_jobs
 from asgmcli.synthetic.demo import generate
 from asgmcli.tasks import TASKS
 from asgmcli.tasks.masks.drawing import Drawing, find_example
 from asgmcli.tasks.recognition.guide_maps import ensure_motion_maps
 from asgmcli.train.boards import check_boards
 from asgmcli.train.cores import on_cores
-from asgmcli.train.lock import held, refuse_if_held
 from asgmcli.train.loop import Context, Trainer, make_trainer
-from asgmcli.train.on_demo import RecipeFile
 from asgmcli.train.run import Run, differences, run_of
-from asgmcli.train.sweep import Job, run_jobs
 
 DEMO_OPTIONS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("train", "val", "test", "size", "seed"), (int,)),

@@ -13,7 +13,7 @@ from asgmcli.metrics.paired import PairedDifference, paired_difference
 from asgmcli.recipe.base import Recipe
 from asgmcli.report.differences import Interval, Panel, difference_curves, difference_intervals
 from asgmcli.report.table import Cell, Table, mean_std, signed
-from asgmcli.train.on_demo import RecipeFile, number_of
+from asgmcli.runs.on_demo import RecipeFile, number_of
 
 Results = Sequence[Mapping[str, Any]]
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from asgmcli.bench.estimate import Needs, needs, product_rate
 from asgmcli.data.boxes import has_boxes
 from asgmcli.data.plan import Plan
 from asgmcli.data.source import DEMO, manifest_path, open_manifest
@@ -22,11 +21,12 @@ from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.report.table import Cell, Table
+from asgmcli.runs.estimate import Needs, needs, product_rate
+from asgmcli.runs.session import sources
 from asgmcli.tasks.masks.drawing import find_example
 from asgmcli.tasks.recognition.data import divide
 from asgmcli.tasks.recognition.views import labeled_rows
 from asgmcli.train.run import run_of
-from asgmcli.train.session import sources
 
 GIGA = 10**9
 TERA = 10**12

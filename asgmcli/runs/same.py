@@ -15,7 +15,7 @@ from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.read import settings_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.train.on_demo import RecipeFile
+from asgmcli.runs.on_demo import RecipeFile
 from asgmcli.train.run import Run, run_of
 
 

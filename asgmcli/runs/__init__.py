@@ -1,0 +1,1 @@
+"""Many runs: what they need, which there are, and their tables."""
