@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from asgmcli.nn.flops import MLP_RATIO
+from asgmcli.bench.flops import MLP_RATIO
 
 
 class Products:

@@ -1,7 +1,7 @@
 """What a training step of the recognition task costs: its rate as a share of the machine's own, and its memory.
 
 Each setting is measured in a process of its own, so that its peak memory is its own. The rate is that of the
-operations of the network as published, counted analytically (`asgmcli.nn.flops`), over the time of the whole step:
+operations of the network as published, counted analytically (`asgmcli.bench.flops`), over the time of the whole step:
 student, teacher, masks, losses, backward pass, optimizer, moving average. The machine's rate is that of the network's
 matrix products (`asgmcli.bench.products`), timed right before and after each step: what disturbs one disturbs both.
 """
@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from asgmcli.bench.made_up import made_up_batch, made_up_state, step_operations
 from asgmcli.bench.products import Products
 from asgmcli.bench.step_setup import SIZES, Setup
 from asgmcli.data.loader import Batch
@@ -28,8 +29,7 @@ from asgmcli.errors import AsgmError
 from asgmcli.recipe.read import check_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks import recognition
-from asgmcli.tasks.recognition.made_up import made_up_batch, made_up_state, step_operations
-from asgmcli.train.descent import compute_gradients
+from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.schedule import make_optimizer
 
 CLASSES = 51

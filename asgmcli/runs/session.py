@@ -33,8 +33,8 @@ from asgmcli.synthetic.demo import generate
 from asgmcli.tasks import TASKS
 from asgmcli.tasks.masks.drawing import Drawing, find_example
 from asgmcli.tasks.recognition.guide_maps import ensure_motion_maps
-from asgmcli.train.boards import check_boards
 from asgmcli.train.cores import on_cores
+from asgmcli.train.loggers import check_boards
 from asgmcli.train.loop import Context, Trainer, make_trainer
 from asgmcli.train.run import Run, differences, run_of
 

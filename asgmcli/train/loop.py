@@ -26,11 +26,11 @@ from asgmcli.recipe.sections import Guide, Start
 from asgmcli.report.table import Table
 from asgmcli.signals import StopFlag
 from asgmcli.train.batches import count_clips, move, per_stream
-from asgmcli.train.boards import open_boards
 from asgmcli.train.checkpoint import load_state, save_state
-from asgmcli.train.descent import compute_gradients
 from asgmcli.train.finite import Undo, numbers, where_not_finite
+from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.log import MetricsFile, NoMetrics, TrainingProgress
+from asgmcli.train.loggers import open_boards
 from asgmcli.train.run import Run, run_of
 from asgmcli.train.schedule import learning_rate, make_optimizer
 from asgmcli.train.seed import random_state, seed_everything, seed_rank, take_up_random_state

@@ -12,10 +12,10 @@ import torch
 from click.testing import CliRunner, Result
 from tiny_training import tiny
 
+from asgmcli.bench.made_up import MadeUpData, made_up_state
 from asgmcli.commands.export import command
 from asgmcli.data.loader import Loudness
 from asgmcli.tasks.recognition import export
-from asgmcli.tasks.recognition.made_up import MadeUpData, made_up_state
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")

@@ -7,7 +7,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from asgmcli.nn.flops import Forward, StepClips, audio_flops, fusion_flops, step_flops, video_flops
+from asgmcli.bench.flops import Forward, StepClips, audio_flops, fusion_flops, step_flops, video_flops
 from asgmcli.nn.fusion import FusionTransformer
 from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.nn.vit import AudioTransformer

@@ -9,13 +9,13 @@ import torch
 from tiny_training import tiny
 from torch import Tensor
 
+from asgmcli.bench.made_up import made_up_batch, made_up_state
 from asgmcli.errors import RecipeError, UsageError
 from asgmcli.nn.timesformer import DividedBlock
 from asgmcli.recipe.read import check_recipe
 from asgmcli.tasks import recognition
-from asgmcli.tasks.recognition.made_up import made_up_batch, made_up_state
 from asgmcli.train import compiler
-from asgmcli.train.descent import compute_gradients
+from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.schedule import make_optimizer
 
 CLASSES = 5

@@ -15,7 +15,7 @@ from tiny_training import write_recipe
 
 from asgmcli.commands.train import command
 from asgmcli.recipe.read import load_recipe, recipe_hash
-from asgmcli.train.boards import scalars
+from asgmcli.train.loggers import scalars
 
 SHORT = ("--set", "train.epochs=2", "--set", "train.evaluate_every=1", "--set", "train.supervised_epochs=0")
 RUN = Path("runs/tiny/full/seed0")

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_training import TEXT
 
+from asgmcli.bench.made_up import made_up_state
 from asgmcli.errors import DataError, RecipeError
 from asgmcli.metrics.paired import paired_difference
 from asgmcli.nn.state import read_metadata
@@ -23,7 +24,6 @@ from asgmcli.report.differences import Interval, Panel, difference_curves, diffe
 from asgmcli.runs.compare import compare, difference_table, write_differences
 from asgmcli.runs.on_demo import RecipeFile
 from asgmcli.tasks.recognition.load import load_recognizer
-from asgmcli.tasks.recognition.made_up import made_up_state
 from asgmcli.train.run import differences
 
 COMPARED = TEXT.replace(

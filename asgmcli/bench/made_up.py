@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from asgmcli.bench.flops import StepClips, audio_flops, fusion_flops, step_flops, video_flops
 from asgmcli.data.loader import Batch, Loudness
-from asgmcli.nn.flops import StepClips, audio_flops, fusion_flops, step_flops, video_flops
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState, assemble, build_network, make_threshold
 
@@ -57,7 +57,7 @@ def made_up_batch(recipe: RecognitionRecipe, classes: int, labeled: int, unlabel
 def step_operations(
     network: ASGMFormer, recipe: RecognitionRecipe, labeled: int, unlabeled: int, *, executed: bool
 ) -> int:
-    """Floating-point operations of a step (see `asgmcli.nn.flops`); a frozen guide's are not counted."""
+    """Floating-point operations of a step (see `asgmcli.bench.flops`); a frozen guide's are not counted."""
     if not recipe.semi_supervised:
         unlabeled = 0
     heard = labeled + unlabeled + (unlabeled if recipe.mixed else 0)
