@@ -16,19 +16,22 @@ PACKAGE = Path(__file__).parents[1] / "asgmcli"
 # The reading order; a module may import modules of its own place and of those before it.
 ORDER = [
     ("errors", "__init__"),
-    ("files", "loading", "signals"),
-    ("sections",),
-    ("settings",),
-    ("recipe",),
-    ("media",),
-    ("data",),
+    ("files", "loading", "signals", "workers"),
     ("masks",),
-    ("nn",),
     ("losses",),
     ("metrics",),
+    ("recipe",),
     ("report",),
+    ("media",),
+    ("data",),
+    ("nn",),
+    ("synthetic",),
+    ("prepare",),
+    ("localize",),
+    ("ranks",),
     ("train",),
     ("tasks",),
+    ("runs",),
     ("bench",),
     ("api",),
     ("commands",),
@@ -39,8 +42,6 @@ PLACE = {name: number for number, names in enumerate(ORDER) for name in names}
 EXCEPTIONS = {
     # `asgmcli.load` is the door to the package from Python; it imports inside the function.
     ("asgmcli", "asgmcli.api"),
-    # A run is begun by the name of its task: the one place where the driver meets what it drives.
-    ("asgmcli.runs.session", "asgmcli.tasks"),
 }
 HEAVY = {
     "torch",

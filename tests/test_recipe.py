@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from asgmcli.data.source import manifest_path
 from asgmcli.errors import RecipeError
 from asgmcli.media.audio import log_mel
+from asgmcli.prepare.source import manifest_path
 from asgmcli.recipe.read import dump_yaml, load_recipe, recipe_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import Audio, Guide, Start

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from asgmcli.commands.train import command
-from asgmcli.data.source import DEMO, manifest_path
+from asgmcli.prepare.source import DEMO, manifest_path
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe

@@ -16,8 +16,9 @@ from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks import recognition
 from asgmcli.train.batches import batch_ids
-from asgmcli.train.loop import Context, Trainer, make_trainer
+from asgmcli.train.loop import Trainer, make_trainer
 from asgmcli.train.run import run_of
+from asgmcli.train.task import Context
 
 TEXT = """
 name: tiny

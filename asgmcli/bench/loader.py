@@ -17,7 +17,6 @@ import torch
 
 from asgmcli.bench import rivals
 from asgmcli.bench.footage import KINETICS, LARGE, UCF, Kind, make_original
-from asgmcli.bench.timing import Timing, interleaved
 from asgmcli.data.loader import Loudness, TrainViews
 from asgmcli.data.manifest import MANIFEST_NAME, Manifest, Row, read_manifest, write_manifest
 from asgmcli.data.plan import SampleKey, generator
@@ -31,6 +30,7 @@ from asgmcli.prepare.cache import cache_clip, cache_task
 from asgmcli.prepare.verify import Facts, Fault, Task, examine
 from asgmcli.recipe.sections import Audio, Augment, Clip
 from asgmcli.report.table import Cell, Table
+from asgmcli.report.timing import Timing, interleaved
 
 TITLE = "Loading, milliseconds of a core"
 KINDS = (KINETICS, LARGE, UCF)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from asgmcli.bench.timing import Timing, repeat
 from asgmcli.masks.heatmap import heatmap_mask
 from asgmcli.masks.tube import tube_mask
+from asgmcli.report.timing import Timing, repeat
 
 TITLE = "Masks of 64 clips x 8 frames x 196 tokens, one thread"
 CLIPS, FRAMES, GRID = 64, 8, (14, 14)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from asgmcli.bench.timing import Timing, repeat
+from asgmcli.report.timing import Timing, repeat
 
 TITLE = "Answer of the command line, new processes"
 COMMANDS = {"python alone": ["-c", "pass"], "asgm --help": ["-m", "asgmcli", "--help"]}

@@ -100,7 +100,7 @@ def masks(repeats: int) -> tuple[Table, dict[str, Any]]:
     Of 8 frames x 196 tokens each, on one thread.
     """
     from asgmcli.bench.masks import TITLE, measure
-    from asgmcli.bench.timing import timing_table
+    from asgmcli.report.timing import timing_table
 
     timings = measure(repeats)
     return timing_table(TITLE, timings), {"timings": [timing.data() for timing in timings]}
@@ -158,7 +158,7 @@ def step(
 def startup(repeats: int) -> tuple[Table, dict[str, Any]]:
     """Answer `asgm --help`."""
     from asgmcli.bench.startup import TITLE, measure
-    from asgmcli.bench.timing import timing_table
+    from asgmcli.report.timing import timing_table
 
     timings = measure(repeats)
     return timing_table(TITLE, timings), {"timings": [timing.data() for timing in timings]}

@@ -277,7 +277,7 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 def _open_manifest(data: Data, trained: Trained, options: Options, console: Console) -> Manifest:
     """The manifest that the user named, or that of the recipe's `data`; a word where it has changed since."""
     from asgmcli.data.manifest import read_manifest
-    from asgmcli.data.source import manifest_path, open_manifest
+    from asgmcli.prepare.source import manifest_path, open_manifest
 
     if options.manifest is not None:
         return read_manifest(options.manifest)

@@ -178,7 +178,7 @@ def _demo(console: Console, root: Path | None, out: Path, options: dict[str, Any
 
 
 def _demo_name(options: dict[str, Any]) -> str:
-    from asgmcli.data.source import demo_name
+    from asgmcli.prepare.source import demo_name
 
     return demo_name(options)
 

@@ -11,9 +11,9 @@ import torch
 
 from asgmcli.data.boxes import has_boxes
 from asgmcli.data.plan import Plan
-from asgmcli.data.source import DEMO, manifest_path, open_manifest
 from asgmcli.errors import DataError
 from asgmcli.nn.weights import WEIGHTS_FOLDER, timm_file
+from asgmcli.prepare.source import DEMO, manifest_path, open_manifest
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from asgmcli.bench.timing import repeat
 from asgmcli.data.reader import RATE
 from asgmcli.nn.localizer import FNAC, WINDOW_SAMPLES, fnac_spectrogram
 from asgmcli.recipe.base import Recipe
@@ -24,6 +23,7 @@ from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import Train
+from asgmcli.report.timing import repeat
 from asgmcli.tasks.pretext.model import build_network as build_pretext
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asgmcli.data.source import manifest_path
 from asgmcli.errors import DataError
 from asgmcli.files import replacing
 from asgmcli.metrics.paired import paired_difference
+from asgmcli.prepare.source import manifest_path
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe

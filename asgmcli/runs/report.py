@@ -16,7 +16,7 @@ from asgmcli.report.curves import training_curves
 from asgmcli.report.table import Cell, Table
 from asgmcli.runs.gather import read_metrics
 from asgmcli.runs.target import Trained
-from asgmcli.train.loop import Evaluation
+from asgmcli.train.task import Evaluation
 
 OUTPUTS = (
     "result.json",

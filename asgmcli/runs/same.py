@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from asgmcli.data.manifest import read_manifest
-from asgmcli.data.source import manifest_path
 from asgmcli.errors import RecipeError
+from asgmcli.prepare.source import manifest_path
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asgmcli import __version__
-from asgmcli.data.source import DEMO, how_to_prepare, manifest_path
 from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.files import remove_all_strays
+from asgmcli.prepare.source import DEMO, how_to_prepare, manifest_path
 from asgmcli.ranks.exchange import Ranks, check_dealable
 from asgmcli.ranks.launch import Launch
 from asgmcli.recipe.base import Recipe
@@ -35,8 +35,9 @@ from asgmcli.tasks.masks.drawing import Drawing, find_example
 from asgmcli.tasks.recognition.guide_maps import ensure_motion_maps
 from asgmcli.train.cores import on_cores
 from asgmcli.train.loggers import check_boards
-from asgmcli.train.loop import Context, Trainer, make_trainer
+from asgmcli.train.loop import Trainer, make_trainer
 from asgmcli.train.run import Run, differences, run_of
+from asgmcli.train.task import Context
 
 DEMO_OPTIONS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("train", "val", "test", "size", "seed"), (int,)),

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from rich.console import Console
-from torch import Tensor, nn
 
 from asgmcli.data.loader import Batch, note_failures
 from asgmcli.errors import DataError, NotFiniteError
@@ -20,10 +18,7 @@ from asgmcli.files import write_text
 from asgmcli.ranks.exchange import Ranks, gathered, joined, mean_terms
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
-from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.recipe.sections import Guide, Start
-from asgmcli.report.table import Table
 from asgmcli.signals import StopFlag
 from asgmcli.train.batches import count_clips, move, per_stream
 from asgmcli.train.checkpoint import load_state, save_state
@@ -31,110 +26,10 @@ from asgmcli.train.finite import Undo, numbers, where_not_finite
 from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.log import MetricsFile, NoMetrics, TrainingProgress
 from asgmcli.train.loggers import open_boards
-from asgmcli.train.run import Run, run_of
+from asgmcli.train.run import Run
 from asgmcli.train.schedule import learning_rate, make_optimizer
 from asgmcli.train.seed import random_state, seed_everything, seed_rank, take_up_random_state
-
-
-@dataclass
-class Evaluation:
-    """What an evaluation found: numbers, tables, and figures as functions that draw into a path."""
-
-    metrics: dict[str, float]
-    tables: dict[str, Table] = field(default_factory=dict)
-    figures: dict[str, Callable[[Path], Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a task needs to know besides its recipe: the device, the folder of earlier runs, the folder of recipes, the
-    processes that train together."""
-
-    device: torch.device
-    runs: Path
-    recipes: Path = Path("recipes")
-    ranks: Ranks = field(default_factory=Ranks)
-
-    def weights_of(self, source: Start | Guide | None, name: str) -> Path | None:
-        """The weight file that `source` names; `name` is the file in the run of another recipe (its default row).
-
-        None where there is no source or it names a timm model.
-
-        Raises:
-            DataError: the file is missing, or the other recipe has no finished run.
-            RecipeError: the other recipe cannot be read.
-        """
-        if source is None:
-            return None
-        if source.file is not None:
-            path = Path(source.file)
-            if not path.exists():
-                raise DataError(f"{path}: no such weight file")
-            return path
-        if source.recipe is None:
-            return None
-        other = self.recipes / f"{source.recipe}.yaml"
-        run = run_of(load_recipe(other, seed=source.seed), self.runs)
-        if run.result() is None or not (run.folder / name).exists():
-            seed = "" if source.seed is None else f" --seed {source.seed}"
-            raise DataError(f"{run.folder}: no finished run with {name} here. Make it: asgm train {other}{seed}")
-        return run.folder / name
-
-
-class TrainData(Protocol):
-    """An epoch's batches, and what the final evaluation reads."""
-
-    @property
-    def steps(self) -> int:
-        """Steps an epoch."""
-
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Batches of epoch `number` from step `start` on."""
-
-    @property
-    def evaluation(self) -> Iterable[Batch]:
-        """Batches of the evaluation split."""
-
-    def summary(self) -> dict[str, Any]:
-        """What the result says of the data: its hash, counts."""
-
-
-class TrainState(Protocol):
-    """What trains and what is saved."""
-
-    def trained(self) -> list[nn.Module]:
-        """Modules whose parameters the optimizer steps."""
-
-    def begin_step(self, epoch: int, step: int) -> None:
-        """Told before each step; `step` counts over the whole run."""
-
-    def after_step(self) -> None:
-        """Called after each optimizer step (the teacher's average)."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
-
-    def export(self, folder: Path) -> None:
-        """Write the final weights."""
-
-
-class Task(Protocol):
-    """A task module's four functions."""
-
-    def build_data(self, recipe: Any) -> Any:
-        """Loaders."""
-
-    def build_state(self, recipe: Any, data: Any, context: Context) -> Any:
-        """Networks, teacher, thresholds."""
-
-    def train_step(self, state: Any, batch: Batch) -> dict[str, Tensor]:
-        """Scalar terms with "loss"."""
-
-    def evaluate(self, state: Any, loader: Iterable[Batch]) -> Evaluation:
-        """Metrics, tables, figures."""
+from asgmcli.train.task import Context, Evaluation, Task, TrainData, TrainState
 
 
 @dataclass

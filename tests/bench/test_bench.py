@@ -10,8 +10,8 @@ import torch
 from click.testing import CliRunner, Result
 
 from asgmcli.bench import startup
-from asgmcli.bench.timing import Timing, repeat
 from asgmcli.commands.bench import command
+from asgmcli.report.timing import Timing, repeat
 
 
 def run(*arguments: object) -> Result:

@@ -15,11 +15,11 @@ from click.testing import CliRunner
 
 from asgmcli.bench import loader, rivals
 from asgmcli.bench.footage import KINETICS, UCF, Kind, footage, make_original
-from asgmcli.bench.timing import Timing, cpu_seconds, interleaved
 from asgmcli.commands.bench import command
 from asgmcli.media.audio import read_audio
 from asgmcli.media.probe import probe
 from asgmcli.media.video import read_clip
+from asgmcli.report.timing import Timing, cpu_seconds, interleaved
 
 SMALL = replace(KINETICS, width=128, height=96, seconds=4.0, options={"preset": "ultrafast"})
 SMALL_AVI = replace(UCF, width=128, height=96, seconds=4.0)

@@ -156,8 +156,8 @@ def test_confidences_are_those_of_the_trained_teacher(run: Callable[..., Result]
     from asgmcli.tasks.recognition.evaluate import predict
     from asgmcli.tasks.recognition.model import build_state
     from asgmcli.train.checkpoint import load_state
-    from asgmcli.train.loop import Context
     from asgmcli.train.run import Run
+    from asgmcli.train.task import Context
 
     trained = Run(house / "runs" / "tiny" / "both" / "seed0")
     assert run(trained.folder, "--out", tmp_path / "out").exit_code == 0

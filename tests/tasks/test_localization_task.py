@@ -31,8 +31,9 @@ from asgmcli.tasks.localization.evaluate import measure
 from asgmcli.tasks.localization.model import LocalizationState, build_state
 from asgmcli.tasks.localization.step import mask_spectrogram, train_step
 from asgmcli.train.checkpoint import load_state
-from asgmcli.train.loop import Context, Trainer, make_trainer
+from asgmcli.train.loop import Trainer, make_trainer
 from asgmcli.train.run import run_of
+from asgmcli.train.task import Context
 
 TEXT = """
 name: ears

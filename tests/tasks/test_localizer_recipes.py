@@ -29,8 +29,8 @@ from asgmcli.tasks.localization.cases import Case, choose_cases, draw_cases
 from asgmcli.tasks.localization.data import build_data
 from asgmcli.tasks.localization.evaluate import Located, judge, measure
 from asgmcli.tasks.localization.model import build_state
-from asgmcli.train.loop import Context
 from asgmcli.train.schedule import make_optimizer
+from asgmcli.train.task import Context
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 # METHOD, section 4.

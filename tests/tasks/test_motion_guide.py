@@ -22,8 +22,8 @@ from asgmcli.recipe.read import dump_yaml, load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.runs.session import Session
 from asgmcli.tasks.recognition import build_data, build_state, step, train_step
-from asgmcli.train.loop import Context
 from asgmcli.train.seed import step_generator
+from asgmcli.train.task import Context
 
 MOTION = {"masks__kind": "localization", "localizer": {"kind": "motion"}, "train__supervised_epochs": 0}
 CPU = torch.device("cpu")

@@ -17,7 +17,7 @@ from asgmcli.tasks import pretext
 from asgmcli.tasks.pretext.data import PretextLoaders
 from asgmcli.tasks.pretext.model import PretextState
 from asgmcli.tasks.pretext.targets import nearest_patches, patch_targets
-from asgmcli.train.loop import Context
+from asgmcli.train.task import Context
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SMALL = (

@@ -21,7 +21,7 @@ from asgmcli.tasks import recognition
 from asgmcli.tasks.recognition.data import build_data, divide
 from asgmcli.tasks.recognition.evaluate import judge, predict
 from asgmcli.tasks.recognition.model import ASGMFormer, build_state
-from asgmcli.train.loop import Context
+from asgmcli.train.task import Context
 
 CPU = torch.device("cpu")
 SMALL = VideoEncoder(dim=8, depth=2, heads=2, patch_size=8, embed_hidden=6)

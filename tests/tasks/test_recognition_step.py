@@ -21,8 +21,8 @@ from asgmcli.nn.localizer import FNAC, save_localizer
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks.recognition import build_data, build_state, step, train_step
 from asgmcli.tasks.recognition.model import RecognitionState
-from asgmcli.train.loop import Context
 from asgmcli.train.seed import seed_everything, step_generator
+from asgmcli.train.task import Context
 
 NO_DROP = {
     "model__video__drop_path": 0.0,

@@ -24,10 +24,10 @@ from asgmcli.runs.session import Session, choose_device, matching_runs, other_re
 from asgmcli.runs.sweep import Job, run_jobs, summarize, write_summary
 from asgmcli.train.ema import make_teacher, update_teacher
 from asgmcli.train.log import LOG_EVERY, MetricsFile, TrainingProgress, describe
-from asgmcli.train.loop import Context
 from asgmcli.train.run import run_of
 from asgmcli.train.schedule import learning_rate, make_optimizer
 from asgmcli.train.seed import step_generator
+from asgmcli.train.task import Context
 
 CPU = torch.device("cpu")
 

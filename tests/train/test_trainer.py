@@ -23,8 +23,9 @@ from asgmcli.errors import DataError, Interrupted, InterruptedByKeyboard, UsageE
 from asgmcli.recipe.read import load_recipe
 from asgmcli.tasks import recognition
 from asgmcli.train.checkpoint import load_state, save_state, state_size
-from asgmcli.train.loop import Evaluation, Trainer
+from asgmcli.train.loop import Trainer
 from asgmcli.train.run import run_of
+from asgmcli.train.task import Evaluation
 
 STEPS = 12
 

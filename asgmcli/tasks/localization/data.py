@@ -18,8 +18,8 @@ from asgmcli.data.loader import Batch, collate, first_decodable, make_loader, no
 from asgmcli.data.manifest import Manifest, Row, check_files
 from asgmcli.data.plan import Plan, SampleKey, Share
 from asgmcli.data.reader import ClipReader, Moment
-from asgmcli.data.source import open_manifest
 from asgmcli.errors import DataError
+from asgmcli.prepare.source import open_manifest
 from asgmcli.ranks.exchange import own_share
 from asgmcli.recipe.localization import LocalizationRecipe, LocalizerInput
 from asgmcli.recipe.sections import Audio, Clip

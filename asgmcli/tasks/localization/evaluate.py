@@ -18,7 +18,7 @@ from asgmcli.tasks.localization.cases import Case, choose_cases, draw_cases
 from asgmcli.tasks.localization.data import Place
 from asgmcli.tasks.localization.model import LocalizationState
 from asgmcli.train.batches import move
-from asgmcli.train.loop import Evaluation
+from asgmcli.train.task import Evaluation
 
 MAP_SIZE = 224
 

@@ -24,7 +24,7 @@ from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.localization.data import Place, evaluation_batches, pair_reader
 from asgmcli.tasks.localization.evaluate import frame_ciou, judge, locate, measure
 from asgmcli.tasks.localization.model import LocalizationState
-from asgmcli.train.loop import Evaluation
+from asgmcli.train.task import Evaluation
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from asgmcli.nn.weights import load_timm
 from asgmcli.ranks.global_norm import share_norms
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.tasks.localization.data import LocalizationData, Place
-from asgmcli.train.loop import Context
+from asgmcli.train.task import Context
 
 WEIGHTS = "localizer.safetensors"
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from asgmcli.data.manifest import Manifest, Row
-from asgmcli.data.source import open_manifest
 from asgmcli.errors import DataError
 from asgmcli.files import write_text
 from asgmcli.nn.localizer import load_localizer
+from asgmcli.prepare.source import open_manifest
 from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.tasks.masks.pictures import Draw, clip_masks
-from asgmcli.train.loop import Context
 from asgmcli.train.run import Run
+from asgmcli.train.task import Context
 from asgmcli.train.weights import LOCALIZER_WEIGHTS
 
 PICTURES = ("masks.png", "masks.svg")

@@ -11,7 +11,7 @@ from asgmcli.data.loader import Batch
 from asgmcli.report.table import Table
 from asgmcli.tasks.pretext.model import PretextState
 from asgmcli.train.batches import move
-from asgmcli.train.loop import Evaluation
+from asgmcli.train.task import Evaluation
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from asgmcli.nn.vit import AudioTransformer
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.synthetic.pretext import ENVELOPES, MOTIONS, SHAPES, TIMBRES
 from asgmcli.tasks.pretext.data import PretextLoaders
-from asgmcli.train.loop import Context
+from asgmcli.train.task import Context
 from asgmcli.train.weights import AUDIO_WEIGHTS, LOCALIZER_WEIGHTS, VIDEO_WEIGHTS
 
 

@@ -11,9 +11,9 @@ from asgmcli.data.loader import Batch, Loudness, TrainLoader, TrainViews, measur
 from asgmcli.data.manifest import Manifest, Row, check_files
 from asgmcli.data.plan import Plan
 from asgmcli.data.reader import ClipReader
-from asgmcli.data.source import open_manifest
 from asgmcli.data.split import labeled_subset
 from asgmcli.errors import DataError
+from asgmcli.prepare.source import open_manifest
 from asgmcli.ranks.exchange import own_share
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks.recognition.views import evaluation_batches, labeled_rows

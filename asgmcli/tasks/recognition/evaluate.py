@@ -15,7 +15,7 @@ from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.recognition import confusion
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
 from asgmcli.train.batches import move
-from asgmcli.train.loop import Evaluation
+from asgmcli.train.task import Evaluation
 
 
 def evaluate(state: RecognitionState, loader: Iterable[Batch]) -> Evaluation:

@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asgmcli.data.maps import MapReader
-from asgmcli.data.source import open_manifest
 from asgmcli.errors import DataError
 from asgmcli.localize.outputs import Job, Settings, localize_all
+from asgmcli.prepare.source import open_manifest
 from asgmcli.recipe.recognition import RecognitionRecipe
 
 

@@ -22,7 +22,7 @@ from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.recognition.evaluate import judge, predict, predict_together
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 from asgmcli.tasks.recognition.views import evaluation_batches, labeled_rows
-from asgmcli.train.loop import Evaluation
+from asgmcli.train.task import Evaluation
 from asgmcli.train.weights import MODEL_FORMAT
 
 

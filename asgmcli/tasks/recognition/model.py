@@ -27,7 +27,7 @@ from asgmcli.recipe.sections import Thresholds, Train
 from asgmcli.tasks.recognition.data import RecognitionData
 from asgmcli.train.compiler import check_compiler
 from asgmcli.train.ema import make_teacher, update_teacher
-from asgmcli.train.loop import Context
+from asgmcli.train.task import Context
 from asgmcli.train.weights import AUDIO_WEIGHTS, LOCALIZER_WEIGHTS, MODEL_FORMAT, MODEL_WEIGHTS, VIDEO_WEIGHTS
 
 
