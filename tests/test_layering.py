@@ -156,10 +156,10 @@ def test_the_command_line_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "data.cache",  # with media, manifest, verify and workers
-        "data.datasets",
-        "data.datasets.demo",
-        "data.prepare_run",
+        "prepare.cache",  # with media, manifest, verify and workers
+        "prepare.datasets",
+        "synthetic.demo",
+        "prepare.run",
     ],
 )
 def test_what_prepares_data_loads_no_torch(module: str) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_training import tiny
 
 from asgmcli.data.augment import Geometry, apply_geometry
 from asgmcli.data.boxes import read_boxes
@@ -16,6 +15,7 @@ from asgmcli.data.guides import TrueMaps, box_coverage
 from asgmcli.data.manifest import read_manifest
 from asgmcli.errors import DataError
 from asgmcli.tasks.recognition import build_data
+from tests.tiny_training import tiny
 
 ORACLE = {"masks__kind": "localization", "localizer": {"kind": "oracle"}, "train__supervised_epochs": 0}
 

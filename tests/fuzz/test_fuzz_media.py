@@ -9,14 +9,14 @@ import resource
 from collections import Counter
 from pathlib import Path
 
-import media_fuzz
 import pytest
 from click.testing import CliRunner
-from mutations import mutated
 
 from asgmcli.commands.prepare import command
 from asgmcli.data.manifest import read_manifest
 from asgmcli.workers import Failure, run_tasks
+from tests.fuzz import media_fuzz
+from tests.fuzz.mutations import mutated
 
 LIMIT_S = 120.0  # a hang lasts longer, however busy the machine is
 MEMORY_GB = 1.5  # of the process that reads; without a file it takes 0.2

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from mutations import mutated_text
 
 from asgmcli.cli import main
 from asgmcli.recipe.read import dump_yaml, load_recipe
 from asgmcli.runs.session import Session
+from tests.fuzz.mutations import mutated_text
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

@@ -26,9 +26,7 @@ import torch
 import torchmetrics  # noqa: F401 - loaded here, once, where the command would load it in each process
 from safetensors.torch import load_file
 
-sys.path.append(str(Path(__file__).parents[1]))
-from tiny_training import write_recipe
-
+sys.path.append(str(Path(__file__).parents[2]))
 from asgmcli.cli import main
 from asgmcli.commands import train as _train_command  # noqa: F401 - likewise
 from asgmcli.recipe.read import load_recipe
@@ -37,6 +35,7 @@ from asgmcli.tasks import TASKS, recognition
 from asgmcli.train import checkpoint, loop
 from asgmcli.train.checkpoint import load_state
 from asgmcli.train.run import Run, run_of
+from tests.tiny_training import write_recipe
 
 STEPS = 20
 SAVE_STEPS = 5  # between two checkpoints: here the loop's clock counts steps, so that no machine is too slow or fast

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_training import tiny, trainer_of, watched
 from torch import Tensor, nn
 
 from asgmcli.errors import Interrupted, NotFiniteError
 from asgmcli.train.checkpoint import load_state
 from asgmcli.train.finite import Undo, numbers, where_not_finite
 from asgmcli.train.loop import Trainer
+from tests.tiny_training import tiny, trainer_of, watched
 
 BAD = 7  # the step that is spoilt
 SKIP: dict[str, Any] = {"train__on_nonfinite": "skip", "train__max_steps": 10}

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
-from tiny_training import tiny, write_recipe
 from torch import nn
 
 from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, NotFiniteError, RecipeError, UsageError
@@ -28,6 +27,7 @@ from asgmcli.train.run import run_of
 from asgmcli.train.schedule import learning_rate, make_optimizer
 from asgmcli.train.seed import step_generator
 from asgmcli.train.task import Context
+from tests.tiny_training import tiny, write_recipe
 
 CPU = torch.device("cpu")
 

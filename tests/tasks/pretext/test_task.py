@@ -1,0 +1,145 @@
+"""The pretext's step: which patches show what, tokens that are left out, and sounds that are not heard."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from asgmcli.errors import RecipeError
+from asgmcli.nn.timesformer import TimeSformer
+from asgmcli.recipe.pretext import PretextRecipe
+from asgmcli.recipe.read import load_recipe
+from asgmcli.tasks import pretext
+from asgmcli.tasks.pretext.data import PretextLoaders
+from asgmcli.tasks.pretext.model import PretextState
+from asgmcli.tasks.pretext.targets import nearest_patches, patch_targets
+from asgmcli.train.task import Context
+
+RECIPES = Path(__file__).parents[3] / "recipes"
+SMALL = (
+    "generated.train=12",
+    "generated.test=4",
+    "generated.still_share=0.4",
+    "generated.whole_share=0.2",
+    "generated.still_tokens=5",
+    "generated.clip_tokens=7",
+    "model.video.dim=16",
+    "model.video.depth=2",
+    "model.audio.dim=16",
+    "model.audio.depth=1",
+    "train.epochs=5",
+    "train.batch=4",
+)
+NOWHERE = [float("nan")] * 3
+
+
+def recipe_of(*overrides: str, name: str = "demo_pretext") -> PretextRecipe:
+    recipe = load_recipe(RECIPES / f"{name}.yaml", None, (*SMALL, *overrides) if name == "demo_pretext" else overrides)
+    assert isinstance(recipe, PretextRecipe)
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def loaders() -> PretextLoaders:
+    return pretext.build_data(recipe_of())
+
+
+def state_of(recipe: PretextRecipe, loaders: PretextLoaders) -> PretextState:
+    torch.manual_seed(0)
+    return pretext.build_state(recipe, loaders, Context(torch.device("cpu"), Path("runs"), RECIPES))
+
+
+def test_patches_show_the_nearest_sprite_by_hand() -> None:
+    # Two sprites on a grid of 2 x 4 patches, whose centres lie at x = 1/8, 3/8, 5/8, 7/8 and y = 1/4, 3/4.
+    places = torch.tensor([[[[0.375, 0.25, 0.2]], [[0.875, 0.75, 0.01]], [NOWHERE]]])
+    cast = torch.tensor([[[4, 2], [1, 6], [-1, -1]]])
+    shapes, motions = patch_targets(cast, places, (2, 4))
+    # The first covers its own patch alone (the next one's centre is 0.25 = 1.25 radii away); the second, smaller than a
+    # patch, is shown by the patch it stands on.
+    assert shapes.tolist() == [[[0, 5, 0, 0, 0, 0, 0, 2]]]
+    assert motions.tolist() == [[[0, 3, 0, 0, 0, 0, 0, 7]]]
+    nearest = nearest_patches(places[0], (2, 4), 2, torch.zeros(8))
+    assert nearest.tolist() == [1, 7]
+    # Next come those beside the larger sprite, in its radii; chance decides between the two.
+    chance = torch.zeros(8)
+    chance[0] = 1.0
+    assert nearest_patches(places[0], (2, 4), 3, chance).tolist() == [1, 2, 7]
+
+
+def test_the_cells_kept_are_the_same_tokens_as_in_the_whole_frame() -> None:
+    torch.manual_seed(1)
+    video = torch.randn(2, 3, 4, 24, 24)
+    network = TimeSformer(16, 2, 2, 4, 0, image_size=24, patch_size=8, tubelet=2).eval()
+    tokens = network.embed(video)
+    everything = torch.stack([torch.arange(9), torch.randperm(9)])
+    cls, patches = network.encode_all(tokens)
+    order = everything[:, None, :, None].expand(-1, 2, -1, 16)
+    kept_cls, kept_patches = network.encode_all(tokens.gather(2, order), everything)
+    # Which place a token has in the list tells nothing: its cell does.
+    torch.testing.assert_close(kept_cls, cls)
+    torch.testing.assert_close(kept_patches, patches.gather(2, order))
+    one = network.encode_all(tokens[:, :, 4:5], torch.full((2, 1), 4))[0]
+    other = network.encode_all(tokens[:, :, 4:5], torch.full((2, 1), 5))[0]
+    assert (one - other).abs().max() > 1e-4
+
+
+def test_the_picture_shrinks_to_the_cells_that_are_kept(loaders: PretextLoaders) -> None:
+    batches = [next(loaders.epoch(number)) for number in range(5)]
+    assert [tuple(batch["video"].shape[1:2]) for batch in batches] == [(2,), (2,), (4,), (4,), (4,)]
+    assert [batch["kept"].shape[1] if "kept" in batch else 36 for batch in batches] == [5, 5, 7, 7, 36]
+    still = batches[0]
+    assert torch.equal(still["video"][:, 0], still["video"][:, 1])
+    assert all(a < b for row in still["kept"].tolist() for a, b in pairwise(row))
+    state = state_of(loaders.recipe, loaders)
+    frames, seen = still["video"], []
+    hook = state.network.body.video.patch_embed.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    state.network(still)
+    hook.remove()
+    for clip, cells in enumerate(still["kept"].tolist()):
+        for number, cell in enumerate(cells):
+            row, column = divmod(cell, 6)
+            patch = frames[clip, :, :, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8].transpose(0, 1)
+            shown = seen[0][clip, :, :, 8 * number : 8 * number + 8]
+            torch.testing.assert_close(shown, patch.float() / 127.5 - 1)
+
+
+def test_a_step_teaches_every_part_and_stills_no_motion(loaders: PretextLoaders) -> None:
+    state = state_of(loaders.recipe, loaders)
+    still, clip = next(loaders.epoch(0)), next(loaders.epoch(3))
+    assert "motions" not in pretext.train_step(state, still)
+    terms = pretext.train_step(state, clip)
+    named = {name for name in terms if name != "loss"}
+    assert named == {"shapes", "patch_shapes", "timbre", "envelope", "motions", "patch_motions"}
+    torch.testing.assert_close(terms["loss"].detach(), torch.stack([terms[name] for name in named]).sum())
+    terms["loss"].backward()
+    without = [name for name, value in state.network.named_parameters() if value.grad is None]
+    assert without == []
+
+
+def test_only_a_share_of_the_batch_is_heard(loaders: PretextLoaders) -> None:
+    batch = next(loaders.epoch(3))
+    half, whole = recipe_of("generated.heard_share=0.5"), recipe_of("generated.heard_share=1.0")
+    first = {name: values[:2] if isinstance(values, torch.Tensor) else values for name, values in batch.items()}
+    terms: list[dict[str, Any]] = []
+    for recipe, given in ((half, batch), (whole, first), (whole, batch)):
+        terms.append(pretext.train_step(state_of(recipe, loaders), given))
+    torch.testing.assert_close(terms[0]["timbre"], terms[1]["timbre"])
+    torch.testing.assert_close(terms[0]["shapes"], terms[2]["shapes"])
+    assert not torch.equal(terms[0]["timbre"], terms[2]["timbre"])
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "message"),
+    [
+        ("demo_pretext", "generated.still_tokens=40", "generated.still_tokens 40 is more than the 36 tokens"),
+        ("demo_pretext", "clip.size=44", "clip.size 44 is not a multiple of model.video.patch_size 8"),
+        ("demo_localizer_pretext", "generated.clip_tokens=4", "is of the video transformer: leave it out"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(name: str, override: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        recipe_of(override, name=name)

@@ -1,0 +1,399 @@
+"""One training step against a slow one of plain loops, and what each of its parts must do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from asgmcli.data.loader import Batch
+from asgmcli.masks.heatmap import heatmap_mask, token_weights
+from asgmcli.masks.mix import draw_lambda, partners
+from asgmcli.masks.placebo import misplaced
+from asgmcli.masks.tube import tube_mask
+from asgmcli.nn.localizer import FNAC, save_localizer
+from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.tasks.recognition import build_data, build_state, step, train_step
+from asgmcli.tasks.recognition.model import RecognitionState
+from asgmcli.train.seed import seed_everything, step_generator
+from asgmcli.train.task import Context
+from tests.tiny_training import tiny
+
+NO_DROP = {
+    "model__video__drop_path": 0.0,
+    "model__audio__drop_path": 0.0,
+    "train__supervised_epochs": 0,
+    "thresholds__value": 0.23,
+}
+TERMS = ("supervised", "unlabeled", "mixup", "contrastive")
+Made = tuple[RecognitionState, Batch]
+
+
+@pytest.fixture(scope="module")
+def localizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small FNAC with random weights: 32 pixels give a map of 4 x 4."""
+    torch.manual_seed(3)
+    path = tmp_path_factory.mktemp("localizer") / "localizer.safetensors"
+    return save_localizer(path, FNAC(8, width=4, stride=8), {"input_size": 32, "seconds": 0.5})
+
+
+@pytest.fixture
+def make(demo: Path, tmp_path: Path, localizer: Path) -> Callable[..., Made]:
+    """A state and its first batch for a changed recipe; the teacher differs from the student, some labels pass."""
+
+    def build(row: str | None = None, **changes: object) -> Made:
+        if changes.get("masks__kind") == "localization" and "localizer" not in changes:
+            changes["localizer"] = {"file": str(localizer), "seconds": 0.5}
+        recipe = tiny(tmp_path, demo, row, **{**NO_DROP, **changes})
+        seed_everything(5)
+        data = build_data(recipe)
+        state = build_state(recipe, data, Context(torch.device("cpu"), tmp_path))
+        generator = torch.Generator().manual_seed(7)
+        for network in (state.student, state.teacher):
+            for parameter in network.parameters():
+                parameter.data += 0.4 * torch.randn(parameter.shape, generator=generator)
+        state.begin_step(0, 3)
+        return state, next(data.epoch(0))
+
+    return build
+
+
+def cross_entropy(logits: Tensor, label: int) -> Tensor:
+    return torch.logsumexp(logits, 0) - logits[label]
+
+
+def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
+    """METHOD, section 3, one clip at a time: no batches, no shared tokens, no warped tokens but warped pixels."""
+    recipe, student, teacher = state.recipe, state.student, state.teacher
+    labeled, unlabeled = batch["labeled"], batch["unlabeled"]
+    listens = "audio" in labeled
+    tubelet = recipe.model.video.tubelet
+
+    def clip(frames: Tensor) -> Tensor:
+        """[T, 3, H, W] uint8 -> [1, 3, T, H, W] with mean and deviation 0.5."""
+        return ((frames.double() / 255 - 0.5) / 0.5).permute(1, 0, 2, 3)[None].float()
+
+    def classify(tokens: Tensor, sound: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        picture = student.video.encode(tokens)
+        if sound is None:
+            return student.video.head(picture)[0], picture[0], None
+        heard = student.audio(sound[None])
+        return student.fusion(picture, heard)[0], picture[0], heard[0]
+
+    def sound_of(stream: Batch, name: str, index: int) -> Tensor | None:
+        return stream[name][index] if listens else None
+
+    pairs: list[tuple[Tensor, Tensor | None]] = []  # the class tokens of every clip
+    supervised = torch.zeros(())
+    clips = len(labeled["label"])
+    for index in range(clips):
+        tokens = student.embed(clip(labeled["video"][index]))
+        logits, *tokens_of = classify(tokens, sound_of(labeled, "audio", index))
+        pairs.append((tokens_of[0], tokens_of[1]))
+        supervised = supervised + cross_entropy(logits, int(labeled["label"][index])) / clips
+
+    count = len(unlabeled["number"])
+    soft: list[Tensor] = []
+    for index in range(count):
+        sound = unlabeled["audio"][index][None] if listens else None
+        with torch.no_grad():
+            soft.append(teacher(clip(unlabeled["weak"][index]), sound)[0].softmax(0))
+    hard = [int(probabilities.argmax()) for probabilities in soft]
+    limits = class_limits(state)
+    passes = [float(soft[i][hard[i]]) >= limits[hard[i]] for i in range(count)]
+
+    strong = []
+    for index in range(count):
+        frames = unlabeled["strong"][index].clone()
+        if int(unlabeled["dropped"][index]) >= 0:
+            frames[:, int(unlabeled["dropped"][index])] = 0
+        strong.append(frames)
+    consistency = torch.zeros(())
+    for index in range(count):
+        tokens = student.embed(clip(strong[index]))
+        logits, *tokens_of = classify(tokens, sound_of(unlabeled, "strong_audio", index))
+        pairs.append((tokens_of[0], tokens_of[1]))
+        consistency = consistency + passes[index] * cross_entropy(logits, hard[index]) / count
+
+    terms = {"supervised": supervised, "unlabeled": consistency}
+    if recipe.losses.mixup.weight > 0:
+        draw = step_generator(recipe.seed, state.step)
+        keep = draw_lambda(recipe.masks.alpha, recipe.masks.beta, draw)
+        partner = partners(count, draw).tolist()
+        maps = slow_maps(state, unlabeled, draw)
+        mask = draw_mask(state, unlabeled, maps, keep, draw)
+        frames_count, cells = mask.shape[1:]
+        mixup = torch.zeros(())
+        for a, b in enumerate(partner):
+            share = share_of(state, maps, mask, a, b, unlabeled["warp"][b].tolist())
+            warped = strong[b].unflatten(0, (-1, tubelet))[unlabeled["warp"][b]].flatten(0, 1)
+            tokens_a, tokens_b = student.embed(clip(strong[a])), student.embed(clip(warped))
+            mixed = torch.stack(
+                [
+                    torch.stack([(tokens_a if mask[a, t, n] else tokens_b)[0, t, n] for n in range(cells)])
+                    for t in range(frames_count)
+                ]
+            )
+            sound = None
+            if listens:
+                sound = share * unlabeled["strong_audio"][a] + (1 - share) * unlabeled["strong_audio"][b]
+            logits, *tokens_of = classify(mixed[None], sound)
+            pairs.append((tokens_of[0], tokens_of[1]))
+            target = torch.zeros(len(logits))
+            for weight, source in ((share, a), (1 - share, b)):
+                for k in range(len(logits)):
+                    one_hot = passes[source] and recipe.losses.mixup.labels == "sharp"
+                    said = float(k == hard[source]) if one_hot else float(soft[source][k])
+                    target[k] += weight * said
+            said = logits if recipe.losses.mixup.on == "logits" else logits.softmax(0)
+            error = sum((target[k] - said[k]) ** 2 for k in range(len(logits))) / len(logits)
+            mixup = mixup + error * (share * passes[a] + (1 - share) * passes[b]) / count
+        terms["mixup"] = mixup
+    if recipe.losses.contrastive.weight > 0:
+        terms["contrastive"] = slow_contrastive(pairs, recipe.losses.contrastive.temperature)
+    weights = {"supervised": 1.0, **{name: getattr(recipe.losses, name).weight for name in TERMS[1:]}}
+    terms["loss"] = sum((weights[name] * value for name, value in terms.items()), torch.zeros(()))
+    return terms
+
+
+def class_limits(state: RecognitionState) -> list[float]:
+    """T(c) from the labels kept so far, by counting (Eq. 5, linear, without warm-up)."""
+    thresholds, classes = state.recipe.thresholds, len(state.data.classes)
+    if thresholds.kind == "fixed":
+        return [thresholds.value] * classes
+    kept = state.threshold.state_dict()["labels"].tolist()
+    counts = [kept.count(c) for c in range(classes)]
+    return [thresholds.value * (count / max(counts) if max(counts) else 1.0) for count in counts]
+
+
+def slow_maps(state: RecognitionState, unlabeled: Batch, draw: torch.Generator) -> Tensor | None:
+    """[B, T, h, w], a clip and a token's frames at a time."""
+    masks, tubelet = state.recipe.masks, state.recipe.model.video.tubelet
+    if masks.kind == "tube":
+        return None
+    maps = []
+    for index, frames in enumerate(unlabeled["strong"]):
+        if state.localizer is None:
+            of_frames = unlabeled["map"][index]
+        else:
+            wave = unlabeled["wave"][index][None]
+            of_frames = state.localizer.maps(frames.transpose(0, 1)[None].float() / 255, wave)[0]
+        maps.append(torch.stack([of_token.mean(0) for of_token in of_frames.split(tubelet)]))
+    return torch.stack(maps) if masks.placebo == "none" else misplaced(torch.stack(maps), masks.placebo, draw)
+
+
+def draw_mask(
+    state: RecognitionState, unlabeled: Batch, maps: Tensor | None, keep: float, draw: torch.Generator
+) -> Tensor:
+    masks = state.recipe.masks
+    if maps is None:
+        times = state.recipe.clip.frames // state.recipe.model.video.tubelet
+        return tube_mask(len(unlabeled["number"]), times, 9, keep, draw)
+    options = {"average_frames": masks.average_frames, "sharpness": masks.sharpness}
+    return heatmap_mask(maps, grid=(3, 3), keep=keep, generator=draw, **options)
+
+
+def share_of(state: RecognitionState, maps: Tensor | None, mask: Tensor, a: int, b: int, warp: list[int]) -> float:
+    """A's share of its mixture with B (METHOD: what the mixture's target counts), cell by cell."""
+    settings, masks = state.recipe.losses.mixup, state.recipe.masks
+    if settings.target == "constant":
+        return settings.constant
+    if settings.target == "tokens":
+        return float(mask[a].float().mean())
+    assert maps is not None
+    weights = token_weights(maps, (3, 3), masks.average_frames, masks.sharpness)
+    kept, left, all_a, all_b = 0.0, 0.0, 0.0, 0.0
+    for time, row in enumerate(mask[a].tolist()):
+        for cell, stays in enumerate(row):
+            of_a, of_b = float(weights[a, time, cell]), float(weights[b, warp[time], cell])
+            all_a, all_b = all_a + of_a, all_b + of_b
+            kept, left = kept + of_a * stays, left + of_b * (not stays)
+    return kept / all_a / (kept / all_a + left / all_b)
+
+
+def slow_contrastive(pairs: list[tuple[Tensor, Tensor | None]], temperature: float) -> Tensor:
+    """Eq. 15-20 as printed: for every clip its own partner among all."""
+    total = torch.zeros(())
+    clips = len(pairs)
+    for k, (picture, sound) in enumerate(pairs):
+        assert sound is not None
+        across = [torch.cosine_similarity(other, sound, 0) / temperature for other, _ in pairs]
+        back = [torch.cosine_similarity(picture, other, 0) / temperature for _, other in pairs if other is not None]
+        total = total - (across[k] - torch.stack(across).logsumexp(0)) / (2 * clips)
+        total = total - (back[k] - torch.stack(back).logsumexp(0)) / (2 * clips)
+    return total
+
+
+GUIDED = {"masks__kind": "localization"}
+SHARP_MASS = {"losses__mixup__target": "mass", "masks__sharpness": 3.0}
+TUBELETS = {"model__video__tubelet": 2, "thresholds__value": 0.3}
+CASES: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "probabilities": {"losses__mixup__on": "probabilities"},
+    "fixed": {"thresholds__kind": "fixed"},
+    "guided": GUIDED,
+    "guided, frames together": {**GUIDED, "masks__average_frames": 4},
+    "guided, mass": {**GUIDED, "losses__mixup__target": "mass"},
+    "guided, sharp mass, frames together": {**GUIDED, **SHARP_MASS, "masks__average_frames": 2},
+    "moved map, mass": {**GUIDED, **SHARP_MASS, "masks__placebo": "roll"},
+    "shuffled map, tokens": {**GUIDED, "masks__placebo": "shuffle"},
+    "oracle, mass": {**GUIDED, **SHARP_MASS, "localizer": {"kind": "oracle"}},
+    "constant": {"losses__mixup__target": "constant", "losses__mixup__constant": 0.7},
+    "soft labels": {"losses__mixup__labels": "soft"},
+    "tubelets": {**TUBELETS},
+    "guided, tubelets, mass": {**GUIDED, **SHARP_MASS, **TUBELETS},
+    "no mixture": {"losses__mixup__weight": 0.0},
+    "no contrast": {"losses__contrastive__weight": 0.0},
+    "picture alone": {"row": "video"},
+    "all channels dropped, all warped": {"augment__channel_dropout": 1.0, "train__unlabeled_ratio": 4},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_step_is_that_of_plain_loops(make: Callable[..., Made], case: str) -> None:
+    state, batch = make(**CASES[case])
+    batches = [batch, *list(state.data.epoch(1))[:2]]
+    passed, most = 0.0, len(batches)
+    for number, each in enumerate(batches):
+        state.begin_step(0, number)
+        expected = slow_step(state, each)
+        terms = train_step(state, each)
+        assert set(terms) - {"pseudo_share", "pseudo_accuracy"} == set(expected)
+        for name, value in expected.items():
+            assert float(terms[name].detach()) == pytest.approx(float(value.detach()), rel=1e-5, abs=1e-5), name
+        passed += float(terms["pseudo_share"])
+        grads = [
+            torch.autograd.grad(loss, list(state.student.parameters()), allow_unused=True)
+            for loss in (terms["loss"], expected["loss"])
+        ]
+        for (name, _), fast, slow in zip(state.student.named_parameters(), *grads, strict=True):
+            if slow is not None or fast is not None:
+                torch.testing.assert_close(fast, slow, rtol=1e-3, atol=1e-5, msg=name)
+    assert 0 < passed < most, passed  # some labels were used, not all
+
+
+@pytest.mark.parametrize("kind", ["tube", "localization"])
+def test_the_mixtures_weight_is_the_fraction_of_tokens_truly_kept(make: Callable[..., Made], kind: str) -> None:
+    state, batch = make(masks__kind=kind)
+    unlabeled = batch["unlabeled"]
+    tokens = torch.randn(4, 4, 9, 8, requires_grad=True)
+    unlabeled["warp"] = torch.tensor([[0, 0, 3, 3]] * 4)
+    weights = set()
+    for number in range(12):
+        state.begin_step(0, number)
+        mixture = step._mix(state, unlabeled, tokens)
+        kept = (mixture.tokens == tokens).all(dim=-1)
+        others = tokens[mixture.partner][:, [0, 0, 3, 3]]
+        assert bool((kept | (mixture.tokens == others).all(dim=-1)).all())
+        moved = mixture.partner != torch.arange(4)  # a clip mixed with itself keeps more
+        assert torch.allclose(kept[moved].float().mean(dim=2), torch.tensor(mixture.weight))
+        sounds = unlabeled["strong_audio"]
+        assert mixture.audio is not None
+        torch.testing.assert_close(
+            mixture.audio, mixture.weight * sounds + (1 - mixture.weight) * sounds[mixture.partner]
+        )
+        weights.add(round(mixture.weight * 9))
+    assert len(weights) > 2
+
+
+def reached(state: RecognitionState) -> set[str]:
+    return {name.split(".")[0] for name, p in state.student.named_parameters() if p.grad is not None and p.grad.any()}
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_every_term_reaches_what_it_should(make: Callable[..., Made], term: str) -> None:
+    state, batch = make()
+    train_step(state, batch)[term].backward()
+    expected = {"video", "audio"} if term == "contrastive" else {"video", "audio", "fusion"}
+    assert reached(state) == expected
+    assert all(parameter.grad is None for parameter in state.teacher.parameters())
+
+
+def test_a_localizer_takes_no_gradient_and_stays_frozen(make: Callable[..., Made]) -> None:
+    state, batch = make(masks__kind="localization")
+    assert state.localizer is not None
+    before = {name: value.clone() for name, value in state.localizer.state_dict().items()}
+    train_step(state, batch)["loss"].backward()
+    assert not state.localizer.training
+    assert all(parameter.grad is None for parameter in state.localizer.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in state.localizer.state_dict().items())
+
+
+def test_the_teacher_follows_by_its_decay(make: Callable[..., Made]) -> None:
+    state, _ = make(train__ema_decay=0.9)
+    before = [value.clone() for value in state.teacher.state_dict().values()]
+    state.after_step()
+    for old, student, new in zip(
+        before, state.student.state_dict().values(), state.teacher.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(new, 0.9 * old + 0.1 * student)
+    assert not state.teacher.training
+    assert state.student.training
+
+
+def test_supervised_epochs_are_the_labelled_clips_alone(make: Callable[..., Made]) -> None:
+    state, batch = make()
+    whole = train_step(state, batch)
+    before = state.threshold.state_dict()["labels"].clone()
+    terms = train_step(state, {"labeled": batch["labeled"], "unlabeled": None})
+    assert set(terms) == {"loss", "supervised"}
+    assert float(terms["loss"].detach()) == pytest.approx(float(whole["supervised"].detach()), rel=1e-5)
+    terms["loss"].backward()
+    assert reached(state) == {"video", "audio", "fusion"}
+    assert torch.equal(state.threshold.state_dict()["labels"], before)
+
+
+def test_picture_alone_has_no_ears(make: Callable[..., Made]) -> None:
+    state, batch = make("video")
+    assert state.student.audio is None
+    assert state.student.fusion is None
+    assert "audio" not in batch["labeled"]
+    terms = train_step(state, batch)
+    assert "contrastive" not in terms
+    terms["loss"].backward()
+    assert reached(state) == {"video"}
+
+
+def test_the_truth_of_unlabelled_clips_is_shown_but_never_used(make: Callable[..., Made]) -> None:
+    state, batch = make(thresholds__kind="fixed")
+    first = train_step(state, batch)
+    batch["unlabeled"]["label"] = (batch["unlabeled"]["label"] + 1) % 10
+    second = train_step(state, batch)
+    assert float(first["loss"].detach()) == float(second["loss"].detach())
+    assert float(first["pseudo_share"]) > 0
+    batch["unlabeled"]["label"] = torch.full((4,), -1)
+    assert "pseudo_accuracy" not in train_step(state, batch)
+
+
+def test_the_step_depends_on_its_number_and_not_on_global_draws(make: Callable[..., Made]) -> None:
+    state, batch = make(thresholds__kind="fixed")
+    losses = []
+    for number, seed in ((1, 0), (1, 1), (2, 0)):
+        torch.manual_seed(seed)
+        state.begin_step(0, number)
+        losses.append(float(train_step(state, batch)["mixup"].detach()))
+    assert losses[0] == losses[1] != losses[2]
+    assert all(math.isfinite(loss) for loss in losses)
+
+
+def test_the_state_goes_into_a_file_and_back(make: Callable[..., Made]) -> None:
+    state, batch = make()
+    train_step(state, batch)["loss"].backward()
+    saved = state.state_dict()
+    other, _ = make()
+    other.load_state_dict(saved)
+    assert all(torch.equal(a, b) for a, b in zip(other.teacher.parameters(), state.teacher.parameters(), strict=True))
+    assert torch.equal(other.threshold.state_dict()["labels"], state.threshold.state_dict()["labels"])
+    assert bool((state.threshold.state_dict()["labels"] >= 0).any())
+
+
+def test_recipes_are_frozen(make: Callable[..., Made]) -> None:
+    state, _ = make()
+    assert isinstance(state.recipe, RecognitionRecipe)
+    with pytest.raises(ValueError, match="frozen"):
+        state.recipe.seed = 3  # type: ignore[misc]

@@ -1,0 +1,309 @@
+"""The training loop: resumed runs are the straight ones, and whatever stops a run leaves it whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from asgmcli.data.loader import Batch
+from asgmcli.data.manifest import read_manifest
+from asgmcli.errors import DataError, Interrupted, InterruptedByKeyboard, UsageError
+from asgmcli.recipe.read import load_recipe
+from asgmcli.tasks import recognition
+from asgmcli.train.checkpoint import load_state, save_state, state_size
+from asgmcli.train.loop import Trainer
+from asgmcli.train.run import run_of
+from asgmcli.train.task import Evaluation
+from tests.tiny_training import STEPS_AN_EPOCH, tiny, trainer_of, watched
+
+STEPS = 12
+
+
+def same(one: Any, other: Any, path: str = "") -> None:
+    """Fail, naming the place, where two training states differ in a single bit."""
+    if isinstance(one, Tensor):
+        assert torch.equal(one, other), path
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), path
+        for key in one:
+            same(one[key], other[key], f"{path}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), path
+        for index, (a, b) in enumerate(zip(one, other, strict=True)):
+            same(a, b, f"{path}.{index}")
+    else:
+        assert one == other, path
+
+
+def signal_self(number: int) -> Any:
+    return lambda terms: os.kill(os.getpid(), number)
+
+
+def outcome(trainer: Trainer) -> tuple[dict[str, Any], bytes, dict[str, Any]]:
+    """The saved state, the metrics file, and the result without its times."""
+    run = trainer.run
+    result = json.loads(run.result_path.read_text())
+    timed = {"seconds", "clips_per_second"}
+    return (
+        load_state(run.state_path),
+        run.metrics_path.read_bytes(),
+        {k: v for k, v in result.items() if k not in timed},
+    )
+
+
+CHANGES: dict[str, Any] = {"train__max_steps": STEPS, "train__evaluate_every": 1}
+ADAMW: dict[str, Any] = {
+    "train__optimizer": {"kind": "adamw", "lr": 0.01, "schedule": "cosine", "warmup_steps": 3, "clip_norm": 1.0}
+}
+
+
+@pytest.mark.parametrize(
+    ("stop", "workers", "then", "changes"),
+    [
+        (7, 0, 0, {}),  # within the second epoch, and within the ten steps whose means make a line of metrics
+        (7, 2, 0, ADAMW),  # goes on with other loader workers, as on another machine
+        pytest.param(7, 4, 4, {}, marks=pytest.mark.long),
+        (STEPS_AN_EPOCH, 0, 0, {}),  # between two epochs, before the evaluation there
+        (2, 0, 0, {"thresholds__kind": "fixed"}),  # within the supervised epoch
+        (STEPS, 0, 0, {}),  # all steps done, not yet evaluated
+    ],
+)
+def test_a_resumed_run_is_the_straight_one_bit_for_bit(
+    demo: Path, tmp_path: Path, stop: int, workers: int, then: int, changes: dict[str, Any]
+) -> None:
+    recipe = tiny(tmp_path, demo, **CHANGES, **changes, data__workers=workers, data__keep_decoded=not workers)
+    ids: list[list[str]] = []
+    straight = trainer_of(recipe, tmp_path / "straight", task=watched(ids))
+    straight.fit()
+    assert len(ids) == STEPS
+
+    parts: list[list[str]] = []
+    stopping = watched(parts, at=stop - 1, act=signal_self(signal.SIGTERM))
+    with pytest.raises(Interrupted) as caught:
+        trainer_of(recipe, tmp_path / "parts", task=stopping).fit()
+    assert caught.value.exit_code == 75
+    assert f"step {stop} of {STEPS}" in caught.value.message
+    assert len(parts) == stop
+    torch.rand(17)  # another process would have another global state
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"workers": then})})
+    resumed = trainer_of(recipe, tmp_path / "parts", task=watched(parts), resume=True)
+    resumed.fit()
+
+    assert parts == ids
+    for one, other in zip(outcome(straight), outcome(resumed), strict=True):
+        same(one, other)
+    lines = [json.loads(line) for line in straight.run.metrics_path.read_text().splitlines()]
+    assert [(line["step"], "evaluation" in line) for line in lines] == [
+        (5, True),
+        (10, False),
+        (10, True),
+        (12, False),
+        (12, True),
+    ]
+
+
+def test_two_runs_are_equal_and_another_seed_is_not(demo: Path, tmp_path: Path) -> None:
+    states = []
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        trainer = trainer_of(tiny(tmp_path, demo, train__max_steps=3, seed=seed), tmp_path / folder)
+        trainer.fit()
+        states.append(outcome(trainer)[0]["state"])
+    same(states[0], states[1])
+    with pytest.raises(AssertionError):
+        same(states[0]["student"], states[2]["student"])
+
+
+def test_signals_are_put_back_and_ctrl_c_has_its_own_code(demo: Path, tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    task = watched([], at=1, act=signal_self(signal.SIGINT))
+    with pytest.raises(InterruptedByKeyboard) as caught:
+        trainer_of(tiny(tmp_path, demo), tmp_path / "runs", task=task).fit()
+    assert caught.value.exit_code == 130
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize("every", [0, 1])
+def test_a_signal_during_an_evaluation_stops_there(demo: Path, tmp_path: Path, every: int) -> None:
+    recipe = tiny(tmp_path, demo, train__max_steps=6, train__evaluate_every=every)
+    straight = trainer_of(recipe, tmp_path / "straight")
+    straight.fit()
+    judged: list[int] = []
+
+    def evaluate(state: Any, loader: Iterable[Batch]) -> Evaluation:
+        def counted() -> Iterable[Batch]:
+            for batch in loader:
+                judged.append(len(batch["id"]))
+                os.kill(os.getpid(), signal.SIGTERM)
+                yield batch
+
+        return recognition.evaluate(state, counted())
+
+    task = SimpleNamespace(
+        **{**{name: getattr(recognition, name) for name in recognition.__all__}, "evaluate": evaluate}
+    )
+    with pytest.raises(Interrupted):
+        trainer_of(recipe, tmp_path / "parts", task=task).fit()
+    assert judged == [4]  # of 10 clips in batches of 4
+    resumed = trainer_of(recipe, tmp_path / "parts", resume=True)
+    resumed.fit()
+    for one, other in zip(outcome(straight), outcome(resumed), strict=True):
+        same(one, other)
+
+
+def test_what_a_run_leaves_behind(demo: Path, tmp_path: Path) -> None:
+    recipe = tiny(tmp_path, demo, train__max_steps=3)
+    trainer = trainer_of(recipe, tmp_path / "runs")
+    assert trainer.run.folder == tmp_path / "runs" / "tiny" / "full" / "seed0"
+    result = trainer.fit()
+    files = sorted(
+        str(path.relative_to(trainer.run.folder)) for path in trainer.run.folder.rglob("*") if path.is_file()
+    )
+    assert files == [
+        "checkpoints/last.pt",
+        "classes.md",
+        "confusion.png",
+        "environment.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "recipe.yaml",
+        "result.json",
+    ]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["tiny"]
+    assert json.loads(trainer.run.result_path.read_text()) == result
+    assert {key: result[key] for key in ("task", "recipe", "row", "seed", "steps", "failures")} == {
+        "task": "recognition",
+        "recipe": "tiny",
+        "row": "full",
+        "seed": 0,
+        "steps": 3,
+        "failures": [],
+    }
+    assert result["data"]["manifest"] == read_manifest(demo).sha256
+    assert (result["data"]["labeled"], result["data"]["unlabeled"]) == (10, 20)
+    assert set(result["metrics"]) == {"top1", "top5"}
+    assert 0 <= result["metrics"]["top1"] <= result["metrics"]["top5"] <= 100
+    stored = load_recipe(trainer.run.recipe_path)
+    assert stored.model_copy(update={"rows": recipe.rows}) == recipe
+    assert json.loads((trainer.run.folder / "environment.json").read_text())["torch"] == torch.__version__
+
+
+def test_a_run_is_neither_repeated_nor_overwritten_unasked(demo: Path, tmp_path: Path) -> None:
+    recipe = tiny(tmp_path, demo, train__max_steps=2)
+    trainer_of(recipe, tmp_path / "runs").fit()
+    with pytest.raises(UsageError, match=r"--resume to go on, --overwrite to redo"):
+        trainer_of(recipe, tmp_path / "runs")
+    folder = run_of(recipe, tmp_path / "runs").folder
+    (folder / "old.txt").touch()
+    trainer_of(recipe, tmp_path / "runs", overwrite=True)
+    assert sorted(path.name for path in folder.iterdir()) == ["environment.json", "recipe.yaml"]
+
+
+def test_resuming_with_other_settings_names_both_values(demo: Path, tmp_path: Path) -> None:
+    trainer_of(tiny(tmp_path, demo, train__max_steps=2), tmp_path / "runs").fit()
+    other = tiny(tmp_path, demo, train__max_steps=3, losses__mixup__weight=0.5)
+    with pytest.raises(UsageError) as caught:
+        trainer_of(other, tmp_path / "runs", resume=True)
+    assert caught.value.exit_code == 2
+    assert "train.max_steps: stored 2, now 3" in caught.value.message
+    assert "losses.mixup.weight: stored 2.0, now 0.5" in caught.value.message
+    assert "epochs" not in caught.value.message
+
+
+def test_a_folder_that_is_no_run_is_not_touched(demo: Path, tmp_path: Path) -> None:
+    recipe = tiny(tmp_path, demo)
+    folder = run_of(recipe, tmp_path / "runs").folder
+    folder.mkdir(parents=True)
+    (folder / "thesis.txt").touch()
+    with pytest.raises(UsageError, match="does not look like a run"):
+        trainer_of(recipe, tmp_path / "runs", overwrite=True)
+    assert (folder / "thesis.txt").exists()
+    (folder / "result.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"without its recipe\.yaml"):
+        trainer_of(recipe, tmp_path / "runs")
+
+
+class _Harmful:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "torch", "cut", "empty", "text", "list", "other"])
+def test_a_checkpoint_that_is_none_is_refused_and_never_run(demo: Path, tmp_path: Path, kind: str) -> None:
+    recipe = tiny(tmp_path, demo, train__max_steps=3)
+    with pytest.raises(Interrupted):
+        trainer_of(recipe, tmp_path / "runs", task=watched([], at=0, act=signal_self(signal.SIGTERM))).fit()
+    path = run_of(recipe, tmp_path / "runs").state_path
+    good = path.read_bytes()
+    harm = tmp_path / "harm"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps({"step": _Harmful(harm)}))
+    elif kind == "torch":
+        torch.save({"step": _Harmful(harm)}, path)
+    elif kind == "list":
+        torch.save([1], path)
+    elif kind == "other":
+        save_state(path, {**load_state(path), "state": {"student": {}}})
+    else:
+        path.write_bytes({"cut": good[: len(good) // 2], "empty": b"", "text": b"hello"}[kind])
+    spoilt = path.read_bytes()
+    with pytest.raises(DataError, match=r"last\.pt: not a") as caught:
+        trainer_of(recipe, tmp_path / "runs", resume=True).fit()
+    assert caught.value.exit_code == 3
+    assert "\n" not in caught.value.message
+    assert not harm.exists()
+    assert path.read_bytes() == spoilt
+
+
+def test_a_broken_clip_is_named_in_the_result_also_after_a_resume(demo: Path, tmp_path: Path) -> None:
+    shutil.copytree(demo, tmp_path / "demo")
+    manifest = read_manifest(tmp_path / "demo")
+    for row in manifest.of_split("train"):
+        if int(row.id.rpartition("_")[2]) % 10 == 0:
+            manifest.resolve(row).write_bytes(b"")
+    recipe = tiny(
+        tmp_path, tmp_path / "demo", train__supervised_epochs=0, train__max_steps=10, data__keep_decoded=False
+    )
+    straight = trainer_of(recipe, tmp_path / "straight")
+    straight.fit()
+    failures = outcome(straight)[2]["failures"]
+    assert failures
+    assert all("train_000" in text for text in failures)
+    assert straight.console.file.getvalue().count("Replaced by another clip") == len(failures)  # type: ignore[attr-defined]
+    with pytest.raises(Interrupted):
+        trainer_of(recipe, tmp_path / "parts", task=watched([], at=6, act=signal_self(signal.SIGTERM))).fit()
+    resumed = trainer_of(recipe, tmp_path / "parts", resume=True)
+    resumed.fit()
+    assert outcome(resumed)[2] == outcome(straight)[2]
+
+
+def test_the_size_of_a_state_is_that_of_its_tensors() -> None:
+    state = {
+        "a": torch.zeros(10),
+        "b": [torch.zeros(3, dtype=torch.int64), {"c": torch.zeros(2, 2)}],
+        "step": 3,
+        "d": "x",
+    }
+    assert state_size(state) == 40 + 24 + 16
+
+
+def test_every_clip_labelled_is_told_where_unlabelled_ones_are_needed(demo: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.labeled_per_class, or train\.unlabeled_ratio"):
+        trainer_of(tiny(tmp_path, demo, data__labeled_per_class=None), tmp_path / "runs")
+    recipe = tiny(tmp_path, demo, data__labeled_per_class=None, train__unlabeled_ratio=0, train__max_steps=2)
+    assert trainer_of(recipe, tmp_path / "supervised").fit()["data"]["unlabeled"] == 0
+    with pytest.raises(DataError, match="asks for 4 labelled clips a class"):
+        trainer_of(tiny(tmp_path, demo, data__labeled_per_class=4), tmp_path / "more")
