@@ -17,7 +17,7 @@ from asgmcli.media.audio import read_audio
 from asgmcli.media.probe import probe
 from asgmcli.media.video import decode_video, read_clip
 
-sys.path.append(str(Path(__file__).parents[1] / "media"))
+sys.path.append(str(Path(__file__).parents[2]))
 from tests.media import media_files as mf  # of a neighbouring folder, also in processes that pytest does not start
 
 FRAMES = 24

@@ -30,7 +30,7 @@ MEMORY_GB = 0.5  # of a process that reads and decodes; without a file it takes 
 
 def refusal(path: str) -> tuple[str, float]:
     """What probing and decoding a file say, and the most memory this process has had."""
-    sys.path.append(str(Path(__file__).parent))
+    sys.path.append(str(Path(__file__).parents[2]))
     messages = []
     for action in (probe, decode_video, read_audio):
         try:
