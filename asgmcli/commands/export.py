@@ -27,13 +27,13 @@ def command(target: Path, out: Path | None, overwrite: bool, as_json: bool) -> N
     asgm export runs/demo/asgm_former/seed0/model.safetensors --out recognizer.onnx
     """
     import torch
-    from rich.console import Console
 
+    from asgmcli.console import make_console
     from asgmcli.runs.target import find_trained
     from asgmcli.tasks.recognition.export import export_onnx
     from asgmcli.tasks.recognition.load import load_recognizer
 
-    console = Console(stderr=True, markup=False, highlight=False)
+    console = make_console()
     trained = find_trained(target)
     if trained.task != "recognition":
         raise UsageError(f"{target}: a {trained.task} network; export takes recognizers.")
@@ -44,7 +44,7 @@ def command(target: Path, out: Path | None, overwrite: bool, as_json: bool) -> N
     inputs = {name: f"[{', '.join(map(str, shape))}]" for name, shape in done.inputs.items()}
     shown = ", ".join(f"{name} {shape}" for name, shape in inputs.items())
     size, off = f"{done.bytes / 1e6:.1f} MB", f"{done.difference:.1g}"
-    console.print(f"Wrote {path} ({size}): {shown} -> probabilities; at most {off} off torch's.", soft_wrap=True)
+    console.print(f"Wrote {path} ({size}): {shown} -> probabilities; at most {off} off torch's.")
     if as_json:
         result = {"path": str(path), "inputs": done.inputs, "difference": done.difference, "bytes": done.bytes}
         click.echo(json.dumps(result))
