@@ -176,3 +176,22 @@ def test_a_killed_writer_leaves_only_what_the_next_save_removes(tmp_path: Path) 
         (tmp_path / other).touch()
     assert remove_strays(tmp_path / "last.pt") == [stray]
     assert names(tmp_path) == [".first.0123456789ab.part.pt", ".last.notours.part.pt", ".last.txt", "last.pt"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    write_text(tmp_path / "notes.txt", "old")
+
+    def fail_halfway() -> None:
+        with replacing(tmp_path / "notes.txt") as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("notes.txt", "old")]
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "x")
+    with pytest.raises(DataError, match="cannot be written"):
+        write_text(tmp_path / "file" / "below.txt", "y")
