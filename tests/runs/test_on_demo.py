@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
+from rich.console import Console
 
 from asgmcli.commands.eval import command as eval_command
 from asgmcli.commands.train import command as train_command
@@ -20,6 +22,7 @@ from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.read import settings_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.runs.on_demo import RecipeFile, load_on_demo, number_of
+from asgmcli.runs.sweep import Job
 from tests.tiny_training import TEXT
 
 LARGE = """
@@ -69,8 +72,7 @@ localizer: {kind: motion}
 def place(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with small forms, large recipes, and the demo data where both look for it."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "demo").symlink_to(demo)
+    shutil.copytree(demo, tmp_path / "data" / "demo")  # maps are written into it
     small = TEXT.replace("masks: {kind: tube}", "localizer: {kind: motion, seconds: 1.5}")
     (tmp_path / "demo.yaml").write_text(small.replace("name: tiny", "name: demo"))
     (tmp_path / "large.yaml").write_text(LARGE)
@@ -206,8 +208,14 @@ def said(result: Result) -> str:
     return " ".join(result.stderr.split())
 
 
-def test_what_comes_out_the_same_is_run_once(place: Path) -> None:
+@pytest.mark.usefixtures("blank_pictures")
+def test_what_comes_out_the_same_is_run_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two recipes that differ in size alone: the second finds the first one's runs; twice the same row is one run."""
+
+    def run_here(jobs: list[Job], parallel: int, console: Console) -> None:
+        assert [train(*job.arguments).exit_code for job in jobs] == [0] * len(jobs)
+
+    monkeypatch.setattr("asgmcli.runs.sweep.run_jobs", run_here)
     rows: dict[str, Any] = yaml.safe_load(LARGE)["rows"]
     small = {"full": rows["full"], "again": {"title": "the same again"}, "shared": rows["shared"]}
     for name in ("one", "two"):
@@ -253,6 +261,7 @@ def test_a_run_on_other_data_is_not_the_same(place: Path, finish: Callable[..., 
     assert found.twin(file.load("a0.3", (), 1)) is None
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_tables_on_the_demo_say_nothing_of_the_paper(place: Path, finish: Callable[..., None]) -> None:
     for seed, top1 in enumerate((60.0, 64.0)):
         finish("large", "full", top1, seed)
@@ -270,6 +279,7 @@ def test_tables_on_the_demo_say_nothing_of_the_paper(place: Path, finish: Callab
     assert evaluate("runs/large@demo/full/seed0", "--on-demo").exit_code == 2
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_tables_at_full_size_stand_beside_the_paper(place: Path, finish: Callable[..., None]) -> None:
     for seed, top1 in enumerate((70.0, 74.0)):
         finish("large", "full", top1, seed, on_demo=False)
