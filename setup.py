@@ -41,7 +41,16 @@ setup(
         "tensorboard": ["tensorboard>=2.14"],
         "wandb": ["wandb>=0.17"],
         "onnx": ONNX,
-        "test": [*ONNX, "pytest>=8", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-setuptools"],
+        "test": [
+            *ONNX,
+            "pytest>=8",
+            "pytest-randomly>=3.16",
+            "pytest-xdist>=3.6",
+            "ruff>=0.6",
+            "mypy>=1.11",
+            "types-PyYAML",
+            "types-setuptools",
+        ],
     },
     entry_points={"console_scripts": ["asgm = asgmcli.cli:main"]},
 )

@@ -58,6 +58,7 @@ def leave_blank(patch: pytest.MonkeyPatch) -> None:
     from matplotlib.figure import Figure
 
     patch.setattr(Figure, "savefig", lambda self, path, **_: Path(path).write_bytes(b"blank"))
+    patch.setattr("asgmcli.synthetic.demo.draw_preview", lambda path, *_: path.write_bytes(b"blank"))
 
 
 @pytest.fixture
@@ -66,8 +67,8 @@ def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     leave_blank(monkeypatch)
 
 
-# Set in the environment by torch as it is imported, and by `asgm train` for the length of its process.
-OF_THE_PROCESS = ("TORCHINDUCTOR_CACHE_DIR", "THP_MEM_ALLOC_ENABLE")
+# Set in the environment by torch and decord as they are imported, and by `asgm train` for the length of its process.
+OF_THE_PROCESS = ("TORCHINDUCTOR_CACHE_DIR", "PATH", "THP_MEM_ALLOC_ENABLE")
 
 
 def around() -> dict[str, Any]:
@@ -95,8 +96,9 @@ def leaves_no_trace() -> Iterator[None]:
     before = around()
     yield
     for key in OF_THE_PROCESS:
-        if f"${key}" not in before:
-            os.environ.pop(key, None)
+        os.environ.pop(key, None)
+        if f"${key}" in before:
+            os.environ[key] = before[f"${key}"]
     after = around()
     kept = before.keys() | {key for key in after if key.startswith("$")}
     changed = [

@@ -159,6 +159,7 @@ def test_a_loss_that_is_not_a_number_ends_with_code_4(recipe: Path, monkeypatch:
     assert Path("runs/tiny/full/seed0/nonfinite.json").exists()
 
 
+@pytest.mark.long
 def test_sigterm_to_a_real_process(recipe: Path) -> None:
     arguments = [sys.executable, "-m", "asgmcli", "train", str(recipe), "--set", "train.epochs=2000"]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

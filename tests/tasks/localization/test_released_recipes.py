@@ -119,7 +119,11 @@ def ears(demo: Path, tmp_path: Path) -> LocalizationRecipe:
 
 
 def test_trained_on_one_data_set_and_judged_on_another_beside_the_paper(
-    ears: LocalizationRecipe, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ears: LocalizationRecipe,
+    demo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     from click.testing import CliRunner
 
@@ -140,6 +144,7 @@ def test_trained_on_one_data_set_and_judged_on_another_beside_the_paper(
     assert [gathered.rows[0][4], gathered.rows[0][7]] == [39.5, 39.66]
 
     monkeypatch.chdir(tmp_path)
+    request.getfixturevalue("blank_pictures")  # one was looked at
     judged = CliRunner().invoke(eval_command, [str(run), "--json"])
     assert judged.exit_code == 0, judged.output
     answer = json.loads(judged.stdout)
