@@ -18,6 +18,7 @@ COMMANDS = {
     "visualize-masks": "visualize_masks",
     "train": "train",
     "eval": "eval",
+    "predict": "predict",
     "export": "export",
     "bench": "bench",
 }

@@ -73,9 +73,7 @@ def recipe_of(setup: Setup) -> RecognitionRecipe:
             "compile": setup.compile,
         },
     }
-    recipe = check_recipe(values, Path("asgm bench step"))
-    assert isinstance(recipe, RecognitionRecipe)
-    return recipe
+    return check_recipe(values, Path("asgm bench step"), RecognitionRecipe)
 
 
 class Step:

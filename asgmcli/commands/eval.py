@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,18 +17,14 @@ from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, UsageErr
 from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
-    import torch
     from rich.console import Console
 
     from asgmcli.ranks.launch import Launch
-    from asgmcli.recipe.localization import LocalizationRecipe
-    from asgmcli.recipe.recognition import RecognitionRecipe
     from asgmcli.recipe.sections import Data
     from asgmcli.runs.on_demo import RecipeFile
-    from asgmcli.runs.report import Judged
-    from asgmcli.runs.target import Trained
+    from asgmcli.runs.target import Found
+    from asgmcli.train.task import Trained
 
-R = TypeVar("R", "RecognitionRecipe", "LocalizationRecipe")
 LINE_SECONDS = 10.0
 
 
@@ -43,7 +39,7 @@ class Options:
     batch: int | None
     workers: int | None
     device: str
-    motion: bool
+    beside: str | None
     out: Path | None
     overwrite: bool
 
@@ -121,7 +117,7 @@ def command(
         batch,
         workers,
         device,
-        localizer is not None,
+        localizer,
         out,
         overwrite,
     )
@@ -179,23 +175,34 @@ def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) ->
 
 
 def _judge(path: Path, options: Options, console: Console, launch: Launch) -> dict[str, Any]:
-    """One trained network, by all ranks; the result on the first."""
+    """Judge one trained network, by all ranks; return the result on the first."""
     from asgmcli.ranks.exchange import join
+    from asgmcli.runs.report import Judged, papers_numbers
     from asgmcli.runs.session import choose_device
     from asgmcli.runs.target import find_trained
 
     device = choose_device(options.device, launch)
     with join(launch, device, "Nothing was written; call it again.") as ranks:
-        trained = find_trained(path)
-        if options.motion and trained.task != "localization":
-            raise UsageError(f"--localizer motion is measured beside a localizer; {path} is a recognizer.")
-        if trained.task != "recognition" and (options.clips or options.crops):
-            raise UsageError(f"--clips and --crops are views of a recognizer; {path} is a localizer, judged by frames.")
+        found = find_trained(path)
         started = time.perf_counter()
-        judge = _recognition if trained.task == "recognition" else _localization
-        judged, folder = judge(trained, options, console, device)
+        loaded = found.load(device)
+        if found.run is None and not loaded.data.dataset and options.manifest is None:
+            text = f"{found.weights}: no run is around it to say on which clips to judge. Add --data MANIFEST."
+            raise UsageError(text)
+        loaded = _with_options(loaded, options)
+        split = loaded.data.eval_split
+        manifest = _open_manifest(loaded.data, found, options, console)
+        examination = loaded.examine(manifest, options.beside)
+        folder = _folder(found, manifest, split, options)
+        for warning in examination.warnings:
+            _say(console, f"Warning: {warning}")
+        _say(console, f"{found.weights}: {examination.about} of {manifest.path} ({split})")
+        paper = papers_numbers(found, manifest, split)
+        with _progress(console, "evaluate", examination.count) as seen:
+            evaluation, lines = examination.run(seen, paper)
         if not ranks.first:
             return {}
+        judged = Judged(found, evaluation, lines, manifest, split, examination.views)
         result = {**judged.result(), "seconds": round(time.perf_counter() - started, 1)}
         outputs = judged.write(folder)
         judged.show(console)
@@ -203,78 +210,39 @@ def _judge(path: Path, options: Options, console: Console, launch: Launch) -> di
     return {**result, "outputs": [str(output) for output in outputs]}
 
 
-def _recognition(trained: Trained, options: Options, console: Console, device: torch.device) -> tuple[Judged, Path]:
+def _with_options(trained: Trained, options: Options) -> Trained:
+    """The network with the recipe's keys that the user asked for: another split, other views, other workers.
+
+    Raises:
+        UsageError: the network's recipe has no such key.
+    """
     from dataclasses import replace
 
-    from asgmcli.data.reader import ClipReader
-    from asgmcli.runs.report import Judged
-    from asgmcli.tasks.recognition.load import judge_recognizer, known_rows, load_recognizer
-
-    loaded = load_recognizer(trained.weights, device)
-    recipe = _with_options(loaded.recipe, options)
-    loaded = replace(loaded, recipe=recipe)
-    manifest = _open_manifest(recipe.data, trained, options, console)
-    rows = known_rows(loaded.classes, manifest, recipe.data.eval_split)
-    folder = _folder(trained, manifest, recipe, options)
-    silent = sum(not row.audio for row in rows)
-    if loaded.loudness is not None and silent:
-        _say(console, f"Warning: {silent} of {len(rows)} clips have no sound; they are heard as silence.")
-    views = {"clips": recipe.evaluate.clips, "crops": recipe.evaluate.crops}
-    _say(
-        console,
-        f"{trained.weights}: {len(rows)} clips of {manifest.path} ({recipe.data.eval_split}), {views['clips']} clips x "
-        f"{views['crops']} crops each",
-    )
-    reader = ClipReader(manifest, recipe.clip, recipe.audio, keep=recipe.data.keep_decoded)
-    with _progress(console, "evaluate", len(rows)) as seen:
-        evaluation, predictions = judge_recognizer(loaded, reader, rows, seen)
-    return Judged(trained, evaluation, predictions, manifest, recipe.data.eval_split, views), folder
-
-
-def _localization(trained: Trained, options: Options, console: Console, device: torch.device) -> tuple[Judged, Path]:
-    from dataclasses import replace
-
-    from asgmcli.recipe.localization import LocalizationRecipe
-    from asgmcli.runs.report import Judged, papers_numbers
-    from asgmcli.tasks.localization.load import count_frames, judge_localizer, load_trained_localizer
-
-    known = trained.run.recipe() if trained.run is not None else None
-    own = known if isinstance(known, LocalizationRecipe) else None
-    if own is None and options.manifest is None:
-        raise UsageError(f"{trained.weights}: no run is around it to say on which clips to judge. Add --data MANIFEST.")
-    loaded = load_trained_localizer(trained.weights, own, device)
-    recipe = _with_options(loaded.recipe, options)
-    loaded = replace(loaded, recipe=recipe)
-    manifest = _open_manifest(recipe.evaluation_data, trained, options, console)
-    count = count_frames(loaded, manifest)
-    folder = _folder(trained, manifest, recipe, options)
-    _say(console, f"{trained.weights}: {count} frames of {manifest.path} ({recipe.data.eval_split})")
-    with _progress(console, "evaluate", count) as seen:
-        paper = papers_numbers(trained, manifest, recipe.data.eval_split)
-        evaluation, lines = judge_localizer(loaded, manifest, seen, motion=options.motion, paper=paper)
-    views = {"frames": recipe.evaluate.frames}
-    return Judged(trained, evaluation, lines, manifest, recipe.data.eval_split, views), folder
-
-
-def _with_options(recipe: R, options: Options) -> R:
-    """The recipe with another split, other views or other workers, where the user asked for them."""
+    recipe: Any = trained.recipe
     # A recipe may hold its own data in memory; another manifest may be too large for that, and what workers hold is
     # lost with them.
     keep = False if options.manifest is not None or options.workers else None
-    data = {"eval_split": options.split, "workers": options.workers, "keep_decoded": keep}
-    views = {"clips": options.clips, "crops": options.crops, "batch": options.batch}
-    changes: dict[str, Any] = {
-        "data": recipe.data.model_copy(update=_given(data)),
-        "evaluate": recipe.evaluate.model_copy(update=_given(views)),
+    asked: dict[str, dict[str, Any]] = {
+        "data": {"eval_split": options.split, "workers": options.workers, "keep_decoded": keep},
+        "evaluate": {"clips": options.clips, "crops": options.crops, "batch": options.batch},
     }
-    return recipe.model_copy(update=changes)
+    changes = {}
+    for name, values in asked.items():
+        section, given = getattr(recipe, name, None), _given(values)
+        known = set(type(section).model_fields) if section is not None else set()
+        for key in given:
+            if key not in known and key != "keep_decoded":
+                raise UsageError(f"--{key}: a {recipe.task} network is not judged by that.")
+        if section is not None:
+            changes[name] = section.model_copy(update={key: value for key, value in given.items() if key in known})
+    return replace(trained, recipe=recipe.model_copy(update=changes))  # type: ignore[type-var]
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _open_manifest(data: Data, trained: Trained, options: Options, console: Console) -> Manifest:
+def _open_manifest(data: Data, trained: Found, options: Options, console: Console) -> Manifest:
     """The manifest that the user named, or that of the recipe's `data`; a word where it has changed since."""
     from asgmcli.data.manifest import read_manifest
     from asgmcli.prepare.source import manifest_path, open_manifest
@@ -295,13 +263,10 @@ def _open_manifest(data: Data, trained: Trained, options: Options, console: Cons
     return manifest
 
 
-def _folder(
-    trained: Trained, manifest: Manifest, recipe: RecognitionRecipe | LocalizationRecipe, options: Options
-) -> Path:
+def _folder(trained: Found, manifest: Manifest, split: str, options: Options) -> Path:
     """Where the results go; asked before the work, not after it."""
     from asgmcli.runs.report import OUTPUTS
 
-    split = recipe.data.eval_split
     name = f"eval-{manifest.path.resolve().parent.name}-{split}" if options.manifest is not None else f"eval-{split}"
     folder = options.out or trained.weights.parent / name
     if (folder / "recipe.yaml").exists():

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from asgmcli.recipe.sections import ALL_ROWS, Compare, Log, Name, Section, Train, with_seed
+from asgmcli.recipe.sections import ALL_ROWS, Compare, Data, Guide, Log, Name, Section, Start, Train, with_seed
 
 
 class Row(Section):
@@ -45,6 +45,10 @@ class Recipe(Section):
     """What every recipe has: a name, a task, its variants as rows."""
 
     honoured: ClassVar[tuple[str, ...]] = ()
+    headline: ClassVar[str] = ""
+    """The metric of its tables and pictures; "" takes the first that is measured."""
+    one_process: ClassVar[bool] = False
+    """Several processes cannot share its work."""
     name: Name
     task: str
     title: str
@@ -84,6 +88,18 @@ class Recipe(Section):
             what = "row that can be run" if self.figure is None else "row's curve"
             raise ValueError(f"compare.to: {', '.join(unknown)}: no {what}")
         return self
+
+    def data_sets(self) -> list[Data]:
+        """Return the data sets whose manifests it reads, its training's first; none where clips are generated."""
+        return []
+
+    def sources(self) -> list[Start | Guide]:
+        """Return where the weights come from that it uses: networks' starts, localizers."""
+        return []
+
+    def prepares(self) -> str:
+        """Name what its task makes of the data before training, "" for nothing; recipes that name the same share it."""
+        return ""
 
     @property
     def runnable(self) -> dict[str, Row]:

@@ -7,7 +7,18 @@ from typing import Any, ClassVar, Literal
 from pydantic import model_validator
 
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.sections import Count, Data, Init, NonNegative, Positive, PositiveFloat, Section, Share
+from asgmcli.recipe.sections import (
+    Count,
+    Data,
+    Guide,
+    Init,
+    NonNegative,
+    Positive,
+    PositiveFloat,
+    Section,
+    Share,
+    Start,
+)
 
 
 class LocalizerModel(Section):
@@ -82,6 +93,7 @@ class LocalizationRecipe(Recipe):
     """Audio source localization (FNAC), trained on pairs of image and sound without labels."""
 
     honoured: ClassVar[tuple[str, ...]] = ("channels_last",)
+    headline: ClassVar[str] = "inside"
     task: Literal["localization"]
     data: Data
     model: LocalizerModel = LocalizerModel()
@@ -95,6 +107,14 @@ class LocalizationRecipe(Recipe):
         if self.model.frozen_trunks and self.model.init is None:
             raise ValueError("model.frozen_trunks keeps the networks as they start: give model.init a start")
         return self
+
+    def data_sets(self) -> list[Data]:
+        """Return the training's data set, and another one that maps are judged on."""
+        return [self.data] if self.evaluate.dataset is None else [self.data, self.evaluation_data]
+
+    def sources(self) -> list[Start | Guide]:
+        """Return the networks' start."""
+        return [] if self.model.init is None else [self.model.init]
 
     @property
     def evaluation_data(self) -> Data:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -57,6 +57,7 @@ class PretextData(Section):
 class PretextRecipe(Recipe):
     """A start for small networks: shapes, motions, timbres and envelopes that no later task uses."""
 
+    one_process: ClassVar[bool] = True
     task: Literal["pretext"]
     clip: Clip = Clip()
     audio: Audio = Audio()

@@ -15,7 +15,7 @@ import types
 import typing
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -27,6 +27,7 @@ from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 
+R = TypeVar("R", bound=Recipe)
 MAX_RECIPE_BYTES = 1 << 20
 FAULTS_SHOWN = 50
 VALUE_CHARACTERS = 120  # of a faulty value in a message
@@ -150,8 +151,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def check_recipe(values: dict[str, Any], source: Path) -> Recipe:
-    """`values` as a checked recipe; `source` names the file in messages.
+def check_recipe(values: dict[str, Any], source: Path, kind: type[R] = Recipe) -> R:  # type: ignore[assignment]
+    """Return `values` as a checked recipe of class `kind`; `source` names the file in messages.
 
     Raises:
         RecipeError: one line a fault, all faults together.
@@ -161,6 +162,8 @@ def check_recipe(values: dict[str, Any], source: Path) -> Recipe:
     if model is None:
         known = f"task: {task!r} is not a task{_nearest(str(task), MODELS)}. Tasks: {', '.join(MODELS)}"
         raise RecipeError(f"{source}: 1 fault(s)\n  {known}")
+    if not issubclass(model, kind):
+        raise RecipeError(f"{source}: a {task} recipe, where one of {kind.__name__} is wanted")
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -15,7 +15,7 @@ from asgmcli.files import write_text
 from asgmcli.report.curves import training_curves
 from asgmcli.report.table import Cell, Table
 from asgmcli.runs.gather import read_metrics
-from asgmcli.runs.target import Trained
+from asgmcli.runs.target import Found
 from asgmcli.train.task import Evaluation
 
 OUTPUTS = (
@@ -36,7 +36,7 @@ WORST = 20
 class Judged:
     """An evaluation with a line for each clip or frame, on what, and with which views."""
 
-    trained: Trained
+    trained: Found
     evaluation: Evaluation
     predictions: Table
     manifest: Manifest
@@ -77,8 +77,7 @@ class Judged:
 
     def show(self, console: Console) -> None:
         """Tables; beside the paper's numbers where the run's row has some."""
-        if self.trained.task == "recognition":
-            console.print(self._summary().rich())
+        console.print(self._summary().rich())
         for table in self.evaluation.tables.values():
             if len(table.rows) > MOST_LINES:
                 worst = sorted(table.rows, key=_accuracy)[:WORST]
@@ -99,7 +98,7 @@ class Judged:
         return Table(title, columns, lines)
 
 
-def papers_numbers(trained: Trained, manifest: Manifest, split: str) -> dict[str, float]:
+def papers_numbers(trained: Found, manifest: Manifest, split: str) -> dict[str, float]:
     """What the paper prints for the run's row, by metric; nothing of clips other than those the run was judged on."""
     if trained.run is None:
         return {}

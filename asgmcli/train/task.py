@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
 from asgmcli.data.loader import Batch
+from asgmcli.data.manifest import Manifest
 from asgmcli.errors import DataError
 from asgmcli.ranks.exchange import Ranks
+from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe
-from asgmcli.recipe.sections import Guide, Start
-from asgmcli.report.table import Table
-from asgmcli.train.run import run_of
+from asgmcli.recipe.sections import Data, Guide, Start
+from asgmcli.report.table import Cell, Table
+from asgmcli.train.run import Run, run_of
+
+R = TypeVar("R", bound=Recipe, contravariant=True)
+D = TypeVar("D")
+S = TypeVar("S")
 
 
 @dataclass
@@ -104,17 +111,156 @@ class TrainState(Protocol):
         """Write the final weights."""
 
 
-class Task(Protocol):
-    """A task module's four functions."""
+@dataclass(frozen=True)
+class Cost:
+    """What a recipe's training would take, counted without training.
 
-    def build_data(self, recipe: Any) -> Any:
-        """Loaders."""
+    Attributes:
+        clips: how many of each kind.
+        classes: how many, 0 without classes.
+        steps: of an epoch.
+        views: that an evaluation looks at.
+    """
 
-    def build_state(self, recipe: Any, data: Any, context: Context) -> Any:
-        """Networks, teacher, thresholds."""
+    clips: dict[str, int]
+    classes: int
+    steps: int
+    views: int
 
-    def train_step(self, state: Any, batch: Batch) -> dict[str, Tensor]:
-        """Scalar terms with "loss"."""
 
-    def evaluate(self, state: Any, loader: Iterable[Batch]) -> Evaluation:
-        """Metrics, tables, figures."""
+@dataclass(frozen=True)
+class Examination:
+    """A trained network's evaluation on a manifest, checked and ready to run.
+
+    Attributes:
+        count: clips or frames to look at.
+        about: what is looked at, as a line for people.
+        views: settings of the evaluation that decide its numbers.
+        warnings: what a reader of the numbers must know.
+        run: does the work: takes a function that is told how many more are done, and the paper's numbers by metric;
+            gives what was found, and a line a clip or frame. Where several ranks share the work the first has the
+            findings, the others an `Evaluation` of nothing.
+    """
+
+    count: int
+    about: str
+    views: dict[str, int]
+    run: Callable[[Callable[[int], None], Mapping[str, float]], tuple[Evaluation, Table]]
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A trained network's answer about one file.
+
+    Attributes:
+        answer: what `asgmcli.load(run).predict(path)` returns.
+        rows: lines of a CSV file under the network's `columns`, the most important first.
+        data: the answer as JSON.
+    """
+
+    answer: Any
+    rows: list[list[Cell]]
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file for other programs: its inputs by name with their shapes, and how far its output is from torch's."""
+
+    path: Path
+    inputs: dict[str, list[str | int]]
+    difference: float
+    bytes: int
+
+
+class Trained(Protocol):
+    """A trained network, and the recipe that says how it is judged."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of what stands in the lines of a prediction."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe it was trained with; its evaluation's keys may be replaced."""
+
+    @property
+    def data(self) -> Data:
+        """The data set that it is judged on."""
+
+    def examine(self, manifest: Manifest, beside: str | None = None) -> Examination:
+        """Check that it can be judged on the recipe's evaluation split of `manifest`.
+
+        Args:
+            manifest: whose clips are looked at.
+            beside: the name of something that is measured on the same clips too.
+
+        Raises:
+            DataError: it cannot be judged there.
+            UsageError: `beside` is nothing that this task measures.
+        """
+
+    def predict(self, path: Path, audio: Path | None = None) -> Prediction:
+        """Answer about one file; `audio` is the file of its sound, where that lies apart.
+
+        Raises:
+            MediaError: the file cannot be read.
+        """
+
+    def export(self, path: Path) -> Exported:
+        """Write the network for programs without torch, whole or not at all.
+
+        Raises:
+            UsageError: networks of this task are not exported.
+        """
+
+
+class Task(Protocol[R, D, S]):
+    """A task's module: what it needs, trains, measures and answers, for recipes R, data D and state S."""
+
+    WEIGHTS: str
+    """The file in a run's folder that holds the trained network; "" where it is of no use by itself."""
+
+    def owns(self, path: Path) -> bool:
+        """Return True if a weight file is of this task, its run being unknown."""
+
+    def before(self, recipe: R, console: Console) -> None:
+        """Make what must be there before training besides data and other runs, such as maps or features."""
+
+    def build_data(self, recipe: R) -> D:
+        """Open the data and see that they suit the recipe."""
+
+    def build_state(self, recipe: R, data: D, context: Context) -> S:
+        """Build networks, teacher, thresholds."""
+
+    def train_step(self, state: S, batch: Batch) -> dict[str, Tensor]:
+        """Return scalar terms with "loss"."""
+
+    def evaluate(self, state: S, loader: Iterable[Batch]) -> Evaluation:
+        """Return metrics, tables, figures."""
+
+    def load(self, path: Path, recipe: R | None, device: torch.device) -> Trained:
+        """Load a trained network; `recipe` is its run's, where there is one."""
+
+
+def nothing_before(recipe: Any, console: Console) -> None:
+    """Make nothing: for tasks that need no more than data and other runs."""
+
+
+class Work(Protocol):
+    """A run made ready."""
+
+    def fit(self) -> dict[str, Any]:
+        """Do the work and write result.json; return its content."""
+
+
+@runtime_checkable
+class Drawer(Protocol):
+    """The module of a task that draws instead of training."""
+
+    PICTURES: tuple[str, ...]
+    """Files that a run leaves in its folder."""
+
+    def draw(self, recipe: Any, run: Run, context: Context) -> Work:
+        """Make the drawing ready."""

@@ -2,7 +2,10 @@
 
 from asgmcli.tasks.localization.data import build_data
 from asgmcli.tasks.localization.evaluate import evaluate
+from asgmcli.tasks.localization.load import load, owns
 from asgmcli.tasks.localization.model import build_state
 from asgmcli.tasks.localization.step import train_step
+from asgmcli.train.task import nothing_before as before
+from asgmcli.train.weights import LOCALIZER_WEIGHTS as WEIGHTS
 
-__all__ = ["build_data", "build_state", "evaluate", "train_step"]
+__all__ = ["WEIGHTS", "before", "build_data", "build_state", "evaluate", "load", "owns", "train_step"]

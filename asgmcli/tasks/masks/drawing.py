@@ -17,7 +17,12 @@ from asgmcli.train.run import Run
 from asgmcli.train.task import Context
 from asgmcli.train.weights import LOCALIZER_WEIGHTS
 
-PICTURES = ("masks.png", "masks.svg")
+PICTURES: tuple[str, ...] = ("masks.png", "masks.svg")
+
+
+def draw(recipe: MasksRecipe, run: Run, context: Context) -> Drawing:
+    """Make the drawing ready; see `Drawing`."""
+    return Drawing(recipe, run, context)
 
 
 class Drawing:
