@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 @click.command("predict")
 @click.argument("target", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--top", type=click.IntRange(min=1), help="Lines a clip, most important first.  [default: the task's]"
-)
+@click.option("--top", type=click.IntRange(min=1), help="Lines a clip, most important first.  [default: the task's]")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the CSV to this file instead of standard output.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace the file of --out where it is there.")

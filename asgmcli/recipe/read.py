@@ -28,6 +28,7 @@ from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 
 R = TypeVar("R", bound=Recipe)
+M = TypeVar("M", bound=BaseModel)
 MAX_RECIPE_BYTES = 1 << 20
 FAULTS_SHOWN = 50
 VALUE_CHARACTERS = 120  # of a faulty value in a message
@@ -164,11 +165,20 @@ def check_recipe(values: dict[str, Any], source: Path, kind: type[R] = Recipe) -
         raise RecipeError(f"{source}: 1 fault(s)\n  {known}")
     if not issubclass(model, kind):
         raise RecipeError(f"{source}: a {task} recipe, where one of {kind.__name__} is wanted")
+    return check_section(values, source, model)
+
+
+def check_section(values: dict[str, Any], source: Path, kind: type[M]) -> M:
+    """Return `values` as a checked section of class `kind`.
+
+    Raises:
+        RecipeError: one line a fault, all faults together.
+    """
     try:
-        return model.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         faults = error.errors()
-        lines = [f"  {_fault(item, values)}" for item in faults[:FAULTS_SHOWN]]
+        lines = [f"  {_fault(item, kind)}" for item in faults[:FAULTS_SHOWN]]
         lines += [f"  and {len(faults) - FAULTS_SHOWN} more"] if len(faults) > FAULTS_SHOWN else []
         raise RecipeError("\n".join([f"{source}: {len(faults)} fault(s)", *lines])) from None
     except RecursionError:
@@ -226,12 +236,12 @@ def _yaml_value(text: str, where: str) -> Any:
         raise RecipeError(f"--set {where!r}: the value is not YAML: {' '.join(str(error).split())}") from None
 
 
-def _fault(item: Any, values: dict[str, Any]) -> str:
+def _fault(item: Any, kind: type[BaseModel]) -> str:
     """One line for one of pydantic's errors: key, value, what is wrong, and the nearest key for an unknown one."""
     location = list(item["loc"])
     key = ".".join(str(part) for part in location if part != "[key]")
     if item["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_nearest(str(location[-1]), _known_keys(values, location[:-1]))}"
+        return f"{key}: unknown key{_nearest(str(location[-1]), _known_keys(kind, location[:-1]))}"
     if item["type"] == "missing":
         return f"{key}: missing"
     message = item["msg"].removeprefix("Value error, ")
@@ -248,9 +258,9 @@ def _shown(value: Any) -> str:
     return text if len(text) <= VALUE_CHARACTERS else f"{text[:VALUE_CHARACTERS]}..."
 
 
-def _known_keys(values: dict[str, Any], location: list[Any]) -> list[str]:
-    """The keys that the section at `location` knows."""
-    model: type[BaseModel] | None = MODELS.get(str(values.get("task")))
+def _known_keys(kind: type[BaseModel], location: list[Any]) -> list[str]:
+    """The keys that the section at `location` of a `kind` knows."""
+    model: type[BaseModel] | None = kind
     for part in location:
         if model is None or part not in model.model_fields:
             break
