@@ -264,16 +264,16 @@ def _known_keys(kind: type[BaseModel], location: list[Any]) -> list[str]:
     for part in location:
         if model is None or part not in model.model_fields:
             break
-        model = _section(model.model_fields[part].annotation)
+        model = section_of(model.model_fields[part].annotation)
     return list(model.model_fields) if model is not None else []
 
 
-def _section(annotation: Any) -> type[BaseModel] | None:
-    """The section class inside an annotation such as `Guide | None` or `dict[str, Row]`."""
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the section class inside an annotation such as `Guide | None` or `dict[str, Row]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, dict):
-        return next((found for part in typing.get_args(annotation) if (found := _section(part))), None)
+        return next((found for part in typing.get_args(annotation) if (found := section_of(part))), None)
     return None
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from asgmcli.errors import RecipeError
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import assign, check_recipe, check_section, load_recipe, override, read_yaml
@@ -28,9 +30,9 @@ class Overlay(Section):
 
     recipe: Name
     take: list[str]
-    keep: list[str] = []
-    set: dict[str, Any] = {}
-    at_most: dict[str, int] = {}
+    keep: list[str] = Field(default_factory=list)
+    set: dict[str, Any] = Field(default_factory=dict)
+    at_most: dict[str, int] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
