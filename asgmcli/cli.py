@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import io
+import os
 import sys
 
 import click
@@ -46,7 +47,27 @@ class LazyGroup(click.Group):
         near = difflib.get_close_matches(args[0], COMMANDS, n=1)
         if args[0] not in COMMANDS and near:
             ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command, rest if command is None else dashed_paths(command, rest)
+
+
+def dashed_paths(command: click.Command, arguments: list[str]) -> list[str]:
+    """Return `arguments` with `./` before the name of a file or folder that begins with a dash and exists.
+
+    click would read such a name as options. The command's own options stay options, also where a file bears the same
+    name; a command that only holds others leaves its arguments as they are.
+    """
+    if isinstance(command, click.Group):
+        return arguments
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = {"-h", "--help"}.union(*(parameter.opts + parameter.secondary_opts for parameter in command.params))
+    return [
+        f"./{text}" if text.startswith("-") and _names_a_path(text, options) else text for text in arguments[:end]
+    ] + arguments[end:]
+
+
+def _names_a_path(text: str, options: set[str]) -> bool:
+    return text.partition("=")[0] not in options and os.path.lexists(text)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -58,6 +58,26 @@ def test_a_mistake_is_one_line_without_a_traceback() -> None:
     assert "Traceback" not in text
 
 
+def test_a_name_that_begins_with_a_dash_is_a_path_where_it_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, text = invoke("localize", "-dash.mp4")
+    assert (code, "No such option" in text) == (2, True)
+    for name in ("-dash.mp4", "-h", "--json", "--out=x", "-recipe.yaml"):
+        Path(name).write_text("neither a clip nor a recipe")
+    for command in ("localize", "visualize-masks", "export", "eval"):
+        code, text = invoke(command, "-dash.mp4")
+        assert (code, "-dash.mp4" in text, "No such option" in text) == (3, True, False), text
+    code, text = invoke("train", "-recipe.yaml")
+    assert (code, "-recipe.yaml: " in text, "No such option" in text) == (2, True, False), text
+    assert invoke("localize", "--", "-dash.mp4")[0] == invoke("localize", "./-dash.mp4")[0] == 3
+    # An option stays one.
+    assert "Usage: main localize" in invoke("localize", "-h")[1]
+    assert "Missing argument" in invoke("localize", "--json")[1]
+    assert "Missing argument" in invoke("localize", "--out=x")[1]
+
+
 def test_names_that_are_not_utf8_are_shown_escaped(tmp_path: Path) -> None:
     """On a standard output that is strict, as a real one is."""
     columns = "id,path,label,split,duration,fps,frames,width,height,audio,note"

@@ -88,9 +88,10 @@ def command(
     """
     from rich.console import Console
 
-    from asgmcli.localize.outputs import NO_WEIGHTS, Settings, choose_localizer
+    from asgmcli.localize.outputs import NO_WEIGHTS, Settings, check_there, choose_localizer
 
     console = Console(stderr=True, markup=False)  # brackets in a file's name are no markup
+    check_there(path)
     name = choose_localizer(localizer, weights)
     if localizer is None and weights is None:
         console.print(NO_WEIGHTS, highlight=False, soft_wrap=True)

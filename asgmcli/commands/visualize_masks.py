@@ -105,11 +105,15 @@ def command(
     """
     from rich.console import Console
 
+    from asgmcli.localize.outputs import check_there
     from asgmcli.report.style import check_figure_path
 
     console = Console(stderr=True, markup=False)  # brackets in a file's name are no markup
     target = check_figure_path(out or Path(f"{clip.stem}_{'mix' if other else 'masks'}.png"))
     _check(frame, other, save_clip, [path for path in (target, save_clip) if path], overwrite)
+    for path in (clip, other):
+        if path is not None:
+            check_there(path)
     trained = _load(localizer, weights, console)
     draw = {"grid": grid, "keep": keep, "average_frames": int(average_frames), "seed": seed}
     if other is None:

@@ -27,15 +27,20 @@ class DecodedClips:
         self.manifest = manifest
         self.folder = manifest.folder / DECODED_FOLDER
 
-    def frames(self, row: Row, short_side: int, decode: Callable[[], np.ndarray]) -> np.ndarray:
-        """uint8 [T, H, W, 3] with a short side of at most `short_side` pixels; `decode` gives them where needed.
+    def frames(
+        self, row: Row, short_side: int, decode: Callable[[], np.ndarray], *, backend: str = "pyav"
+    ) -> np.ndarray:
+        """Return uint8 [T, H, W, 3] with a short side of at most `short_side` pixels; `decode` gives them where needed.
+
+        Frames of different backends differ by rounding, so each `backend` (that of `decode`) has files of its own.
 
         Raises:
             MediaError: what `decode` raises.
             DataError: the clip's id would lead out of the folder, or that cannot be written to.
         """
         side = min(short_side, row.width, row.height)
-        return self._array(row, f"frames{side}", self.manifest.resolve(row), decode)
+        kind = f"frames{side}" if backend == "pyav" else f"frames{side}_{backend}"
+        return self._array(row, kind, self.manifest.resolve(row), decode)
 
     def wave(self, row: Row, source: Path, decode: Callable[[], np.ndarray]) -> np.ndarray:
         """float32 [S] in steps of 16 bits, from the file or fresh from `decode` alike.

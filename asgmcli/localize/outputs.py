@@ -66,6 +66,16 @@ class Job:
         return {kind: self.stem.with_name(self.stem.name + ENDINGS[kind]) for kind in settings.write}
 
 
+def check_there(path: Path) -> None:
+    """See that a clip, folder or manifest exists, before a localizer is announced or loaded for it.
+
+    Raises:
+        MediaError: nothing is there.
+    """
+    if not path.exists():
+        raise MediaError(f"{path}: no such file; is the path right?")
+
+
 def choose_localizer(localizer: str | None, weights: Path | None) -> str:
     """The localizer's name from what a user asked for: fnac where weights are given, else motion.
 

@@ -315,7 +315,7 @@ def _read_decord(path: str | os.PathLike[str], wanted: list[int], short_side: in
         for index, frame in enumerate(decord.VideoReader(str(Path(path).absolute()), num_threads=1)):
             count, last = index + 1, frame
             if index in wanted:
-                frames[index] = frame.asnumpy()
+                frames[index] = _resized(frame.asnumpy(), short_side)
             if len(frames) == len(wanted):
                 break
     except (decord.DECORDError, RuntimeError) as error:
@@ -323,14 +323,15 @@ def _read_decord(path: str | os.PathLike[str], wanted: list[int], short_side: in
     if last is None:
         raise MediaError(f"{path}: holds no video frame that can be decoded; is it whole?")
     if len(frames) < len(wanted):
-        frames |= _past_the_end(path, [index for index in wanted if index >= count], count, last.asnumpy())
+        end = _resized(last.asnumpy(), short_side)
+        frames |= _past_the_end(path, [index for index in wanted if index >= count], count, end)
+    return frames
+
+
+def _resized(rgb: np.ndarray, short_side: int | None) -> np.ndarray:
+    """uint8 [H, W, 3] with its shorter side reduced (bicubic); None leaves it as it is."""
     if short_side is None:
-        return frames
-    return {index: _resized(frame, short_side) for index, frame in frames.items()}
-
-
-def _resized(rgb: np.ndarray, short_side: int) -> np.ndarray:
-    """uint8 [H, W, 3] with its shorter side reduced (bicubic)."""
+        return rgb
     width, height = fitted_size(rgb.shape[1], rgb.shape[0], short_side)
     frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
     small: np.ndarray = frame.reformat(width, height, interpolation=Interpolation.BICUBIC).to_ndarray()

@@ -165,6 +165,15 @@ def test_unreadable_files_are_one_clear_line(run: Callable[..., Result], tmp_pat
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
+def test_a_missing_file_is_told_before_a_localizer_is_announced(run: Callable[..., Result], tmp_path: Path) -> None:
+    for options in ((), ("--weights", tmp_path / "gone.pth"), ("--localizer", "fnac")):
+        for name in ("missing.mp4", "missing", "missing.csv"):
+            result = run(name, *options)
+            assert result.exit_code == 3
+            assert result.stderr == f"Error: {name}: no such file; is the path right?\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_trained_localizer_by_file_and_by_run_folder(clip: Path, run: Callable[..., Result], tmp_path: Path) -> None:
     folder = tmp_path / "seed0"
     folder.mkdir()

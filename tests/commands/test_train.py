@@ -48,6 +48,16 @@ def test_a_run_ends_with_its_numbers_and_where_to_look_next(recipe: Path) -> Non
     assert Path("runs/tiny/video/seed3/result.json").exists()
 
 
+def test_equal_runs_in_two_processes_write_equal_bytes(recipe: Path) -> None:
+    assert train(recipe, *SHORT, "--runs", "here").exit_code == 0
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    order = [sys.executable, "-m", "asgmcli", "train", str(recipe), *SHORT, "--runs", "there"]
+    subprocess.run(order, env=environment, check=True, stderr=subprocess.DEVNULL)
+    one, two = (Path(name, "tiny/full/seed0/model.safetensors").read_bytes() for name in ("here", "there"))
+    assert one == two
+
+
 def test_folders_with_brackets_are_text(recipe: Path) -> None:
     result = train(recipe, *SHORT, "--runs", "runs[/1]")
     assert result.exit_code == 0

@@ -112,6 +112,16 @@ def test_a_trained_localizer(clips: tuple[Path, Path], run: Callable[..., Result
     assert json.loads(result.stdout)["localizer"] == "fnac"
 
 
+def test_a_missing_clip_is_told_before_a_localizer_is_announced(
+    clips: tuple[Path, Path], run: Callable[..., Result], tmp_path: Path
+) -> None:
+    for arguments in (("gone.mp4",), ("gone.mp4", "--weights", "gone.pth"), (clips[0], "--with", "gone.mp4")):
+        result = run(*arguments)
+        assert result.exit_code == 3
+        assert result.stderr == "Error: gone.mp4: no such file; is the path right?\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_brackets_in_a_name_are_no_markup(run: Callable[..., Result], tmp_path: Path) -> None:
     result = run(write_scene(tmp_path / "[b]quiet[-1].mp4", silent=True), "--frame", "1")
     assert result.exit_code == 0, result.output
