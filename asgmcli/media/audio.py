@@ -249,7 +249,7 @@ class _Clock:
         reference = video or stream
         zero = reference.start_time or 0
         if video is not None and may_begin_late(container, video):
-            shown = first_shown(lambda: open_media(path, believing=True), video.index)
+            shown = first_shown(lambda unedited: open_media(path, believing=True, unedited=unedited), video.index)
             zero = zero if shown is None else shown
         tick = (stream.time_base * source).as_integer_ratio()
         return cls(tick, round(zero * reference.time_base * source))

@@ -67,7 +67,7 @@ def missing(
         slack = SHORT_SECONDS if short else SLACK_SECONDS
         if shown is not None and shown.end is not None and streams[0].time_base * shown.end >= length - slack:
             return ""
-        with opener() as again:
+        with opener(False) as again:
             end = last_second(again)
         return f"ends at {end:.2f} s of {length:.2f} s" if end < length - slack else ""
     if not short:

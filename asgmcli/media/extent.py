@@ -7,8 +7,9 @@ packets `discard`), or the key frame was lost and what hangs on it cannot be dec
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, TypeAlias
 
 import av
 
@@ -18,8 +19,16 @@ COUNT_TOLERANCE = 0.02
 REORDERED_PACKETS = 33
 SHOW_FRAME = 0x10  # of a VP8 packet's first byte (RFC 6386, 9.1)
 
-Opener = Callable[[], Any]
-"""Opens the file anew: an av.container.InputContainer at its start, as a context manager."""
+Opener = Callable[[bool], Any]
+"""Opens the file anew: an av.container.InputContainer at its start, as a context manager.
+
+Given True, no packet of an mp4 is hidden, and time stamps are the movie's own: FFmpeg otherwise puts the first picture
+shown at zero, though the cut may lie up to a frame before it.
+"""
+
+
+_Packet: TypeAlias = "tuple[int | None, int, bool]"
+"""Time stamp, duration, and whether an edit list hides it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +37,8 @@ class Shown:
 
     `frames` of `stored` packets are shown, `hidden` of the others by an edit list, and `early` come before the first
     picture that can be decoded. `start` and `end` are in units of the stream's time base, None where no picture has a
-    time; `whole` is False where the last packet is cut off.
+    time; `begin` is the start on the clock of the sound, which FFmpeg's stamps miss behind an edit list. `whole` is
+    False where the last packet is cut off.
     """
 
     frames: int
@@ -38,6 +48,7 @@ class Shown:
     start: int | None
     end: int | None
     whole: bool
+    begin: int | None
 
     @property
     def note(self) -> str:
@@ -102,14 +113,14 @@ def count_shown(opener: Opener, index: int, most: int | None = None) -> Shown:
     Args:
         opener: opens the file.
         index: the video stream's place among all.
-        most: stop after this many packets from the first that is not hidden: then only `start` holds.
+        most: stop after this many packets that are not hidden: then only `start` and `begin` hold.
 
     Raises:
         av.FFmpegError, OSError: a packet cannot be read.
     """
-    packets: list[tuple[int | None, int, bool]] = []  # (time stamp, duration, hidden)
-    starts_with_key, whole, shown = True, True, 0
-    with opener() as container:
+    packets: list[_Packet] = []
+    starts_with_key, whole, seen = True, True, 0
+    with opener(False) as container:
         stream = container.streams[index]
         read_only(container, stream)
         vp8 = stream.codec_context.name in {"vp8", "libvpx"}
@@ -125,29 +136,36 @@ def count_shown(opener: Opener, index: int, most: int | None = None) -> Shown:
             if vp8 and not bytes(packet)[0] & SHOW_FRAME:
                 continue
             packets.append((packet.pts, packet.duration or 0, packet.is_discard))
-            shown += not packet.is_discard
-            if most is not None and shown >= most:
+            seen += not packet.is_discard
+            if most is not None and seen >= most:
                 break
-    if starts_with_key:
-        first = packets[0][0] if packets else None
-    else:
-        first = _first_decoded(opener, index)
-        if first is None:
-            return Shown(0, len(packets), 0, len(packets), None, None, whole)
-    return _shown(packets, None if guessed and starts_with_key else first, whole)
+    decoded = None if starts_with_key else _first_decoded(opener, index)
+    if decoded is None and not starts_with_key:
+        return Shown(0, len(packets), 0, len(packets), None, None, whole, None)
+    first = packets[0][0] if packets and not guessed and decoded is None else decoded
+    shown = _shown(packets, first, whole)
+    if decoded is not None:
+        shown = replace(shown, start=decoded, begin=decoded)
+    if shown.hidden and shown.start is not None:
+        place = next((place for place, packet in enumerate(packets) if packet[0] == shown.start and not packet[2]), 0)
+        shown = replace(shown, begin=_movie_time(opener, index, place, shown.start))
+    return shown
 
 
 def first_shown(opener: Opener, index: int) -> int | None:
-    """The time stamp of the first picture shown, in units of the stream's time base; None where none is known.
+    """The time stamp of the first picture shown, in units of the stream's time base, on the clock of the sound.
+
+    Returns:
+        None where no picture has a time.
 
     Raises:
         av.FFmpegError, OSError: a packet cannot be read.
     """
-    return count_shown(opener, index, REORDERED_PACKETS).start
+    return count_shown(opener, index, REORDERED_PACKETS).begin
 
 
-def _shown(packets: list[tuple[int | None, int, bool]], first: int | None, whole: bool) -> Shown:
-    """What is shown of packets (time stamp, duration, hidden), of which those before `first` cannot be decoded."""
+def _shown(packets: list[_Packet], first: int | None, whole: bool) -> Shown:
+    """What is shown of the packets, of which those before `first` cannot be decoded."""
     early = hidden = frames = 0
     start: int | None = None
     last: tuple[int, int] | None = None
@@ -165,12 +183,22 @@ def _shown(packets: list[tuple[int | None, int, bool]], first: int | None, whole
     if start is not None and last is not None:
         # A live recording gives no durations: the last picture lasts as long as the others did on average.
         end = last[0] + (last[1] or round((last[0] - start) / max(frames - 1, 1)))
-    return Shown(frames, len(packets), hidden, early, start, end, whole)
+    return Shown(frames, len(packets), hidden, early, start, end, whole, start)
+
+
+def _movie_time(opener: Opener, index: int, place: int, stamp: int) -> int:
+    """The time stamp, on the movie's own clock, of the packet at `place` in the file; `stamp` where it has none."""
+    with opener(True) as container:
+        stream = container.streams[index]
+        read_only(container, stream)
+        for packet in islice((packet for packet in container.demux(stream) if packet.size), place, None):
+            return stamp if packet.pts is None else int(packet.pts)
+    return stamp
 
 
 def _first_decoded(opener: Opener, index: int) -> int | None:
     """The time stamp of the first picture that a decoder gives; None where it gives none."""
-    with opener() as container:
+    with opener(False) as container:
         stream = container.streams[index]
         read_only(container, stream)
         stream.codec_context.thread_count = 1

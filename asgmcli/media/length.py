@@ -62,7 +62,7 @@ def sound_length(container: Any, audio: Any, path: str | os.PathLike[str], opene
     """
     seconds = _seconds(audio, container)
     if not seconds:  # a live recording
-        with opener() as again:
+        with opener(False) as again:
             seconds = max(last_second(again) - start_seconds(audio), 0.0)
     return seconds, missing(path, container, [audio], None, opener)
 
@@ -74,7 +74,7 @@ def _counted(told: Length, shown: Shown, time_base: Fraction) -> Length:
     seconds = float((shown.end - shown.start) * time_base)
     fits = abs(seconds * told.fps - shown.frames) <= max(COUNT_TOLERANCE * shown.frames, 1)
     fps = told.fps if fits or not seconds else shown.frames / seconds
-    return Length(seconds, fps, shown.frames, float(shown.start * time_base), shown.note)
+    return Length(seconds, fps, shown.frames, float((shown.begin or 0) * time_base), shown.note)
 
 
 def _seconds(stream: Any, container: Any) -> float:

@@ -30,6 +30,7 @@ CONTAINERS = (
 # What lets FFmpeg believe an mp4's header: it decodes no picture to learn more, and looks at this many microseconds of
 # packets. Sound is decoded for one packet as ever, for aac may hold twice the rate that its header tells.
 BELIEVING = {"skip_frame": "all", "analyzeduration": "1500000"}
+UNEDITED = {"advanced_editlist": "0"}
 # Packets of streams lie up to a second apart in a file: sound that begins this late (s) may not be among those.
 LATE_SECONDS = 0.4
 PICTURES = (
@@ -121,7 +122,7 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
         )
 
 
-def open_media(path: str | os.PathLike[str], *, believing: bool = False) -> Any:
+def open_media(path: str | os.PathLike[str], *, believing: bool = False, unedited: bool = False) -> Any:
     """Open a local media file with PyAV; use it as a context manager.
 
     Args:
@@ -130,6 +131,7 @@ def open_media(path: str | os.PathLike[str], *, believing: bool = False) -> Any:
             pictures (0.6 ms instead of 8 at 1280 x 720). The pixel format is then unknown, the stream's width and
             height are the header's, and a decoder without a table of delays may lose frames. Other containers, and
             mp4 whose header leaves something open, are opened as ever.
+        unedited: let the edit list of an mp4 move time stamps, but hide nothing.
 
     Returns:
         av.container.InputContainer.
@@ -147,13 +149,13 @@ def open_media(path: str | os.PathLike[str], *, believing: bool = False) -> Any:
         check_file(path)
         with file.open("rb") as opened:
             head = opened.read(12)
-        container = None
+        container, edits = None, UNEDITED if unedited else {}
         if believing and head[4:8] == b"ftyp":
-            container = _open(file, None, BELIEVING)
+            container = _open(file, None, BELIEVING | edits)
             if not _is_told(container):
                 container.close()
                 container = None
-        container = container or _open(file, _picture_format(head), {})
+        container = container or _open(file, _picture_format(head), edits)
     except (av.FFmpegError, OSError, ValueError) as error:
         if (claimed := _claimed_beyond(file)) is not None:
             raise CutOffError(f"{path}: cut off: {claimed}; fetch the file again") from error
@@ -217,8 +219,11 @@ def first_frame(container: Any, stream: Any, path: str | os.PathLike[str]) -> An
     read_only(container, stream)
     try:
         for packet in container.demux(stream):
+            frames = stream.codec_context.decode(packet)
+            if packet.is_discard and not frames:
+                continue  # hidden by an edit list: the next ones refer to it
             # Draining after each packet spares the decoder's reordering delay.
-            frames = stream.codec_context.decode(packet) or stream.codec_context.decode(None)
+            frames = frames or stream.codec_context.decode(None)
             if frames:
                 return frames[0]
             stream.codec_context.flush_buffers()
@@ -340,7 +345,7 @@ def _best(streams: Iterable[Any], size: Any) -> Any | None:
 def _measured(path: str | os.PathLike[str], measure: Callable[[Opener], Result]) -> Result:
     """`measure`, given how to open the file anew; what it cannot read is a MediaError."""
     try:
-        return measure(lambda: open_media(path, believing=True))
+        return measure(lambda unedited: open_media(path, believing=True, unedited=unedited))
     except (av.FFmpegError, OSError) as error:
         raise MediaError(f"{path}: its packets cannot be read ({reason_of(error)}); is it whole?") from error
 

@@ -213,8 +213,9 @@ class _Pass:
         """Compare what was decoded with what the header promises.
 
         Raises:
-            PlayError: no picture came out, packets of the index are missing, or over 2% of the frames, or over half a second and 5% of the
-                time, or pictures and sound both pause where some formats drop broken data in silence.
+            PlayError: no picture came out, packets of the index are missing, or over 2% of the frames, or over half a
+                second and 5% of the time, or pictures and sound both pause where some formats drop broken data in
+                silence.
         """
         if min(self.holes.values()) > HOLE_S:
             raise PlayError("corrupt", f"{max(self.holes.values()):.2f} s within are missing")
