@@ -14,6 +14,8 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from asgmcli.errors import MediaError
 from asgmcli.media.bounds import check_decoded, strict_options
+from asgmcli.media.cutoff import SLACK_SECONDS, last_second
+from asgmcli.media.extent import read_only
 from asgmcli.media.groups import STAMPED_CONTAINERS, frames_at, has_short_cut
 from asgmcli.media.probe import (
     best_video_stream,
@@ -22,15 +24,12 @@ from asgmcli.media.probe import (
     mirrors,
     open_media,
     probe,
-    read_only,
     reason_of,
     swaps_sides,
 )
 from asgmcli.media.vops import DoubtfulError
 
-# A file is cut off when it ends this long before its header says. Headers do count a frame or two too many (AVI), and
-# sound may run on after the picture.
-SLACK_SECONDS = 1.0
+# Headers of AVI do count a frame or two too many.
 SLACK_FRAMES = 2
 SLACK_SHARE = 0.01
 
@@ -283,14 +282,8 @@ def _check_whole(container: Any, stream: Any, path: str | os.PathLike[str], pack
 
 
 def _last_time(path: str | os.PathLike[str]) -> float:
-    """When the last packet of any stream ends, in seconds."""
     with open_media(path) as container:
-        ends = [
-            float((packet.pts + (packet.duration or 0)) * packet.time_base)
-            for packet in container.demux()
-            if packet.pts is not None
-        ]
-    return max(ends, default=0.0)
+        return last_second(container)
 
 
 def _read_decord(path: str | os.PathLike[str], wanted: list[int], short_side: int | None) -> dict[int, np.ndarray]:

@@ -258,7 +258,7 @@ def _row(clip: Candidate, facts: Facts, folder: Path) -> Row:
         facts.width,
         facts.height,
         audio,
-        clip.note,
+        "; ".join(filter(None, (clip.note, facts.note))),
     )
 
 
