@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ONNX = ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"]
+PYTEST = ["pytest>=8.2", "pytest-randomly>=3.15", "pytest-xdist>=3.6"]
 README = Path(__file__).parent / "README.md"
 
 setup(
@@ -18,14 +19,14 @@ setup(
     packages=find_packages(include=["asgmcli", "asgmcli.*"]),
     package_data={"asgmcli": ["py.typed"]},
     install_requires=[
-        # torchaudio 2.11 is the last release and loads only beside the torch it was built for.
-        "torch==2.11.*",
-        "torchvision==0.26.*",
-        "torchaudio==2.11.*",
+        # Each torchvision asks for its torch. torchaudio does not, and no command needs it to load: asgm doctor tells.
+        "torch>=2.11",
+        "torchvision>=0.26",
+        "torchaudio>=2.11",
         "timm>=1.0.15",
         "av>=17",
-        # decord publishes x86-64 wheels only; PyAV is the default reader.
-        'decord>=0.6; platform_machine == "x86_64" or platform_machine == "AMD64"',
+        # decord publishes wheels for Linux and Windows on x86-64 only; PyAV is the default reader.
+        'decord>=0.6; sys_platform != "darwin" and (platform_machine == "x86_64" or platform_machine == "AMD64")',
         "click>=8.1",
         "rich>=13",
         "pyyaml>=6",
@@ -41,7 +42,7 @@ setup(
         "tensorboard": ["tensorboard>=2.14"],
         "wandb": ["wandb>=0.17"],
         "onnx": ONNX,
-        "test": [*ONNX, "pytest>=8", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-setuptools"],
+        "test": [*ONNX, *PYTEST, "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-setuptools"],
     },
     entry_points={"console_scripts": ["asgm = asgmcli.cli:main"]},
 )
