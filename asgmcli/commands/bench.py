@@ -60,8 +60,7 @@ def bench(measured: Measured) -> Callable[..., None]:
     def run(context: click.Context, out: Path | None, overwrite: bool, as_json: bool, **options: Any) -> None:
         from dataclasses import replace
 
-        from rich.console import Console
-
+        from asgmcli.console import make_console
         from asgmcli.files import write_text
         from asgmcli.train.run import environment
 
@@ -75,11 +74,11 @@ def bench(measured: Measured) -> Callable[..., None]:
         note = f"{machine['cpus']} cores, torch {machine['torch']}{busy}"
         table = replace(table, note=f"{table.note} {note}".strip())
         result = {"bench": context.info_name, **found, "environment": machine}
-        console = Console(stderr=as_json, markup=False)
+        console = make_console(stderr=as_json)
         console.print(table.rich())
         if out is not None:
             write_text(out, json.dumps(result, indent=2) + "\n")
-            console.print(f"Wrote {out}", highlight=False, soft_wrap=True)
+            console.print(f"Wrote {out}")
         if as_json:
             click.echo(json.dumps(result))
 

@@ -98,8 +98,7 @@ def command(
     asgm eval recipes/demo.yaml
     torchrun --nproc-per-node=4 -m asgmcli eval runs/demo/asgm_former/seed0
     """
-    from rich.console import Console
-
+    from asgmcli.console import make_console
     from asgmcli.ranks.launch import find_launch, one_voice, quiet_torch, unhurried_end
     from asgmcli.runs.on_demo import RecipeFile
     from asgmcli.runs.target import is_recipe
@@ -107,8 +106,7 @@ def command(
     launch = find_launch()
     if launch.several:
         quiet_torch()
-    # A path such as runs[1] is text, not markup.
-    console = Console(stderr=True, markup=False, highlight=False, quiet=launch.rank > 0)
+    console = make_console(quiet=launch.rank > 0)
     options = Options(
         split,
         manifest,
@@ -150,20 +148,20 @@ def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) ->
     outputs = found.write(folder)
     console.print(found.table.rich())
     for line in found.missing_lines():
-        _say(console, line)
+        console.print(line)
     if found.missing:
         seeds_there = [result["seed"] for result in found.results]
         count = max(seeds_there) - recipe.seed + 1
         words = ["asgm train", str(file.path), *file.flags, f"--row all --seeds {max(1, count)}"]
         words += [] if runs == Path("runs") else [f"--runs {runs}"]
-        _say(console, f"Train them: {' '.join(words)}")
+        console.print(f"Train them: {' '.join(words)}")
         if recipe.cost:
-            _say(console, f"Cost: {' '.join(recipe.cost.split())}")
+            console.print(f"Cost: {' '.join(recipe.cost.split())}")
     for run in found.unfinished:
-        _say(console, f"Not finished: {run}")
+        console.print(f"Not finished: {run}")
     for note in found.notes:
-        _say(console, f"Note: {note}")
-    _say(console, f"Written to {folder}: {', '.join(path.name for path in outputs)}")
+        console.print(f"Note: {note}")
+    console.print(f"Written to {folder}: {', '.join(path.name for path in outputs)}")
     return {
         **found.table.data(),
         "runs": list(found.results),
@@ -195,8 +193,8 @@ def _judge(path: Path, options: Options, console: Console, launch: Launch) -> di
         examination = loaded.examine(manifest, options.beside)
         folder = _folder(found, manifest, split, options)
         for warning in examination.warnings:
-            _say(console, f"Warning: {warning}")
-        _say(console, f"{found.weights}: {examination.about} of {manifest.path} ({split})")
+            console.print(f"Warning: {warning}")
+        console.print(f"{found.weights}: {examination.about} of {manifest.path} ({split})")
         paper = papers_numbers(found, manifest, split)
         with _progress(console, "evaluate", examination.count) as seen:
             evaluation, lines = examination.run(seen, paper)
@@ -206,7 +204,7 @@ def _judge(path: Path, options: Options, console: Console, launch: Launch) -> di
         result = {**judged.result(), "seconds": round(time.perf_counter() - started, 1)}
         outputs = judged.write(folder)
         judged.show(console)
-    _say(console, f"Written to {folder}: {', '.join(output.name for output in outputs)}")
+    console.print(f"Written to {folder}: {', '.join(output.name for output in outputs)}")
     return {**result, "outputs": [str(output) for output in outputs]}
 
 
@@ -259,7 +257,7 @@ def _open_manifest(data: Data, trained: Found, options: Options, console: Consol
     own = before.get("data", {})
     judged_on = own.get("eval_manifest", own.get("manifest"))
     if judged_on not in (None, manifest.sha256):
-        _say(console, f"Warning: {manifest.path} is not the one that the run was judged on, it has changed since.")
+        console.print(f"Warning: {manifest.path} is not the one that the run was judged on, it has changed since.")
     return manifest
 
 
@@ -304,7 +302,7 @@ def _progress(console: Console, title: str, total: int) -> Iterator[Callable[[in
         bar.update(task, completed=done)
         if not console.is_terminal and time.monotonic() - told > LINE_SECONDS:
             told = time.monotonic()
-            _say(console, f"{title}: {done}/{total}")
+            console.print(f"{title}: {done}/{total}")
 
     try:
         with bar:
@@ -317,7 +315,3 @@ def _progress(console: Console, title: str, total: int) -> Iterator[Callable[[in
         if "Traceback" in error.message and name in error.message:
             raise type(error)(error.message.rsplit(name, 1)[1].strip()) from None
         raise
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True, markup=False)

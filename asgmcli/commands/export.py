@@ -27,11 +27,11 @@ def command(target: Path, out: Path | None, overwrite: bool, as_json: bool) -> N
     asgm export runs/demo/asgm_former/seed0/model.safetensors --out recognizer.onnx
     """
     import torch
-    from rich.console import Console
 
+    from asgmcli.console import make_console
     from asgmcli.runs.target import find_trained
 
-    console = Console(stderr=True, markup=False, highlight=False)
+    console = make_console()
     found = find_trained(target)
     path = out or found.weights.with_suffix(".onnx")
     if path.exists() and not overwrite:
@@ -40,7 +40,7 @@ def command(target: Path, out: Path | None, overwrite: bool, as_json: bool) -> N
     inputs = {name: f"[{', '.join(map(str, shape))}]" for name, shape in done.inputs.items()}
     shown = ", ".join(f"{name} {shape}" for name, shape in inputs.items())
     size, off = f"{done.bytes / 1e6:.1f} MB", f"{done.difference:.1g}"
-    console.print(f"Wrote {path} ({size}): {shown} -> probabilities; at most {off} off torch's.", soft_wrap=True)
+    console.print(f"Wrote {path} ({size}): {shown} -> probabilities; at most {off} off torch's.")
     if as_json:
         result = {"path": str(path), "inputs": done.inputs, "difference": done.difference, "bytes": done.bytes}
         click.echo(json.dumps(result))

@@ -86,15 +86,14 @@ def command(
     asgm localize clips/ --weights runs/demo_localizer/fnac/seed0
     asgm localize data/demo/manifest.csv --out maps --shard 1/4
     """
-    from rich.console import Console
-
+    from asgmcli.console import make_console
     from asgmcli.localize.outputs import NO_WEIGHTS, Settings, check_there, choose_localizer
 
-    console = Console(stderr=True, markup=False)  # brackets in a file's name are no markup
+    console = make_console()
     check_there(path)
     name = choose_localizer(localizer, weights)
     if localizer is None and weights is None:
-        console.print(NO_WEIGHTS, highlight=False, soft_wrap=True)
+        console.print(NO_WEIGHTS)
     many = path.is_dir() or path.suffix.lower() == ".csv"
     if shard and not many:
         raise UsageError(f"--shard divides the clips of a folder or manifest; {path} is one clip.")
@@ -171,8 +170,8 @@ def _run_one(path: Path, settings: Settings, out: Path, overwrite: bool, console
         answer = localize(job, settings, lambda share: progress.update(task, completed=share))
     _warn(answer, console)
     for target in answer["outputs"].values():
-        console.print(f"Wrote {target}", highlight=False, soft_wrap=True)
-    console.print(f"{answer['maps']} maps in {answer['seconds']:.1f} s.", highlight=False)
+        console.print(f"Wrote {target}")
+    console.print(f"{answer['maps']} maps in {answer['seconds']:.1f} s.")
     return {"clips": [answer], "skipped": 0, "failed": []}
 
 
@@ -192,7 +191,7 @@ def _run_many(
     _remember(out, settings, overwrite)
     todo = [job for job in jobs if overwrite or not all(t.exists() for t in job.targets(settings).values())]
     if len(todo) < len(jobs):
-        console.print(f"{len(jobs) - len(todo)} of {len(jobs)} clips are finished already.", highlight=False)
+        console.print(f"{len(jobs) - len(todo)} of {len(jobs)} clips are finished already.")
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     try:
@@ -209,7 +208,7 @@ def _run_many(
         raise InterruptedByKeyboard(f"Stopped after {len(done)} clips. Run the same command to go on.") from None
     part = f"-{shard.replace('/', 'of')}" if shard else ""
     listed = _list_failed(out / f"failed{part}.csv", failed)
-    console.print(f"{len(done)} clips localized into {out}, {len(failed)} failed.", highlight=False)
+    console.print(f"{len(done)} clips localized into {out}, {len(failed)} failed.")
     return {"clips": done, "skipped": len(jobs) - len(todo), "failed": failed, "failed_list": str(listed)}
 
 
@@ -259,4 +258,4 @@ def _list_failed(path: Path, failed: list[dict[str, str]]) -> Path:
 
 def _warn(answer: dict[str, Any], console: Console) -> None:
     if answer["warning"]:
-        console.print(f"Warning: {answer['path']}: {answer['warning']}, its maps are uniform.", highlight=False)
+        console.print(f"Warning: {answer['path']}: {answer['warning']}, its maps are uniform.")

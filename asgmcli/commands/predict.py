@@ -47,14 +47,13 @@ def command(
     asgm predict runs/demo/asgm_former/seed0 clips/ more.mkv --top 1 --out predictions.csv
     asgm predict runs/demo/asgm_former/seed0 data/demo/manifest.csv --json
     """
-    from rich.console import Console
-
+    from asgmcli.console import make_console
     from asgmcli.prepare.single import find_files
     from asgmcli.report.table import Table
     from asgmcli.runs.session import choose_device
     from asgmcli.runs.target import find_trained
 
-    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    console = make_console()
     if out is not None and out.exists() and not overwrite:
         raise UsageError(f"{out} is there already. Say --overwrite, or name another file with --out.")
     if as_json and out is not None:

@@ -129,10 +129,10 @@ class _Command(click.Command):
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
 def command(name: str, root: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
     """Make data set NAME ready: look into every clip, write manifest.csv, quarantine.csv, classes.txt, summary.json."""
-    from rich.console import Console
+    from asgmcli.console import make_console
 
     _check_name(name)
-    console = Console(stderr=as_json)
+    console = make_console(stderr=as_json)
     out = out or Path("data") / (_demo_name(options) if name == "demo" else name)
     if options["show_split"]:
         result = _show_split(console, out, options)
@@ -173,7 +173,7 @@ def _demo(console: Console, root: Path | None, out: Path, options: dict[str, Any
     summary: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     show_summary(console, summary)
     _write_lists(console, out, options)
-    _say(console, f"See {out / 'preview.png'} for what each class is.")
+    console.print(f"See {out / 'preview.png'} for what each class is.")
     return summary
 
 
@@ -224,10 +224,10 @@ def _from_disk(console: Console, name: str, root: Path | None, out: Path, option
         overwrite=options["overwrite"],
     )
     with interruptible(STOPPED):
-        summary = prepare(job, lambda title: _progress(console, title), lambda text: _say(console, text))
+        summary = prepare(job, lambda title: _progress(console, title), console.print)
     if job.shard is not None:
         text = f"Shard {summary['shard']} of {summary['of']}: {summary['clips']} clips looked into. When all are done, "
-        _say(console, f"{text}give the same command with --merge in place of the shard.")
+        console.print(f"{text}give the same command with --merge in place of the shard.")
         return summary
     show_summary(console, summary)
     _write_lists(console, out, options)
@@ -258,11 +258,7 @@ def _write_lists(console: Console, out: Path, options: dict[str, Any]) -> None:
     labels = options["labels"]
     chosen = labeled_subset(manifest.of_split("train"), labels, options["seed"]) if labels else ()
     for path in write_lists(manifest, out, chosen):
-        _say(console, f"list {path}")
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(f"list {path}")
 
 
 def _default_root(name: str, options: dict[str, Any]) -> Path:
@@ -321,6 +317,6 @@ def _progress(console: Console, title: str) -> Iterator[Callable[[int, int], Non
             bar.update(task, completed=done, total=total, rate=speed)
             if not console.is_terminal and now - said > LINE_SECONDS:
                 said = now
-                console.print(f"{title}: {done} of {total}, {speed}", markup=False, highlight=False)
+                console.print(f"{title}: {done} of {total}, {speed}")
 
         yield tell

@@ -88,13 +88,11 @@ def command(
         (save_memory if first.train.saves_memory else keep_memory)()  # before torch is there
 
         with imports_that_stay():
-            from rich.console import Console
-
+            from asgmcli.console import make_console
             from asgmcli.ranks.exchange import join
             from asgmcli.runs.session import Session, choose_device
 
-        # A path such as runs[1] is text, not markup.
-        console = Console(stderr=True, markup=False, highlight=False, quiet=launch.rank > 0)
+        console = make_console(quiet=launch.rank > 0)
         chosen_device = choose_device(device, launch)
         ranks = together.enter_context(join(launch, chosen_device))
         session = Session(runs, recipe.parent, chosen_device, console, ranks)
@@ -125,7 +123,7 @@ def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[st
         click.echo(dump_yaml(recipes[0]), nl=False)
     session.console.print(dry_table(runs, measured).rich())
     for line in dict.fromkeys(line for run in runs for line in run.lines()):
-        session.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        session.console.print(line)
     return {"runs": [run.data(rate) for run, rate in zip(runs, measured, strict=True)]}
 
 
@@ -218,7 +216,7 @@ def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], 
     results, left_out = matching_runs(session.runs, file, overrides)
     results = with_twins(session.runs, file, overrides, results)
     for text in left_out:
-        session.console.print(f"Not in the table, made with other settings: {text}", markup=False, highlight=False)
+        session.console.print(f"Not in the table, made with other settings: {text}")
     if not results:
         return {}
     table = summarize(whole, results)
@@ -229,9 +227,9 @@ def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], 
         session.console.print(difference.rich())
     more = "".join(f", {path.name}" for path in files)
     text = f"Written to {session.runs / whole.name}/table.md, .csv and .json{more}"
-    session.console.print(text, highlight=False, soft_wrap=True)
+    session.console.print(text)
     look = " ".join(["asgm eval", str(file.path), *file.flags])
-    session.console.print(f"Pictures, and what is missing: {look}", markup=False, highlight=False)
+    session.console.print(f"Pictures, and what is missing: {look}")
     return {**table.data(), "runs": results}
 
 
@@ -278,11 +276,11 @@ def _show_run(run: Run, recipe: Recipe, result: dict[str, Any], console: Console
     columns = ["measure", "percent", "paper"]
     if not row.paper:
         lines, columns = [line[:2] for line in lines], columns[:2]
-    console.print(f"{recipe.title}: {row.title}, seed {recipe.seed}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{recipe.title}: {row.title}, seed {recipe.seed}")
     console.print(Table("", columns, lines).rich())
     pictures = sorted(path.name for path in folder.glob("*.png"))
-    console.print(f"Run: {folder}" + (f"  (pictures: {', '.join(pictures)})" if pictures else ""), highlight=False)
+    console.print(f"Run: {folder}" + (f"  (pictures: {', '.join(pictures)})" if pictures else ""))
     if recipe.task == "recognition":
-        console.print(f"Look closer:  asgm eval {folder}", highlight=False)
+        console.print(f"Look closer:  asgm eval {folder}")
         if len(recipe.rows) > 1:
-            console.print("Compare rows: asgm train RECIPE --row all --seeds 3", highlight=False)
+            console.print("Compare rows: asgm train RECIPE --row all --seeds 3")

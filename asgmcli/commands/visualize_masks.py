@@ -103,12 +103,11 @@ def command(
     asgm visualize-masks dog.mp4 --frame 4 --keep 0.5 --out masks.svg
     asgm visualize-masks dog.mp4 --with pan.mp4 --save-clip mix.mp4
     """
-    from rich.console import Console
-
+    from asgmcli.console import make_console
     from asgmcli.localize.outputs import check_there
     from asgmcli.report.style import check_figure_path
 
-    console = Console(stderr=True, markup=False)  # brackets in a file's name are no markup
+    console = make_console()
     target = check_figure_path(out or Path(f"{clip.stem}_{'mix' if other else 'masks'}.png"))
     _check(frame, other, save_clip, [path for path in (target, save_clip) if path], overwrite)
     for path in (clip, other):
@@ -121,10 +120,10 @@ def command(
     else:
         result = _mixture(clip, other, target, save_clip, start, trained, draw)
     for warning in result["warnings"]:
-        console.print(f"Warning: {warning}", highlight=False, soft_wrap=True)
+        console.print(f"Warning: {warning}")
     for name in ("figure", "clip"):
         if result.get(name):
-            console.print(f"Wrote {result[name]}", highlight=False, soft_wrap=True)
+            console.print(f"Wrote {result[name]}")
     if as_json:
         click.echo(json.dumps(result))
 
@@ -148,7 +147,7 @@ def _load(localizer: str | None, weights: Path | None, console: Console) -> Froz
 
     name = choose_localizer(localizer, weights)
     if localizer is None and weights is None:
-        console.print(NO_WEIGHTS, highlight=False, soft_wrap=True)
+        console.print(NO_WEIGHTS)
     if name == "motion" or weights is None:
         return None
     from asgmcli.nn.localizer import load_localizer

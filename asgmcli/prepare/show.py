@@ -6,10 +6,9 @@ from collections import Counter
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from asgmcli.data.manifest import ALL_SPLITS, Manifest, Row
+from asgmcli.report.table import Cell, Table
 
 CLASSES_SHOWN = 12
 REASONS = {
@@ -40,34 +39,26 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     """Print a summary: clips a class and split (shortened), hours, coverage, what was left out, the hash."""
     counts: dict[str, dict[str, int]] = summary["counts"]
     splits = [split for split in ALL_SPLITS if counts.get(split)]
-    table = Table(title=f"{summary['dataset']}: {summary['clips']} clips", title_justify="left")
-    table.add_column("class")
-    for split in splits:
-        table.add_column(split, justify="right")
     names = list(dict.fromkeys(label for split in splits for label in counts[split] if label))
-    for name in names[:CLASSES_SHOWN]:
-        table.add_row(escape(name), *(str(counts[split].get(name, 0)) for split in splits))
-    if len(names) > CLASSES_SHOWN:
-        rest = names[CLASSES_SHOWN:]
-        sums = (str(sum(counts[split].get(name, 0) for name in rest)) for split in splits)
-        table.add_row(f"… {len(rest)} more", *sums)
+    lines: list[list[Cell]] = [[name, *(counts[split].get(name, 0) for split in splits)] for name in names]
+    rest = names[CLASSES_SHOWN:]
+    if rest:
+        sums = (sum(counts[split].get(name, 0) for name in rest) for split in splits)
+        lines[CLASSES_SHOWN:] = [[f"… {len(rest)} more", *sums]]
     if any("" in counts[split] for split in splits):
-        table.add_row("(unlabelled)", *(str(counts[split].get("", 0)) for split in splits))
-    table.add_section()
-    table.add_row(f"all {len(names)}", *(str(sum(counts[split].values())) for split in splits))
+        lines.append(["(unlabelled)", *(counts[split].get("", 0) for split in splits)])
+    lines.append([f"all {len(names)}", *(sum(counts[split].values()) for split in splits)])
+    bold = frozenset({len(lines) - 1})
     if "hours" in summary:
-        table.add_row("hours", *(f"{summary['hours'][split]:.2f}" for split in splits))
-    for split, covered in summary.get("coverage", {}).items():
-        share = 100 * covered["kept"] / max(covered["official"], 1)
-        table.caption = (
-            f"{table.caption or ''}{split}: {covered['kept']} of {covered['official']} official clips ({share:.1f}%)  "
-        )
-    console.print(table)
+        lines.append(["hours", *(summary["hours"][split] for split in splits)])
+    covered = "  ".join(_covered(split, found) for split, found in summary.get("coverage", {}).items())
+    title = f"{summary['dataset']}: {summary['clips']} clips"
+    console.print(Table(title, ["class", *splits], lines, covered, digits=2, bold=bold).rich())
     for reason, count in summary.get("left_out", {}).items():
-        console.print(f"left out: {count} {REASONS.get(reason, reason)}", markup=False, highlight=False)
+        console.print(f"left out: {count} {REASONS.get(reason, reason)}")
     for note in summary.get("notes", ()):
-        console.print(note, markup=False, highlight=False)
-    console.print(f"manifest sha256 {summary['manifest_sha256'][:16]}", highlight=False)
+        console.print(note)
+    console.print(f"manifest sha256 {summary['manifest_sha256'][:16]}")
 
 
 def split_summary(manifest: Manifest, labeled: list[Row], per_class: int, seed: int) -> dict[str, Any]:
@@ -90,14 +81,12 @@ def split_summary(manifest: Manifest, labeled: list[Row], per_class: int, seed: 
 
 def show_split(console: Console, split: dict[str, Any], sizes: Counter[str]) -> None:
     """Print a labelled subset: each class's clips beside how many it has to draw from (`sizes`)."""
-    table = Table(
-        title=f"{split['labeled']} labelled clips: {split['labeled_per_class']} a class, seed {split['split_seed']}",
-        caption=f"{split['unlabeled']} training clips stay unlabelled; {split['test']} test clips",
-        title_justify="left",
-    )
-    table.add_column("class")
-    table.add_column("of", justify="right")
-    table.add_column("labelled clips", overflow="fold")
-    for name, ids in split["clips"].items():
-        table.add_row(escape(name), str(sizes[name]), escape(" ".join(ids)))
-    console.print(table)
+    title = f"{split['labeled']} labelled clips: {split['labeled_per_class']} a class, seed {split['split_seed']}"
+    note = f"{split['unlabeled']} training clips stay unlabelled; {split['test']} test clips"
+    lines = [[name, sizes[name], " ".join(ids)] for name, ids in split["clips"].items()]
+    console.print(Table(title, ["class", "of", "labelled clips"], lines, note).rich())
+
+
+def _covered(split: str, found: dict[str, int]) -> str:
+    share = 100 * found["kept"] / max(found["official"], 1)
+    return f"{split}: {found['kept']} of {found['official']} official clips ({share:.1f}%)"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import rich.table
+    from rich.console import RenderableType
 
 Cell = str | int | float | None
 MISSING = "–"
@@ -65,21 +65,17 @@ class Table:
             if len(row) != len(self.columns):
                 raise ValueError(f"row {index} of {self.title!r} has {len(row)} cells for {len(self.columns)} columns")
 
-    def rich(self) -> rich.table.Table:
-        """The table for a terminal."""
-        from rich import box
-        from rich.table import Table as RichTable
-        from rich.text import Text
+    def rich(self) -> RenderableType:
+        """Return the table for a terminal.
 
-        shown = RichTable(title=self.title or None, caption=self.note or None, box=box.SIMPLE_HEAD)
-        shown.title_justify, shown.caption_justify = "left", "left"
-        for index, name in enumerate(self.columns):
-            shown.add_column(Text(name), justify="right" if self._is_number(index) else "left")
-        for index, row in enumerate(self.rows):
-            style = "bold" if index in self.bold else None
-            # Text, not str: a class named `[clap]` is not markup.
-            shown.add_row(*(Text(self._text(cell)) for cell in row), style=style)
-        return shown
+        Cells fold between words to the width there is, numbers never do; where the longest words are wider than that,
+        so is the table. Title and note are whole lines.
+        """
+        from asgmcli.report.terminal import Shown
+
+        cells = [[self._text(cell) for cell in row] for row in self.rows]
+        numbers = [self._is_number(index) for index in range(len(self.columns))]
+        return Shown(self.title, self.columns, cells, numbers, self.bold, self.note)
 
     def markdown(self, heading: bool = True) -> str:
         """The table in GitHub's Markdown, ending in a new line; the title in bold above when `heading`."""

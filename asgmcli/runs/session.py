@@ -85,8 +85,6 @@ class Session:
             elif changed := differences(run.recipe(), needed):
                 self.console.print(
                     f"Note: {run.folder} is used as it is, though its recipe has changed since: {'; '.join(changed)}",
-                    markup=False,
-                    highlight=False,
                 )
         if missing:
             # What is wrong with the recipe's data is told now, not after minutes of training what it needs.
@@ -97,7 +95,7 @@ class Session:
         """Train the recipes that `recipe` needs: on a CPU side by side where they share nothing, else in turn."""
         for needed in missing:
             text = f"{recipe.name} needs the result of recipe {needed.name}; running it first."
-            self.console.print(text, soft_wrap=True)  # a whole line, of which whoever reads the log shows the last
+            self.console.print(text)
         needs = [self._closure(needed) for needed in missing]
         apart = len(set().union(*needs)) == sum(map(len, needs))
         parallel = min(os.cpu_count() or 1, len(missing)) if self.device.type == "cpu" and apart else 1
@@ -172,7 +170,7 @@ class Session:
                 left = lock.enter_context(held(run.folder))
                 if left is not None:
                     text = f"{run.folder}: process {left.process} on host {left.host} ended before the run did."
-                    self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+                    self.console.print(text)
                 remove_all_strays(run.folder)
                 run.prepare(recipe, resume=resume, overwrite=overwrite)
 
@@ -215,7 +213,7 @@ class Session:
         changed = differences(stored, recipe)
         if changed:
             text = f"{run.folder}: goes on as it was started, not as its recipe says by now: {'; '.join(changed)}"
-            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self.console.print(text)
         words = {key: getattr(recipe, key) for key in ("title", "about", "rows", "compare", "log")}
         return started.model_copy(update=words)
 

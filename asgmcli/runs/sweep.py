@@ -80,9 +80,7 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
             if time.monotonic() - told > NEWS_SECONDS:
                 told = time.monotonic()
                 for job in running:
-                    console.print(
-                        f"  {job.title}: {_news(job)}", highlight=False, markup=False, overflow="ellipsis", no_wrap=True
-                    )
+                    console.print(f"  {job.title}: {_news(job)}")
             for job in [job for job in running if job.process is not None and job.process.poll() is not None]:
                 running.remove(job)
                 finished += 1
@@ -90,10 +88,7 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
                     failed.append(job)
                 left = (time.monotonic() - started) / finished * (len(jobs) - finished)
                 state = "FAILED" if job.code else "done"
-                console.print(
-                    f"{finished}/{len(jobs)} {job.title}: {state}; about {left / 60:.0f} min left",
-                    highlight=False,
-                )
+                console.print(f"{finished}/{len(jobs)} {job.title}: {state}; about {left / 60:.0f} min left")
     except (KeyboardInterrupt, _TerminatedError) as stop:
         _stop(running)
         signalled = Interrupted if isinstance(stop, _TerminatedError) else InterruptedByKeyboard

@@ -136,7 +136,7 @@ class TrainingProgress:
         self._started = time.perf_counter()
         self._last_line = self._started
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -169,7 +169,7 @@ class TrainingProgress:
         self._bar.update(self._task, completed=step + 1, terms=text)
         if not self.console.is_terminal and (now - self._last_line > LINE_SECONDS or step + 1 == self.steps):
             self._last_line = now
-            self.console.print(f"{self.title}: step {step + 1}/{self.steps}  {text}", highlight=False, soft_wrap=True)
+            self.console.print(f"{self.title}: step {step + 1}/{self.steps}  {text}")
 
 
 def describe(terms: Mapping[str, float]) -> str:

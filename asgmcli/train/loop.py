@@ -131,7 +131,7 @@ class Trainer:
             undo()
             if where_not_finite(self.state.state_dict()) is None:
                 text = f"{found} The step is undone and left out, {self.skips} of at most {settings.max_skips}."
-                self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+                self.console.print(text)
                 return
         often = (
             f" More than train.max_skips = {settings.max_skips} steps were." if self.skips > settings.max_skips else ""
@@ -160,7 +160,7 @@ class Trainer:
         texts = joined(found) if self.ranks.agree(any(found))[0] else []
         new = [text for text in dict.fromkeys(texts) if text not in self.failures]
         for text in new:
-            self.console.print(f"Replaced by another clip: {text}", markup=False, highlight=False, soft_wrap=True)
+            self.console.print(f"Replaced by another clip: {text}")
         if self.ranks.several and new and isinstance(self.recipe, RecognitionRecipe | LocalizationRecipe):
             # A rank's loader counts its own; only here are those of all known, and to all.
             note_failures(new, self.failures, self.recipe.data.max_failures)

@@ -134,7 +134,7 @@ def test_brackets_in_a_name_are_no_markup(run: Callable[..., Result], tmp_path: 
     quiet = beating_clip(tmp_path / "[red]quiet[-1].mp4", 1.0, "silence")
     result = run(quiet, "--write", "boxes")
     assert result.exit_code == 0, result.output
-    assert f"Warning: {quiet}: " in result.stderr.replace("\n", "")
+    assert f"Warning: {quiet}: " in result.stderr
     assert "Wrote [red]quiet[-1]_boxes.json" in result.stderr
 
 

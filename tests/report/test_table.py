@@ -5,8 +5,8 @@ import io
 import math
 
 import pytest
-from rich.console import Console
 
+from asgmcli.console import make_console
 from asgmcli.report.table import Table, mean_std, number, signed, with_interval
 
 TABLE = Table("Demo", ["row", "top-1", "±"], [["a|b", 1.26, None], ["[red]x", 50.0, "2.0 ± 1.0"]], note="three seeds")
@@ -58,7 +58,7 @@ def test_data_is_json_without_nan() -> None:
 
 
 def test_terminal_shows_markup_as_text() -> None:
-    console = Console(width=80, file=io.StringIO())
+    console = make_console(file=io.StringIO())
     console.print(TABLE.rich())
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "[red]x" in shown

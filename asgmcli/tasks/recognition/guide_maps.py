@@ -30,7 +30,7 @@ def ensure_motion_maps(recipe: RecognitionRecipe, console: Console) -> None:
         jobs.append(Job(row.id, video, manifest.resolve_audio(row) or video, reader.stem(row)))
     if not jobs:
         return
-    console.print(f"{reader.folder}: finding where {len(jobs)} clips move with their sound (once).", highlight=False)
+    console.print(f"{reader.folder}: finding where {len(jobs)} clips move with their sound (once).")
     failed: list[str] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
@@ -44,4 +44,4 @@ def ensure_motion_maps(recipe: RecognitionRecipe, console: Console) -> None:
         raise DataError(f"{manifest.path}: no training clip can be read. The first: {failed[0]}")
     if failed:
         text = f"{len(failed)} clips have no maps and will be replaced by others. The first: {failed[0]}"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(text)

@@ -1,0 +1,49 @@
+"""Tables in terminals of several widths."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from asgmcli.console import make_console
+from asgmcli.report.table import Table
+
+PATH = "/data/runs/demo/asgm_former/seed0/model.safetensors"
+TABLE = Table(
+    f"Judged: {PATH}",
+    ["row", "weights", "top-1 of all"],
+    [["video and audio, tube mask", PATH, "74.1 ± 5.1"], ["[red]x", "none", None]],
+    note=f"Written to {PATH} by three seeds",
+)
+
+
+def shown(table: Table, width: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = io.StringIO()
+    make_console(file=out).print(table.rich())
+    return [line.strip() for line in out.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("width", [10, 40, 79, 80, 120, 300])
+def test_no_path_or_number_is_folded_at_any_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = shown(TABLE, width, monkeypatch)
+    assert lines[0] == f"Judged: {PATH}"
+    assert lines[-1] == f"Written to {PATH} by three seeds"
+    assert sum(PATH in line and "74.1 ± 5.1" in line for line in lines) == 1
+    assert any("[red]x" in line for line in lines)
+
+
+def test_sentences_fold_between_words_to_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table("", ["what", "n"], [["one two three four", 12], ["five", 3456]])
+    # Rules and padding take 3 a column and 1: of 20 columns 13 are left, 9 for the words.
+    assert shown(table, 20, monkeypatch)[1:] == [
+        "what           n",
+        "─" * 18,
+        "one two       12",
+        "three",
+        "four",
+        "five        3456",
+        "",
+    ]
+    assert "one two three four     12" in shown(table, 80, monkeypatch)

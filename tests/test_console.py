@@ -1,0 +1,44 @@
+"""What a command prints: whole lines, letter by letter."""
+
+from __future__ import annotations
+
+import ast
+import io
+from pathlib import Path
+
+import pytest
+
+from asgmcli.console import make_console
+
+PACKAGE = Path(__file__).parents[1] / "asgmcli"
+# Longer than any terminal, with a space to fold at, markup, an emoji's name and a number that rich would colour.
+NAME = "/data/" + "a_long_name/" * 30 + "my clips/[red]x[/]:smile:/v[-1].mp4: 12345.678 of 1,234,567"
+
+
+def test_a_line_is_whole_in_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    out = io.StringIO()
+    make_console(file=out).print(NAME)
+    assert out.getvalue() == NAME + "\n"
+
+
+def test_standard_output_is_for_results_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    make_console().print("told")
+    make_console(stderr=False).print("shown")
+    make_console(quiet=True).print("never")
+    assert capsys.readouterr() == ("shown\n", "told\n")
+
+
+def test_whoever_prints_prints_there() -> None:
+    """No module makes a console of its own, or passes print an option of its own that could fold or mark up."""
+    wrong = []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or path.name == "console.py":
+                continue
+            called = ast.unparse(node.func)
+            makes = called.split(".")[-1] == "Console"
+            if makes or (called.endswith("console.print") and node.keywords):
+                wrong.append(f"{path.relative_to(PACKAGE)}:{node.lineno}")
+    assert not wrong
