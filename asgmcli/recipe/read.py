@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from asgmcli.errors import RecipeError
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.losses import OLD_SPACE
 from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.recognition import RecognitionRecipe
@@ -213,6 +214,10 @@ def assign(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
             inner = {}
             target[name] = inner
         target = inner
+    if sections == ["losses", "mixup"] and last in ("space", *OLD_SPACE):
+        for key in OLD_SPACE:  # the file's may be the old name and this the new one, or the other way round
+            target.pop(key, None)
+        last = "space"
     target[last] = copy.deepcopy(value)
 
 

@@ -37,7 +37,7 @@ TAKEN = {
         "thresholds.value",
         "losses.unlabeled",
         "losses.mixup.weight",
-        "losses.mixup.on",
+        "losses.mixup.space",
         "losses.contrastive",
         "evaluate",
         "train",
