@@ -177,7 +177,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(RecipeError, match=r"no such recipe \(did you mean 'example.yaml'\?\)"):
         load_recipe(tmp_path / "exmple.yaml")
-    with pytest.raises(RecipeError, match="cannot be read"):
+    with pytest.raises(RecipeError, match="not a regular file but a folder"):
         load_recipe(tmp_path)
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match="cannot be read as text"):
