@@ -87,7 +87,9 @@ def bench(measured: Measured) -> Callable[..., None]:
 
 def repeats(default: int) -> Callable[..., Any]:
     """The option --repeats."""
-    return click.option("--repeats", type=click.IntRange(min=1), default=default, show_default=True, help="How often.")
+    return click.option(
+        "--repeats", type=click.IntRange(1, 1_000_000), default=default, show_default=True, help="How often."
+    )
 
 
 @command.command("masks")
@@ -114,12 +116,14 @@ def masks(repeats: int) -> tuple[Table, dict[str, Any]]:
     help="Network; repeatable.  [default: vit_ti and vit_s; on a GPU vit_b]",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--labeled", type=click.IntRange(min=1), default=1, show_default=True, help="Labelled clips a step.")
-@click.option("--unlabeled", type=click.IntRange(min=0), default=2, show_default=True, help="Unlabelled clips a step.")
-@click.option("--frames", type=click.IntRange(min=1), default=8, show_default=True, help="Frames a clip.")
-@click.option("--pixels", type=click.IntRange(min=32), default=224, show_default=True, help="Height and width.")
+@click.option("--labeled", type=click.IntRange(1, 65_536), default=1, show_default=True, help="Labelled clips a step.")
+@click.option(
+    "--unlabeled", type=click.IntRange(0, 65_536), default=2, show_default=True, help="Unlabelled clips a step."
+)
+@click.option("--frames", type=click.IntRange(1, 1024), default=8, show_default=True, help="Frames a clip.")
+@click.option("--pixels", type=click.IntRange(32, 4096), default=224, show_default=True, help="Height and width.")
 @click.option("--sound", is_flag=True, help="ASGM-Former's three networks, where the default is the video's alone.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of a CPU.")
+@click.option("--threads", type=click.IntRange(1, 4096), default=1, show_default=True, help="Of a CPU.")
 @repeats(5)
 @bench
 def step(

@@ -50,10 +50,10 @@ class Options:
 @click.option(
     "--data", "manifest", type=click.Path(path_type=Path), help="Another manifest of the same classes, or its folder."
 )
-@click.option("--clips", type=click.IntRange(min=1), help="Clips spread over each video.  [default: the recipe's]")
+@click.option("--clips", type=click.IntRange(1, 1024), help="Clips spread over each video.  [default: the recipe's]")
 @click.option("--crops", type=click.Choice(["1", "3"]), help="Crops of each clip.  [default: the recipe's]")
-@click.option("--batch", type=click.IntRange(min=1), help="Videos, or frames, at once.  [default: the recipe's]")
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that decode.  [default: the recipe's]")
+@click.option("--batch", type=click.IntRange(1, 65_536), help="Videos, or frames, at once.  [default: the recipe's]")
+@click.option("--workers", type=click.IntRange(0, 1024), help="Processes that decode.  [default: the recipe's]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option(
     "--localizer",

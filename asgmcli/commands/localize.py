@@ -57,7 +57,9 @@ SETTINGS_NAME = "localize.json"
     help="Folder of the results.  [default: this one; for a folder or manifest ./localized]",
 )
 @click.option("--shard", metavar="I/N", help="Of a folder or manifest only the I-th of N parts, I from 1.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, for many clips.")
+@click.option(
+    "--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes, for many clips."
+)
 @click.option("--overwrite", is_flag=True, help="Replace results that are there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
 @interruptible("Stopped. The same command goes on where it was.")

@@ -50,7 +50,7 @@ class _Command(click.Command):
 @click.argument("name", metavar="NAME")
 @click.option("--root", type=click.Path(path_type=Path), help="Raw data. Default: $ASGM_DATA/NAME, or data/NAME.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the manifest goes. Default: data/NAME.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes. Default: the cores this process may use.")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Processes. Default: the cores this process may use.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the drawn splits, labels and generated clips.")
 @click.option("--drop-silent", is_flag=True, help="Leave out clips without sound.")
 @click.option(

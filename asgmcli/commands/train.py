@@ -27,7 +27,7 @@ ALL_ROWS = "all"
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--row", help="Row to train; `all` for every row.  [default: the recipe's default_row]")
 @click.option("--seed", type=int, help="Seed of the draw of labels, views and weights.  [default: the recipe's]")
-@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Train this many seeds.")
+@click.option("--seeds", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Train this many seeds.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override a recipe key; repeatable.")
 @click.option(
     "--on-demo", is_flag=True, help="Train on the demo data in the demo's sizes; what comes out identical is run once."

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from asgmcli.errors import DataError
-from asgmcli.files import write_bytes, write_text
+from asgmcli.files import MOST_TEXT, read_bytes, read_text, write_bytes, write_text
 
 COLUMNS = ("id", "path", "label", "split", "duration", "fps", "frames", "width", "height", "audio", "note")
 SPLITS = ("train", "val", "test")
@@ -25,6 +25,7 @@ ALL_SPLITS = (*SPLITS, SHUFFLED, VAL_SHUFFLED)
 MANIFEST_NAME = "manifest.csv"
 CLASSES_NAME = "classes.txt"
 FAULTS_SHOWN = 20
+MOST_CLASSES_TEXT = 16 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def read_manifest(path: str | Path) -> Manifest:
     if file.is_dir():
         file = file / MANIFEST_NAME
     try:
-        raw = file.read_bytes()
+        raw = read_bytes(file, MOST_TEXT)
     except OSError as error:
         raise DataError(
             f"No manifest at {file} ({error.strerror}). `asgm prepare NAME` makes one, by default in data/NAME."
@@ -168,7 +169,7 @@ def check_files(manifest: Manifest, rows: Iterable[Row], shown: int = 5) -> None
 
 def _read_classes(path: Path) -> list[str] | None:
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        text = read_text(path, MOST_CLASSES_TEXT)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from asgmcli.recipe.bounds import Seed
 from asgmcli.recipe.sections import ALL_ROWS, Compare, Data, Guide, Log, Name, Section, Start, Train, with_seed
 
 
@@ -60,7 +61,7 @@ class Recipe(Section):
     compare: Compare | None = None
     train: Train = Train()
     log: Log = Log()
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Seed = 0
 
     @model_validator(mode="before")
     @classmethod

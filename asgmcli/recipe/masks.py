@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.sections import Count, Data, Guide, Section, Share, Split, Start
+from asgmcli.recipe.bounds import Count, Share
+from asgmcli.recipe.sections import Data, Guide, Section, Split, Start
 
 
 class Example(Section):

@@ -20,9 +20,11 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from asgmcli.errors import RecipeError
+from asgmcli.errors import DataError, RecipeError
+from asgmcli.files import read_bytes
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.losses import OLD_SPACE
 from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.recognition import RecognitionRecipe
@@ -135,12 +137,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
         RecipeError: missing, too large, not YAML, or not a mapping.
     """
     try:
-        if path.stat().st_size > MAX_RECIPE_BYTES:
-            raise RecipeError(f"{path}: larger than {MAX_RECIPE_BYTES} bytes; this is not a recipe")
-        text = path.read_text(encoding="utf-8")
+        text = read_bytes(path, MAX_RECIPE_BYTES).decode("utf-8")
     except FileNotFoundError:
         siblings = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise RecipeError(f"{path}: no such recipe{_nearest(path.name, siblings)}") from None
+    except DataError as error:
+        raise RecipeError(error.message) from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read as text: {error}") from None
     try:
@@ -226,6 +228,10 @@ def assign(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
             inner = {}
             target[name] = inner
         target = inner
+    if sections == ["losses", "mixup"] and last in ("space", *OLD_SPACE):
+        for key in OLD_SPACE:  # the file's may be the old name and this the new one, or the other way round
+            target.pop(key, None)
+        last = "space"
     target[last] = copy.deepcopy(value)
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from asgmcli.recipe.base import OPTIONS, Recipe
+from asgmcli.recipe.losses import Losses
 from asgmcli.recipe.sections import (
     Audio,
     Augment,
@@ -14,7 +15,6 @@ from asgmcli.recipe.sections import (
     Data,
     Evaluate,
     Guide,
-    Losses,
     Masks,
     Model,
     Start,

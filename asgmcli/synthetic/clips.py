@@ -46,6 +46,10 @@ CLASSES = (
 )
 VERSION = 1  # of the generator: raised with any change that alters a clip
 AUDIO_RATE = 16_000
+# Of a data set that is generated; all of it in memory would be far beyond any machine's well before.
+MOST_CLIPS = 10_000_000  # of a split
+MOST_PIXELS = 4096
+MOST_FRAMES = 10_000  # of a clip
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,10 @@ class Settings:
 
     def check(self) -> None:
         """Raise UsageError, naming every fault, where no data set can be made of these."""
-        faults = [f"{split} = {getattr(self, split)} is below 0" for split in SPLITS if getattr(self, split) < 0]
+        counts = {split: getattr(self, split) for split in SPLITS}
+        faults = [f"{split} = {count} is below 0" for split, count in counts.items() if count < 0]
+        large = {split: count for split, count in counts.items() if count > MOST_CLIPS}
+        faults += [f"{split} = {count} is more than {MOST_CLIPS}" for split, count in large.items()]
         if not faults and not self.clips:
             faults.append("no split has a clip")
         if self.scene_bias is not None and not 0 <= self.scene_bias <= 1:
@@ -95,7 +102,11 @@ class Settings:
             faults.append(f"seed = {self.seed} is below 0")
         if self.size < 32 or self.size % 2:
             faults.append(f"size = {self.size} is not an even number of at least 32 pixels")
-        if self.fps <= 0 or self.seconds <= 0 or len(self.times) < 2:
+        if self.size > MOST_PIXELS:
+            faults.append(f"size = {self.size} is more than {MOST_PIXELS} pixels")
+        if self.seconds * self.fps > MOST_FRAMES:
+            faults.append(f"seconds = {self.seconds} at fps = {self.fps} give more than {MOST_FRAMES} frames")
+        elif self.fps <= 0 or self.seconds <= 0 or len(self.times) < 2:
             faults.append(f"seconds = {self.seconds} at fps = {self.fps} give fewer than 2 frames")
         if faults:
             raise UsageError(f"The demo data set cannot be made: {'; '.join(faults)}. Mend these options.")

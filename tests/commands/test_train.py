@@ -77,6 +77,7 @@ def test_what_a_user_gets_wrong_is_told_and_nothing_is_written(recipe: Path) -> 
         (("--seeds", 0), 2, "--seeds"),
         (("--set", "data.labeled_per_class=4"), 3, "4 labelled clips a class"),
         (("--set", "data.manifest=gone.csv"), 3, "gone.csv: no manifest here"),
+        (("--set", "data.manifest=/dev/zero"), 3, "/dev/zero: not a regular file but a device"),
         (("--set", "data.train_split=training"), 2, "'training': input should be 'train', 'val', 'test'"),
         (("--set", "localizer.file=gone.pt", "--set", "masks.kind=localization"), 3, "gone.pt: no such weight file"),
         (("--set", "model.video.init.recipe=gone"), 2, "gone.yaml: no such recipe"),
@@ -86,6 +87,13 @@ def test_what_a_user_gets_wrong_is_told_and_nothing_is_written(recipe: Path) -> 
         assert result.exit_code == code, result.output
         assert words in result.output.replace("\n", " ")
     assert not Path("runs").exists()
+
+
+def test_a_recipe_that_is_no_file_is_refused(recipe: Path) -> None:
+    for path in ("/dev/zero", str(recipe.parent)):
+        result = train(path)
+        assert result.exit_code == 2
+        assert f"{path}: not a regular file but a " in result.output.replace("\n", " ")
 
 
 def test_what_a_recipe_needs_is_trained_once_its_own_data_suit_it(recipe: Path) -> None:

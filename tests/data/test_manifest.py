@@ -174,3 +174,14 @@ def test_a_large_manifest_loads_fast(tmp_path: Path) -> None:
     begin = time.process_time()
     assert len(read_manifest(tmp_path).rows) == 24_000
     assert time.process_time() - begin < 1.0
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    begin = time.process_time()
+    with pytest.raises(DataError, match="/dev/zero: not a regular file but a device"):
+        read_manifest("/dev/zero")
+    write_text(tmp_path, GOOD, classes=None)
+    (tmp_path / "classes.txt").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"classes\.txt: not a regular file but a device"):
+        read_manifest(tmp_path)
+    assert time.process_time() - begin < 0.1

@@ -21,7 +21,7 @@ rows:
 data: {dataset: demo, labeled_per_class: 5}
 localizer: {recipe: other}
 train: {epochs: 3, supervised_epochs: 1, optimizer: {lr: 1e-3}}
-losses: {mixup: {on: probabilities}}
+losses: {mixup: {space: probabilities}}
 """
 
 
@@ -47,7 +47,7 @@ def fault(folder: Path, text: str, *arguments: object) -> str:
 def test_values_defaults_and_name(tmp_path: Path) -> None:
     recipe = load(tmp_path)
     assert (recipe.name, recipe.train.epochs, recipe.train.optimizer.lr) == ("example", 3, 0.001)
-    assert recipe.losses.mixup.on == "probabilities"  # `on` is a key here, not YAML 1.1's true
+    assert recipe.losses.mixup.space == "probabilities"
     assert recipe.losses.mixup.weight == 2.0
     assert recipe.model.video.dim == 768
     assert recipe.rows["full"].paper == {"top1": 62.5}
@@ -177,7 +177,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(RecipeError, match=r"no such recipe \(did you mean 'example.yaml'\?\)"):
         load_recipe(tmp_path / "exmple.yaml")
-    with pytest.raises(RecipeError, match="cannot be read"):
+    with pytest.raises(RecipeError, match="not a regular file but a folder"):
         load_recipe(tmp_path)
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match="cannot be read as text"):

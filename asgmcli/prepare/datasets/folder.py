@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from asgmcli.errors import DataError
+from asgmcli.files import MOST_TEXT, read_bytes
 from asgmcli.prepare.datasets.listing import (
     SPLIT_WORDS,
     VIDEO_SUFFIXES,
@@ -70,7 +71,7 @@ def _from_folders(root: Path, options: Options) -> Listing:
 
 
 def _from_csv(file: Path, options: Options) -> Listing:
-    text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    text = read_bytes(file, MOST_TEXT).decode("utf-8-sig", errors="surrogateescape")
     reader = csv.DictReader(io.StringIO(text, newline=""))
     names = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
     path_name = next((names[word] for word in PATH_WORDS if word in names), None)

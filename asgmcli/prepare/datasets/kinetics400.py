@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from pathlib import Path
 
 from asgmcli.errors import DataError
+from asgmcli.files import read_text
 from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, match_lists
 
 TITLE = "Kinetics-400: up to 240K train and 20K validation clips of 10 s"
@@ -63,7 +65,7 @@ def find(root: Path, options: Options) -> Listing:
 
 def _read(file: Path, split: str) -> list[tuple[str, str, str, float]]:
     """(clip id, label, official split, seconds) of each line; class names with spaces, not underscores."""
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+    with io.StringIO(read_text(file), newline="") as stream:
         reader = csv.DictReader(stream)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ()) and name != "label"]
         if missing:

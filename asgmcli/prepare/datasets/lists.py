@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asgmcli.data.manifest import SPLITS, Manifest, Row
 from asgmcli.errors import DataError
-from asgmcli.files import write_text
+from asgmcli.files import read_text, write_text
 from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Candidate, LeftOut, Listing, Options, give_splits
 
 
@@ -86,7 +86,7 @@ def write_lists(manifest: Manifest, folder: Path, labeled: Iterable[Row] = ()) -
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_bytes().decode("utf-8-sig", errors="surrogateescape").split("\n")
+        return read_text(file).split("\n")
     except OSError as error:
         raise DataError(f"The list {file} cannot be read ({error.strerror}).") from None
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from asgmcli.errors import DataError
+from asgmcli.files import read_text
 from asgmcli.prepare.datasets.listing import SPLIT_WORDS, VIDEO_SUFFIXES, Candidate, LeftOut, Options, walk_files
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
@@ -23,7 +24,7 @@ def read_ids(options: Options) -> dict[str, list[str]]:
         if split not in SPLIT_WORDS:
             raise DataError(f"--list {split}={file}: '{split}' is none of train, val, test.")
         try:
-            lines = file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+            lines = read_text(file).splitlines()
         except OSError as error:
             raise DataError(f"The list {file} cannot be read ({error.strerror}).") from None
         ids = (line.split(",")[0].strip() for line in lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from asgmcli.errors import DataError
+from asgmcli.files import read_text
 from asgmcli.prepare.datasets.listing import Entry, Listing, Options, match_lists
 
 TITLE = "UCF-101's 51 classes with sound: 4.9K train, 1.4K test clips"
@@ -85,7 +86,7 @@ def find(root: Path, options: Options) -> Listing:
         file = places[0].with_name(f"{split}list{options.fold:02d}.txt")
         if not file.is_file():
             raise DataError(f"No {file.name} beside {places[0]}.\n{ROOT_HELP}")
-        for number, line in enumerate(file.read_text(encoding="utf-8", errors="surrogateescape").splitlines(), start=1):
+        for number, line in enumerate(read_text(file).splitlines(), start=1):
             if not line.strip():
                 continue
             folder, slash, clip = line.split()[0].rpartition("/")

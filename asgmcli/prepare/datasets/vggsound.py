@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 from asgmcli.errors import DataError
+from asgmcli.files import read_text
 from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, match_lists
 
 TITLE = "VGGSound: up to 184K train and 15K test clips of 10 s, 309 classes"
@@ -39,7 +41,7 @@ def read_list(file: Path) -> list[Entry]:
         DataError: a line that is not id, start, label, split.
     """
     entries: list[Entry] = []
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+    with io.StringIO(read_text(file), newline="") as stream:
         reader = csv.reader(stream, skipinitialspace=True)
         for cells in reader:
             if not cells:

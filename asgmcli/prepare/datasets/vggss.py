@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from asgmcli.errors import DataError
+from asgmcli.files import read_text
 from asgmcli.prepare.datasets import vggsound
 from asgmcli.prepare.datasets.listing import Box, Listing, Options
 from asgmcli.prepare.datasets.pairs import find_pairs, read_ids
@@ -56,7 +57,7 @@ def read_annotations(file: Path) -> tuple[dict[str, str], dict[str, list[Box]]]:
         DataError: not a list of objects with file, class and bbox.
     """
     try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
+        entries = json.loads(read_text(file))
         labels: dict[str, str] = {}
         boxes: dict[str, list[Box]] = {}
         for entry in entries:

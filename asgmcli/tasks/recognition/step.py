@@ -209,7 +209,7 @@ def _mixup_loss(
         mixture.weight,
         soft=settings.labels == "soft",
     )
-    return mixup(logits, target, mask, on=settings.on)
+    return mixup(logits, target, mask, space=settings.space)
 
 
 def _pseudo_label_terms(pseudo: PseudoLabels, truth: Tensor) -> dict[str, Tensor]:

@@ -150,7 +150,7 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
                     one_hot = passes[source] and recipe.losses.mixup.labels == "sharp"
                     said = float(k == hard[source]) if one_hot else float(soft[source][k])
                     target[k] += weight * said
-            said = logits if recipe.losses.mixup.on == "logits" else logits.softmax(0)
+            said = logits if recipe.losses.mixup.space == "logits" else logits.softmax(0)
             error = sum((target[k] - said[k]) ** 2 for k in range(len(logits))) / len(logits)
             mixup = mixup + error * (share * passes[a] + (1 - share) * passes[b]) / count
         terms["mixup"] = mixup
@@ -234,7 +234,7 @@ SHARP_MASS = {"losses__mixup__target": "mass", "masks__sharpness": 3.0}
 TUBELETS = {"model__video__tubelet": 2, "thresholds__value": 0.3}
 CASES: dict[str, dict[str, Any]] = {
     "as it is": {},
-    "probabilities": {"losses__mixup__on": "probabilities"},
+    "probabilities": {"losses__mixup__space": "probabilities"},
     "fixed": {"thresholds__kind": "fixed"},
     "guided": GUIDED,
     "guided, frames together": {**GUIDED, "masks__average_frames": 4},
