@@ -50,8 +50,8 @@ class Share:
 class Plan:
     """Paired batches of labelled and unlabelled clips.
 
-    An epoch sees the unlabelled list once (the last batch is filled from the start of another shuffle); the labelled
-    list repeats as often as that takes. Without unlabelled clips an epoch sees the labelled list once.
+    An epoch is as long as it takes to see every clip of both lists. The shorter list repeats, and a last batch is
+    filled from the start of another shuffle. Without unlabelled clips an epoch sees the labelled list once.
 
     Args:
         labeled: clips in the labelled list.
@@ -75,7 +75,8 @@ class Plan:
     def steps(self) -> int:
         """Steps an epoch."""
         per_step = self.batch * self.ratio
-        return -(-self.unlabeled // per_step) if self.unlabeled and per_step else -(-self.labeled // self.batch)
+        labeled = -(-self.labeled // self.batch)
+        return max(labeled, -(-self.unlabeled // per_step)) if per_step else labeled
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[list[SampleKey]]:
         """The keys of each step of `epoch`, from step `start` on."""

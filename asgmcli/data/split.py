@@ -15,12 +15,18 @@ def hashed(seed: int, clip_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
-def labeled_subset(rows: Iterable[Row], per_class: int, seed: int) -> list[Row]:
-    """The `per_class` labelled clips of each class that keep their label, ordered by class, then by draw.
+def labeled_subset(rows: Iterable[Row], per_class: int, seed: int, classes: Iterable[str] = ()) -> list[Row]:
+    """Return the `per_class` labelled clips of each class that keep their label, ordered by class, then by draw.
 
     The clips of a class with the smallest seeded hash of their id: the draw depends neither on the order of `rows` nor
     on which files of other classes are missing, and the draw for k clips is contained in that for k + 1. Unlabelled
     rows are passed over. Give the training rows only.
+
+    Args:
+        rows: clips to draw from.
+        per_class: labelled clips of each class.
+        seed: of the draw.
+        classes: names that must be among the labels; those of `rows` are known.
 
     Raises:
         RecipeError: `per_class` is below 1.
@@ -28,22 +34,22 @@ def labeled_subset(rows: Iterable[Row], per_class: int, seed: int) -> list[Row]:
     """
     if per_class < 1:
         raise RecipeError(f"data.labeled_per_class is {per_class}; it must be 1 or more.")
-    classes: dict[str, list[tuple[int, str, Row]]] = {}
+    found: dict[str, list[tuple[int, str, Row]]] = {name: [] for name in classes}
     for row in rows:
         if row.label:
-            classes.setdefault(row.label, []).append((hashed(seed, row.id), row.id, row))
-    if not classes:
+            found.setdefault(row.label, []).append((hashed(seed, row.id), row.id, row))
+    if not any(found.values()):
         raise DataError("No row has a label, so no labelled clips can be drawn; prepare the data with labels.")
-    short = [f"{name} has {len(clips)}" for name, clips in sorted(classes.items()) if len(clips) < per_class]
+    short = [f"{name} has {len(clips)}" for name, clips in sorted(found.items()) if len(clips) < per_class]
     if short:
         more = f" and {len(short) - 10} more classes" if len(short) > 10 else ""
         raise DataError(
             f"data.labeled_per_class asks for {per_class} labelled clips a class, but {', '.join(short[:10])}{more}. "
-            "Ask for fewer, or add clips."
+            "Ask for fewer, label more, or take the labels that are there: --set data.labeled_per_class=null"
         )
     chosen: list[Row] = []
-    for name in sorted(classes):
-        chosen += [row for _, _, row in sorted(classes[name], key=lambda item: item[:2])[:per_class]]
+    for name in sorted(found):
+        chosen += [row for _, _, row in sorted(found[name], key=lambda item: item[:2])[:per_class]]
     return chosen
 
 

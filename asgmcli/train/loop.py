@@ -24,6 +24,7 @@ from asgmcli.train.batches import count_clips, move, per_stream
 from asgmcli.train.checkpoint import load_state, save_state
 from asgmcli.train.finite import Undo, numbers, where_not_finite
 from asgmcli.train.gradients import compute_gradients
+from asgmcli.train.health import Health, watch_over
 from asgmcli.train.log import MetricsFile, NoMetrics, TrainingProgress
 from asgmcli.train.loggers import open_boards
 from asgmcli.train.run import Run
@@ -49,6 +50,10 @@ class Trainer:
     stop: StopFlag = field(default_factory=StopFlag)
     failures: list[str] = field(default_factory=list)
     ranks: Ranks = field(default_factory=Ranks)
+    health: Health = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.health = watch_over(self.state, self.steps, self.data.steps)
 
     @property
     def steps(self) -> int:
@@ -67,6 +72,8 @@ class Trainer:
         started = time.perf_counter()
         with self.stop:
             self._take_up(metrics)
+            for note in self._notes():
+                self.console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
             with open_boards(self.recipe, self.run, writing=self.ranks.first) as metrics.boards:
                 with TrainingProgress(self.console, self._title(), self.steps, self.step) as progress:
                     self._train(metrics, progress)
@@ -84,6 +91,9 @@ class Trainer:
                 self._note_failures(batch)
                 terms, clips = self._train_step(epoch, batch)
                 metrics.add(self.step, epoch, terms)
+                for warning in self.health.see(self.step, terms):
+                    self.console.print(f"Warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+                    metrics.write({"step": self.step + 1, "epoch": epoch, "warning": warning})
                 if not terms:
                     ids = joined(per_stream(batch, "id"))
                     metrics.write({"step": self.step + 1, "epoch": epoch, "skipped": ids})
@@ -205,6 +215,8 @@ class Trainer:
             "seed": self.recipe.seed,
             "data": self.data.summary(),
             "metrics": evaluation.metrics,
+            "warnings": self.health.warnings,
+            "notes": self._notes(),
             "failures": self.failures,
             "steps": self.step,
             "skipped_steps": self.skips,
@@ -227,6 +239,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "metrics": metrics.state_dict(),
             "failures": list(self.failures),
+            "health": self.health.state_dict(),
         }
         randoms = gathered(random_state(self.device, self.ranks.ranks))
 
@@ -249,6 +262,8 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             metrics.load_state_dict(state["metrics"])
             self.failures = list(state["failures"])
+            if "health" in state:  # an older version's state has none
+                self.health.load_state_dict(state["health"])
             self.step, self.skips = int(state["step"]), int(state.get("skips", 0))
             randoms = [state, *state.get("random_others", [])]
             if self.ranks.rank < len(randoms):
@@ -260,6 +275,10 @@ class Trainer:
                 f"{self.run.state_path}: not a state of this recipe ({str(error).splitlines()[0]}). Add --overwrite to "
                 "start anew."
             ) from None
+
+    def _notes(self) -> list[str]:
+        """Return what the task's data say of themselves, where they do."""
+        return list(getattr(self.data, "notes", ()))
 
     def _title(self) -> str:
         return f"{self.recipe.name}/{self.recipe.default_row}/seed{self.recipe.seed}"

@@ -72,7 +72,10 @@ class Context:
 
 
 class TrainData(Protocol):
-    """An epoch's batches, and what the final evaluation reads."""
+    """An epoch's batches, and what the final evaluation reads.
+
+    Data may have `notes`, a list of sentences that the user is told at the start and that result.json holds.
+    """
 
     @property
     def steps(self) -> int:
@@ -90,7 +93,7 @@ class TrainData(Protocol):
 
 
 class TrainState(Protocol):
-    """What trains and what is saved."""
+    """What trains and what is saved. One that is `Watched` (train/health.py) warns of a training that goes wrong."""
 
     def trained(self) -> list[nn.Module]:
         """Modules whose parameters the optimizer steps."""

@@ -84,7 +84,8 @@ def train_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
         temperature = recipe.losses.contrastive.temperature
         terms["contrastive"] = visual_audio_contrastive(prediction.video, prediction.audio, temperature)
         loss = loss + recipe.losses.contrastive.weight * terms["contrastive"]
-    return {"loss": loss, **terms, **_pseudo_label_terms(everyone, gather_rows(unlabeled["label"], equal=True))}
+    shown = _pseudo_label_terms(everyone, gather_rows(unlabeled["label"], equal=True))
+    return {"loss": loss, **terms, "labeled_accuracy": _accuracy(on_labeled, labeled["label"]), **shown}
 
 
 def _supervised_step(state: RecognitionState, labeled: Batch) -> dict[str, Tensor]:
@@ -92,7 +93,14 @@ def _supervised_step(state: RecognitionState, labeled: Batch) -> dict[str, Tenso
     student = state.student
     prediction = student.classify(student.embed(student.normalise(labeled["video"])), labeled.get("audio"))
     loss = F.cross_entropy(prediction.logits.float(), labeled["label"])
-    return {"loss": loss, "supervised": loss.detach()}
+    accuracy = _accuracy(prediction.logits, labeled["label"])
+    return {"loss": loss, "supervised": loss.detach(), "labeled_accuracy": accuracy}
+
+
+@torch.no_grad()
+def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Share of right answers, 0..1: logits [B, K], labels [B]; only shown, never trained on."""
+    return (logits.argmax(dim=1) == labels).float().mean()
 
 
 @torch.no_grad()
@@ -213,9 +221,11 @@ def _mixup_loss(
 
 
 def _pseudo_label_terms(pseudo: PseudoLabels, truth: Tensor) -> dict[str, Tensor]:
-    """Share of clips whose label is used, and its accuracy where the truth is known; only shown, never trained on."""
+    """Share of clips whose label is used, its accuracy where the truth is known, and the teacher's mean confidence in
+    all; only shown, never trained on."""
     quality = pseudo_label_quality(pseudo.passes, pseudo.probabilities.argmax(dim=1), truth)
     terms = {"pseudo_share": quality["used"] / 100}
     if bool(torch.isfinite(quality["accuracy"])):
         terms["pseudo_accuracy"] = quality["accuracy"] / 100
+    terms["pseudo_confidence"] = pseudo.probabilities.amax(dim=1).mean()
     return terms

@@ -31,6 +31,7 @@ NO_DROP = {
     "thresholds__value": 0.23,
 }
 TERMS = ("supervised", "unlabeled", "mixup", "contrastive")
+SHOWN = {"labeled_accuracy", "pseudo_share", "pseudo_accuracy", "pseudo_confidence"}
 Made = tuple[RecognitionState, Batch]
 
 
@@ -263,7 +264,7 @@ def test_a_step_is_that_of_plain_loops(make: Callable[..., Made], case: str) -> 
         state.begin_step(0, number)
         expected = slow_step(state, each)
         terms = train_step(state, each)
-        assert set(terms) - {"pseudo_share", "pseudo_accuracy"} == set(expected)
+        assert set(terms) - SHOWN == set(expected)
         for name, value in expected.items():
             assert float(terms[name].detach()) == pytest.approx(float(value.detach()), rel=1e-5, abs=1e-5), name
         passed += float(terms["pseudo_share"])
@@ -341,7 +342,7 @@ def test_supervised_epochs_are_the_labelled_clips_alone(make: Callable[..., Made
     whole = train_step(state, batch)
     before = state.threshold.state_dict()["labels"].clone()
     terms = train_step(state, {"labeled": batch["labeled"], "unlabeled": None})
-    assert set(terms) == {"loss", "supervised"}
+    assert set(terms) == {"loss", "supervised", "labeled_accuracy"}
     assert float(terms["loss"].detach()) == pytest.approx(float(whole["supervised"].detach()), rel=1e-5)
     terms["loss"].backward()
     assert reached(state) == {"video", "audio", "fusion"}
