@@ -37,6 +37,9 @@ setup(
         "matplotlib>=3.8",
         "pillow>=10",
         "safetensors>=0.4.3",
+        # Before 4 a process that is refused empties the file that names the holder.
+        "filelock>=4",
+        "pebble>=5.1",
     ],
     extras_require={
         "tensorboard": ["tensorboard>=2.14"],
