@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from asgmcli.commands.train import command
-from asgmcli.prepare.source import DEMO, manifest_path
+from asgmcli.prepare.source import is_generated, manifest_path
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
@@ -30,8 +30,7 @@ PATCH, FRAMES = 8, 2
 
 def large(path: Path) -> bool:
     """Whether a recipe is of data that are not generated."""
-    recipe = load_recipe(path)
-    return not isinstance(recipe, PretextRecipe) and recipe.data.dataset != DEMO  # type: ignore[attr-defined]
+    return any(not is_generated(data) for data in load_recipe(path).data_sets())
 
 
 def named(pairs: list[tuple[Path, str]]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asgmcli.data.manifest import ALL_SPLITS, Manifest
+from asgmcli.data.manifest import Manifest
 from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, UsageError
 from asgmcli.signals import interruptible
 
@@ -46,7 +46,7 @@ class Options:
 
 @click.command("eval")
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--split", type=click.Choice(ALL_SPLITS), help="Which clips.  [default: the recipe's data.eval_split]")
+@click.option("--split", help="Which clips, a split of the manifest.  [default: the recipe's data.eval_split]")
 @click.option(
     "--data", "manifest", type=click.Path(path_type=Path), help="Another manifest of the same classes, or its folder."
 )

@@ -44,7 +44,8 @@ ON_DEMO = "@demo"
 """Ends the name of a recipe whose rows run on the demo data in small sizes."""
 # Recipes and rows name folders of runs.
 Name = Annotated[str, Field(pattern=rf"^[A-Za-z0-9_][A-Za-z0-9_.+-]*({ON_DEMO})?$")]
-Split = Literal["train", "val", "test", "test_shuffled", "val_shuffled"]
+# Any split that the manifest has.
+Split = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 ALL_ROWS = "all"
 
 

@@ -13,7 +13,7 @@ from asgmcli.data.boxes import has_boxes
 from asgmcli.data.plan import Plan
 from asgmcli.errors import DataError
 from asgmcli.nn.weights import WEIGHTS_FOLDER, timm_file
-from asgmcli.prepare.source import DEMO, manifest_path, open_manifest
+from asgmcli.prepare.source import is_generated, manifest_path, open_manifest
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
@@ -22,7 +22,6 @@ from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.report.table import Cell, Table
 from asgmcli.runs.estimate import Needs, needs, product_rate
-from asgmcli.runs.session import sources
 from asgmcli.tasks.masks.drawing import find_example
 from asgmcli.tasks.recognition.data import divide
 from asgmcli.tasks.recognition.views import labeled_rows
@@ -139,7 +138,7 @@ def dry_run(recipe: Recipe, runs: Path, recipes: Path) -> DryRun:
 
 
 def _generated(recipe: Any) -> bool:
-    return recipe.data.dataset == DEMO and recipe.data.manifest is None and not manifest_path(recipe.data).exists()
+    return is_generated(recipe.data) and not manifest_path(recipe.data).exists()
 
 
 def _count(recipe: Recipe) -> Counts:
@@ -180,7 +179,7 @@ def _recognition(recipe: RecognitionRecipe) -> Counts:
 def _before(recipe: Recipe, runs: Path, recipes: Path) -> list[str]:
     """Where the first weights and the localizer come from, and whether they are there."""
     lines = []
-    for source in sources(recipe):
+    for source in recipe.sources():
         if source.recipe is not None:
             run = run_of(load_recipe(recipes / f"{source.recipe}.yaml"), runs)
             lines.append(f"recipe {source.recipe}: " + ("finished" if run.result() is not None else "is run first"))

@@ -11,10 +11,7 @@ from asgmcli.data.manifest import read_manifest
 from asgmcli.errors import RecipeError
 from asgmcli.prepare.source import manifest_path
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.localization import LocalizationRecipe
-from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.read import settings_hash
-from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.runs.on_demo import RecipeFile
 from asgmcli.train.run import Run, run_of
 
@@ -37,9 +34,9 @@ class Finished:
 
     def twin(self, recipe: Recipe) -> tuple[Run, dict[str, Any]] | None:
         """The run of another row or recipe that was made with the settings and the seed of `recipe`, on its data."""
-        if not isinstance(recipe, RecognitionRecipe | LocalizationRecipe | MasksRecipe):
+        if not recipe.data_sets():
             return None
-        path = manifest_path(recipe.data)
+        path = manifest_path(recipe.data_sets()[0])
         for run, result in self.same(recipe):
             if result["seed"] == recipe.seed and path.exists():
                 judged_on = result.get("data", {}).get("manifest")

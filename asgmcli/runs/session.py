@@ -11,38 +11,25 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asgmcli import __version__
 from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.files import remove_all_strays
-from asgmcli.prepare.source import DEMO, how_to_prepare, manifest_path
 from asgmcli.ranks.exchange import Ranks, check_dealable
 from asgmcli.ranks.launch import Launch
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.localization import LocalizationRecipe
-from asgmcli.recipe.masks import MasksRecipe
-from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.read import load_recipe, recipe_hash
-from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.recipe.sections import Data, Guide, Start
+from asgmcli.recipe.sections import Guide, Start
+from asgmcli.runs.generated import ensure_prepared
 from asgmcli.runs.lock import held, refuse_if_held
 from asgmcli.runs.on_demo import RecipeFile
 from asgmcli.runs.sweep import Job, run_jobs
-from asgmcli.synthetic.demo import generate
-from asgmcli.tasks import TASKS
-from asgmcli.tasks.masks.drawing import Drawing, find_example
-from asgmcli.tasks.recognition.guide_maps import ensure_motion_maps
+from asgmcli.tasks import DRAWERS, TASKS
 from asgmcli.train.cores import on_cores
 from asgmcli.train.loggers import check_boards
-from asgmcli.train.loop import Trainer, make_trainer
+from asgmcli.train.loop import make_trainer
 from asgmcli.train.run import Run, differences, run_of
-from asgmcli.train.task import Context
-
-DEMO_OPTIONS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("train", "val", "test", "size", "seed"), (int,)),
-    **dict.fromkeys(("seconds", "fps", "scene_bias"), (float, int)),
-}
+from asgmcli.train.task import Context, Work
 
 
 @dataclass(frozen=True)
@@ -71,11 +58,11 @@ class Session:
         check_boards(recipe.log)
         self._follow(recipe)
         self._ensure_data(recipe)
-        for source in sources(recipe):
+        for source in recipe.sources():
             if source.file is not None and not Path(source.file).exists():
                 raise DataError(f"{source.file}: no such weight file")  # before others are trained or fetched
-        if isinstance(recipe, RecognitionRecipe):
-            ensure_motion_maps(recipe, self.console)
+        if recipe.task in TASKS:
+            TASKS[recipe.task].before(recipe, self.console)
         missing: dict[str, Recipe] = {}
         for source in other_recipes(recipe):
             needed = load_recipe(self.recipes / f"{source.recipe}.yaml", seed=source.seed)
@@ -88,7 +75,7 @@ class Session:
                 )
         if missing:
             # What is wrong with the recipe's data is told now, not after minutes of training what it needs.
-            _check_data(recipe)
+            self._check_data(recipe)
             self._make(recipe, list(missing.values()))
 
     def _make(self, recipe: Recipe, missing: Sequence[Recipe]) -> None:
@@ -110,6 +97,13 @@ class Session:
             self.ensure(needed)
             self.run(needed, resume=begun)
 
+    def _check_data(self, recipe: Recipe) -> None:
+        """See that the data suit the recipe."""
+        if recipe.task in DRAWERS:
+            DRAWERS[recipe.task].check(recipe)
+        else:
+            TASKS[recipe.task].build_data(recipe)
+
     def _closure(self, recipe: Recipe) -> set[str]:
         """Names of `recipe` and of all that it needs."""
         others = (load_recipe(self.recipes / f"{source.recipe}.yaml") for source in other_recipes(recipe))
@@ -130,7 +124,7 @@ class Session:
         """
         if not self.ranks.several:
             return
-        if isinstance(recipe, PretextRecipe | MasksRecipe):
+        if recipe.one_process:
             raise UsageError(
                 f"{recipe.name}: a {recipe.task} recipe is one process's work, here are {self.ranks.ranks}. Make it "
                 "without torchrun; a recipe that needs it sees to that."
@@ -153,16 +147,16 @@ class Session:
         if finished is not None:
             return finished
         context = Context(self.device, self.runs, self.recipes, self.ranks)
-        work: Trainer | Drawing
-        if isinstance(recipe, MasksRecipe):
-            work = Drawing(recipe, run, context)
+        work: Work
+        if recipe.task in DRAWERS:
+            work = DRAWERS[recipe.task].draw(recipe, run, context)
             cores = None
         else:
-            work = make_trainer(TASKS[recipe.task], recipe, run, context, self.console)
+            work = trainer = make_trainer(TASKS[recipe.task], recipe, run, context, self.console)
             # Before the folder is touched, all have found everything right, and the same.
             facts = {"recipe": recipe_hash(recipe), "asgm": __version__, "torch": torch.__version__}
             begun = {"a run to go on with": run.recipe_path.exists()}
-            self.ranks.see_same({**facts, **begun, **work.data.summary()})
+            self.ranks.see_same({**facts, **begun, **trainer.data.summary()})
             cores = recipe.train.cores
         with ExitStack() as lock, on_cores(cores):
 
@@ -225,70 +219,20 @@ class Session:
             self._follow(load_recipe(self.recipes / f"{source.recipe}.yaml"), (*asked_by, recipe.name))
 
     def _ensure_data(self, recipe: Recipe) -> None:
-        if isinstance(recipe, LocalizationRecipe) and recipe.evaluate.dataset is not None:
-            self._ensure_prepared(recipe.evaluation_data)
-        if isinstance(recipe, RecognitionRecipe | LocalizationRecipe | MasksRecipe):
-            self._ensure_prepared(recipe.data)
-
-    def _ensure_prepared(self, data: Data) -> None:
-        path = manifest_path(data)
-        if data.manifest is not None or (path.exists() and not data.options):
-            return
-        if data.dataset != DEMO:
-            raise DataError(f"{path}: the data set is not prepared. {how_to_prepare(data)}")
-        given = data.options
-        wrong = [key for key, value in given.items() if not isinstance(value, DEMO_OPTIONS.get(key, ()))]
-        if wrong:
-            known = ", ".join(f"{key} ({kinds[0].__name__})" for key, kinds in DEMO_OPTIONS.items())
-            raise RecipeError(f"data.options: {', '.join(sorted(wrong))}: the demo takes {known}")
-        if not path.exists():
-            self.console.print(f"{path.parent}: generating the demo data set (about a minute, once).")
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as progress:
-            task = progress.add_task("demo clips", total=None)
-            generate(
-                path.parent,
-                **given,  # type: ignore[arg-type]  # checked by generate, which names what is wrong
-                progress=lambda done, total: progress.update(task, completed=done, total=total),
-            )
-
-
-def _check_data(recipe: Recipe) -> None:
-    """See that the data suit the recipe."""
-    if isinstance(recipe, MasksRecipe):
-        find_example(recipe)
-    else:
-        TASKS[recipe.task].build_data(recipe)
-
-
-def sources(recipe: Recipe) -> Iterator[Start | Guide]:
-    """Where the weights that `recipe` uses come from: networks' starts, and the localizer that guides masks."""
-    found: list[Start | Guide | None] = []
-    if isinstance(recipe, RecognitionRecipe):
-        found.append(recipe.model.video.init)
-        if recipe.listens:
-            found.append(recipe.model.audio.init)
-        if recipe.guided:
-            found.append(recipe.localizer)
-    elif isinstance(recipe, LocalizationRecipe):
-        found.append(recipe.model.init)
-    elif isinstance(recipe, MasksRecipe):
-        found.append(recipe.localizer)
-    yield from (source for source in found if source is not None)
+        for data in recipe.data_sets():
+            ensure_prepared(data, self.console)
 
 
 def needs(recipe: Recipe) -> str:
-    """What `Session.ensure` makes for `recipe`, as a key: what recipes of one key need is the same."""
-    data = recipe.data.model_dump_json() if isinstance(recipe, RecognitionRecipe | LocalizationRecipe) else ""
-    moved = isinstance(recipe, RecognitionRecipe) and recipe.moved
-    judged = recipe.evaluation_data.model_dump_json() if isinstance(recipe, LocalizationRecipe) else ""
+    """Return what `Session.ensure` makes for `recipe` as a key: what recipes of one key need is the same."""
+    data = [data.model_dump_json() for data in recipe.data_sets()]
     own = "" if data else recipe.default_row
-    return repr((own, data, judged, moved, [source.model_dump_json() for source in other_recipes(recipe)]))
+    return repr((own, data, recipe.prepares(), [source.model_dump_json() for source in other_recipes(recipe)]))
 
 
 def other_recipes(recipe: Recipe) -> Iterator[Start | Guide]:
-    """Sources in `recipe` that name another recipe."""
-    return (source for source in sources(recipe) if source.recipe is not None)
+    """Return the sources of `recipe` that name another recipe."""
+    return (source for source in recipe.sources() if source.recipe is not None)
 
 
 def choose_device(name: str, launch: Launch | None = None) -> torch.device:

@@ -265,5 +265,8 @@ class Drawer(Protocol):
     PICTURES: tuple[str, ...]
     """Files that a run leaves in its folder."""
 
+    def check(self, recipe: Any) -> object:
+        """See that the data suit the recipe."""
+
     def draw(self, recipe: Any, run: Run, context: Context) -> Work:
         """Make the drawing ready."""

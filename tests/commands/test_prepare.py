@@ -133,10 +133,9 @@ def test_a_hand_made_manifest_is_not_overwritten(tmp_path: Path, clips: dict[str
     [
         (["fodler"], "Did you mean folder?", 2),
         (["folder", "--root", "nowhere"], "one folder a class", 3),
-        (["folder", "--size", 64], "only the demo", 2),
-        (["folder", "--scene-bias", 0.7], "--scene-bias: only the demo", 2),
-        (["demo", "--root", "x"], "no --root", 2),
-        (["demo", "--list", "train=x", "--drop-silent"], "--drop-silent, --list: only for data sets", 2),
+        (["folder", "--scene-bias", 0.7], "No such option '--scene-bias'", 2),
+        (["demo", "--root", "x"], "No such option '--root'", 2),
+        (["ucf51", "--val-share", "0.1"], "No such option '--val-share'", 2),
         (["folder", "--list", "train"], "SPLIT=FILE", 2),
         (["folder", "--shard", "0/4"], "I from 1 to N", 2),
         (["folder", "--shard", "1/2", "--merge"], "without --shard", 2),

@@ -124,6 +124,10 @@ class _NoData:
     """A task whose data are taken as right."""
 
     @staticmethod
+    def before(recipe: Recipe, console: Console) -> None:
+        return None
+
+    @staticmethod
     def build_data(recipe: Recipe) -> None:
         return None
 

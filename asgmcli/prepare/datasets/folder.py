@@ -10,6 +10,7 @@ from pathlib import Path
 from asgmcli.errors import DataError
 from asgmcli.files import MOST_TEXT, read_bytes
 from asgmcli.prepare.datasets.listing import (
+    DRAWN_SPLITS,
     SPLIT_WORDS,
     VIDEO_SUFFIXES,
     Candidate,
@@ -19,7 +20,7 @@ from asgmcli.prepare.datasets.listing import (
     give_splits,
     walk_files,
 )
-from asgmcli.prepare.datasets.lists import read_lists
+from asgmcli.prepare.datasets.lists import CLASSES, LISTS, read_lists
 
 TITLE = "your own clips: class folders of videos, a CSV (path, label), or list files"
 ROOT_HELP = """\
@@ -32,6 +33,7 @@ ROOT_HELP = """\
 PATH_WORDS = ("path", "file", "filename", "video", "clip")
 # A clip of one's own list that is not there is a fault of the list, unlike those of data sets that shrink.
 MISSING_IS_BAD = True
+OPTIONS = (*DRAWN_SPLITS, LISTS, CLASSES)
 
 
 def find(root: Path, options: Options) -> Listing:

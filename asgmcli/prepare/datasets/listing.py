@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from asgmcli.data.manifest import SPLITS
+import click
+
+from asgmcli.data.manifest import SPLITS, Row, split_order
 from asgmcli.data.split import assign_splits
 
 VIDEO_SUFFIXES = frozenset(
@@ -22,6 +25,19 @@ SPLIT_WORDS = {
     "validation": "val",
     "testing": "test",
 }
+
+
+DRAWN_SPLITS = tuple(
+    click.Option(
+        [f"--{split}-share"],
+        type=click.FloatRange(0, 1),
+        default=share,
+        show_default=True,
+        help=f"Clips of {split}, of those that have no split.",
+    )
+    for split, share in (("val", 0.1), ("test", 0.2))
+)
+"""Options of data sets whose splits are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,34 +68,18 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """A rectangle around what sounds, in fractions of the picture.
-
-    `annotator` counts the people who drew, from 1; 0 where all boxes are one agreed annotation.
-    """
-
-    x1: float
-    y1: float
-    x2: float
-    y2: float
-    annotator: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Options:
     """What a user may choose about a listing; a module reads what concerns it.
 
-    `shares` are those of the splits where the data set has none of its own, `fold` is the official split's number,
-    `lists` are list files for (split, path), `classes` a file with one class name a line. `test_from` says which
-    official split is evaluated where the official test split is seldom used.
+    `shares` are those of the splits where the data set has none of its own, `lists` are list files for (split, path),
+    `classes` is a file with one class name a line. `own` holds the data set's own options by name.
     """
 
     seed: int = 0
     shares: tuple[tuple[str, float], ...] = (("train", 0.7), ("val", 0.1), ("test", 0.2))
-    fold: int = 1
     lists: tuple[tuple[str, Path], ...] = ()
     classes: Path | None = None
-    test_from: str = "val"
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Listing:
     """All that a data set's module found.
 
     `official` counts the clips of the official list by (split, label), so that coverage can be told; it is empty where
-    there is no such list. `boxes` say where the sound of a clip comes from, in its middle frame.
+    there is no such list. `files` are written beside the manifest: what each name's function makes of the rows kept.
     """
 
     candidates: list[Candidate]
@@ -95,7 +95,7 @@ class Listing:
     left_out: list[LeftOut] = field(default_factory=list)
     official: dict[tuple[str, str], int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    boxes: dict[str, list[Box]] = field(default_factory=dict)
+    files: dict[str, Callable[[Sequence[Row]], str]] = field(default_factory=dict)
 
 
 def walk_files(root: Path) -> Iterator[Path]:
@@ -162,7 +162,7 @@ def match_lists(
     found: list[Candidate] = []
     left_out: list[LeftOut] = []
     official: dict[tuple[str, str], int] = {}
-    for entry in sorted(entries, key=lambda entry: -SPLITS.index(entry.split)):
+    for entry in sorted(entries, key=lambda entry: split_order(entry.split), reverse=True):
         official[entry.split, entry.label] = official.get((entry.split, entry.label), 0) + 1
         files = index.get(entry.id, [])
         if not files:

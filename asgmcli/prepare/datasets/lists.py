@@ -6,10 +6,24 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import click
+
 from asgmcli.data.manifest import SPLITS, Manifest, Row
 from asgmcli.errors import DataError
 from asgmcli.files import read_text, write_text
 from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Candidate, LeftOut, Listing, Options, give_splits
+
+LISTS = click.Option(
+    ["--list", "lists"],
+    multiple=True,
+    metavar="SPLIT=FILE",
+    help="List file of a split with a line `path label` a clip. May be repeated.",
+)
+CLASSES = click.Option(
+    ["--classes"],
+    type=click.Path(path_type=Path),
+    help="Class names, one a line, for labels that are numbers.",
+)
 
 
 def read_lists(root: Path, options: Options) -> Listing:

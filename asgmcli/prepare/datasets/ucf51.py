@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
+
 from asgmcli.errors import DataError
 from asgmcli.files import read_text
 from asgmcli.prepare.datasets.listing import Entry, Listing, Options, match_lists
@@ -15,6 +17,9 @@ Expected for ucf51: the class folders of UCF-101 (UCF-101/Archery/v_Archery_g01_
 13,320 clips in 6.5 GB, UCF101TrainTestSplits-RecognitionTask.zip the lists; its owners publish both at
 https://www.crcv.ucf.edu/data/UCF101.php"""
 MISSING_IS_BAD = False
+OPTIONS = (
+    click.Option(["--fold"], type=click.IntRange(1, 3), default=1, show_default=True, help="The official split."),
+)
 CLASSES = (
     "ApplyEyeMakeup",
     "ApplyLipstick",
@@ -71,7 +76,7 @@ CLASSES = (
 
 
 def find(root: Path, options: Options) -> Listing:
-    """The clips of official split `options.fold` whose class carries sound.
+    """The clips of official split `fold` whose class carries sound.
 
     Raises:
         DataError: the lists are not there or cannot be understood.
@@ -79,11 +84,12 @@ def find(root: Path, options: Options) -> Listing:
     places = sorted(root.rglob("classInd.txt"))
     if not places:
         raise DataError(f"No classInd.txt under {root}.\n{ROOT_HELP}")
+    fold = options.own.get("fold", 1)
     names = {name.lower(): name for name in CLASSES}
     entries: list[Entry] = []
     unused: set[str] = set()
     for split in ("train", "test"):
-        file = places[0].with_name(f"{split}list{options.fold:02d}.txt")
+        file = places[0].with_name(f"{split}list{fold:02d}.txt")
         if not file.is_file():
             raise DataError(f"No {file.name} beside {places[0]}.\n{ROOT_HELP}")
         for number, line in enumerate(read_text(file).splitlines(), start=1):
@@ -100,5 +106,5 @@ def find(root: Path, options: Options) -> Listing:
             else:
                 entries.append(Entry(stem, label, split))
     listing = match_lists(root, entries, sorted(CLASSES), frozenset(unused))
-    listing.notes.append(f"official split {options.fold}; the 50 classes without sound are not used")
+    listing.notes.append(f"official split {fold}; the 50 classes without sound are not used")
     return listing

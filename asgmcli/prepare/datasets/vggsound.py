@@ -17,6 +17,7 @@ clips ID_000030.mp4 (id and start second, six digits) anywhere below. 200,000 cl
 GB; many are gone from YouTube, which is normal. The list and where to ask for the clips:
 https://www.robots.ox.ac.uk/~vgg/data/vggsound/"""
 MISSING_IS_BAD = False
+OPTIONS = ()
 LIST_NAME = "vggsound.csv"
 SECONDS = 10.0
 
