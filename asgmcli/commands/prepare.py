@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from asgmcli.commands.share import Share
 from asgmcli.errors import UsageError
 from asgmcli.signals import interruptible
 
@@ -70,10 +71,10 @@ class _Command(click.Command):
 )
 @click.option(
     "--max-bad",
-    type=click.FloatRange(0, 1),
+    type=Share(),
     default=0.05,
     show_default=True,
-    help="Share of broken files above which the run fails at its end.",
+    help="Share of broken files above which the run fails at its end: 0.1 or 10%.",
 )
 @click.option(
     "--shard", metavar="I/N", help="Look into part I (from 1) of N only. Default: from a Slurm array's variables."
@@ -93,8 +94,8 @@ class _Command(click.Command):
     show_default=True,
     help="kinetics400: the official split that is evaluated.",
 )
-@click.option("--val-share", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="folder: drawn split.")
-@click.option("--test-share", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="folder: drawn split.")
+@click.option("--val-share", type=Share(), default=0.1, show_default=True, help="folder: drawn split.")
+@click.option("--test-share", type=Share(), default=0.2, show_default=True, help="folder: drawn split.")
 @click.option(
     "--list",
     "lists",
@@ -120,7 +121,7 @@ class _Command(click.Command):
 @click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="demo: frames a second [8].")
 @click.option(
     "--scene-bias",
-    type=click.FloatRange(0, 1),
+    type=Share(),
     metavar="P",
     help="demo: set a clip in its class's own place with this probability, else in another's; adds test_shuffled "
     "and val_shuffled, whose places tell nothing. Goes to data/demo_biasP_seedK.",
@@ -197,6 +198,7 @@ def _from_disk(console: Console, name: str, root: Path | None, out: Path, option
         raise UsageError("--merge joins all shards; give it without --shard.")
     verify = options["cache"] is not None if options["verify"] is None else options["verify"]
     held_out = (("val", options["val_share"]), ("test", options["test_share"]))
+    rest = 1 - options["val_share"] - options["test_share"]
     job = Job(
         name,
         DATASETS[name],
@@ -204,7 +206,7 @@ def _from_disk(console: Console, name: str, root: Path | None, out: Path, option
         out,
         Options(
             seed=options["seed"],
-            shares=(("train", 1 - options["val_share"] - options["test_share"]), *held_out),
+            shares=(("train", 0.0 if abs(rest) < 1e-9 else rest), *held_out),
             fold=options["fold"],
             lists=tuple(_list_option(text) for text in options["lists"]),
             classes=options["classes"],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from asgmcli.data.manifest import SPLITS
-from asgmcli.data.split import assign_splits
+from asgmcli.data.split import check_shares
 
 VIDEO_SUFFIXES = frozenset(
     (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv")
@@ -29,7 +29,7 @@ class Candidate:
     """A clip that is on disk and on the lists, before anyone has looked into its file.
 
     `audio` is the file of its sound where that lies apart, None where the clip itself holds it. `seconds` is the
-    length the official list gives, 0 where it gives none.
+    length the official list gives, 0 where it gives none. `split` is "" where it is still to be drawn.
     """
 
     id: str
@@ -87,7 +87,8 @@ class Listing:
     """All that a data set's module found.
 
     `official` counts the clips of the official list by (split, label), so that coverage can be told; it is empty where
-    there is no such list. `boxes` say where the sound of a clip comes from, in its middle frame.
+    there is no such list. `boxes` say where the sound of a clip comes from, in its middle frame. By `shares` and `seed`
+    clips without a split get one, once it is known which of them can be used.
     """
 
     candidates: list[Candidate]
@@ -96,6 +97,8 @@ class Listing:
     official: dict[tuple[str, str], int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     boxes: dict[str, list[Box]] = field(default_factory=dict)
+    shares: tuple[tuple[str, float], ...] = ()
+    seed: int = 0
 
 
 def walk_files(root: Path) -> Iterator[Path]:
@@ -116,14 +119,17 @@ def walk_files(root: Path) -> Iterator[Path]:
 def give_splits(
     found: list[Candidate], left_out: list[LeftOut], options: Options, classes: list[str] | None = None
 ) -> Listing:
-    """The listing of clips that may have no split yet: labelled ones get one by a seeded hash, others go to train.
+    """Return the listing of clips that may have no split yet: unlabelled ones go to train, others are to be drawn.
 
     Classes are sorted by name unless `classes` gives their order.
+
+    Raises:
+        UsageError: shares below 0 or not adding up to 1.
     """
-    open_ids = [clip.id for clip in found if clip.label and not clip.split]
-    drawn = assign_splits(open_ids, dict(options.shares), options.seed)
-    whole = [replace(clip, split=clip.split or drawn.get(clip.id, "train")) for clip in found]
-    return Listing(whole, classes or sorted({clip.label for clip in whole if clip.label}), left_out)
+    check_shares(dict(options.shares))
+    whole = [clip if clip.label or clip.split else replace(clip, split="train") for clip in found]
+    names = classes or sorted({clip.label for clip in whole if clip.label})
+    return Listing(whole, names, left_out, shares=options.shares, seed=options.seed)
 
 
 def index_videos(root: Path) -> dict[str, list[Path]]:
