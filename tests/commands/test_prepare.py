@@ -92,6 +92,16 @@ def test_class_folders_become_a_manifest_and_every_file_left_out_is_named(
     assert summary == json.loads((out / "summary.json").read_text())
 
 
+def test_files_that_are_cut_off_are_left_out_without_decoding(tmp_path: Path, clips: dict[str, bytes]) -> None:
+    root, out = tmp_path / "raw", tmp_path / "out"
+    class_folders(root, clips, good0="dog/a.mp4", cut="dog/cut.mp4")
+    done("folder", "--root", root, "--out", out, "--max-bad", "50%")
+    assert [row.id for row in read_manifest(out).rows] == ["dog/a.mp4"]
+    ((name, (reason, detail)),) = quarantine(out).items()
+    assert (name, reason) == ("dog/cut.mp4", "truncated")
+    assert f"of 16 stored frames are there: the file ends at byte {len(clips['cut'])}" in detail
+
+
 def test_too_many_broken_files_fail_at_the_end_with_3_and_without_a_manifest(
     tmp_path: Path, clips: dict[str, bytes]
 ) -> None:
