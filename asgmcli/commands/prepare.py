@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asgmcli.errors import UsageError
+from asgmcli.options import Share
 from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
@@ -72,10 +73,10 @@ LOOKING = (
     ),
     click.Option(
         ["--max-bad"],
-        type=click.FloatRange(0, 1),
+        type=Share(),
         default=0.05,
         show_default=True,
-        help="Share of broken files above which the run fails at its end.",
+        help="Share of broken files above which the run fails at its end: 0.1 or 10%.",
     ),
     click.Option(
         ["--shard"],
@@ -242,7 +243,8 @@ def _options(module: ModuleType, given: dict[str, Any]) -> Options:
     own = {option.name: given[option.name] for option in module.OPTIONS}
     shared: dict[str, Any] = {"seed": given["seed"], "own": {k: v for k, v in own.items() if k not in SHARED}}
     if "val_share" in own:
-        train = 1 - own["val_share"] - own["test_share"]
+        rest = 1 - own["val_share"] - own["test_share"]
+        train = 0.0 if abs(rest) < 1e-9 else rest
         shared["shares"] = (("train", train), ("val", own["val_share"]), ("test", own["test_share"]))
     if "lists" in own:
         shared["lists"] = tuple(_list_option(text) for text in own["lists"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asgmcli.errors import UsageError
+from asgmcli.options import Share
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +49,7 @@ class Grid(click.ParamType):
 )
 @click.option(
     "--keep",
-    type=click.FloatRange(0, 1),
+    type=Share(),
     default=MEAN_KEEP,
     show_default="1/3, the mean of Beta(5, 10)",
     help="Share of the tokens that is kept.",

@@ -249,7 +249,10 @@ class _Clock:
         reference = video or stream
         zero = reference.start_time or 0
         if video is not None and may_begin_late(container, video):
-            shown = first_shown(lambda unedited: open_media(path, believing=True, unedited=unedited), video.index)
+            try:
+                shown = first_shown(lambda unedited: open_media(path, believing=True, unedited=unedited), video.index)
+            except (av.FFmpegError, OSError):
+                shown = None  # the sound may be whole; the pictures' readers tell of theirs
             zero = zero if shown is None else shown
         tick = (stream.time_base * source).as_integer_ratio()
         return cls(tick, round(zero * reference.time_base * source))

@@ -8,12 +8,12 @@ import io
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from asgmcli.data.manifest import SPLITS, Row, split_order, splits_of
-from asgmcli.data.split import hashed
+from asgmcli.data.split import assign_splits, hashed
 from asgmcli.errors import DataError
 from asgmcli.prepare.datasets.listing import Candidate, LeftOut, Listing
 from asgmcli.prepare.journal import Journal, task_key
@@ -137,6 +137,7 @@ def judge(
             left_out.append(LeftOut(clip.id, str(clip.path), fault.reason, fault.detail))
         elif isinstance(facts, Facts):
             kept[clip.id] = (clip, facts)
+    kept = _with_splits(listing, kept)
     for clip, other in _copies(list(kept.values())):
         where = f"the same file as {other.id} in {other.split}"
         left_out.append(LeftOut(clip.id, str(clip.path), "duplicate_file", where))
@@ -214,6 +215,17 @@ def _fault_of(clip: Candidate, facts: Facts, check: Check) -> Fault | None:
     if check.drop_silent and facts.loudness is not None and facts.loudness < check.silence_dbfs:
         return Fault("silent", f"the sound stays at {facts.loudness:.1f} dBFS, under {check.silence_dbfs:g} dBFS")
     return None
+
+
+def _with_splits(listing: Listing, kept: dict[str, tuple[Candidate, Facts]]) -> dict[str, tuple[Candidate, Facts]]:
+    """The clips by id, those without a split drawn into one beside the clips of their class that have theirs."""
+    drawn = {name: clip.label for name, (clip, _) in kept.items() if not clip.split}
+    given: dict[str, Counter[str]] = {}
+    for clip, _ in kept.values():
+        if clip.split:
+            given.setdefault(clip.label, Counter())[clip.split] += 1
+    splits = assign_splits(drawn, dict(listing.shares), listing.seed, given) if drawn else {}
+    return {name: (replace(clip, split=splits.get(name, clip.split)), facts) for name, (clip, facts) in kept.items()}
 
 
 def _copies(kept: list[tuple[Candidate, Facts]]) -> list[tuple[Candidate, Candidate]]:

@@ -28,6 +28,7 @@ from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, SPLITS, Row, writ
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 from asgmcli.media.write import write_clip
+from asgmcli.options import Share
 from asgmcli.synthetic.clips import AUDIO_RATE, CLASSES, Settings, clip_label, clip_place, clip_scene, clip_sound
 from asgmcli.synthetic.preview import Example, draw_preview
 from asgmcli.synthetic.scenes import render, source_boxes
@@ -42,7 +43,7 @@ OPTIONS = (
     click.Option(["--fps"], type=click.FloatRange(0, min_open=True), help="Frames a second.  [default: 8]"),
     click.Option(
         ["--scene-bias"],
-        type=click.FloatRange(0, 1),
+        type=Share(),
         metavar="P",
         help="Set a clip in its class's own place with this probability, else in another's; adds test_shuffled and "
         "val_shuffled, whose places tell nothing. Goes to data/demo_biasP_seedK.",

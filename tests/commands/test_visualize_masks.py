@@ -156,7 +156,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
         ((clips[0], "--with", clips[1], "--frame", "2"), 2, "--frame"),
         ((clips[0], "--with", clips[1], "--save-clip", "mix.avi"), 2, ".mp4"),
         ((clips[0], "--frame", "9"), 2, "1<=x<=8"),
-        ((clips[0], "--keep", "1.5"), 2, "0<=x<=1"),
+        ((clips[0], "--keep", "1.5"), 2, "not from 0 to 1"),
         ((clips[0], "--grid", "0x3"), 2, "14x14"),
         ((clips[0], "--grid", "1"), 2, "at least 2 tokens"),
         ((clips[0], "--start", "99"), 3, "--start"),

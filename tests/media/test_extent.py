@@ -76,6 +76,15 @@ def test_what_hangs_on_a_lost_key_frame_is_not_counted(
     assert "precede the first picture that can be decoded" in note
 
 
+@pytest.mark.parametrize("bframes", [0, 2])
+def test_the_other_backend_reads_behind_an_edit_list_too(tmp_path: Path, bframes: int) -> None:
+    source = mf.encode(tmp_path / "source.mp4", mf.moving_frames(40), gop=40, bframes=bframes)
+    path = mf.cut(source, tmp_path / "cut.mp4", 1.3)
+    plain = mf.plain_decode(path)
+    assert len(plain) == 27
+    np.testing.assert_array_equal(read_clip(path, [0, 26], backend="decord"), plain[[0, 26]])
+
+
 def test_a_cut_at_a_key_frame_hides_nothing(tmp_path: Path, source: Path, originals: np.ndarray) -> None:
     path = mf.cut(source, tmp_path / "cut.mp4", 1.6)
     check_reading(path, originals, 40)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from fractions import Fraction
+from itertools import combinations
 from pathlib import Path
 
 import av
@@ -278,6 +280,31 @@ def test_each_reason_to_leave_a_clip_out(tmp_path: Path) -> None:
     assert judge(listing, answers, Check(), tmp_path, missing_is_bad=True).bad == 5
     louder = judge(listing, answers, Check(drop_silent=True, silence_dbfs=-70), tmp_path, missing_is_bad=False)
     assert "quiet" in {row.id for row in louder.rows}
+
+
+def test_splits_are_drawn_among_the_clips_that_can_be_used(tmp_path: Path) -> None:
+    """Of four dogs two are broken: whichever they are, the others are one for training and one for the test."""
+    shares = (("train", 0.7), ("val", 0.1), ("test", 0.2))
+    dogs = [Candidate(f"dog{number}", tmp_path / f"dog{number}", "dog", "") for number in range(4)]
+    listing = Listing([*dogs, Candidate("none", tmp_path / "none", "", "train")], ["dog"], shares=shares)
+    for broken in combinations(range(4), 2):
+        answers: dict[str, Facts | Fault] = {
+            clip.id: Fault("corrupt", "") if number in broken else facts(clip.id)
+            for number, clip in enumerate(listing.candidates)
+        }
+        rows = judge(listing, answers, Check(), tmp_path, missing_is_bad=False).rows
+        assert [row.split for row in rows if row.label] == ["train", "test"]
+        assert [row.split for row in rows if not row.label] == ["train"]
+
+
+def test_the_draw_counts_the_splits_that_a_list_gives(tmp_path: Path) -> None:
+    shares = (("train", 0.7), ("val", 0.1), ("test", 0.2))
+    splits = ["test", "test", *[""] * 8]
+    clips = [Candidate(str(place), tmp_path / str(place), "dog", split) for place, split in enumerate(splits)]
+    listing = Listing(clips, ["dog"], shares=shares)
+    rows = judge(listing, {clip.id: facts(clip.id) for clip in clips}, Check(), tmp_path, missing_is_bad=False).rows
+    assert Counter(row.split for row in rows) == {"train": 7, "val": 1, "test": 2}
+    assert [row.id for row in rows if row.split == "test"] == ["0", "1"]
 
 
 def test_clips_that_were_never_looked_at_are_an_error(tmp_path: Path) -> None:

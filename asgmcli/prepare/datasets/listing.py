@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from asgmcli.data.manifest import SPLITS, Row, split_order
-from asgmcli.data.split import assign_splits
+from asgmcli.data.split import check_shares
+from asgmcli.options import Share
 
 VIDEO_SUFFIXES = frozenset(
     (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv")
@@ -30,7 +31,7 @@ SPLIT_WORDS = {
 DRAWN_SPLITS = tuple(
     click.Option(
         [f"--{split}-share"],
-        type=click.FloatRange(0, 1),
+        type=Share(),
         default=share,
         show_default=True,
         help=f"Clips of {split}, of those that have no split.",
@@ -45,7 +46,7 @@ class Candidate:
     """A clip that is on disk and on the lists, before anyone has looked into its file.
 
     `audio` is the file of its sound where that lies apart, None where the clip itself holds it. `seconds` is the
-    length the official list gives, 0 where it gives none.
+    length the official list gives, 0 where it gives none. `split` is "" where it is still to be drawn.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Listing:
 
     `official` counts the clips of the official list by (split, label), so that coverage can be told; it is empty where
     there is no such list. `files` are written beside the manifest: what each name's function makes of the rows kept.
+    By `shares` and `seed` clips without a split get one, once it is known which of them can be used.
     """
 
     candidates: list[Candidate]
@@ -96,6 +98,8 @@ class Listing:
     official: dict[tuple[str, str], int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     files: dict[str, Callable[[Sequence[Row]], str]] = field(default_factory=dict)
+    shares: tuple[tuple[str, float], ...] = ()
+    seed: int = 0
 
 
 def walk_files(root: Path) -> Iterator[Path]:
@@ -116,14 +120,17 @@ def walk_files(root: Path) -> Iterator[Path]:
 def give_splits(
     found: list[Candidate], left_out: list[LeftOut], options: Options, classes: list[str] | None = None
 ) -> Listing:
-    """The listing of clips that may have no split yet: labelled ones get one by a seeded hash, others go to train.
+    """Return the listing of clips that may have no split yet: unlabelled ones go to train, others are to be drawn.
 
     Classes are sorted by name unless `classes` gives their order.
+
+    Raises:
+        UsageError: shares below 0 or not adding up to 1.
     """
-    open_ids = [clip.id for clip in found if clip.label and not clip.split]
-    drawn = assign_splits(open_ids, dict(options.shares), options.seed)
-    whole = [replace(clip, split=clip.split or drawn.get(clip.id, "train")) for clip in found]
-    return Listing(whole, classes or sorted({clip.label for clip in whole if clip.label}), left_out)
+    check_shares(dict(options.shares))
+    whole = [clip if clip.label or clip.split else replace(clip, split="train") for clip in found]
+    names = classes or sorted({clip.label for clip in whole if clip.label})
+    return Listing(whole, names, left_out, shares=options.shares, seed=options.seed)
 
 
 def index_videos(root: Path) -> dict[str, list[Path]]:
