@@ -26,6 +26,7 @@ from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.recipe.shipped import nearest_recipe
 
 MAX_RECIPE_BYTES = 1 << 20
 FAULTS_SHOWN = 50
@@ -137,8 +138,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             raise RecipeError(f"{path}: larger than {MAX_RECIPE_BYTES} bytes; this is not a recipe")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        siblings = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        raise RecipeError(f"{path}: no such recipe{_nearest(path.name, siblings)}") from None
+        raise RecipeError(f"{path}: no such recipe{nearest_recipe(path)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read as text: {error}") from None
     try:

@@ -17,10 +17,11 @@ from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.read import assign, check_recipe, load_recipe, override
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import ON_DEMO
+from asgmcli.recipe.shipped import find_beside
 
 FLAG = "--on-demo"
-# The recipe, beside the one that is to run, whose sizes are taken.
-SMALL = {"recognition": "demo.yaml", "localization": "demo_localizer.yaml", "masks": "demo.yaml"}
+# The recipe, beside the one that is to run or shipped, whose sizes are taken.
+SMALL = {"recognition": "demo", "localization": "demo_localizer", "masks": "demo"}
 # What is taken from it, by task.
 TAKEN = {
     "recognition": (
@@ -83,7 +84,7 @@ def load_on_demo(
     large = load_recipe(path, row)
     if large.task not in SMALL:
         raise RecipeError(f"{path}: a {large.task} recipe generates its own clips; leave {FLAG} out.")
-    beside = path.parent / SMALL[large.task]
+    beside = find_beside(path.parent, SMALL[large.task])
     small = load_recipe(beside)
     values, sizes = large.model_dump(mode="json"), small.model_dump(mode="json")
     if values["data"]["dataset"] == sizes["data"]["dataset"]:
