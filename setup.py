@@ -70,7 +70,7 @@ setup(
         "tensorboard": ["tensorboard>=2.14"],
         "wandb": ["wandb>=0.17"],
         "onnx": ONNX,
-        "test": [*ONNX, *PYTEST, "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-setuptools"],
+        "test": [*ONNX, *PYTEST, "setuptools>=68", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-setuptools"],
     },
     entry_points={"console_scripts": ["asgm = asgmcli.cli:main"]},
 )
