@@ -3,10 +3,37 @@
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ONNX = ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"]
 PYTEST = ["pytest>=8.2", "pytest-randomly>=3.15", "pytest-xdist>=3.6"]
-README = Path(__file__).parent / "README.md"
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+RECIPES = sorted(path.relative_to(HERE).as_posix() for path in HERE.glob("recipes/**/*.yaml"))
+
+
+class BuildWithRecipes(build_py):
+    """Put the recipes, which lie at the top of the repository, into the package that a wheel carries."""
+
+    def run(self) -> None:
+        """Copy them beside the modules; an editable install finds them where they are."""
+        super().run()
+        if not self.editable_mode:
+            for source, target in self._recipes().items():
+                self.mkpath(str(Path(target).parent))
+                self.copy_file(source, target)
+
+    def _recipes(self) -> dict[str, str]:
+        return {source: str(Path(self.build_lib, "asgmcli", source)) for source in RECIPES}
+
+    def get_source_files(self) -> list[str]:
+        """Return what a source distribution holds."""
+        return [*super().get_source_files(), *RECIPES]
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """Return what is installed."""
+        return [*super().get_outputs(include_bytecode), *self._recipes().values()]
+
 
 setup(
     name="asgm",
@@ -16,6 +43,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",
+    cmdclass={"build_py": BuildWithRecipes},
     packages=find_packages(include=["asgmcli", "asgmcli.*"]),
     package_data={"asgmcli": ["py.typed"]},
     install_requires=[
@@ -45,7 +73,7 @@ setup(
         "tensorboard": ["tensorboard>=2.14"],
         "wandb": ["wandb>=0.17"],
         "onnx": ONNX,
-        "test": [*ONNX, *PYTEST, "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-setuptools"],
+        "test": [*ONNX, *PYTEST, "setuptools>=68", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-setuptools"],
     },
     entry_points={"console_scripts": ["asgm = asgmcli.cli:main"]},
 )

@@ -1,12 +1,16 @@
-"""Importing torch and what is built on it, without looking for garbage among what stays."""
+"""Importing torch and what is built on it: without looking for garbage among what stays, and told where it fails."""
 
 from __future__ import annotations
 
 import atexit
 import gc
+import importlib
+import importlib.metadata
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from asgmcli.errors import InstallError
 
 
 @contextmanager
@@ -26,3 +30,40 @@ def imports_that_stay() -> Iterator[None]:
         gc.freeze()
     finally:
         gc.enable()
+
+
+def check_imports(*modules: str) -> None:
+    """Import each of `modules` now, so that what does not load is told before work begins.
+
+    Raises:
+        InstallError: one does not load; the message says why and how to mend it.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # a linker's OSError, an operator's RuntimeError, an ImportError
+            package = module.partition(".")[0]
+            raise InstallError(
+                f"{package}{_version(package)} does not load here: {reason(error)}. Install releases that go together: "
+                "pip install -U torch torchvision torchaudio, or in a clone pip install -c requirements.lock -e . "
+                "(asgm doctor looks at all of them)"
+            ) from error
+
+
+def reason(error: BaseException) -> str:
+    """Return an error's kind and first line, and those of the error that lies below it, where that says more."""
+    lowest = error
+    while (below := lowest.__cause__ or lowest.__context__) is not None:
+        lowest = below
+    texts = []
+    for item in dict.fromkeys((error, lowest)):
+        line = next(iter(str(item).strip().splitlines()), "")
+        texts.append(f"{type(item).__name__}: {line}" if line else type(item).__name__)
+    return " <- ".join(dict.fromkeys(texts))
+
+
+def _version(package: str) -> str:
+    try:
+        return f" {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from asgmcli import __version__
-from asgmcli.cli import COMMANDS, main
+from asgmcli.cli import COMMANDS, MEANT, main
 
 
 def invoke(*arguments: str) -> tuple[int, str]:
@@ -49,6 +49,18 @@ def test_an_unknown_command_suggests_the_nearest() -> None:
     assert "No such command 'trian'" in text
     assert "train" in text.split("'trian'")[1]
     assert "Traceback" not in text
+
+
+def test_what_other_tools_call_a_command_is_answered_with_ours_and_all_others_listed() -> None:
+    for word, meant in (("infer", "eval"), ("fit", "train"), ("Evaluate", "eval"), ("list", "recipes")):
+        code, text = invoke(word)
+        assert code == 2
+        assert f"No such command '{word}'. Did you mean '{meant}'? Commands: " in text
+    assert set(MEANT.values()) <= set(COMMANDS)
+    assert not set(MEANT) & set(COMMANDS)
+    code, text = invoke("xyzzy")
+    assert code == 2
+    assert f"No such command 'xyzzy'. Commands: {', '.join(COMMANDS)}." in text
 
 
 def test_a_mistake_is_one_line_without_a_traceback() -> None:

@@ -33,6 +33,7 @@ ORDER = [
     ("tasks",),
     ("runs",),
     ("bench",),
+    ("doctor",),
     ("api",),
     ("commands",),
     ("cli", "__main__"),

@@ -86,7 +86,7 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Judge TARGET: the folder of a run, a weight file, or a recipe.
+    """Judge TARGET: the folder of a run, a weight file, or a recipe (a file, or a name of `asgm recipes`).
 
     Of a recognizer: top-1, top-5, every class, the confusion matrix and each clip's prediction, over several clips and
     crops of each video. Of a localizer: its maps against the true boxes. Of a recipe: the runs of it that are finished,
@@ -100,6 +100,7 @@ def command(
     """
     from asgmcli.console import make_console
     from asgmcli.ranks.launch import find_launch, one_voice, quiet_torch, unhurried_end
+    from asgmcli.recipe.shipped import find_recipe
     from asgmcli.runs.on_demo import RecipeFile
     from asgmcli.runs.target import is_recipe
 
@@ -121,6 +122,7 @@ def command(
     )
     with unhurried_end(launch):
         with one_voice(launch):
+            target = target if target.exists() else find_recipe(target)
             gathering = is_recipe(target)
             if on_demo and not gathering:
                 raise UsageError(f"--on-demo gathers a recipe's runs; {target} is not a recipe.")
@@ -136,6 +138,7 @@ def command(
 
 def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) -> dict[str, Any]:
     """The finished runs of a recipe."""
+    from asgmcli.recipe.shipped import spoken
     from asgmcli.runs.gather import gather
 
     if any(value is not None for value in (options.split, options.manifest, options.clips, options.crops)):
@@ -152,7 +155,7 @@ def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) ->
     if found.missing:
         seeds_there = [result["seed"] for result in found.results]
         count = max(seeds_there) - recipe.seed + 1
-        words = ["asgm train", str(file.path), *file.flags, f"--row all --seeds {max(1, count)}"]
+        words = ["asgm train", spoken(file.path), *file.flags, f"--row all --seeds {max(1, count)}"]
         words += [] if runs == Path("runs") else [f"--runs {runs}"]
         console.print(f"Train them: {' '.join(words)}")
         if recipe.cost:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asgmcli.loading import imports_that_stay
+from asgmcli.loading import check_imports, imports_that_stay
 from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from asgmcli.train.run import Run
 
 ALL_ROWS = "all"
+MODULES = ("torch", "torchvision", "av", "torchmetrics.functional.classification", "matplotlib.figure")
 
 
 @click.command("train")
@@ -54,7 +55,7 @@ def command(
     device: str,
     as_json: bool,
 ) -> None:
-    """Train RECIPE, a YAML file, and evaluate it.
+    """Train RECIPE, a YAML file or the name of one that `asgm recipes` lists, and evaluate it.
 
     What the recipe needs and is not there yet is made first: generated data, the runs of other recipes. Everything goes
     to RUNS/<recipe>/<row>/seed<k>/; nothing there is overwritten unless you say so.
@@ -75,6 +76,7 @@ def command(
     stopped = "Stopped. The same command goes on where it was, with --resume."
     with unhurried_end(launch), interruptible(stopped), ExitStack() as together:
         from asgmcli.errors import UsageError
+        from asgmcli.recipe.shipped import find_recipe
         from asgmcli.runs.on_demo import RecipeFile
         from asgmcli.train.allocator import keep_memory, save_memory
 
@@ -83,12 +85,16 @@ def command(
                 raise UsageError("--resume goes on with a run, --overwrite throws it away: give one of them.")
             if dry_run and launch.several:
                 raise UsageError("--dry-run trains nothing: call it without torchrun.")
+            recipe = find_recipe(recipe)
             file = RecipeFile(recipe, on_demo)
             first = file.load(None if row == ALL_ROWS else row, overrides, seed)
         (save_memory if first.train.saves_memory else keep_memory)()  # before torch is there
 
         with imports_that_stay():
             from asgmcli.console import make_console
+
+            # What the end of a run needs as well: a package that does not load is told of before anything is made.
+            check_imports(*(MODULES[:3] if dry_run else MODULES))
             from asgmcli.ranks.exchange import join
             from asgmcli.runs.session import Session, choose_device
 
@@ -208,6 +214,7 @@ def _train_all(
 
 def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], whole: Recipe) -> dict[str, Any]:
     """The table of the runs that are finished, shown and written; empty where there is none."""
+    from asgmcli.recipe.shipped import spoken
     from asgmcli.runs.compare import write_differences
     from asgmcli.runs.same import with_twins
     from asgmcli.runs.session import matching_runs
@@ -228,7 +235,7 @@ def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], 
     more = "".join(f", {path.name}" for path in files)
     text = f"Written to {session.runs / whole.name}/table.md, .csv and .json{more}"
     session.console.print(text)
-    look = " ".join(["asgm eval", str(file.path), *file.flags])
+    look = " ".join(["asgm eval", spoken(file.path), *file.flags])
     session.console.print(f"Pictures, and what is missing: {look}")
     return {**table.data(), "runs": results}
 

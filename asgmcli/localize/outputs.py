@@ -86,7 +86,7 @@ def choose_localizer(localizer: str | None, weights: Path | None) -> str:
     if name == "fnac" and weights is None:
         raise UsageError(
             "--localizer fnac needs --weights: a released checkpoint, or the folder of a localizer run "
-            "(asgm train recipes/demo_localizer.yaml makes one). Without weights use --localizer motion."
+            "(asgm train demo_localizer makes one). Without weights use --localizer motion."
         )
     if name == "motion" and weights is not None:
         raise UsageError("--localizer motion has no weights: leave out --weights, or choose --localizer fnac.")

@@ -28,6 +28,7 @@ from asgmcli.recipe.losses import OLD_SPACE
 from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.recipe.shipped import nearest_recipe
 
 R = TypeVar("R", bound=Recipe)
 M = TypeVar("M", bound=BaseModel)
@@ -139,8 +140,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = read_bytes(path, MAX_RECIPE_BYTES).decode("utf-8")
     except FileNotFoundError:
-        siblings = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        raise RecipeError(f"{path}: no such recipe{_nearest(path.name, siblings)}") from None
+        raise RecipeError(f"{path}: no such recipe{nearest_recipe(path)}") from None
     except DataError as error:
         raise RecipeError(error.message) from None
     except (OSError, UnicodeDecodeError) as error:

@@ -20,6 +20,7 @@ from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.recipe.shipped import find_beside
 from asgmcli.report.table import Cell, Table
 from asgmcli.runs.estimate import Needs, needs, product_rate
 from asgmcli.tasks.masks.drawing import find_example
@@ -181,7 +182,7 @@ def _before(recipe: Recipe, runs: Path, recipes: Path) -> list[str]:
     lines = []
     for source in recipe.sources():
         if source.recipe is not None:
-            run = run_of(load_recipe(recipes / f"{source.recipe}.yaml"), runs)
+            run = run_of(load_recipe(find_beside(recipes, source.recipe)), runs)
             lines.append(f"recipe {source.recipe}: " + ("finished" if run.result() is not None else "is run first"))
         elif source.file is not None:
             lines.append(f"file {source.file}: " + ("there" if Path(source.file).exists() else "MISSING"))

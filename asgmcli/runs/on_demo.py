@@ -16,10 +16,11 @@ from asgmcli.errors import RecipeError
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import assign, check_recipe, check_section, load_recipe, override, read_yaml
 from asgmcli.recipe.sections import ON_DEMO, Name, Section
+from asgmcli.recipe.shipped import find_beside
 
 FLAG = "--on-demo"
 FOLDER = "on_demo"
-"""Beside the recipes: an overlay a task, named after it."""
+"""Beside the recipes, or shipped: an overlay a task, named after it."""
 
 
 class Overlay(Section):
@@ -68,11 +69,11 @@ def load_on_demo(
             recipe is the demo's already.
     """
     large = load_recipe(path, row)
-    beside = path.parent / FOLDER / f"{large.task}.yaml"
+    beside = find_beside(path.parent, f"{FOLDER}/{large.task}")
     if not beside.exists():
         raise RecipeError(f"{path}: a {large.task} recipe has no small form ({beside}); leave {FLAG} out.")
     overlay = check_section(read_yaml(beside), beside, Overlay)
-    small = load_recipe(path.parent / f"{overlay.recipe}.yaml")
+    small = load_recipe(find_beside(path.parent, overlay.recipe))
     values, whole, sizes = large.model_dump(mode="json"), large.model_dump(mode="json"), small.model_dump(mode="json")
     if values["data"]["dataset"] == sizes["data"]["dataset"]:
         raise RecipeError(f"{path}: these are runs on the demo data already; leave {FLAG} out.")

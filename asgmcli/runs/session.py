@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from asgmcli.ranks.launch import Launch
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe, recipe_hash
 from asgmcli.recipe.sections import Guide, Start
+from asgmcli.recipe.shipped import find_beside
 from asgmcli.runs.generated import ensure_prepared
 from asgmcli.runs.lock import held, refuse_if_held
 from asgmcli.runs.on_demo import RecipeFile
@@ -65,7 +66,7 @@ class Session:
             TASKS[recipe.task].before(recipe, self.console)
         missing: dict[str, Recipe] = {}
         for source in other_recipes(recipe):
-            needed = load_recipe(self.recipes / f"{source.recipe}.yaml", seed=source.seed)
+            needed = load_recipe(find_beside(self.recipes, str(source.recipe)), seed=source.seed)
             run = run_of(needed, self.runs)
             if run.result() is None:
                 missing[needed.name] = needed
@@ -83,7 +84,7 @@ class Session:
         for needed in missing:
             text = f"{recipe.name} needs the result of recipe {needed.name}; running it first."
             self.console.print(text)
-        needs = [self._closure(needed) for needed in missing]
+        needs = [self._below(needed.name)._closure(needed) for needed in missing]
         apart = len(set().union(*needs)) == sum(map(len, needs))
         parallel = min(os.cpu_count() or 1, len(missing)) if self.device.type == "cpu" and apart else 1
         if parallel > 1 or self.ranks.several:
@@ -94,8 +95,13 @@ class Session:
         for needed in missing:
             begun = run_of(needed, self.runs).recipe_path.exists()
             needed = self.going_on(needed, ())
-            self.ensure(needed)
-            self.run(needed, resume=begun)
+            inner = self._below(needed.name)
+            inner.ensure(needed)
+            inner.run(needed, resume=begun)
+
+    def _below(self, name: str) -> Session:
+        """The session of a needed recipe: what it needs in turn is looked for beside its own file."""
+        return replace(self, recipes=find_beside(self.recipes, name).parent)
 
     def _check_data(self, recipe: Recipe) -> None:
         """See that the data suit the recipe."""
@@ -106,12 +112,12 @@ class Session:
 
     def _closure(self, recipe: Recipe) -> set[str]:
         """Names of `recipe` and of all that it needs."""
-        others = (load_recipe(self.recipes / f"{source.recipe}.yaml") for source in other_recipes(recipe))
-        return {recipe.name}.union(*(self._closure(other) for other in others))
+        others = (load_recipe(find_beside(self.recipes, str(source.recipe))) for source in other_recipes(recipe))
+        return {recipe.name}.union(*(self._below(other.name)._closure(other) for other in others))
 
     def _job(self, recipe: Recipe) -> Job:
         """The command that trains the default row of `recipe`, at its seed, in a process of its own."""
-        path = self.recipes / f"{recipe.name}.yaml"
+        path = find_beside(self.recipes, recipe.name)
         arguments = [str(path), "--runs", str(self.runs), "--device", self.device.type]
         arguments += ["--seed", str(recipe.seed), "--resume"]
         return Job(recipe.name, arguments, run_of(recipe, self.runs).log)
@@ -216,7 +222,8 @@ class Session:
         if recipe.name in asked_by:
             raise RecipeError(f"Recipes need each other in a circle: {' -> '.join((*asked_by, recipe.name))}")
         for source in other_recipes(recipe):
-            self._follow(load_recipe(self.recipes / f"{source.recipe}.yaml"), (*asked_by, recipe.name))
+            needed = load_recipe(find_beside(self.recipes, str(source.recipe)))
+            self._below(str(source.recipe))._follow(needed, (*asked_by, recipe.name))
 
     def _ensure_data(self, recipe: Recipe) -> None:
         for data in recipe.data_sets():

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from asgmcli.errors import DataError, UsageError
+from asgmcli.recipe.shipped import shipped
 from asgmcli.tasks import DRAWERS, TASKS
 from asgmcli.train.run import Run
 from asgmcli.train.task import Trained
@@ -50,10 +51,12 @@ def find_trained(path: Path) -> Found:
     if path.is_dir():
         return _of_run(path)
     if not path.exists():
-        beside = sorted(item.name for item in path.parent.iterdir()) if path.parent.is_dir() else []
-        close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.5)
-        hint = f" (did you mean {path.parent / close[0]}?)" if close else ""
-        raise DataError(f"{path}: there is no such run or weight file{hint}")
+        beside = {item.name: str(item) for item in sorted(path.parent.iterdir())} if path.parent.is_dir() else {}
+        named = {name: name for name in shipped()} if path.name == str(path) else {}
+        choices = named | beside
+        close = difflib.get_close_matches(path.name, choices, n=1, cutoff=0.5)
+        hint = f" (did you mean {choices[close[0]]}?)" if close else ""
+        raise DataError(f"{path}: there is no such run, weight file or recipe{hint}")
     if path.parent.name == "checkpoints" and Run(path.parent.parent).recipe_path.exists():
         raise DataError(f"{path}: a training state, not weights to use. Name its run: {path.parent.parent}")
     run = Run(path.parent)

@@ -18,6 +18,7 @@ from asgmcli.ranks.exchange import Ranks
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.sections import Data, Guide, Start
+from asgmcli.recipe.shipped import find_beside, spoken
 from asgmcli.report.table import Cell, Table
 from asgmcli.train.run import Run, run_of
 
@@ -63,11 +64,11 @@ class Context:
             return path
         if source.recipe is None:
             return None
-        other = self.recipes / f"{source.recipe}.yaml"
+        other = find_beside(self.recipes, source.recipe)
         run = run_of(load_recipe(other, seed=source.seed), self.runs)
         if run.result() is None or not (run.folder / name).exists():
-            seed = "" if source.seed is None else f" --seed {source.seed}"
-            raise DataError(f"{run.folder}: no finished run with {name} here. Make it: asgm train {other}{seed}")
+            make = f"asgm train {spoken(other)}" + ("" if source.seed is None else f" --seed {source.seed}")
+            raise DataError(f"{run.folder}: no finished run with {name} here. Make it: {make}")
         return run.folder / name
 
 

@@ -212,3 +212,21 @@ def test_every_row_and_seed_side_by_side_end_in_one_table(recipe: Path) -> None:
     assert other.exit_code == 2
     assert "train.max_steps: stored 3, now 2" in other.output.replace("\n", " ")
     assert json.loads(Path("runs/tiny/table.json").read_text()) == table
+
+
+def test_a_package_that_does_not_load_is_told_before_anything_is_made(recipe: Path, tmp_path: Path) -> None:
+    """In a process that has imported nothing yet, of which `broken/` is searched first."""
+    (tmp_path / "broken" / "torch").mkdir(parents=True)
+    fault = "raise OSError('libcudart.so.13: cannot open shared object file')\n"
+    (tmp_path / "broken" / "torch" / "__init__.py").write_text(fault)
+    (tmp_path / "work").mkdir()
+    path = os.pathsep.join([str(tmp_path / "broken"), str(Path(__file__).parents[2])])
+    command = [sys.executable, "-m", "asgmcli", "train", str(recipe)]
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, cwd=tmp_path / "work", env=environment, capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: torch ")
+    assert "OSError: libcudart.so.13: cannot open shared object file" in line
+    assert "pip install" in line
+    assert not list((tmp_path / "work").iterdir())

@@ -17,7 +17,7 @@ from asgmcli.commands.train import command as train_command
 from asgmcli.errors import RecipeError
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
-from asgmcli.recipe.read import settings_hash
+from asgmcli.recipe.read import load_recipe, settings_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.runs.on_demo import RecipeFile, load_on_demo, number_of
 from tests.tiny_training import TEXT
@@ -142,9 +142,15 @@ def test_what_has_no_small_form_is_told(place: Path) -> None:
         load_on_demo(place / "start.yaml")
     with pytest.raises(RecipeError, match=r"cannot be run, it is cited: its own number\. Rows to run: tube, strict"):
         load_on_demo(place / "large.yaml", "told")
+
+
+def test_without_a_small_recipe_beside_it_the_shipped_one_gives_its_sizes(place: Path) -> None:
     (place / "demo.yaml").rename(place / "away.yaml")
-    with pytest.raises(RecipeError, match=r"demo.yaml: no such recipe"):
-        load_on_demo(place / "large.yaml")
+    recipe, shipped = load_on_demo(place / "large.yaml"), load_recipe(Path(__file__).parents[2] / "recipes/demo.yaml")
+    assert isinstance(recipe, RecognitionRecipe)
+    assert isinstance(shipped, RecognitionRecipe)
+    assert recipe.name == "large@demo"
+    assert (recipe.clip, recipe.train, recipe.localizer) == (shipped.clip, shipped.train, shipped.localizer)
 
 
 def test_the_released_localizers_come_out_as_the_demos(place: Path) -> None:
