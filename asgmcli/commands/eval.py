@@ -73,7 +73,6 @@ class Options:
 )
 @click.option("--overwrite", is_flag=True, help="Replace results that are there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
-@interruptible("Stopped; nothing was written.")
 def command(
     target: Path,
     split: str | None,
@@ -104,13 +103,11 @@ def command(
     """
     from rich.console import Console
 
-    from asgmcli.ranks.launch import find_launch, one_voice, quiet_torch, unhurried_end
+    from asgmcli.ranks.launch import find_launch, one_voice
     from asgmcli.runs.on_demo import RecipeFile
     from asgmcli.runs.target import is_recipe
 
     launch = find_launch()
-    if launch.several:
-        quiet_torch()
     # A path such as runs[1] is text, not markup.
     console = Console(stderr=True, markup=False, highlight=False, quiet=launch.rank > 0)
     options = Options(
@@ -125,13 +122,12 @@ def command(
         out,
         overwrite,
     )
-    with unhurried_end(launch):
-        with one_voice(launch):
-            gathering = is_recipe(target)
-            if on_demo and not gathering:
-                raise UsageError(f"--on-demo gathers a recipe's runs; {target} is not a recipe.")
-            if gathering and launch.several:
-                raise UsageError("The table of a recipe's runs is one process's work: call it without torchrun.")
+    with one_voice(launch), interruptible("Stopped; nothing was written."):
+        gathering = is_recipe(target)
+        if on_demo and not gathering:
+            raise UsageError(f"--on-demo gathers a recipe's runs; {target} is not a recipe.")
+        if gathering and launch.several:
+            raise UsageError("The table of a recipe's runs is one process's work: call it without torchrun.")
         if gathering:
             result = _gather(RecipeFile(target, on_demo), runs, options, console)
         else:
@@ -180,12 +176,12 @@ def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) ->
 
 def _judge(path: Path, options: Options, console: Console, launch: Launch) -> dict[str, Any]:
     """One trained network, by all ranks; the result on the first."""
-    from asgmcli.ranks.exchange import join
+    from asgmcli.ranks.exchange import joined
     from asgmcli.runs.session import choose_device
     from asgmcli.runs.target import find_trained
 
     device = choose_device(options.device, launch)
-    with join(launch, device, "Nothing was written; call it again.") as ranks:
+    with joined(launch, device):
         trained = find_trained(path)
         if options.motion and trained.task != "localization":
             raise UsageError(f"--localizer motion is measured beside a localizer; {path} is a recognizer.")
@@ -194,7 +190,7 @@ def _judge(path: Path, options: Options, console: Console, launch: Launch) -> di
         started = time.perf_counter()
         judge = _recognition if trained.task == "recognition" else _localization
         judged, folder = judge(trained, options, console, device)
-        if not ranks.first:
+        if launch.rank:
             return {}
         result = {**judged.result(), "seconds": round(time.perf_counter() - started, 1)}
         outputs = judged.write(folder)
@@ -326,7 +322,7 @@ def _progress(console: Console, title: str, total: int) -> Iterator[Callable[[in
     """
     from rich.progress import MofNCompleteColumn, Progress
 
-    from asgmcli.losses.ranks import count_ranks
+    from asgmcli.ranks.exchange import count_ranks
 
     columns = [*Progress.get_default_columns(), MofNCompleteColumn()]
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
