@@ -69,7 +69,6 @@ class Options:
 )
 @click.option("--overwrite", is_flag=True, help="Replace results that are there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
-@interruptible("Stopped; nothing was written.")
 def command(
     target: Path,
     split: str | None,
@@ -99,14 +98,12 @@ def command(
     torchrun --nproc-per-node=4 -m asgmcli eval runs/demo/asgm_former/seed0
     """
     from asgmcli.console import make_console
-    from asgmcli.ranks.launch import find_launch, one_voice, quiet_torch, unhurried_end
+    from asgmcli.ranks.launch import find_launch, one_voice
     from asgmcli.recipe.shipped import find_recipe
     from asgmcli.runs.on_demo import RecipeFile
     from asgmcli.runs.target import is_recipe
 
     launch = find_launch()
-    if launch.several:
-        quiet_torch()
     console = make_console(quiet=launch.rank > 0)
     options = Options(
         split,
@@ -120,14 +117,13 @@ def command(
         out,
         overwrite,
     )
-    with unhurried_end(launch):
-        with one_voice(launch):
-            target = target if target.exists() else find_recipe(target)
-            gathering = is_recipe(target)
-            if on_demo and not gathering:
-                raise UsageError(f"--on-demo gathers a recipe's runs; {target} is not a recipe.")
-            if gathering and launch.several:
-                raise UsageError("The table of a recipe's runs is one process's work: call it without torchrun.")
+    with one_voice(launch), interruptible("Stopped; nothing was written."):
+        target = target if target.exists() else find_recipe(target)
+        gathering = is_recipe(target)
+        if on_demo and not gathering:
+            raise UsageError(f"--on-demo gathers a recipe's runs; {target} is not a recipe.")
+        if gathering and launch.several:
+            raise UsageError("The table of a recipe's runs is one process's work: call it without torchrun.")
         if gathering:
             result = _gather(RecipeFile(target, on_demo), runs, options, console)
         else:
@@ -177,13 +173,13 @@ def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) ->
 
 def _judge(path: Path, options: Options, console: Console, launch: Launch) -> dict[str, Any]:
     """Judge one trained network, by all ranks; return the result on the first."""
-    from asgmcli.ranks.exchange import join
+    from asgmcli.ranks.exchange import joined
     from asgmcli.runs.report import Judged, papers_numbers
     from asgmcli.runs.session import choose_device
     from asgmcli.runs.target import find_trained
 
     device = choose_device(options.device, launch)
-    with join(launch, device, "Nothing was written; call it again.") as ranks:
+    with joined(launch, device):
         found = find_trained(path)
         started = time.perf_counter()
         loaded = found.load(device)
@@ -201,7 +197,7 @@ def _judge(path: Path, options: Options, console: Console, launch: Launch) -> di
         paper = papers_numbers(found, manifest, split)
         with _progress(console, "evaluate", examination.count) as seen:
             evaluation, lines = examination.run(seen, paper)
-        if not ranks.first:
+        if launch.rank:
             return {}
         judged = Judged(found, evaluation, lines, manifest, split, examination.views)
         result = {**judged.result(), "seconds": round(time.perf_counter() - started, 1)}
@@ -292,7 +288,7 @@ def _progress(console: Console, title: str, total: int) -> Iterator[Callable[[in
     """
     from rich.progress import MofNCompleteColumn, Progress
 
-    from asgmcli.losses.ranks import count_ranks
+    from asgmcli.ranks.exchange import count_ranks
 
     columns = [*Progress.get_default_columns(), MofNCompleteColumn()]
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

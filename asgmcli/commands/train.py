@@ -68,26 +68,23 @@ def command(
     asgm train recipes/table1_ucf51_1shot.yaml --dry-run
     torchrun --nproc-per-node=4 -m asgmcli train recipes/table1_ucf51_1shot.yaml
     """
-    from asgmcli.ranks.launch import find_launch, one_voice, quiet_torch, unhurried_end
+    from asgmcli.ranks.launch import find_launch, one_voice
 
     launch = find_launch()
-    if launch.several:
-        quiet_torch()
     stopped = "Stopped. The same command goes on where it was, with --resume."
-    with unhurried_end(launch), interruptible(stopped), ExitStack() as together:
+    with one_voice(launch), interruptible(stopped), ExitStack() as together:
         from asgmcli.errors import UsageError
         from asgmcli.recipe.shipped import find_recipe
         from asgmcli.runs.on_demo import RecipeFile
         from asgmcli.train.allocator import keep_memory, save_memory
 
-        with one_voice(launch):
-            if resume and overwrite:
-                raise UsageError("--resume goes on with a run, --overwrite throws it away: give one of them.")
-            if dry_run and launch.several:
-                raise UsageError("--dry-run trains nothing: call it without torchrun.")
-            recipe = find_recipe(recipe)
-            file = RecipeFile(recipe, on_demo)
-            first = file.load(None if row == ALL_ROWS else row, overrides, seed)
+        if resume and overwrite:
+            raise UsageError("--resume goes on with a run, --overwrite throws it away: give one of them.")
+        if dry_run and launch.several:
+            raise UsageError("--dry-run trains nothing: call it without torchrun.")
+        recipe = find_recipe(recipe)
+        file = RecipeFile(recipe, on_demo)
+        first = file.load(None if row == ALL_ROWS else row, overrides, seed)
         (save_memory if first.train.saves_memory else keep_memory)()  # before torch is there
 
         with imports_that_stay():
@@ -95,13 +92,13 @@ def command(
 
             # What the end of a run needs as well: a package that does not load is told of before anything is made.
             check_imports(*(MODULES[:3] if dry_run else MODULES))
-            from asgmcli.ranks.exchange import join
+            from asgmcli.ranks.exchange import joined
             from asgmcli.runs.session import Session, choose_device
 
         console = make_console(quiet=launch.rank > 0)
         chosen_device = choose_device(device, launch)
-        ranks = together.enter_context(join(launch, chosen_device))
-        session = Session(runs, recipe.parent, chosen_device, console, ranks)
+        together.enter_context(joined(launch, chosen_device))
+        session = Session(runs, recipe.parent, chosen_device, console)
         names = list(first.runnable) if row == ALL_ROWS else [first.default_row]
         numbers = range(first.seed, first.seed + seeds)
         if dry_run:
@@ -135,6 +132,7 @@ def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[st
 
 def _train_one(session: Session, recipe: Recipe, *, share: bool, resume: bool, overwrite: bool) -> dict[str, Any]:
     """Train one row and seed, and show it; under `share` a finished run with the same settings serves as well."""
+    from asgmcli.ranks.exchange import on_main_rank
     from asgmcli.runs.lock import refuse_if_held
     from asgmcli.runs.same import finished_everywhere
     from asgmcli.train.run import Run, run_of
@@ -148,7 +146,7 @@ def _train_one(session: Session, recipe: Recipe, *, share: bool, resume: bool, o
         other = None if alone else finished_everywhere(session.runs).twin(recipe)
         return None if other is None else (str(other[0].folder), other[1])
 
-    other = session.ranks.by_first(look)
+    other = on_main_rank(look)
     if other is not None:
         run, result = Run(Path(other[0])), other[1]
         session.console.print(f"{recipe.default_row}: the same settings as {run.folder}, finished before.")
@@ -176,6 +174,7 @@ def _train_all(
 
     import torch
 
+    from asgmcli.ranks.exchange import count_ranks, on_main_rank, own_rank
     from asgmcli.runs.session import needs
     from asgmcli.runs.sweep import Job, run_jobs
     from asgmcli.train.run import run_of
@@ -185,7 +184,7 @@ def _train_all(
     arguments = [str(file.path), *file.flags, "--runs", str(session.runs), "--device", session.device.type]
     arguments += ["--overwrite" if overwrite else "--resume", *(part for text in overrides for part in ("--set", text))]
     whole = file.load(None, overrides, recipes[0].seed)
-    names = session.ranks.by_first(lambda: [_name(item) for item in _to_train(session, recipes, overwrite)])
+    names = on_main_rank(lambda: [_name(item) for item in _to_train(session, recipes, overwrite)])
     chosen = [item for item in recipes if _name(item) in names]
     todo = []
     for item in chosen:
@@ -193,21 +192,22 @@ def _train_all(
         todo.append(Job(_name(item), own, run_of(item, session.runs).log))
     for item in {needs(recipe): recipe for recipe in chosen}.values():
         session.ensure(item)
-    parallel = 1 if session.ranks.several else parallel
+    alone = count_ranks() == 1
+    parallel = parallel if alone else 1
     session.console.print(f"{len(todo)} runs to train, {len(recipes) - len(todo)} finished; {parallel} side by side.")
     table: dict[str, Any] = {}
     done = False
     try:
-        if todo and not session.ranks.several:
+        if todo and alone:
             run_jobs(todo, parallel, session.console)
-        for item in chosen if session.ranks.several else []:
+        for item in [] if alone else chosen:
             session.console.print(f"{_name(item)}:")
             item = item if overwrite else session.going_on(item, overrides)
             session.run(item, resume=not overwrite, overwrite=overwrite)
         done = True
     finally:
-        # Of several ranks the others wait, not for long, for the first to tell of the error that ends all.
-        if session.ranks.first and (done or not session.ranks.several):
+        # Of several ranks the first tells of an error at once: torchrun does not wait for it.
+        if own_rank() == 0 and (done or alone):
             table = _show_table(session, file, overrides, whole)
     return table
 

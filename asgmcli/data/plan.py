@@ -31,7 +31,7 @@ def generator(seed: int, *names: object) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Share:
-    """One of several processes that read one plan: a slice of every batch, or every so many-th of a list's batches."""
+    """One of several processes that read one plan: a slice of every batch, and of a list of batches."""
 
     rank: int = 0
     ranks: int = 1
@@ -42,8 +42,8 @@ class Share:
         return keys[self.rank * size : (self.rank + 1) * size]
 
     def deal(self, batches: Sequence[T]) -> Sequence[T]:
-        """This process's batches of an evaluation: each goes to one process, whole, in turn."""
-        return batches[self.rank :: self.ranks]
+        """This process's batches of an evaluation: a run of whole ones, as many as another's or one more."""
+        return batches[self.rank * len(batches) // self.ranks : (self.rank + 1) * len(batches) // self.ranks]
 
 
 @dataclass(frozen=True)

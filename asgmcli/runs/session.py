@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from rich.console import Console
 from asgmcli import __version__
 from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.files import remove_all_strays
-from asgmcli.ranks.exchange import Ranks, check_dealable
+from asgmcli.ranks.exchange import check_same, count_ranks, on_main_rank
 from asgmcli.ranks.launch import Launch
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe, recipe_hash
@@ -35,13 +35,12 @@ from asgmcli.train.task import Context, Work
 
 @dataclass(frozen=True)
 class Session:
-    """Where runs are kept and recipes are found, on what device, where progress is shown, and who trains together."""
+    """Where runs are kept and recipes are found, on what device, and where progress is shown."""
 
     runs: Path
     recipes: Path
     device: torch.device
     console: Console
-    ranks: Ranks = field(default_factory=Ranks)
 
     def ensure(self, recipe: Recipe) -> None:
         """Make what `recipe` needs and does not find: a data set that can be generated, the guide's maps, runs of
@@ -53,7 +52,7 @@ class Session:
             UsageError: a package that `log` asks for is not installed, or several ranks cannot train `recipe`.
         """
         self._check_ranks(recipe)
-        self.ranks.by_first(lambda: self._ensure(recipe))
+        on_main_rank(lambda: self._ensure(recipe))
 
     def _ensure(self, recipe: Recipe) -> None:
         check_boards(recipe.log)
@@ -87,7 +86,7 @@ class Session:
         needs = [self._below(needed.name)._closure(needed) for needed in missing]
         apart = len(set().union(*needs)) == sum(map(len, needs))
         parallel = min(os.cpu_count() or 1, len(missing)) if self.device.type == "cpu" and apart else 1
-        if parallel > 1 or self.ranks.several:
+        if parallel > 1 or count_ranks() > 1:
             for needed in missing:
                 self._ensure_data(needed)
             run_jobs([self._job(needed) for needed in missing], parallel, self.console)
@@ -128,14 +127,19 @@ class Session:
         Raises:
             UsageError: they have not.
         """
-        if not self.ranks.several:
+        ranks = count_ranks()
+        if ranks == 1:
             return
         if recipe.one_process:
             raise UsageError(
-                f"{recipe.name}: a {recipe.task} recipe is one process's work, here are {self.ranks.ranks}. Make it "
+                f"{recipe.name}: a {recipe.task} recipe is one process's work, here are {ranks}. Make it "
                 "without torchrun; a recipe that needs it sees to that."
             )
-        check_dealable(recipe.train.batch, self.ranks.ranks)
+        if recipe.train.batch % ranks:
+            raise UsageError(
+                f"train.batch: {recipe.train.batch} labelled clips a step do not divide among {ranks} processes. Start "
+                f"a number of them that divides it, or set train.batch to a multiple of {ranks}."
+            )
 
     def run(self, recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
         """Train and evaluate one row and seed; the content of its result.json, on all ranks.
@@ -149,10 +153,10 @@ class Session:
         """
         self._check_ranks(recipe)
         run = run_of(recipe, self.runs)
-        finished = self.ranks.by_first(lambda: self._finished(run, recipe, resume=resume, overwrite=overwrite))
+        finished = on_main_rank(lambda: self._finished(run, recipe, resume=resume, overwrite=overwrite))
         if finished is not None:
             return finished
-        context = Context(self.device, self.runs, self.recipes, self.ranks)
+        context = Context(self.device, self.runs, self.recipes)
         work: Work
         if recipe.task in DRAWERS:
             work = DRAWERS[recipe.task].draw(recipe, run, context)
@@ -162,7 +166,7 @@ class Session:
             # Before the folder is touched, all have found everything right, and the same.
             facts = {"recipe": recipe_hash(recipe), "asgm": __version__, "torch": torch.__version__}
             begun = {"a run to go on with": run.recipe_path.exists()}
-            self.ranks.see_same({**facts, **begun, **trainer.data.summary()})
+            check_same({**facts, **begun, **trainer.data.summary()})
             cores = recipe.train.cores
         with ExitStack() as lock, on_cores(cores):
 
@@ -174,7 +178,7 @@ class Session:
                 remove_all_strays(run.folder)
                 run.prepare(recipe, resume=resume, overwrite=overwrite)
 
-            self.ranks.by_first(begin)
+            on_main_rank(begin)
             return work.fit()
 
     def _finished(self, run: Run, recipe: Recipe, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from asgmcli.data.loader import Batch
 from asgmcli.data.manifest import Manifest
 from asgmcli.errors import DataError
-from asgmcli.ranks.exchange import Ranks
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.sections import Data, Guide, Start
@@ -38,13 +37,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Context:
-    """What a task needs to know besides its recipe: the device, the folder of earlier runs, the folder of recipes, the
-    processes that train together."""
+    """What a task needs to know besides its recipe: the device, the folder of earlier runs, the folder of recipes."""
 
     device: torch.device
     runs: Path
     recipes: Path = Path("recipes")
-    ranks: Ranks = field(default_factory=Ranks)
 
     def weights_of(self, source: Start | Guide | None, name: str) -> Path | None:
         """The weight file that `source` names; `name` is the file in the run of another recipe (its default row).

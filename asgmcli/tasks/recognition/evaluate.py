@@ -10,7 +10,7 @@ import torch
 
 from asgmcli.data.loader import Batch
 from asgmcli.metrics.accuracy import confusion_matrix, per_class, top_k
-from asgmcli.ranks.exchange import in_order
+from asgmcli.ranks.exchange import gathered
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.recognition import confusion
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
@@ -23,7 +23,7 @@ def evaluate(state: RecognitionState, loader: Iterable[Batch]) -> Evaluation:
 
     What is found on a further split bears its name: `top1_shuffled` on test_shuffled beside test.
     """
-    seen = in_order(list(_predict_batches(state.teacher, loader, state.device)))
+    seen = gathered(list(_predict_batches(state.teacher, loader, state.device)))
     if not seen:
         return Evaluation({})
     scores, labels = _whole(seen)
@@ -56,7 +56,7 @@ def predict(network: ASGMFormer, loader: Iterable[Batch], device: torch.device) 
 
 def predict_together(network: ASGMFormer, loader: Iterable[Batch], device: torch.device) -> torch.Tensor | None:
     """Probabilities [n, K] of the clips in all ranks' loaders, in order; None on every rank but the first."""
-    seen = in_order(list(_predict_batches(network, loader, device)))
+    seen = gathered(list(_predict_batches(network, loader, device)))
     return _whole(seen)[0] if seen else None
 
 
