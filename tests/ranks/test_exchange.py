@@ -188,24 +188,10 @@ def test_a_loss_that_is_not_finite_on_one_rank_stops_all(tried: Any, folder: Pat
     assert tried.not_finite.codes == [4, 4]
     assert "".join(tried.not_finite.said).count("step 6: the loss is not finite") == 1
     told = json.loads((run_of(folder, "not_finite").folder / "nonfinite.json").read_text())
-    # Without a sixth step's ids: those of the same step of a run that went on.
-    wanted = [clip for steps in tried.skipped.steps for clip in steps[6].ids]
+    # The step's ids are those of the same step of a run that went on.
+    wanted = [clip for steps in tried.straight.steps for clip in steps[6].ids]
     assert sorted(told["ids"]) == sorted(wanted)
     assert (told["step"], told["cause"], told["terms"]["loss"]) == (6, "the loss", "nan")
-
-
-def test_a_step_that_is_not_finite_on_one_rank_is_skipped_by_all(tried: Any, folder: Path) -> None:
-    skipped = tried.skipped
-    assert skipped.codes == [0, 0]
-    assert [[bool(vars(step.terms)) for step in steps] for steps in skipped.steps] == [[True] * 6 + [False, True]] * 2
-    run = run_of(folder, "skipped")
-    assert result_of(run)["skipped_steps"] == 1
-    lines = [line for line in metrics_of(run) if "skipped" in line]
-    assert [sorted(line["skipped"]) for line in lines] == [
-        sorted(clip for steps in skipped.steps for clip in steps[6].ids)
-    ]
-    ends = [steps[-1].terms for steps in skipped.steps]
-    assert ends[0] == ends[1]
 
 
 def test_a_rank_that_waits_for_one_that_hangs_ends_when_told_to(tried: Any) -> None:

@@ -355,7 +355,6 @@ def scenarios(demo: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         "killed0": lambda: killed(0),
         "killed1": lambda: killed(1),
         "not_finite": lambda: place("not_finite").train(2, Event(1, 6, spoil)),
-        "skipped": lambda: place("skipped", "train.on_nonfinite=skip", steps=8).train(2, Event(1, 6, spoil)),
         "failed": lambda: place("failed").train(2, Event(1, 6, fail)),
         "hung": lambda: place("hung").train(2, Event(0, 5, mute), Event(1, 6, hang)),
         "late": lambda: place("late").train(2, Event(1, 5, term_within_exchange)),

@@ -16,7 +16,7 @@ from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, RecipeError
 from asgmcli.nn.state import fit, read_metadata, read_state
 from asgmcli.ranks.exchange import own_share
-from asgmcli.recipe.read import check_recipe
+from asgmcli.recipe.read import check_recipe, drop_retired
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.recognition.evaluate import judge, predict, predict_together
@@ -75,6 +75,7 @@ def load_recognizer(path: Path, device: torch.device) -> TrainedRecognizer:
         # The file names the row that was trained; the table around it is the recipe's business.
         values["rows"] = {values["default_row"]: {"title": values["default_row"]}}
         values.pop("compare", None)
+        drop_retired(values)
         recipe = check_recipe(values, path)
         if not isinstance(recipe, RecognitionRecipe):
             raise ValueError(f"task {recipe.task}")
