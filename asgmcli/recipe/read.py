@@ -46,6 +46,8 @@ WORDS = ("title", "about", "cost", "figure", "compare", "rows", "log")
 MEANS = {"data": {"workers"}, "train": {"cores", "save_minutes"}}
 """Keys, by section, of what a machine gives a run: with others it counts as the same, and may go on. Other cores change
 the last digits, as another machine does."""
+RETIRED = {"train": {"on_nonfinite", "max_skips"}}
+"""Keys, by section, that recipes had once: in what a run stored they are passed over."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -84,7 +86,14 @@ for _class in (_Loader, _Dumper):
     )
 
 
-def load_recipe(path: Path, row: str | None = None, overrides: tuple[str, ...] = (), seed: int | None = None) -> Recipe:
+def load_recipe(
+    path: Path,
+    row: str | None = None,
+    overrides: tuple[str, ...] = (),
+    seed: int | None = None,
+    *,
+    stored: bool = False,
+) -> Recipe:
     """The recipe in `path` with its row's overrides, `key.path=value` overrides and seed applied.
 
     Args:
@@ -92,11 +101,14 @@ def load_recipe(path: Path, row: str | None = None, overrides: tuple[str, ...] =
         row: one of the recipe's rows; `default_row` when None.
         overrides: `key.path=value` strings, values in YAML.
         seed: replaces the recipe's seed.
+        stored: of a run, perhaps of an earlier version: keys that no longer exist are passed over.
 
     Raises:
         RecipeError: the file cannot be read, or one or more keys are unknown, mistyped or impossible.
     """
     values = read_yaml(path)
+    if stored:
+        drop_retired(values)
     values.setdefault("name", path.stem)
     rows = values.get("rows")
     name = row if row is not None else values.get("default_row")
@@ -109,6 +121,13 @@ def load_recipe(path: Path, row: str | None = None, overrides: tuple[str, ...] =
         values["default_row"] = name
     override(values, overrides, seed)
     return check_recipe(values, path)
+
+
+def drop_retired(values: dict[str, Any]) -> None:
+    """Remove from a stored recipe's `values` the keys that no longer exist."""
+    for section, keys in RETIRED.items():
+        if isinstance(inner := values.get(section), dict):
+            values[section] = {key: value for key, value in inner.items() if key not in keys}
 
 
 def override(values: dict[str, Any], overrides: tuple[str, ...], seed: int | None = None) -> None:

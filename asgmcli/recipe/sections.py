@@ -311,9 +311,6 @@ class Optimizer(Section):
 class Train(Section):
     """How long, in what batches, and what is kept on the way.
 
-    Where the loss, a gradient or a weight is not finite, `on_nonfinite: stop` ends the run (the last checkpoint stays);
-    `skip` undoes the step and goes on, `max_skips` times in a run. It keeps a copy of what a step may change.
-
     What a step's memory does not hold: `activation_checkpointing` computes every block again in the backward pass;
     `accumulate` takes the student's batch through the network in so many parts, one part's activations at a time, and
     their gradients add up. Losses and mixtures are still those of the whole batch, so each part's forward pass is done
@@ -339,8 +336,6 @@ class Train(Section):
     save_minutes: PositiveFloat = 10.0
     evaluate_every: EpochCount = 0
     max_steps: Positive | None = None
-    on_nonfinite: Literal["stop", "skip"] = "stop"
-    max_skips: Count = 10
 
     @property
     def saves_memory(self) -> bool:

@@ -207,7 +207,7 @@ class Session:
         if not run.recipe_path.exists():
             return recipe
         stored = run.recipe()
-        started = load_recipe(run.recipe_path, None, overrides)
+        started = load_recipe(run.recipe_path, None, overrides, stored=True)
         asked = differences(stored, started)
         if asked:
             raise UsageError(

@@ -53,7 +53,7 @@ class Health:
         self.told = self.told or [False] * len(self.watches)
 
     def see(self, step: int, terms: Mapping[str, float]) -> list[str]:
-        """Show the watches a step's terms (none of a step that was skipped). Return the warnings that are new."""
+        """Show the watches a step's terms. Return the warnings that are new."""
         new = []
         for number, watch in enumerate(self.watches if terms else ()):
             watch.see(step, terms)

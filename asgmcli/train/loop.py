@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from rich.console import Console
@@ -29,7 +29,7 @@ from asgmcli.recipe.base import Recipe
 from asgmcli.signals import StopFlag
 from asgmcli.train.batches import batch_ids, count_clips, move, per_stream
 from asgmcli.train.checkpoint import load_state, save_state
-from asgmcli.train.finite import Undo, numbers, where_not_finite
+from asgmcli.train.finite import numbers, where_not_finite
 from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.health import Health, watch_over
 from asgmcli.train.log import MetricsFile, NoMetrics, TrainingProgress
@@ -53,7 +53,6 @@ class Trainer:
     console: Console
     optimizer: torch.optim.Optimizer
     step: int = 0
-    skips: int = 0
     stop: StopFlag = field(default_factory=StopFlag)
     failures: list[str] = field(default_factory=list)
     health: Health = field(init=False)
@@ -100,9 +99,6 @@ class Trainer:
                 for warning in self.health.see(self.step, terms):
                     self.console.print(f"Warning: {warning}")
                     metrics.write({"step": self.step + 1, "epoch": epoch, "warning": warning})
-                if not terms:
-                    ids = gathered(batch_ids(batch))
-                    metrics.write({"step": self.step + 1, "epoch": epoch, "skipped": ids})
                 progress.step(self.step, epoch, terms, clips)
                 self.step += 1
                 if self._save_or_stop(metrics, time.monotonic() - saved > 60 * self.recipe.train.save_minutes):
@@ -112,10 +108,8 @@ class Trainer:
         metrics.flush(self.step - 1, (self.step - 1) // self.data.steps)
 
     def _train_step(self, epoch: int, batch: Batch) -> tuple[dict[str, float], int]:
-        """One step: its terms (none where it was skipped) and its number of clips."""
+        """One step: its terms and its number of clips."""
         settings = self.recipe.train.optimizer
-        skipping = self.recipe.train.on_nonfinite == "skip"
-        undo = Undo(self.state, self.optimizer) if skipping else None
         self.state.begin_step(epoch, self.step)
         if count_ranks() > 1:
             seed_rank(self.recipe.seed, own_rank(), self.step)
@@ -130,33 +124,20 @@ class Trainer:
             self.optimizer.step()
             cause = where_not_finite(self.state.state_dict())
         if cause is not None:
-            self._not_finite(cause, {"gradient_norm": float(norm), **terms}, batch, undo)
-            return {}, count_ranks() * count_clips(batch)
+            self._end_not_finite(cause, {"gradient_norm": float(norm), **terms}, batch)
         self.state.after_step()
         return terms, count_ranks() * count_clips(batch)
 
-    def _not_finite(self, cause: str, terms: dict[str, float], batch: Batch, undo: Undo | None) -> None:
-        """Tell what was found in nonfinite.json, and undo the step; without `undo`, or too often, that is the end."""
-        settings = self.recipe.train
+    def _end_not_finite(self, cause: str, terms: dict[str, float], batch: Batch) -> NoReturn:
+        """End the run; nonfinite.json tells what was found."""
         shown = numbers(terms)
-        self.skips += undo is not None
         report = {"step": self.step, "cause": cause, "gradient_norm": shown.pop("gradient_norm"), "terms": shown}
         path = self.run.folder / "nonfinite.json"
-        text = json.dumps({**report, "ids": gathered(batch_ids(batch)), "skips": self.skips}, indent=2) + "\n"
+        text = json.dumps({**report, "ids": gathered(batch_ids(batch))}, indent=2) + "\n"
         on_main_rank(lambda: write_text(path, text))
-        found = f"step {self.step}: {cause} is not finite ({path} has its terms and clips)."
-        if undo is not None and self.skips <= settings.max_skips:
-            undo()
-            if where_not_finite(self.state.state_dict()) is None:
-                text = f"{found} The step is undone and left out, {self.skips} of at most {settings.max_skips}."
-                self.console.print(text)
-                return
-        often = (
-            f" More than train.max_skips = {settings.max_skips} steps were." if self.skips > settings.max_skips else ""
-        )
         raise NotFiniteError(
-            f"{found}{often} The last checkpoint is intact; try a lower train.optimizer.lr or "
-            "train.optimizer.clip_norm=1.0."
+            f"step {self.step}: {cause} is not finite ({path} has its terms and clips). The last checkpoint is intact; "
+            "try a lower train.optimizer.lr or train.optimizer.clip_norm=1.0."
         )
 
     def _save_or_stop(self, metrics: MetricsFile, due: bool = False) -> bool:
@@ -223,7 +204,6 @@ class Trainer:
             "notes": self._notes(),
             "failures": self.failures,
             "steps": self.step,
-            "skipped_steps": self.skips,
             "clips_per_second": round(rate, 1),
             "seconds": round(seconds, 1),
         }
@@ -238,7 +218,6 @@ class Trainer:
             )
         state = {
             "step": self.step,
-            "skips": self.skips,
             "state": self.state.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "metrics": metrics.state_dict(),
@@ -263,7 +242,7 @@ class Trainer:
             self.failures = list(state["failures"])
             if "health" in state:  # an older version's state has none
                 self.health.load_state_dict(state["health"])
-            self.step, self.skips = int(state["step"]), int(state.get("skips", 0))
+            self.step = int(state["step"])
             take_up_random_state(state, self.device)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(

@@ -17,7 +17,7 @@ from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.nn.state import fit, read_metadata, read_state
 from asgmcli.prepare.single import manifest_of
 from asgmcli.ranks.exchange import own_share
-from asgmcli.recipe.read import check_recipe
+from asgmcli.recipe.read import check_recipe, drop_retired
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import Data
 from asgmcli.report.table import Cell, Table
@@ -153,6 +153,7 @@ def load_recognizer(path: Path, device: torch.device) -> TrainedRecognizer:
         # The file names the row that was trained; the table around it is the recipe's business.
         values["rows"] = {values["default_row"]: {"title": values["default_row"]}}
         values.pop("compare", None)
+        drop_retired(values)
         recipe = check_recipe(values, path, RecognitionRecipe)
         network = build_network(recipe, len(classes), int(metadata["length"]))
         loudness = Loudness(float(metadata["audio_mean"]), float(metadata["audio_std"]))
