@@ -28,7 +28,7 @@ from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import Data, Guide, Start
 from asgmcli.runs.lock import held, refuse_if_held
 from asgmcli.runs.on_demo import RecipeFile
-from asgmcli.runs.sweep import Job, run_jobs
+from asgmcli.runs.sweep import Job, LeftOut, run_jobs
 from asgmcli.synthetic.demo import generate
 from asgmcli.tasks import TASKS
 from asgmcli.tasks.masks.drawing import Drawing, find_example
@@ -216,6 +216,7 @@ class Session:
         if changed:
             text = f"{run.folder}: goes on as it was started, not as its recipe says by now: {'; '.join(changed)}"
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            recipe = recipe.without_paper()
         words = {key: getattr(recipe, key) for key in ("title", "about", "rows", "compare", "log")}
         return started.model_copy(update=words)
 
@@ -315,11 +316,12 @@ def choose_device(name: str, launch: Launch | None = None) -> torch.device:
     return torch.device(name)
 
 
-def matching_runs(runs: Path, recipe: RecipeFile, overrides: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Results of the finished runs of `recipe` that were made with its settings of today and `overrides`.
+def matching_runs(
+    runs: Path, recipe: RecipeFile, overrides: tuple[str, ...]
+) -> tuple[list[dict[str, Any]], list[LeftOut]]:
+    """Return the results of the finished runs of `recipe` that were made with its settings of today and `overrides`.
 
-    Returns:
-        The results, and for every finished run that was left out its folder and why.
+    Every other finished run of it is returned beside them.
     """
     results, left_out = [], []
     for run, result in finished_runs(runs, recipe.load(None, overrides).name):
@@ -328,7 +330,7 @@ def matching_runs(runs: Path, recipe: RecipeFile, overrides: tuple[str, ...]) ->
         except RecipeError as error:
             changed = [error.message.splitlines()[0]]
         if changed:
-            left_out.append(f"{run.folder}: {'; '.join(changed)}")
+            left_out.append(LeftOut(run, result["row"], result["seed"], changed))
         else:
             results.append(result)
     return results, left_out
