@@ -136,6 +136,7 @@ def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) ->
     """The finished runs of a recipe."""
     from asgmcli.recipe.shipped import spoken
     from asgmcli.runs.gather import gather
+    from asgmcli.runs.sweep import summary_data
 
     if any(value is not None for value in (options.split, options.manifest, options.clips, options.crops)):
         raise UsageError("--split, --data, --clips and --crops judge one network; name a run instead of a recipe.")
@@ -146,27 +147,20 @@ def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) ->
     folder = options.out or runs / recipe.name
     outputs = found.write(folder)
     console.print(found.table.rich())
-    for line in found.missing_lines():
+    for line in found.table.notes:
         console.print(line)
     if found.missing:
-        seeds_there = [result["seed"] for result in found.results]
-        count = max(seeds_there) - recipe.seed + 1
+        count = max((result["seed"] for result in found.results), default=0) - recipe.seed + 1
         words = ["asgm train", spoken(file.path), *file.flags, f"--row all --seeds {max(1, count)}"]
         words += [] if runs == Path("runs") else [f"--runs {runs}"]
         console.print(f"Train them: {' '.join(words)}")
         if recipe.cost:
             console.print(f"Cost: {' '.join(recipe.cost.split())}")
-    for run in found.unfinished:
-        console.print(f"Not finished: {run}")
-    for note in found.notes:
-        console.print(f"Note: {note}")
     console.print(f"Written to {folder}: {', '.join(path.name for path in outputs)}")
     return {
-        **found.table.data(),
-        "runs": list(found.results),
+        **summary_data(found.table, found.results, found.left_out),
         "missing": found.missing,
         "unfinished": [str(run) for run in found.unfinished],
-        "notes": found.notes,
         "outputs": [str(output) for output in outputs],
     }
 

@@ -107,7 +107,7 @@ def command(
         elif row != ALL_ROWS and seeds == 1:
             if resume:
                 first = session.going_on(first, overrides)
-            result = _train_one(session, first, share=on_demo, resume=resume, overwrite=overwrite)
+            result = _train_one(session, file, first, resume=resume, overwrite=overwrite)
         else:
             chosen = [file.load(name, overrides, number) for number in numbers for name in names]
             result = _train_all(session, file, overrides, chosen, jobs, overwrite)
@@ -130,8 +130,8 @@ def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[st
     return {"runs": [run.data(rate) for run, rate in zip(runs, measured, strict=True)]}
 
 
-def _train_one(session: Session, recipe: Recipe, *, share: bool, resume: bool, overwrite: bool) -> dict[str, Any]:
-    """Train one row and seed, and show it; under `share` a finished run with the same settings serves as well."""
+def _train_one(session: Session, file: RecipeFile, recipe: Recipe, *, resume: bool, overwrite: bool) -> dict[str, Any]:
+    """Train one row and seed of `file`, and show it; on the demo data a run with the same settings serves as well."""
     from asgmcli.ranks.exchange import on_main_rank
     from asgmcli.runs.lock import refuse_if_held
     from asgmcli.runs.same import finished_everywhere
@@ -142,19 +142,39 @@ def _train_one(session: Session, recipe: Recipe, *, share: bool, resume: bool, o
     def look() -> tuple[str, dict[str, Any]] | None:
         run.check(recipe, resume=resume, overwrite=overwrite)
         refuse_if_held(run.folder)  # before what it needs is made
-        alone = not share or overwrite or run.recipe_path.exists()
+        alone = not file.on_demo or overwrite or run.recipe_path.exists()
         other = None if alone else finished_everywhere(session.runs).twin(recipe)
         return None if other is None else (str(other[0].folder), other[1])
 
     other = on_main_rank(look)
+    before = not overwrite and run.result_path.exists()
     if other is not None:
-        run, result = Run(Path(other[0])), other[1]
+        run, result, before = Run(Path(other[0])), other[1], True
         session.console.print(f"{recipe.default_row}: the same settings as {run.folder}, finished before.")
     else:
         session.ensure(recipe)
         result = session.run(recipe, resume=resume, overwrite=overwrite)
     _show_run(run, recipe, result, session.console)
+    if others := _not_beside_the_paper(file, recipe):
+        session.console.print(others)
+    for text in result.get("warnings", ()) if before else ():  # a run of now has told them
+        session.console.print(f"Warning: {text}")
     return result
+
+
+def _not_beside_the_paper(file: RecipeFile, recipe: Recipe) -> str | None:
+    """Return why `recipe`, its settings being others than its row's in `file`, has none of the paper's numbers."""
+    from asgmcli.errors import RecipeError
+    from asgmcli.train.run import differences
+
+    try:
+        written = file.load(recipe.default_row, (), recipe.seed)
+    except RecipeError:  # without the overrides it is no recipe
+        return None
+    differs = differences(recipe, written)
+    if not differs or not any(row.paper for row in written.rows.values()):
+        return None
+    return f"Not beside the paper's numbers: made with other settings than the recipe's: {'; '.join(differs)}"
 
 
 def _train_all(
@@ -214,21 +234,27 @@ def _train_all(
 
 def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], whole: Recipe) -> dict[str, Any]:
     """The table of the runs that are finished, shown and written; empty where there is none."""
+    from dataclasses import replace
+
     from asgmcli.recipe.shipped import spoken
     from asgmcli.runs.compare import write_differences
+    from asgmcli.runs.gather import warning_lines
     from asgmcli.runs.same import with_twins
     from asgmcli.runs.session import matching_runs
-    from asgmcli.runs.sweep import summarize, write_summary
+    from asgmcli.runs.sweep import summarize, summary_data, write_summary
 
     results, left_out = matching_runs(session.runs, file, overrides)
     results = with_twins(session.runs, file, overrides, results)
-    for text in left_out:
-        session.console.print(f"Not in the table, made with other settings: {text}")
+    below = [*filter(None, [_not_beside_the_paper(file, whole)]), *warning_lines(results), *map(str, left_out)]
+    notes = dict.fromkeys(note for result in results for note in result.get("notes", ()))
+    table = replace(summarize(whole, results), notes=below)
+    if results:
+        write_summary(session.runs / whole.name, table, results, left_out)
+        session.console.print(table.rich())
+    for text in [*(f"Note: {note}" for note in notes), *below]:
+        session.console.print(text)
     if not results:
         return {}
-    table = summarize(whole, results)
-    write_summary(session.runs / whole.name, table, results)
-    session.console.print(table.rich())
     tables, files = write_differences(session.runs / whole.name, file, whole, results)
     for difference in tables:
         session.console.print(difference.rich())
@@ -237,7 +263,7 @@ def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], 
     session.console.print(text)
     look = " ".join(["asgm eval", spoken(file.path), *file.flags])
     session.console.print(f"Pictures, and what is missing: {look}")
-    return {**table.data(), "runs": results}
+    return summary_data(table, results, left_out)
 
 
 def _name(recipe: Recipe) -> str:

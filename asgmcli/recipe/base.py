@@ -102,6 +102,11 @@ class Recipe(Section):
         """Name what its task makes of the data before training, "" for nothing; recipes that name the same share it."""
         return ""
 
+    def without_paper(self) -> Recipe:
+        """Return the recipe with its own rows alone and no number of the paper's, as one with other settings has."""
+        rows = {name: row.model_copy(update={"paper": {}}) for name, row in self.runnable.items()}
+        return self.model_copy(update={"rows": rows})
+
     @property
     def runnable(self) -> dict[str, Row]:
         """The rows that can be run: all but those that are cited."""

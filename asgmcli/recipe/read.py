@@ -94,7 +94,10 @@ def load_recipe(
     *,
     stored: bool = False,
 ) -> Recipe:
-    """The recipe in `path` with its row's overrides, `key.path=value` overrides and seed applied.
+    """Return the recipe in `path` with its row's overrides, `key.path=value` overrides and seed applied.
+
+    Where the overrides make other settings of it than the row's, its rows have no number of the paper's: none may stand
+    beside what such a run measures.
 
     Args:
         path: a YAML file.
@@ -120,7 +123,16 @@ def load_recipe(
             assign(values, key, value, f"{path}: rows.{name}.set")
         values["default_row"] = name
     override(values, overrides, seed)
-    return check_recipe(values, path)
+    recipe: Recipe = check_recipe(values, path)
+    return recipe if not overrides or _is_as_written(recipe, path, row) else recipe.without_paper()
+
+
+def _is_as_written(recipe: Recipe, path: Path, row: str | None) -> bool:
+    """Return True where overrides have left the settings of `row` as they are in `path`; the seed may be any."""
+    try:
+        return settings_hash(recipe) == settings_hash(load_recipe(path, row, (), recipe.seed))
+    except RecipeError:  # without the overrides it is no recipe
+        return False
 
 
 def drop_retired(values: dict[str, Any]) -> None:

@@ -55,7 +55,14 @@ class Judged:
             "views": self.views,
             "metrics": self.evaluation.metrics,
             "tables": {name: table.data() for name, table in self.evaluation.tables.items()},
+            "warnings": self.warnings,
         }
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the training of the run around the weights warned of."""
+        run = self.trained.run
+        return list(((run.result() if run is not None else None) or {}).get("warnings", ()))
 
     def write(self, folder: Path) -> list[Path]:
         """Pictures, tables and predictions in `folder`, result.json last; their paths."""
@@ -76,13 +83,15 @@ class Judged:
         return outputs
 
     def show(self, console: Console) -> None:
-        """Tables; beside the paper's numbers where the run's row has some."""
+        """Print the tables, beside the paper's numbers where the run's row has some, and the training's warnings."""
         console.print(self._summary().rich())
         for table in self.evaluation.tables.values():
             if len(table.rows) > MOST_LINES:
                 worst = sorted(table.rows, key=_accuracy)[:WORST]
                 table = replace(table, title=f"{table.title}: the {WORST} worst of {len(table.rows)}", rows=worst)
             console.print(table.rich())
+        for text in self.warnings:
+            console.print(f"Warning, of its training: {text}")
 
     def _summary(self) -> Table:
         paper = papers_numbers(self.trained, self.manifest, self.split)

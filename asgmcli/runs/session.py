@@ -24,7 +24,7 @@ from asgmcli.recipe.shipped import find_beside
 from asgmcli.runs.generated import ensure_prepared
 from asgmcli.runs.lock import held, refuse_if_held
 from asgmcli.runs.on_demo import RecipeFile
-from asgmcli.runs.sweep import Job, run_jobs
+from asgmcli.runs.sweep import Job, LeftOut, run_jobs
 from asgmcli.tasks import DRAWERS, TASKS
 from asgmcli.train.cores import on_cores
 from asgmcli.train.loggers import check_boards
@@ -218,6 +218,7 @@ class Session:
         if changed:
             text = f"{run.folder}: goes on as it was started, not as its recipe says by now: {'; '.join(changed)}"
             self.console.print(text)
+            recipe = recipe.without_paper()
         words = {key: getattr(recipe, key) for key in ("title", "about", "rows", "compare", "log")}
         return started.model_copy(update=words)
 
@@ -268,11 +269,12 @@ def choose_device(name: str, launch: Launch | None = None) -> torch.device:
     return torch.device(name)
 
 
-def matching_runs(runs: Path, recipe: RecipeFile, overrides: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Results of the finished runs of `recipe` that were made with its settings of today and `overrides`.
+def matching_runs(
+    runs: Path, recipe: RecipeFile, overrides: tuple[str, ...]
+) -> tuple[list[dict[str, Any]], list[LeftOut]]:
+    """Return the results of the finished runs of `recipe` that were made with its settings of today and `overrides`.
 
-    Returns:
-        The results, and for every finished run that was left out its folder and why.
+    Every other finished run of it is returned beside them.
     """
     results, left_out = [], []
     for run, result in finished_runs(runs, recipe.load(None, overrides).name):
@@ -281,7 +283,7 @@ def matching_runs(runs: Path, recipe: RecipeFile, overrides: tuple[str, ...]) ->
         except RecipeError as error:
             changed = [error.message.splitlines()[0]]
         if changed:
-            left_out.append(f"{run.folder}: {'; '.join(changed)}")
+            left_out.append(LeftOut(run, result["row"], result["seed"], changed))
         else:
             results.append(result)
     return results, left_out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from asgmcli.commands.eval import command as judge
+from asgmcli.commands.prepare import command as prepare
 from asgmcli.commands.train import command
 from asgmcli.tasks import TASKS
 from tests.tiny_training import watched, write_recipe
@@ -230,3 +233,97 @@ def test_a_package_that_does_not_load_is_told_before_anything_is_made(recipe: Pa
     assert "OSError: libcudart.so.13: cannot open shared object file" in line
     assert "pip install" in line
     assert not list((tmp_path / "work").iterdir())
+
+
+OTHER_THAN_THE_PAPERS = "Not beside the paper's numbers: made with other settings than the recipe's"
+
+
+def with_paper(recipe: Path) -> Path:
+    """The recipe, its rows with numbers of a paper's."""
+    text = recipe.read_text().replace("title: sound and picture", "title: sound and picture, paper: {top1: 72.58}")
+    recipe.write_text(text)
+    return recipe
+
+
+def test_a_run_of_other_settings_is_shown_without_the_papers_numbers(recipe: Path) -> None:
+    with_paper(recipe)
+    changed = train(recipe, *SHORT)
+    assert "72.58" not in changed.stderr
+    line = f"{OTHER_THAN_THE_PAPERS}: train.max_steps: stored 3, now None"
+    assert line in changed.stderr.splitlines()
+    judged = CliRunner().invoke(judge, ["runs/tiny/full/seed0"])
+    assert judged.exit_code == 0, judged.output
+    assert "paper" not in judged.stderr
+    resumed = train(recipe, "--resume")
+    assert "72.58" not in resumed.stderr
+    assert line in resumed.stderr.splitlines()
+    own = train(recipe, "--set", "data.workers=0", "--overwrite")
+    assert "72.6" in own.stderr
+    assert "Not beside" not in own.stderr
+
+
+def test_the_table_of_other_settings_has_no_paper_and_names_what_is_not_in_it(recipe: Path) -> None:
+    with_paper(recipe)
+    assert train(recipe, "--set", "train.max_steps=2", "--seed", 1).exit_code == 0
+    for row in ("full", "video"):
+        assert train(recipe, *SHORT, "--row", row).exit_code == 0
+    result = train(recipe, *SHORT, "--row", "all", "--json")
+    assert result.exit_code == 0, result.output
+    assert "0 runs to train, 2 finished" in result.stderr
+    answer = json.loads(result.stdout)
+    assert answer["columns"] == ["row", "top1", "top5", "seeds", "gain of full, top1 (95%)"]
+    assert [each["differs"] for each in answer["left_out"]] == [["train.max_steps: stored 2, now 3"]]
+    lines = [
+        f"{OTHER_THAN_THE_PAPERS}: train.max_steps: stored 3, now None",
+        "Not in the table, made with other settings: runs/tiny/full/seed1: train.max_steps: stored 2, now 3",
+    ]
+    assert answer["notes"] == lines
+    for line in lines:
+        assert line in result.stderr.splitlines()
+        assert f"- {line}" in Path("runs/tiny/table.md").read_text().splitlines()
+    with Path("runs/tiny/table.csv").open(newline="") as file:
+        assert list(csv.reader(file))[3:] == [[f"# {line}", "", "", "", ""] for line in lines]
+    assert "Note: 20 of the 30 labels in split 'train' are not used" in result.stderr  # their own logs are files
+
+
+def test_a_training_without_pseudo_labels_says_so_once(recipe: Path) -> None:
+    never = ("--set", "thresholds={kind: fixed, value: 1.0}")
+    result = train(recipe, *never, "--json")
+    assert result.exit_code == 0, result.output
+    (warning,) = json.loads(result.stdout)["warnings"]
+    assert warning.startswith("No pseudo-label passed the threshold in 10 of 10 semi-supervised steps")
+    assert json.loads(Path("runs/tiny/full/seed0/result.json").read_text())["warnings"] == [warning]
+    assert result.stderr.count("No pseudo-label passed") == 1
+    finished = train(recipe, *never, "--resume")
+    assert f"Warning: {warning}" in finished.stderr.splitlines()
+    assert train(recipe, "--row", "video", *never, *SHORT, "--json").stderr.count("No pseudo-label passed") == 0
+
+
+def test_own_clips_some_labelled_train_with_the_labels_there_are(recipe: Path, demo: Path) -> None:
+    """README's two commands, on clips of which some are labelled, in uneven numbers."""
+    lines = ["path,label,split,id"]
+    for number in range(10):
+        label = ("cat", "dog")[number % 3 == 0] if number < 7 else ""
+        lines.append(f"{demo}/clips/train/train_{number:05d}.mp4,{label},train,train{number}")
+    for number in range(4):
+        lines.append(f"{demo}/clips/test/test_{number:05d}.mp4,{('cat', 'dog')[number % 2]},test,test{number}")
+    Path("my_clips.csv").write_text("\n".join(lines))
+    prepared = CliRunner().invoke(prepare, ["folder", "--root", "my_clips.csv", "--out", "data/mine", "--workers", "1"])
+    assert prepared.exit_code == 0, prepared.output
+    mine = ("--set", "data.dataset=mine", "--set", "data.manifest=null", "--set", "localizer={kind: motion}")
+    guided = ("--set", "masks.kind=localization", "--set", "train.max_steps=4")
+    first = train(recipe, *mine, *guided, "--json")
+    assert first.exit_code == 0, first.output
+    few = json.loads(first.stdout)
+    assert (few["data"]["labeled"], few["data"]["unlabeled"]) == (2, 8)
+    (note,) = few["notes"]
+    assert note.startswith("5 of the 7 labels in split 'train' are not used, their clips count as unlabelled")
+    assert note.endswith("data.labeled_per_class is 1. To use every label: --set data.labeled_per_class=null")
+    every = train(recipe, *mine, *guided, "--set", "data.labeled_per_class=null", "--runs", "all", "--json")
+    assert (json.loads(every.stdout)["data"]["labeled"], json.loads(every.stdout)["data"]["unlabeled"]) == (7, 3)
+    assert "are not used" not in every.stderr
+    refused = train(recipe, *mine, "--set", "data.labeled_per_class=4", "--runs", "none")
+    assert refused.exit_code == 3
+    assert "but dog has 3" in refused.stderr
+    assert "--set data.labeled_per_class=null" in refused.stderr
+    assert not Path("none").exists()

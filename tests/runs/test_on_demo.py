@@ -287,7 +287,7 @@ def test_tables_at_full_size_stand_beside_the_paper(place: Path, finish: Callabl
     assert json.loads(answer.stdout)["missing"] == {"tube": [], "strict": [], "shared": []}
     assert "Cost: a week" in said(answer)
     table = Path("runs/large/table.md").read_text()
-    assert "of another paper: its own number. Missing: tube: no finished run. Missing: strict:" in table
+    assert "of another paper: its own number.\n\n- Missing: tube: no finished run\n- Missing: strict:" in table
 
 
 def test_a_figure_draws_what_is_measured_and_what_is_printed(place: Path, finish: Callable[..., None]) -> None:

@@ -334,8 +334,8 @@ def test_runs_of_other_settings_do_not_count(demo: Path, tmp_path: Path) -> None
     results, left_out = matching_runs(tmp_path / "runs", RecipeFile(path), ())
     assert [(found["row"], found["seed"]) for found in results] == [("full", 0), ("video", 0)]
     assert len(left_out) == 2
-    assert "train.epochs: stored 2, now 3" in left_out[0]
-    assert "no row 'gone'" in left_out[1]
+    assert "train.epochs: stored 2, now 3" in str(left_out[0])
+    assert "no row 'gone'" in str(left_out[1])
 
 
 def jobs(tmp_path: Path, codes: list[str], monkeypatch: pytest.MonkeyPatch) -> list[Job]:
