@@ -1,11 +1,16 @@
-"""What several folders of tests share: a small demo data set, made once."""
+"""What several folders of tests share: a small demo data set, made once, and a look at what each test leaves behind."""
 
 from __future__ import annotations
 
 import os
+import random
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 # Before torch is imported: on tensors this small a second thread only waits, on a busy machine for very long.
@@ -14,12 +19,65 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell that starts the tests in its background has them and their children ignore Ctrl-C, which some of them send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+SHARED: dict[Path, dict[str, tuple[int, int]]] = {}
+"""Folders that no test may write to, and what lay in each when it was made."""
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of every file below `folder`."""
+    found = ((path, path.stat()) for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): (state.st_size, state.st_mtime_ns) for path, state in found}
+
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a generated demo data set: 30 training clips, 10 validation clips, 10 test clips."""
+    """The folder of a generated demo data set: 30 training clips, 10 validation clips, 10 test clips.
+
+    All tests read it and none may write there: `own_demo` is for that.
+    """
     from asgmcli.synthetic.demo import generate
 
     folder = tmp_path_factory.mktemp("data") / "demo"
     generate(folder, train=30, val=10, test=10, workers=1)
+    SHARED[folder] = contents(folder)
     return folder
+
+
+@pytest.fixture
+def own_demo(demo: Path, tmp_path: Path) -> Path:
+    """A copy of the demo data set that a test may write to."""
+    import shutil
+
+    return Path(shutil.copytree(demo, tmp_path / "demo"))
+
+
+def around() -> dict[str, Any]:
+    """What tests could change for each other without a file: all of the process that the program touches."""
+    torch = sys.modules.get("torch")
+    found: dict[str, Any] = {
+        "folder": os.getcwd(),
+        "environment": {key: value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"},
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+    }
+    if torch is not None and hasattr(torch, "get_num_threads"):
+        flags = (torch.get_num_threads(), torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled())
+        found["torch"] = (*flags, torch.is_grad_enabled(), torch.distributed.is_initialized())
+    return found
+
+
+@pytest.fixture(autouse=True)
+def leaves_no_trace() -> Iterator[None]:
+    """Begin each test with the same random numbers; fail it where it leaves something that the next one would see."""
+    random.seed(0)
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+    before = around()
+    yield
+    after = around()
+    changed = [f"{key}: {before[key]} -> {after[key]}" for key in before if before[key] != after.get(key)]
+    for folder, there in SHARED.items():
+        now = contents(folder)
+        changed += [f"{folder / name}" for name in sorted(there.keys() | now) if there.get(name) != now.get(name)]
+        SHARED[folder] = now  # told once, of the test that did it
+    assert not changed

@@ -165,3 +165,32 @@ def test_the_command_line_loads_nothing_heavy() -> None:
 )
 def test_what_prepares_data_loads_no_torch(module: str) -> None:
     assert "torch" not in loaded(f"import asgmcli.{module}")
+
+
+# Test files that tell of a scenario through several modules, and bear its name instead of a module's.
+SCENARIOS = {
+    "fuzz/test_fuzz_media.py",
+    "fuzz/test_fuzz_texts.py",
+    "prepare/datasets/test_layouts.py",
+    "tasks/localization/test_released_recipes.py",
+    "tasks/localization/test_released_weights.py",
+    "tasks/localization/test_task.py",
+    "tasks/pretext/test_task.py",
+    "tasks/recognition/test_motion_guide.py",
+    "test_layering.py",
+    "test_recipes.py",
+    "test_untrusted.py",
+    "train/test_nothing_lost.py",
+}
+
+
+def test_test_files_are_named_after_what_they_test() -> None:
+    tests = PACKAGE.parent / "tests"
+    found = {str(path.relative_to(tests)) for path in tests.rglob("test_*.py")}
+    assert found >= SCENARIOS
+    wrong = []
+    for name in sorted(found - SCENARIOS):
+        module = (PACKAGE / name).with_name(Path(name).name.removeprefix("test_"))
+        if not module.exists() and not module.with_suffix("").is_dir():
+            wrong.append(name)
+    assert not wrong

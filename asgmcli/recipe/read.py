@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import hashlib
 import json
 import re
@@ -177,12 +178,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read as text: {error}") from None
     try:
-        values = yaml.load(text, Loader=_Loader)
+        values = copy.deepcopy(_parse(text))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys to values, this is {type(values).__name__}")
     return values
+
+
+@functools.lru_cache(maxsize=4)
+def _parse(text: str) -> Any:
+    """Return what YAML `text` holds; every row and seed of a recipe asks anew."""
+    return yaml.load(text, Loader=_Loader)
 
 
 def check_recipe(values: dict[str, Any], source: Path, kind: type[R] = Recipe) -> R:  # type: ignore[assignment]

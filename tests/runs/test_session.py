@@ -7,20 +7,23 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
 
-from asgmcli.errors import UsageError
+from asgmcli.errors import AsgmError, RecipeError, UsageError
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.read import load_recipe
+from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.read import check_recipe, dump_yaml, load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.runs import session as module
-from asgmcli.runs.session import Session
+from asgmcli.runs.on_demo import RecipeFile
+from asgmcli.runs.session import Session, choose_device, matching_runs, other_recipes
 from asgmcli.runs.sweep import Job
 from asgmcli.train.run import run_of
-from tests.tiny_training import tiny
+from tests.tiny_training import tiny, write_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -143,3 +146,111 @@ def test_a_run_goes_on_with_what_a_machine_gave_it_or_gives_it_now(demo: Path, t
         assert (on.train.cores, on.train.save_minutes) == expected
     with pytest.raises(UsageError, match=r"other settings: train\.batch: stored 2, now 7\. Resume without"):
         session.going_on(today, ("train.cores=3", "train.batch=7"))
+
+
+CPU = torch.device("cpu")
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=300)
+
+
+def localization(name: str, folder: Path, init: dict[str, str] | None = None) -> LocalizationRecipe:
+    values: dict[str, Any] = {"name": name, "task": "localization", "title": name, "default_row": "a"}
+    values |= {"rows": {"a": {"title": "a"}}, "data": {"dataset": "demo", "manifest": "gone.csv"}}
+    recipe = check_recipe({**values, "model": {"init": init or "none"}}, folder)
+    assert isinstance(recipe, LocalizationRecipe)
+    (folder / f"{name}.yaml").write_text(dump_yaml(recipe))
+    return recipe
+
+
+def test_recipes_that_need_each_other_are_told(tmp_path: Path) -> None:
+    first = localization("first", tmp_path, {"recipe": "second"})
+    localization("second", tmp_path, {"recipe": "first"})
+    with pytest.raises(RecipeError, match="first -> second -> first"):
+        Session(tmp_path / "runs", tmp_path, CPU, quiet()).ensure(first)
+
+
+def test_a_prerequisite_whose_recipe_has_changed_is_used_and_told(tmp_path: Path) -> None:
+    needed = localization("needed", tmp_path)
+    run = run_of(needed, tmp_path / "runs")
+    run.prepare(needed, resume=False, overwrite=False)
+    run.result_path.write_text("{}")
+    session = Session(tmp_path / "runs", tmp_path, CPU, quiet())
+    user = localization("user", tmp_path, {"recipe": "needed"})
+    session.ensure(user)
+    assert session.console.file.getvalue() == ""  # type: ignore[attr-defined]
+    text = (tmp_path / "needed.yaml").read_text().replace("resize: 246", "resize: 250")
+    (tmp_path / "needed.yaml").write_text(text)
+    session.ensure(user)
+    assert "input.resize: stored 246, now 250" in session.console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_data_that_is_not_there(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    session = Session(tmp_path / "runs", tmp_path, CPU, quiet())
+    recipe = tiny(tmp_path, demo)
+    for data, words in (
+        ({"dataset": "ucf51"}, r"not prepared\. Make it: asgm prepare ucf51 --root FOLDER$"),
+        ({"dataset": "mine"}, r"asgm prepare folder --root FOLDER --out data/mine$"),
+        ({"dataset": "ufc51"}, r"did you mean 'ucf51'\?"),
+        ({"dataset": "demo", "options": {"clips": 3}}, r"data\.options: clips: the demo takes train \(int\)"),
+        ({"dataset": "demo", "options": {"train": 3.5}}, r"data\.options: train"),
+    ):
+        changed = recipe.model_copy(update={"data": recipe.data.model_copy(update={"manifest": None, **data})})
+        with pytest.raises(AsgmError, match=words):
+            session.ensure(changed)
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_demo_is_made_on_the_spot_with_its_options(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    session = Session(tmp_path / "runs", tmp_path, CPU, quiet())
+    recipe = tiny(tmp_path, demo)
+    options = {"train": 2, "val": 0, "test": 1, "seconds": 0.5}
+    data = recipe.data.model_copy(update={"manifest": None, "options": options})
+    session.ensure(recipe.model_copy(update={"data": data}))
+    assert len(list((tmp_path / "data" / "demo" / "clips").rglob("*.mp4"))) == 3
+    session.ensure(recipe.model_copy(update={"data": data}))
+    assert session.console.file.getvalue().count("generating") == 1  # type: ignore[attr-defined]
+    other = data.model_copy(update={"options": {**options, "train": 3}})
+    with pytest.raises(UsageError, match="train 2 there, 3 now"):
+        session.ensure(recipe.model_copy(update={"data": other}))
+
+
+def test_which_recipes_a_recipe_needs(demo: Path, tmp_path: Path) -> None:
+    needs = {"model__video__init": {"recipe": "a"}, "model__audio__init": {"recipe": "b"}, "localizer": {"recipe": "c"}}
+    recipe = tiny(tmp_path, demo, masks__kind="localization", **needs)
+    assert [source.recipe for source in other_recipes(recipe)] == ["a", "b", "c"]
+    assert [source.recipe for source in other_recipes(tiny(tmp_path, demo, **needs))] == ["a", "b"]
+    assert [source.recipe for source in other_recipes(tiny(tmp_path, demo, "video", **needs))] == ["a"]
+
+
+def test_devices() -> None:
+    assert choose_device("cpu") == CPU
+    if not torch.cuda.is_available():
+        assert choose_device("auto") == CPU
+        with pytest.raises(UsageError, match="sees no CUDA device"):
+            choose_device("cuda")
+
+
+def result(row: str, seed: int, top1: float) -> dict[str, Any]:
+    return {"row": row, "seed": seed, "metrics": {"top1": top1, "top5": 90.0}}
+
+
+def test_runs_of_other_settings_do_not_count(demo: Path, tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, demo)
+    for row, seed, epochs in (("full", 0, 3), ("full", 1, 2), ("video", 0, 3), ("gone", 0, 3)):
+        recipe = load_recipe(path, "full" if row == "gone" else row, (f"train.epochs={epochs}",), seed)
+        run = run_of(recipe.model_copy(update={"default_row": row}), tmp_path / "runs")
+        run.folder.mkdir(parents=True)
+        run.recipe_path.write_text(dump_yaml(recipe))
+        run.result_path.write_text(json.dumps(result(row, seed, 50.0)))
+    results, left_out = matching_runs(tmp_path / "runs", RecipeFile(path), ())
+    assert [(found["row"], found["seed"]) for found in results] == [("full", 0), ("video", 0)]
+    assert len(left_out) == 2
+    assert "train.epochs: stored 2, now 3" in str(left_out[0])
+    assert "no row 'gone'" in str(left_out[1])

@@ -9,11 +9,8 @@ import torch
 from torch import Tensor
 
 from asgmcli.bench.made_up import made_up_batch, made_up_state
-from asgmcli.errors import RecipeError, UsageError
 from asgmcli.nn.timesformer import DividedBlock
-from asgmcli.recipe.read import check_recipe
 from asgmcli.tasks import recognition
-from asgmcli.train import compiler
 from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.schedule import make_optimizer
 from tests.tiny_training import tiny
@@ -105,13 +102,6 @@ def test_compiled_gives_the_same_gradients(tmp_path: Path, monkeypatch: pytest.M
     assert teacher.video is not student.video
 
 
-def test_no_compiler_is_told_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(UsageError, match=r"needs a C\+\+ compiler"):
-        compiler.check_compiler()
-
-
 def test_bf16_is_near(tmp_path: Path) -> None:
     plain, half = step(tmp_path), step(tmp_path, train__precision="bf16")
     assert half[0]["loss"] == pytest.approx(plain[0]["loss"], rel=0.05)
@@ -119,16 +109,3 @@ def test_bf16_is_near(tmp_path: Path) -> None:
     theirs = torch.cat([gradient.flatten() for gradient in plain[1].values()])
     assert ours.dtype == torch.float32
     assert torch.cosine_similarity(ours, theirs, dim=0) > 0.99
-
-
-@pytest.mark.parametrize("key", ["activation_checkpointing", "accumulate", "compile", "channels_last"])
-@pytest.mark.parametrize("task", ["localization", "pretext"])
-def test_where_an_option_would_do_nothing_it_is_refused(task: str, key: str) -> None:
-    values = {"name": "x", "task": task, "title": "x", "default_row": "a", "rows": {"a": {"title": "a"}}}
-    values |= {"data": {"dataset": "demo"}} if task == "localization" else {"model": {"localizer": {}}}
-    values["train"] = {key: 2 if key == "accumulate" else True}
-    if (task, key) == ("localization", "channels_last"):
-        assert check_recipe(values, Path("x.yaml")).train.channels_last
-        return
-    with pytest.raises(RecipeError, match=rf"train\.{key} does nothing in a {task} recipe"):
-        check_recipe(values, Path("x.yaml"))

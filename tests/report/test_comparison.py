@@ -1,0 +1,37 @@
+"""Rows beside each other as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from matplotlib import rcParams
+from PIL import Image
+
+from asgmcli.errors import DataError
+from asgmcli.report.comparison import MeasuredRow, row_comparison
+
+
+@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_comparison_in_every_format_and_the_same_every_time(tmp_path: Path, suffix: str, start: bytes) -> None:
+    rows = [
+        MeasuredRow("tube", 77.4, 76.0, 78.8, values=[77.0, 77.8], paper=75.0),
+        MeasuredRow("guided", 78.6, values=[78.6], main=True),
+    ]
+    before = dict(rcParams)
+    first = row_comparison(rows, tmp_path / f"a.{suffix}").read_bytes()
+    assert first.startswith(start)
+    assert first == row_comparison(rows, tmp_path / f"b.{suffix}").read_bytes()
+    assert dict(rcParams) == before
+
+
+def test_a_long_title_widens_no_comparison(tmp_path: Path) -> None:
+    rows = [MeasuredRow("ASGM-Former (guided mask, contrastive)", 47.3, 19.5, 75.2, [48.4, 35.6, 58.0], main=True)]
+    short = row_comparison(rows, tmp_path / "short.png", title="Table 2")
+    long = row_comparison(rows, tmp_path / "long.png", title=10 * "what the parts add ")
+    assert Image.open(long).width == Image.open(short).width
+
+
+def test_comparison_without_rows(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no measured row"):
+        row_comparison([], tmp_path / "none.png")

@@ -1,0 +1,99 @@
+"""Rows and seeds side by side, and their table."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, NotFiniteError
+from asgmcli.runs import sweep
+from asgmcli.runs.sweep import Job, run_jobs, summarize, write_summary
+from tests.tiny_training import tiny
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=300)
+
+
+def result(row: str, seed: int, top1: float) -> dict[str, Any]:
+    return {"row": row, "seed": seed, "metrics": {"top1": top1, "top5": 90.0}}
+
+
+def test_the_table_pairs_rows_by_seed(demo: Path, tmp_path: Path) -> None:
+    recipe = tiny(tmp_path, demo)
+    results = [result("full", 0, 60), result("full", 1, 70), result("full", 2, 80)]
+    results += [result("video", 2, 77), result("video", 0, 59)]
+    table = summarize(recipe, results)
+    assert table.columns == ["row", "top1", "top5", "seeds", "gain of full, top1 (95%)"]
+    # Differences 1 and 3: mean 2, error 1, t of one degree 12.706.
+    assert table.rows == [
+        ["sound and picture", "70.0 ± 10.0", "90.0 ± 0.0", 3, None],
+        ["picture", "68.0 ± 12.7", "90.0 ± 0.0", 2, "+2.0 [-10.7, +14.7]"],
+    ]
+    assert table.bold == {0}
+    assert summarize(recipe, results[:1] + results[-1:]).rows[1][4] == "+1.0"
+    assert summarize(recipe, results[:3]).rows[1] == ["picture", None, None, 0, None]
+    write_summary(tmp_path / "out", table, results)
+    assert json.loads((tmp_path / "out" / "table.json").read_text())["runs"] == results
+    assert "70.0 ± 10.0" in (tmp_path / "out" / "table.md").read_text()
+    assert (tmp_path / "out" / "table.csv").exists()
+
+
+def jobs(tmp_path: Path, codes: list[str], monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """Jobs that run a line of Python instead of a training."""
+    script = tmp_path / "script.py"
+    script.write_text("import sys; exec(sys.argv[-1])")
+    monkeypatch.setattr(sweep, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(sweep, "COMMAND", ["python3", str(script)])
+    return [Job(f"row{i} seed {i}", [code], tmp_path / "logs" / f"{i}.log") for i, code in enumerate(codes)]
+
+
+@pytest.mark.parametrize(("code", "kind"), [(3, DataError), (4, NotFiniteError), (1, AsgmError)])
+def test_a_failing_job_stops_no_other_and_gives_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, kind: type[AsgmError]
+) -> None:
+    made = jobs(tmp_path, [f"print('why'); sys.exit({code})", "print('fine')", "print('too')"], monkeypatch)
+    console = quiet()
+    with pytest.raises(kind, match=r"row0 seed 0: why \(log: .*0\.log\)") as caught:
+        run_jobs(made, 2, console)
+    assert caught.value.exit_code == kind.exit_code
+    assert [job.code for job in made] == [code, 0, 0]
+    assert made[1].log.read_text() == "fine\n"
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "FAILED" in text
+    assert "3/3 row2 seed 2: done" in text
+
+
+def test_a_running_jobs_news_names_it_once(tmp_path: Path) -> None:
+    job = Job("tube seed 3", [], tmp_path / "demo" / "tube" / "seed3.log")
+    job.log.parent.mkdir(parents=True)
+    for text, expected in (
+        ("", "starting"),
+        ("Making demo data\n\n", "Making demo data"),
+        ("Making demo data\ndemo/tube/seed3: step 87/125  epoch 4  loss 2.2\n", "step 87/125  epoch 4  loss 2.2"),
+        ("demo_start/start/seed0: step 1/9  epoch 1\n", "demo_start/start/seed0: step 1/9  epoch 1"),
+    ):
+        job.log.write_text(text)
+        assert sweep._news(job) == expected
+
+
+def test_ctrl_c_asks_the_running_jobs_to_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = "import signal, time; signal.signal(signal.SIGTERM, lambda *_: (print('saved', flush=True), sys.exit(75))); "
+    wait += "print('ready', flush=True); time.sleep(60)"
+    made = jobs(tmp_path, [wait, wait], monkeypatch)
+
+    def sleep(_: float) -> None:
+        if made[0].log.exists() and "ready" in made[0].log.read_text():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep.time, "sleep", sleep)
+    with pytest.raises(InterruptedByKeyboard, match="--resume goes on"):
+        run_jobs(made, 1, quiet())
+    assert made[0].log.read_text() == "ready\nsaved\n"
+    assert made[0].code == 75
+    assert made[1].process is None

@@ -1,0 +1,55 @@
+"""Learning rates and optimizers, by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from asgmcli.recipe.sections import Optimizer
+from asgmcli.train.schedule import learning_rate, make_optimizer
+
+
+class Network(nn.Module):
+    count: torch.Tensor
+    mean: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+        self.register_buffer("mean", torch.tensor([1.0]))
+        self.register_buffer("count", torch.tensor(3))
+
+
+def test_steps_fall_at_their_milestones() -> None:
+    settings = Optimizer(lr=1.0, milestones=[0.5, 0.9], gamma=0.1)
+    rates = [learning_rate(settings, step, 10) for step in range(10)]
+    assert rates == pytest.approx([1] * 5 + [0.1] * 4 + [0.01])
+
+
+def test_cosine_rises_and_falls_to_nearly_zero() -> None:
+    settings = Optimizer(lr=2.0, schedule="cosine", warmup_steps=4)
+    rates = [learning_rate(settings, step, 14) for step in range(14)]
+    assert rates[:5] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0])
+    assert rates[9] == pytest.approx(1.0)
+    assert rates[5:] == sorted(rates[5:], reverse=True)
+    assert rates[-1] == pytest.approx(1 + math.cos(math.pi * 0.9))
+    assert learning_rate(Optimizer(lr=2.0, schedule="constant"), 13, 14) == 2.0
+
+
+def test_weight_decay_is_on_all_under_sgd_and_on_matrices_under_adamw() -> None:
+    network = Network()
+    network.linear.bias.requires_grad_(False)
+    sgd = make_optimizer([network], Optimizer(weight_decay=0.3))
+    assert [(len(group["params"]), group["weight_decay"], group["nesterov"]) for group in sgd.param_groups] == [
+        (1, 0.3, True)
+    ]
+    network.linear.bias.requires_grad_(True)
+    adamw = make_optimizer([network], Optimizer(kind="adamw", weight_decay=0.3, momentum=0.8))
+    matrices, others = adamw.param_groups
+    assert matrices["params"] == [network.linear.weight]
+    assert others["params"] == [network.linear.bias]
+    assert (matrices["weight_decay"], others["weight_decay"], matrices["betas"]) == (0.3, 0.0, (0.8, 0.999))
+    assert not make_optimizer([network], Optimizer(momentum=0.0)).param_groups[0]["nesterov"]
