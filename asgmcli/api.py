@@ -9,7 +9,7 @@ from asgmcli.data.manifest import Manifest, Row
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import MediaError, UsageError
 from asgmcli.prepare.verify import Fault, Task, examine
-from asgmcli.runs.session import choose_device
+from asgmcli.ranks.device import choose_device
 from asgmcli.runs.target import find_trained
 from asgmcli.tasks.recognition.load import TrainedRecognizer, load_recognizer
 

@@ -18,7 +18,6 @@ from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.files import remove_all_strays
 from asgmcli.prepare.source import DEMO, how_to_prepare, manifest_path
 from asgmcli.ranks.exchange import Ranks, check_dealable
-from asgmcli.ranks.launch import Launch
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
@@ -120,7 +119,7 @@ class Session:
     def _job(self, recipe: Recipe) -> Job:
         """The command that trains the default row of `recipe`, at its seed, in a process of its own."""
         path = self.recipes / f"{recipe.name}.yaml"
-        arguments = [str(path), "--runs", str(self.runs), "--device", self.device.type]
+        arguments = [str(path), "--runs", str(self.runs), "--device", str(self.device)]
         arguments += ["--seed", str(recipe.seed), "--resume"]
         return Job(recipe.name, arguments, run_of(recipe, self.runs).log)
 
@@ -291,28 +290,6 @@ def needs(recipe: Recipe) -> str:
 def other_recipes(recipe: Recipe) -> Iterator[Start | Guide]:
     """Sources in `recipe` that name another recipe."""
     return (source for source in sources(recipe) if source.recipe is not None)
-
-
-def choose_device(name: str, launch: Launch | None = None) -> torch.device:
-    """`auto` takes a GPU where there is one; of several ranks on a machine each its own.
-
-    Raises:
-        UsageError: a GPU was asked for and there is none, or fewer than ranks.
-    """
-    if launch is not None and launch.several and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
-        found = torch.cuda.device_count()
-        if launch.local >= found:
-            raise UsageError(
-                f"Process {launch.local} of this machine (from 0) has no GPU: torch sees {found}. Start no more than "
-                "that with --nproc-per-node, or add --device cpu."
-            )
-        torch.cuda.set_device(launch.local)
-        return torch.device("cuda", launch.local)
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: torch sees no CUDA device here. Use --device cpu or auto.")
-    return torch.device(name)
 
 
 def matching_runs(runs: Path, recipe: RecipeFile, overrides: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[str]]:

@@ -14,12 +14,13 @@ from rich.console import Console
 from torch import nn
 
 from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, NotFiniteError, RecipeError, UsageError
+from asgmcli.ranks.device import choose_device
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.read import check_recipe, dump_yaml, load_recipe
 from asgmcli.recipe.sections import Guide, Optimizer, Start
 from asgmcli.runs import sweep
 from asgmcli.runs.on_demo import RecipeFile
-from asgmcli.runs.session import Session, choose_device, matching_runs, other_recipes
+from asgmcli.runs.session import Session, matching_runs, other_recipes
 from asgmcli.runs.sweep import Job, run_jobs, summarize, write_summary
 from asgmcli.train.ema import make_teacher, update_teacher
 from asgmcli.train.log import LOG_EVERY, MetricsFile, TrainingProgress, describe
