@@ -267,3 +267,30 @@ def test_a_seed_without_a_recipe_is_told(tmp_path: Path, section: str) -> None:
     path.write_text(head + section)
     with pytest.raises(RecipeError, match="seed goes with recipe"):
         load_recipe(path)
+
+
+NEAREST = {
+    "demo": {
+        "epochs=3": "'train.epochs'",
+        "batch=3": "'train.batch' or 'evaluate.batch'",
+        "mixup.weight=3": "'losses.mixup'",
+        "video.dim=8": "'model.video'",
+        "dpth=3": "'model.video.depth' or 'model.audio.depth'",
+        "model.video.dept=3": "'depth'",
+        "train.epoch=3": "'epochs'",
+    },
+    "demo_localizer": {"stride=8": "'model.stride'", "temprature=1.0": "'losses.temperature'"},
+    "demo_pretext": {"still_share=0.5": "'generated.still_share'", "magnitude=3": "'augment.magnitude'"},
+    "figure3_masks": {"number=3": "'example.number'", "recipe=other": "'localizer.recipe'"},
+}
+
+
+@pytest.mark.parametrize("name", NEAREST)
+def test_a_key_without_its_section_is_answered_with_its_place(name: str) -> None:
+    path = Path(__file__).parents[2] / "recipes" / f"{name}.yaml"
+    for override, meant in NEAREST[name].items():
+        with pytest.raises(RecipeError) as caught:
+            load_recipe(path, None, (override,))
+        assert f"unknown key (did you mean {meant}?)" in caught.value.message
+    with pytest.raises(RecipeError, match=r"xyzzy: unknown key$"):
+        load_recipe(path, None, ("xyzzy=1",))
