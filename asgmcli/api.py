@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from asgmcli.runs.session import choose_device
+from asgmcli.ranks.device import choose_device
 from asgmcli.runs.target import find_trained
 from asgmcli.train.task import Trained
 

@@ -26,6 +26,7 @@ from asgmcli.bench.products import Products
 from asgmcli.bench.step_setup import SIZES, Setup
 from asgmcli.data.loader import Batch
 from asgmcli.errors import AsgmError
+from asgmcli.ranks.device import synchronize
 from asgmcli.recipe.read import check_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks import recognition
@@ -245,12 +246,10 @@ def _clock(device: torch.device, threads: int) -> Callable[[Callable[[], object]
     now = time.process_time if device.type == "cpu" and threads == 1 else time.perf_counter
 
     def taken(work: Callable[[], object]) -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronize(device)
         begin = now()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronize(device)
         return now() - begin
 
     return taken

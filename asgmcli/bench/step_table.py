@@ -104,5 +104,5 @@ def _compared(setup: Setup) -> Setup:
 def _title(setup: Setup) -> str:
     where = "one thread" if setup.threads == 1 else f"{setup.threads} threads"
     clips = f"{setup.labeled} labelled + {setup.unlabeled} unlabelled clips"
-    batch = "" if setup.device == "cuda" else f", {clips}, {where}"
+    batch = "" if setup.device.startswith("cuda") else f", {clips}, {where}"
     return f"Training step, {setup.modality}, {setup.frames} frames of {setup.pixels} pixels{batch}"

@@ -14,6 +14,7 @@ import click
 
 from asgmcli.bench.step_setup import SIZES, Setup, setups_of
 from asgmcli.errors import UsageError
+from asgmcli.ranks.device import device_option
 
 if TYPE_CHECKING:
     from asgmcli.report.table import Table
@@ -115,7 +116,7 @@ def masks(repeats: int) -> tuple[Table, dict[str, Any]]:
     multiple=True,
     help="Network; repeatable.  [default: vit_ti and vit_s; on a GPU vit_b]",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @click.option("--labeled", type=click.IntRange(1, 65_536), default=1, show_default=True, help="Labelled clips a step.")
 @click.option(
     "--unlabeled", type=click.IntRange(0, 65_536), default=2, show_default=True, help="Unlabelled clips a step."
@@ -144,14 +145,14 @@ def step(
     """
     from asgmcli.bench import step as steps
     from asgmcli.bench.step_table import cpu_table, gpu_table
-    from asgmcli.runs.session import choose_device
+    from asgmcli.ranks.device import choose_device
 
-    chosen = choose_device(device).type
+    chosen = choose_device(device)
     modality = "video+audio" if sound else "video"
-    first = Setup("", labeled, unlabeled, frames, pixels, modality, device=chosen, threads=threads)
-    names = sizes or (("vit_b",) if chosen == "cuda" else ("vit_ti", "vit_s"))
+    first = Setup("", labeled, unlabeled, frames, pixels, modality, device=str(chosen), threads=threads)
+    names = sizes or (("vit_b",) if chosen.type == "cuda" else ("vit_ti", "vit_s"))
     measured = [steps.measure(setup, repeats) for setup in setups_of(first, names)]
-    table = gpu_table(measured) if chosen == "cuda" else cpu_table(measured)
+    table = gpu_table(measured) if chosen.type == "cuda" else cpu_table(measured)
     return table, {"steps": [{**found, "summary": steps.summary(found)} for found in measured]}
 
 

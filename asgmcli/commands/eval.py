@@ -14,6 +14,7 @@ import click
 
 from asgmcli.data.manifest import Manifest
 from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, UsageError
+from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Options:
 @click.option("--crops", type=click.Choice(["1", "3"]), help="Crops of each clip.  [default: the recipe's]")
 @click.option("--batch", type=click.IntRange(1, 65_536), help="Videos, or frames, at once.  [default: the recipe's]")
 @click.option("--workers", type=click.IntRange(0, 1024), help="Processes that decode.  [default: the recipe's]")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @click.option(
     "--localizer",
     type=click.Choice(["motion"]),
@@ -167,9 +168,9 @@ def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) ->
 
 def _judge(path: Path, options: Options, console: Console, launch: Launch) -> dict[str, Any]:
     """Judge one trained network, by all ranks; return the result on the first."""
+    from asgmcli.ranks.device import choose_device
     from asgmcli.ranks.exchange import joined
     from asgmcli.runs.report import Judged, papers_numbers
-    from asgmcli.runs.session import choose_device
     from asgmcli.runs.target import find_trained
 
     device = choose_device(options.device, launch)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asgmcli.errors import DataError, InterruptedByKeyboard, UsageError
+from asgmcli.ranks.device import device_of_localizer, device_option
 from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ SETTINGS_NAME = "localize.json"
 @click.option(
     "--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes, for many clips."
 )
+@device_option
 @click.option("--overwrite", is_flag=True, help="Replace results that are there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
 @interruptible("Stopped. The same command goes on where it was.")
@@ -74,6 +76,7 @@ def command(
     out: Path | None,
     shard: str | None,
     workers: int,
+    device: str,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -101,7 +104,7 @@ def command(
         raise UsageError(f"--shard divides the clips of a folder or manifest; {path} is one clip.")
     manifest = path.suffix.lower() == ".csv" or (path / "manifest.csv").is_file()
     write = tuple(kind for kind in KINDS if kind in kinds) or (("maps", "boxes") if manifest else KINDS)
-    settings = Settings(name, weights, fps, frames, threshold, write)
+    settings = Settings(name, weights, fps, frames, threshold, write, device_of_localizer(name, device))
     if many:
         folder = out or Path("localized")
         jobs = _shard(list(_clips(path, folder, manifest)), shard)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asgmcli.errors import DataError, InterruptedByKeyboard, MediaError, UsageError
+from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(min=1), help="Lines a clip, most important first.  [default: the task's]")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the CSV to this file instead of standard output.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @click.option("--overwrite", is_flag=True, help="Replace the file of --out where it is there.")
 @click.option("--json", "as_json", is_flag=True, help="Whole answers as one JSON object on standard output, no CSV.")
 @interruptible("Stopped; nothing was written.")
@@ -49,8 +50,8 @@ def command(
     """
     from asgmcli.console import make_console
     from asgmcli.prepare.single import find_files
+    from asgmcli.ranks.device import choose_device
     from asgmcli.report.table import Table
-    from asgmcli.runs.session import choose_device
     from asgmcli.runs.target import find_trained
 
     console = make_console()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asgmcli.loading import check_imports, imports_that_stay
+from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ MODULES = ("torch", "torchvision", "av", "torchmetrics.functional.classification
 @click.option("--overwrite", is_flag=True, help="Throw away the run that is there and start anew.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Runs' folder.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Rows trained side by side.  [default: one a core, or GPU]")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 def command(
     recipe: Path,
@@ -92,8 +93,9 @@ def command(
 
             # What the end of a run needs as well: a package that does not load is told of before anything is made.
             check_imports(*(MODULES[:3] if dry_run else MODULES))
+            from asgmcli.ranks.device import choose_device
             from asgmcli.ranks.exchange import joined
-            from asgmcli.runs.session import Session, choose_device
+            from asgmcli.runs.session import Session
 
         console = make_console(quiet=launch.rank > 0)
         chosen_device = choose_device(device, launch)
@@ -199,9 +201,11 @@ def _train_all(
     from asgmcli.runs.sweep import Job, run_jobs
     from asgmcli.train.run import run_of
 
-    available = torch.cuda.device_count() if session.device.type == "cuda" else (os.cpu_count() or 1)
+    kind, number = session.device.type, session.device.index
+    available = 1 if kind == "mps" or number is not None else torch.cuda.device_count() if kind == "cuda" else None
+    available = available or os.cpu_count() or 1
     parallel = min(jobs or available, len(recipes))
-    arguments = [str(file.path), *file.flags, "--runs", str(session.runs), "--device", session.device.type]
+    arguments = [str(file.path), *file.flags, "--runs", str(session.runs), "--device", str(session.device)]
     arguments += ["--overwrite" if overwrite else "--resume", *(part for text in overrides for part in ("--set", text))]
     whole = file.load(None, overrides, recipes[0].seed)
     names = on_main_rank(lambda: [_name(item) for item in _to_train(session, recipes, overwrite)])

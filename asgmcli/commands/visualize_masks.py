@@ -10,6 +10,7 @@ import click
 
 from asgmcli.errors import UsageError
 from asgmcli.options import Share
+from asgmcli.ranks.device import device_of_localizer, device_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,6 +77,7 @@ class Grid(click.ParamType):
     type=click.Path(path_type=Path),
     help="The picture: .png, .svg or .pdf.  [default: ./<clip>_masks.png, with --with ./<clip>_mix.png]",
 )
+@device_option
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
 def command(
@@ -91,6 +93,7 @@ def command(
     other: Path | None,
     save_clip: Path | None,
     out: Path | None,
+    device: str,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -114,7 +117,7 @@ def command(
     for path in (clip, other):
         if path is not None:
             check_there(path)
-    trained = _load(localizer, weights, console)
+    trained = _load(localizer, weights, device, console)
     draw = {"grid": grid, "keep": keep, "average_frames": int(average_frames), "seed": seed}
     if other is None:
         result = _masks(clip, target, frame, start, trained, draw)
@@ -142,18 +145,19 @@ def _check(frame: int | None, other: Path | None, save_clip: Path | None, target
             raise UsageError(f"{path} is there already. Say --overwrite, or choose another name.")
 
 
-def _load(localizer: str | None, weights: Path | None, console: Console) -> FrozenLocalizer | None:
+def _load(localizer: str | None, weights: Path | None, device: str, console: Console) -> FrozenLocalizer | None:
     """The trained localizer, None for motion; says so where nothing was asked for."""
     from asgmcli.localize.outputs import NO_WEIGHTS, choose_localizer, weights_file
 
     name = choose_localizer(localizer, weights)
     if localizer is None and weights is None:
         console.print(NO_WEIGHTS)
+    place = device_of_localizer(name, device)
     if name == "motion" or weights is None:
         return None
     from asgmcli.nn.localizer import load_localizer
 
-    return load_localizer(weights_file(weights))
+    return load_localizer(weights_file(weights)).to(place)
 
 
 def _masks(

@@ -206,7 +206,7 @@ def _network_maps(localizer: FrozenLocalizer, frames: Frame, times: list[float],
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # silence is told once, by the caller
         maps = localizer.maps(pictures, torch.from_numpy(waves))
-    return normalised(maps[:, 0].numpy())
+    return normalised(maps[:, 0].cpu().numpy())
 
 
 def _video(path: Path) -> MediaInfo:

@@ -42,7 +42,8 @@ _MAX_FPS = 30.0  # of the overlay
 @dataclass(frozen=True)
 class Settings:
     """How clips are looked at: `localizer` is motion or fnac, `weights` fnac's file, `fps` maps a second (None: its
-    own), `frames` pictures in the strip, `threshold` the heat from which a box is drawn, `write` keys of `ENDINGS`."""
+    own), `frames` pictures in the strip, `threshold` the heat from which a box is drawn, `write` keys of `ENDINGS`,
+    `device` where fnac computes."""
 
     localizer: str = "motion"
     weights: Path | None = None
@@ -50,6 +51,7 @@ class Settings:
     frames: int = 8
     threshold: float = 0.5
     write: tuple[str, ...] = tuple(ENDINGS)
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,10 @@ def weights_file(path: Path) -> Path:
 
 
 @lru_cache(maxsize=1)
-def _localizer(file: Path) -> FrozenLocalizer:
+def _localizer(file: Path, device: str) -> FrozenLocalizer:
     from asgmcli.nn.localizer import load_localizer
 
-    return load_localizer(file)
+    return load_localizer(file).to(device)
 
 
 def find_maps(path: Path, settings: Settings, *, audio: Path | None = None, **options: Any) -> ClipMaps:
@@ -124,7 +126,7 @@ def find_maps(path: Path, settings: Settings, *, audio: Path | None = None, **op
     if settings.weights is None:
         raise ValueError("fnac needs weights")
     options.pop("grid", None)  # a network has its own
-    localizer = _localizer(weights_file(settings.weights))
+    localizer = _localizer(weights_file(settings.weights), settings.device)
     return fnac_clip_maps(path, localizer, audio=audio, fps=settings.fps or FNAC_FPS, **options)
 
 

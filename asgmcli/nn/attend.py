@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from asgmcli.nn.lean import arithmetic
+
 # CUDA's fused attention launches one block row per row of tokens, and a grid has no more than this many.
 MOST_ROWS = 65535
 # Tokens a row between which a CPU's fused attention takes longer, with its gradient, than products of all rows at once:
@@ -39,7 +41,7 @@ def attend(qkv: Tensor, heads: int) -> Tensor:
 
 
 def _in_fp32_on_a_cpu(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return arithmetic(x) == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
 def _split(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -33,8 +33,13 @@ def gelu_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _product_type(x: Tensor) -> torch.dtype:
     """The type that matrix products have here: autocast's where it is on."""
-    device = x.device.type
+    device = arithmetic(x)
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
+def arithmetic(x: Tensor) -> str:
+    """Return the type of the device whose arithmetic `x` has; a tensor without content counts as a CPU's."""
+    return "cpu" if x.device.type == "meta" else x.device.type
 
 
 class _NormLinear(torch.autograd.Function):
@@ -49,7 +54,7 @@ class _NormLinear(torch.autograd.Function):
         epsilon: float,
         dtype: torch.dtype,
     ) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(arithmetic(x), enabled=False):
             normal, mean, scale = torch.native_layer_norm(x, gamma.shape, gamma, beta, epsilon)
             ctx.save_for_backward(x, gamma, beta, weight, mean, scale)
             ctx.dtype = dtype
@@ -77,7 +82,7 @@ class _NormLinear(torch.autograd.Function):
 class _GeluLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(arithmetic(x), enabled=False):
             ctx.save_for_backward(x, weight)
             ctx.dtype = dtype
             return F.linear(F.gelu(x).to(dtype), weight.to(dtype), bias.to(dtype))

@@ -15,6 +15,7 @@ import re
 import types
 import typing
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +36,7 @@ R = TypeVar("R", bound=Recipe)
 M = TypeVar("M", bound=BaseModel)
 MAX_RECIPE_BYTES = 1 << 20
 FAULTS_SHOWN = 50
+NEAREST_SHOWN = 3
 VALUE_CHARACTERS = 120  # of a faulty value in a message
 MODELS: dict[str, type[Recipe]] = {
     "recognition": RecognitionRecipe,
@@ -285,7 +287,7 @@ def _fault(item: Any, kind: type[BaseModel]) -> str:
     location = list(item["loc"])
     key = ".".join(str(part) for part in location if part != "[key]")
     if item["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_nearest(str(location[-1]), _known_keys(kind, location[:-1]))}"
+        return f"{key}: unknown key{_nearest_key(kind, location)}"
     if item["type"] == "missing":
         return f"{key}: missing"
     message = item["msg"].removeprefix("Value error, ")
@@ -300,6 +302,33 @@ def _shown(value: Any) -> str:
     except ValueError:
         text = "a number of thousands of digits"
     return text if len(text) <= VALUE_CHARACTERS else f"{text[:VALUE_CHARACTERS]}..."
+
+
+def _nearest_key(kind: type[BaseModel], location: list[Any]) -> str:
+    """The key that was meant: one of this name anywhere in the recipe, else the one most like it."""
+    word, paths = str(location[-1]), list(_paths(kind))
+    same = [path for path in paths if path.rpartition(".")[2] == word]
+    if same:
+        return f" (did you mean {' or '.join(map(repr, same[:NEAREST_SHOWN]))}?)"
+    here = _known_keys(kind, location[:-1])
+    # Those of this section first, so that they win where others are as near.
+    names = list(dict.fromkeys([*here, *(path.rpartition(".")[2] for path in paths)]))
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if not near or near[0] in here:
+        return _nearest(word, here)
+    like = [path for path in paths if path.rpartition(".")[2] in near]
+    return f" (did you mean {' or '.join(map(repr, like[:NEAREST_SHOWN]))}?)"
+
+
+def _paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The dotted names of all keys and sections of a recipe class, but for its table."""
+    for name, field in model.model_fields.items():
+        if not prefix and name in ("rows", "default_row"):
+            continue
+        yield f"{prefix}{name}"
+        section = section_of(field.annotation)
+        if section is not None:
+            yield from _paths(section, f"{prefix}{name}.")
 
 
 def _known_keys(kind: type[BaseModel], location: list[Any]) -> list[str]:

@@ -1,23 +1,27 @@
 """What a row's networks take, before anything is trained: parameters, memory, and the operations of a step.
 
-A training step runs once over tensors that have a shape and no content (torch's fake tensors): every product, and every
-tensor kept for the backward pass, is counted as the real step makes it, in seconds and in no memory.
+A training step runs once over tensors that have a shape and no content (torch's meta device): every product, and every
+tensor kept for the backward pass, is counted as the real step makes it, in a second and in no memory.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from asgmcli.data.reader import RATE
 from asgmcli.nn.localizer import FNAC, WINDOW_SAMPLES, fnac_spectrogram
+from asgmcli.ranks.device import synchronize
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.pretext import PretextRecipe
@@ -30,8 +34,11 @@ from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 # Numbers that an optimizer keeps for each parameter.
 KEPT = {"sgd": 1, "adam": 2, "adamw": 2}
 BYTES = 4  # of a parameter, a gradient, and each number that the optimizer keeps
-RATE_ROWS = 4096  # tokens whose products are timed
-RATE_REPEATS = 5
+RATE_ROWS = {"cuda": 4096}  # tokens whose products are timed, by device
+RATE_ROWS_ELSEWHERE = 512
+RATE_SECONDS = 0.1  # of products that are timed, beyond the one that warms up
+SHALLOW = 2  # blocks of an encoder that stand for a deep one's: its first and its last
+S = TypeVar("S", RecognitionRecipe, PretextRecipe)
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ def needs(recipe: Recipe, classes: int) -> Needs:
     Raises:
         ValueError: the recipe trains nothing.
     """
-    with FakeTensorMode():
+    with torch.device("meta"):
         if isinstance(recipe, RecognitionRecipe):
             return _recognition(recipe, classes)
         if isinstance(recipe, LocalizationRecipe):
@@ -87,7 +94,19 @@ def needs(recipe: Recipe, classes: int) -> Needs:
 
 
 def _recognition(recipe: RecognitionRecipe, classes: int) -> Needs:
-    network = build_network(recipe, classes, recipe.audio.length if recipe.listens else 0).train()
+    network = _network_of(recipe, classes)
+    full, supervised, view = _by_depth(recipe, lambda shallow: _recognition_works(shallow, classes))
+    states = _state_bytes([network], recipe.train) + _bytes(network)  # the teacher
+    return Needs(_parts(network), states, full, supervised, view, recipe.model.video.dim)
+
+
+def _network_of(recipe: RecognitionRecipe, classes: int) -> ASGMFormer:
+    return build_network(recipe, classes, recipe.audio.length if recipe.listens else 0).train()
+
+
+def _recognition_works(recipe: RecognitionRecipe, classes: int) -> list[Work]:
+    """The whole step, the supervised one, and a view."""
+    network = _network_of(recipe, classes)
     batch = recipe.train.batch
     unlabeled = batch * recipe.train.unlabeled_ratio if recipe.semi_supervised else 0
     mixed = unlabeled if recipe.mixed else 0
@@ -111,8 +130,38 @@ def _recognition(recipe: RecognitionRecipe, classes: int) -> Needs:
     full = _trace(step(batch, unlabeled, mixed), recipe.train)
     supervised = _trace(step(batch, 0, 0), recipe.train)
     view = _trace(lambda: network(*_clips(recipe, network, 1)), recipe.train, backward=False)
-    states = _state_bytes([network], recipe.train) + _bytes(network)  # the teacher
-    return Needs(_parts(network), states, full, supervised, view, recipe.model.video.dim)
+    return [full, supervised, view]
+
+
+def _by_depth(recipe: S, works: Callable[[S], list[Work]]) -> list[Work]:
+    """Return what `works` counts for `recipe`, whose deep encoders need not be run in their whole depth.
+
+    All blocks between an encoder's first and last take the same, so that two depths give every other one exactly.
+    """
+    given = {"video": recipe.model.video, "audio": recipe.model.audio}
+    encoders = {name: encoder for name, encoder in given.items() if encoder is not None}
+    depths = {name: encoder.depth for name, encoder in encoders.items()}
+    if min(depths.values(), default=0) <= SHALLOW + 1:
+        return works(recipe)
+
+    def counted(layers: dict[str, int]) -> list[Work]:
+        changed = {name: encoders[name].model_copy(update={"depth": depth}) for name, depth in layers.items()}
+        return works(recipe.model_copy(update={"model": recipe.model.model_copy(update=changed)}))
+
+    base = counted(dict.fromkeys(depths, SHALLOW))
+    found = base
+    groups = [list(depths)] if len(set(depths.values())) == 1 else [[name] for name in depths]
+    for group in groups:
+        more = counted({name: SHALLOW + (name in group) for name in depths})
+        layers = depths[group[0]] - SHALLOW
+        found = [
+            Work(
+                sum_.operations + layers * (next_.operations - first.operations),
+                sum_.kept + layers * (next_.kept - first.kept),
+            )
+            for sum_, next_, first in zip(found, more, base, strict=True)
+        ]
+    return found
 
 
 def _clips(recipe: RecognitionRecipe, network: ASGMFormer, clips: int) -> tuple[Tensor, Tensor | None]:
@@ -150,6 +199,14 @@ def _spectrogram(count: int, samples: int) -> Tensor:
 
 def _pretext(recipe: PretextRecipe) -> Needs:
     network = build_pretext(recipe, recipe.audio.length).train()
+    full, view = _by_depth(recipe, _pretext_works)
+    width = recipe.model.video.dim if recipe.model.video is not None else network.body.seen_dim
+    return Needs(_parts(network), _state_bytes([network], recipe.train), full, full, view, width)
+
+
+def _pretext_works(recipe: PretextRecipe) -> list[Work]:
+    """The step, and a view."""
+    network = build_pretext(recipe, recipe.audio.length).train()
     clip = recipe.clip
 
     def clips(count: int) -> dict[str, Tensor]:
@@ -161,9 +218,7 @@ def _pretext(recipe: PretextRecipe) -> Needs:
         return torch.cat([logits.flatten() for logits in network(clips(count)).values()])
 
     full = _trace(lambda: outputs(recipe.train.batch), recipe.train)
-    view = _trace(lambda: outputs(1), recipe.train, backward=False)
-    width = recipe.model.video.dim if recipe.model.video is not None else network.body.seen_dim
-    return Needs(_parts(network), _state_bytes([network], recipe.train), full, full, view, width)
+    return [full, _trace(lambda: outputs(1), recipe.train, backward=False)]
 
 
 def _trace(work: Callable[[], Tensor], settings: Train, backward: bool = True) -> Work:
@@ -178,9 +233,11 @@ def _trace(work: Callable[[], Tensor], settings: Train, backward: bool = True) -
             stored.setdefault(_address(tensor), tensor)
         return tensor
 
+    lower = settings.precision == "bf16"
     with (
-        FlopCounterMode(display=False, custom_mapping=_ATTENTION) as counter,
-        torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16"),
+        _Operations() as counter,
+        _AsOnACpu(lower),
+        torch.autocast("cpu", torch.bfloat16, enabled=lower),
         torch.set_grad_enabled(backward),
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
     ):
@@ -188,24 +245,75 @@ def _trace(work: Callable[[], Tensor], settings: Train, backward: bool = True) -
         kept = sum(tensor.untyped_storage().nbytes() for tensor in stored.values())
         if backward:
             result.float().sum().backward()
-    return Work(counter.get_total_flops(), kept)
+    return Work(counter.total, kept)
 
 
 def _address(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
-def _attention(query: Any, key: Any, value: Any, *rest: Any, **named: Any) -> int:
-    return sdpa_flop_count(query, key, value)
+class _Operations(TorchDispatchMode):
+    """Count the floating-point operations of all that runs inside, by torch's own formulas."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from importing its compiler, more than a second, for a block that nothing compiles."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        count = _COUNTS.get(func.overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
-def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *rest: Any, **named: Any) -> int:
+class _AsOnACpu(TorchFunctionMode):
+    """Let tensors without content take a CPU's fused attention and, if `lower`, autocast's types in products."""
+
+    def __init__(self, lower: bool) -> None:
+        super().__init__()
+        self.lower = lower
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.lower and func in _PRODUCTS:
+            args = [arg.bfloat16() if isinstance(arg, Tensor) and arg.is_floating_point() else arg for arg in args]
+        if func is F.scaled_dot_product_attention:
+            return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*args)[0]
+        return func(*args, **(kwargs or {}))
+
+
+_PRODUCTS = {
+    F.linear,
+    F.conv1d,
+    F.conv2d,
+    F.conv3d,
+    F.scaled_dot_product_attention,
+    torch.einsum,
+    torch.matmul,
+    torch.bmm,
+    torch.mm,
+    Tensor.matmul,
+    Tensor.__matmul__,
+}
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any) -> int:
+    return sdpa_flop_count(query.shape, key.shape, value.shape)
+
+
+def _attention_backward(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any) -> int:
     """Two products for each of the forward pass's; what is computed again is not counted."""
-    return 2 * sdpa_flop_count(query, key, value)
+    return 2 * sdpa_flop_count(query.shape, key.shape, value.shape)
 
 
-# A CPU's fused attention, which torch's counter does not know.
-_ATTENTION = {
+# A CPU's fused attention, which torch's formulas leave out.
+_COUNTS = {
+    **flop_registry,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
@@ -233,14 +341,17 @@ def _state_bytes(networks: Iterable[nn.Module], settings: Train) -> int:
 def product_rate(device: torch.device, settings: Train, width: int) -> float:
     """Operations a second at which `device` multiplies matrices of a network `width` wide, measured here and now."""
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-    left = torch.randn(RATE_ROWS, width, device=device, dtype=dtype)
+    rows = RATE_ROWS.get(device.type, RATE_ROWS_ELSEWHERE)
+    left = torch.randn(rows, width, device=device, dtype=dtype)
     right = torch.randn(width, 4 * width, device=device, dtype=dtype)
-    out = torch.empty(RATE_ROWS, 4 * width, device=device, dtype=dtype)
+    out = torch.empty(rows, 4 * width, device=device, dtype=dtype)
 
     def products() -> None:
         torch.mm(left, right, out=out)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronize(device)
 
-    fastest = min(repeat("products", products, RATE_REPEATS).milliseconds) / 1000
-    return 2 * RATE_ROWS * width * 4 * width / max(fastest, math.ulp(1.0))
+    products()
+    fastest, begin = math.inf, time.perf_counter()
+    while time.perf_counter() - begin < RATE_SECONDS:
+        fastest = min(fastest, repeat("products", products, 1, warm_up=0).milliseconds[0] / 1000)
+    return 2 * rows * width * 4 * width / max(fastest, math.ulp(1.0))

@@ -16,7 +16,6 @@ from asgmcli import __version__
 from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.files import remove_all_strays
 from asgmcli.ranks.exchange import check_same, count_ranks, on_main_rank
-from asgmcli.ranks.launch import Launch
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe, recipe_hash
 from asgmcli.recipe.sections import Guide, Start
@@ -117,7 +116,7 @@ class Session:
     def _job(self, recipe: Recipe) -> Job:
         """The command that trains the default row of `recipe`, at its seed, in a process of its own."""
         path = find_beside(self.recipes, recipe.name)
-        arguments = [str(path), "--runs", str(self.runs), "--device", self.device.type]
+        arguments = [str(path), "--runs", str(self.runs), "--device", str(self.device)]
         arguments += ["--seed", str(recipe.seed), "--resume"]
         return Job(recipe.name, arguments, run_of(recipe, self.runs).log)
 
@@ -245,28 +244,6 @@ def needs(recipe: Recipe) -> str:
 def other_recipes(recipe: Recipe) -> Iterator[Start | Guide]:
     """Return the sources of `recipe` that name another recipe."""
     return (source for source in recipe.sources() if source.recipe is not None)
-
-
-def choose_device(name: str, launch: Launch | None = None) -> torch.device:
-    """`auto` takes a GPU where there is one; of several ranks on a machine each its own.
-
-    Raises:
-        UsageError: a GPU was asked for and there is none, or fewer than ranks.
-    """
-    if launch is not None and launch.several and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
-        found = torch.cuda.device_count()
-        if launch.local >= found:
-            raise UsageError(
-                f"Process {launch.local} of this machine (from 0) has no GPU: torch sees {found}. Start no more than "
-                "that with --nproc-per-node, or add --device cpu."
-            )
-        torch.cuda.set_device(launch.local)
-        return torch.device("cuda", launch.local)
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: torch sees no CUDA device here. Use --device cpu or auto.")
-    return torch.device(name)
 
 
 def matching_runs(

@@ -280,3 +280,30 @@ def test_keys_of_earlier_versions_are_refused_in_a_recipe_and_passed_over_in_a_r
     run.recipe_path.write_text(dump_yaml(load(tmp_path)).replace("train:\n", "train:\n  max_skips: 4\n"))
     assert recipe_hash(run.recipe()) == recipe_hash(load(tmp_path))
     run.check(load(tmp_path), resume=True, overwrite=False)
+
+
+NEAREST = {
+    "demo": {
+        "epochs=3": "'train.epochs'",
+        "batch=3": "'train.batch' or 'evaluate.batch'",
+        "mixup.weight=3": "'losses.mixup'",
+        "video.dim=8": "'model.video'",
+        "dpth=3": "'model.video.depth' or 'model.audio.depth'",
+        "model.video.dept=3": "'depth'",
+        "train.epoch=3": "'epochs'",
+    },
+    "demo_localizer": {"stride=8": "'model.stride'", "temprature=1.0": "'losses.temperature'"},
+    "demo_pretext": {"still_share=0.5": "'generated.still_share'", "magnitude=3": "'augment.magnitude'"},
+    "figure3_masks": {"number=3": "'example.number'", "recipe=other": "'localizer.recipe'"},
+}
+
+
+@pytest.mark.parametrize("name", NEAREST)
+def test_a_key_without_its_section_is_answered_with_its_place(name: str) -> None:
+    path = Path(__file__).parents[2] / "recipes" / f"{name}.yaml"
+    for override, meant in NEAREST[name].items():
+        with pytest.raises(RecipeError) as caught:
+            load_recipe(path, None, (override,))
+        assert f"unknown key (did you mean {meant}?)" in caught.value.message
+    with pytest.raises(RecipeError, match=r"xyzzy: unknown key$"):
+        load_recipe(path, None, ("xyzzy=1",))

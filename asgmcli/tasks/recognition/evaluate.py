@@ -12,7 +12,6 @@ from asgmcli.data.loader import Batch
 from asgmcli.metrics.accuracy import confusion_matrix, per_class, top_k
 from asgmcli.ranks.exchange import gathered
 from asgmcli.report.table import Cell, Table
-from asgmcli.tasks.recognition import confusion
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
 from asgmcli.train.batches import move
 from asgmcli.train.task import Evaluation
@@ -80,6 +79,8 @@ def _predict_batches(network: ASGMFormer, loader: Iterable[Batch], device: torch
 
 def judge(scores: torch.Tensor, labels: torch.Tensor, classes: list[str]) -> Evaluation:
     """Metrics in percent, a table a class and the confusion matrix of probabilities [n, K] against labels [n]."""
+    from asgmcli.tasks.recognition import confusion  # matplotlib, once a run
+
     metrics = {"top1": top_k(scores, labels, 1), "top5": top_k(scores, labels, 5)}
     matrix = confusion_matrix(scores, labels)
     accuracy = per_class(scores, labels)
