@@ -34,7 +34,7 @@ setup(
         "scipy>=1.11",
         "torchmetrics>=1.4",
         "matplotlib>=3.8",
-        "pillow>=10",
+        "pillow>=10.1",
         "safetensors>=0.4.3",
     ],
     extras_require={
