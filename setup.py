@@ -63,7 +63,7 @@ setup(
         "scipy>=1.11",
         "torchmetrics>=1.4",
         "matplotlib>=3.8",
-        "pillow>=10",
+        "pillow>=10.1",
         "safetensors>=0.4.3",
         # Before 4 a process that is refused empties the file that names the holder.
         "filelock>=4",

@@ -14,13 +14,14 @@ import torch
 from rich.console import Console
 
 from asgmcli.errors import AsgmError, RecipeError, UsageError
+from asgmcli.ranks.device import choose_device
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.read import check_recipe, dump_yaml, load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.runs import session as module
 from asgmcli.runs.on_demo import RecipeFile
-from asgmcli.runs.session import Session, choose_device, matching_runs, other_recipes
+from asgmcli.runs.session import Session, matching_runs, other_recipes
 from asgmcli.runs.sweep import Job
 from asgmcli.train.run import run_of
 from tests.tiny_training import tiny, write_recipe
