@@ -7,8 +7,8 @@ later.
 
 Confidence decides which boxes are drawn, not the maps: a mask is drawn by a clip's map however unsure it is. On 220
 generated clips of two seconds the hottest cell of unsure clips still lies on the source in 48% of the frames (60% of
-sure ones, chance 8%). Only where there is nothing to compare (silence, near silence, a still picture) is the map uniform,
-and a guided mask then drawn evenly, as a tube's is.
+sure ones, chance 8%). Only where there is nothing to compare (silence, near silence, a still picture) the map is
+uniform, and a guided mask then drawn evenly, as a tube is.
 
 Letters: F frames in time order, n loudness values, h x w cells.
 """
