@@ -43,7 +43,9 @@ def joined(launch: Launch, device: torch.device) -> Iterator[None]:
     except RuntimeError as error:
         if "gloo" not in str(error):
             raise
-        raise Interrupted("Another process is gone. The same command goes on where it was, with --resume.") from None
+        raise Interrupted(
+            "Another process is gone. Start the command again; a training goes on with --resume."
+        ) from None
     dist.destroy_process_group()  # after an error the others may still be within an exchange
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import click
 from asgmcli.errors import AsgmError, DataError
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+PARTING_S = 1.0  # for the first to tell its error: torchrun ends all once one has ended
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,9 @@ def one_voice(launch: Launch) -> Iterator[None]:
     """
     try:
         yield
-    except AsgmError as error:
+    except (AsgmError, click.exceptions.Exit) as error:
         if launch.rank and not isinstance(error, DataError):
+            time.sleep(PARTING_S)
             raise click.exceptions.Exit(error.exit_code) from None
         raise
     finally:
