@@ -29,6 +29,8 @@ NO_DROP = {
     "model__audio__drop_path": 0.0,
     "train__supervised_epochs": 0,
     "thresholds__value": 0.23,
+    "audio__mean": -5.0,  # given, it need not be measured over all clips
+    "audio__std": 4.0,
 }
 TERMS = ("supervised", "unlabeled", "mixup", "contrastive")
 SHOWN = {"labeled_accuracy", "pseudo_share", "pseudo_accuracy", "pseudo_confidence"}
@@ -232,7 +234,7 @@ def slow_contrastive(pairs: list[tuple[Tensor, Tensor | None]], temperature: flo
 
 GUIDED = {"masks__kind": "localization"}
 SHARP_MASS = {"losses__mixup__target": "mass", "masks__sharpness": 3.0}
-TUBELETS = {"model__video__tubelet": 2, "thresholds__value": 0.3}
+TUBELETS = {"model__video__tubelet": 2}
 CASES: dict[str, dict[str, Any]] = {
     "as it is": {},
     "probabilities": {"losses__mixup__space": "probabilities"},
@@ -255,11 +257,22 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+def let_half_pass(state: RecognitionState, batch: Batch) -> None:
+    """Put the threshold amid the teacher's confidences, which other versions of torch draw otherwise."""
+    weak = ((batch["unlabeled"]["weak"] / 255 - 0.5) / 0.5).transpose(1, 2)
+    with torch.no_grad():
+        surest = state.teacher(weak, batch["unlabeled"].get("audio")).softmax(1).amax(1).sort().values
+    middle = len(surest) // 2
+    state.threshold.threshold = float(surest[middle - 1 : middle + 1].mean())
+    settings = state.recipe.thresholds.model_copy(update={"value": state.threshold.threshold})
+    state.recipe = state.recipe.model_copy(update={"thresholds": settings})
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_step_is_that_of_plain_loops(make: Callable[..., Made], case: str) -> None:
     state, batch = make(**CASES[case])
-    batches = [batch, *list(state.data.epoch(1))[:2]]
-    passed, most = 0.0, len(batches)
+    let_half_pass(state, batch)
+    batches = [batch, next(state.data.epoch(1))]
     for number, each in enumerate(batches):
         state.begin_step(0, number)
         expected = slow_step(state, each)
@@ -267,7 +280,7 @@ def test_a_step_is_that_of_plain_loops(make: Callable[..., Made], case: str) -> 
         assert set(terms) - SHOWN == set(expected)
         for name, value in expected.items():
             assert float(terms[name].detach()) == pytest.approx(float(value.detach()), rel=1e-5, abs=1e-5), name
-        passed += float(terms["pseudo_share"])
+        assert number or float(terms["pseudo_share"]) == 0.5  # some labels were used, not all
         grads = [
             torch.autograd.grad(loss, list(state.student.parameters()), allow_unused=True)
             for loss in (terms["loss"], expected["loss"])
@@ -275,7 +288,6 @@ def test_a_step_is_that_of_plain_loops(make: Callable[..., Made], case: str) -> 
         for (name, _), fast, slow in zip(state.student.named_parameters(), *grads, strict=True):
             if slow is not None or fast is not None:
                 torch.testing.assert_close(fast, slow, rtol=1e-3, atol=1e-5, msg=name)
-    assert 0 < passed < most, passed  # some labels were used, not all
 
 
 @pytest.mark.parametrize("kind", ["tube", "localization"])
