@@ -119,9 +119,9 @@ def command(
 def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[str, Any]:
     """What each of `recipes` would be and take; a single one is printed in full on standard output."""
     from asgmcli.recipe.read import dump_yaml
-    from asgmcli.runs.dry_run import dry_run, dry_table, rates
+    from asgmcli.runs.dry_run import dry_runs, dry_table, rates
 
-    runs = [dry_run(recipe, session.runs, session.recipes) for recipe in recipes]
+    runs = dry_runs(recipes, session.runs, session.recipes)
     measured = rates(runs, session.device)
     if len(recipes) == 1 and not as_json:
         click.echo(dump_yaml(recipes[0]), nl=False)
@@ -174,6 +174,7 @@ def _train_all(
 
     import torch
 
+    from asgmcli.runs.room import check_room
     from asgmcli.runs.session import needs
     from asgmcli.runs.sweep import Job, run_jobs
     from asgmcli.train.run import run_of
@@ -191,8 +192,11 @@ def _train_all(
     for item in chosen:
         own = [*arguments, "--row", item.default_row, "--seed", str(item.seed)]
         todo.append(Job(_name(item), own, run_of(item, session.runs).log))
+    session.ranks.by_first(lambda: check_room(chosen, session.runs))
     for item in {needs(recipe): recipe for recipe in chosen}.values():
         session.ensure(item)
+    if not session.ranks.several:
+        session.forget()
     parallel = 1 if session.ranks.several else parallel
     session.console.print(f"{len(todo)} runs to train, {len(recipes) - len(todo)} finished; {parallel} side by side.")
     table: dict[str, Any] = {}

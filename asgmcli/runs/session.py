@@ -27,6 +27,7 @@ from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import Data, Guide, Start
 from asgmcli.runs.lock import held, refuse_if_held
 from asgmcli.runs.on_demo import RecipeFile
+from asgmcli.runs.room import check_room
 from asgmcli.runs.sweep import Job, run_jobs
 from asgmcli.synthetic.demo import generate
 from asgmcli.tasks import TASKS
@@ -53,13 +54,15 @@ class Session:
     device: torch.device
     console: Console
     ranks: Ranks = field(default_factory=Ranks)
+    _built: dict[str, Any] = field(default_factory=dict)  # data that `ensure` built to check them, for `run`
 
     def ensure(self, recipe: Recipe) -> None:
         """Make what `recipe` needs and does not find: a data set that can be generated, the guide's maps, runs of
         other recipes. The first rank does, the others wait.
 
         Raises:
-            DataError: something is missing that cannot be made here, or the data do not suit the recipe.
+            DataError: something is missing that cannot be made here, the data do not suit the recipe, or the disk has
+                too little room for what will be written.
             RecipeError: a recipe that is needed cannot be read, or recipes need each other in a circle.
             UsageError: a package that `log` asks for is not installed, or several ranks cannot train `recipe`.
         """
@@ -75,27 +78,39 @@ class Session:
                 raise DataError(f"{source.file}: no such weight file")  # before others are trained or fetched
         if isinstance(recipe, RecognitionRecipe):
             ensure_motion_maps(recipe, self.console)
-        missing: dict[str, Recipe] = {}
+        missing: dict[tuple[str, int], Recipe] = {}
         for source in other_recipes(recipe):
-            needed = load_recipe(self.recipes / f"{source.recipe}.yaml", seed=source.seed)
+            needed = self._needed(source)
             run = run_of(needed, self.runs)
             if run.result() is None:
-                missing[needed.name] = needed
+                missing[needed.name, needed.seed] = needed
             elif changed := differences(run.recipe(), needed):
                 self.console.print(
                     f"Note: {run.folder} is used as it is, though its recipe has changed since: {'; '.join(changed)}",
                     markup=False,
                     highlight=False,
                 )
+        check_room([recipe, *missing.values()], self.runs)
         if missing:
             # What is wrong with the recipe's data is told now, not after minutes of training what it needs.
-            _check_data(recipe)
+            self._check_data(recipe)
             self._make(recipe, list(missing.values()))
+
+    def _check_data(self, recipe: Recipe) -> None:
+        """See that the data suit the recipe; what is built for that is kept for its run."""
+        if isinstance(recipe, MasksRecipe):
+            find_example(recipe)
+        else:
+            self._built[_data_key(recipe)] = TASKS[recipe.task].build_data(recipe)
+
+    def forget(self) -> None:
+        """Let go of data that were built to check them, where other processes run the runs."""
+        self._built.clear()
 
     def _make(self, recipe: Recipe, missing: Sequence[Recipe]) -> None:
         """Train the recipes that `recipe` needs: on a CPU side by side where they share nothing, else in turn."""
         for needed in missing:
-            text = f"{recipe.name} needs the result of recipe {needed.name}; running it first."
+            text = f"{recipe.name} needs the result of recipe {needed.name}, seed {needed.seed}; running it first."
             self.console.print(text, soft_wrap=True)  # a whole line, of which whoever reads the log shows the last
         needs = [self._closure(needed) for needed in missing]
         apart = len(set().union(*needs)) == sum(map(len, needs))
@@ -111,10 +126,10 @@ class Session:
             self.ensure(needed)
             self.run(needed, resume=begun)
 
-    def _closure(self, recipe: Recipe) -> set[str]:
-        """Names of `recipe` and of all that it needs."""
-        others = (load_recipe(self.recipes / f"{source.recipe}.yaml") for source in other_recipes(recipe))
-        return {recipe.name}.union(*(self._closure(other) for other in others))
+    def _closure(self, recipe: Recipe) -> set[tuple[str, int]]:
+        """Names and seeds of `recipe` and of all that it needs."""
+        others = (self._needed(source) for source in other_recipes(recipe))
+        return {(recipe.name, recipe.seed)}.union(*(self._closure(other) for other in others))
 
     def _job(self, recipe: Recipe) -> Job:
         """The command that trains the default row of `recipe`, at its seed, in a process of its own."""
@@ -159,7 +174,8 @@ class Session:
             work = Drawing(recipe, run, context)
             cores = None
         else:
-            work = make_trainer(TASKS[recipe.task], recipe, run, context, self.console)
+            data = self._built.pop(_data_key(recipe), None)
+            work = make_trainer(TASKS[recipe.task], recipe, run, context, self.console, data)
             # Before the folder is touched, all have found everything right, and the same.
             facts = {"recipe": recipe_hash(recipe), "asgm": __version__, "torch": torch.__version__}
             begun = {"a run to go on with": run.recipe_path.exists()}
@@ -223,7 +239,11 @@ class Session:
         if recipe.name in asked_by:
             raise RecipeError(f"Recipes need each other in a circle: {' -> '.join((*asked_by, recipe.name))}")
         for source in other_recipes(recipe):
-            self._follow(load_recipe(self.recipes / f"{source.recipe}.yaml"), (*asked_by, recipe.name))
+            self._follow(self._needed(source), (*asked_by, recipe.name))
+
+    def _needed(self, source: Start | Guide) -> Recipe:
+        """The recipe that `source` names, at the seed that it names."""
+        return load_recipe(self.recipes / f"{source.recipe}.yaml", seed=source.seed)
 
     def _ensure_data(self, recipe: Recipe) -> None:
         if isinstance(recipe, LocalizationRecipe) and recipe.evaluate.dataset is not None:
@@ -254,12 +274,9 @@ class Session:
             )
 
 
-def _check_data(recipe: Recipe) -> None:
-    """See that the data suit the recipe."""
-    if isinstance(recipe, MasksRecipe):
-        find_example(recipe)
-    else:
-        TASKS[recipe.task].build_data(recipe)
+def _data_key(recipe: Recipe) -> str:
+    """What tells the data of one run from those of others."""
+    return f"{recipe_hash(recipe)} {recipe.model_dump_json(include={'data'})}"
 
 
 def sources(recipe: Recipe) -> Iterator[Start | Guide]:

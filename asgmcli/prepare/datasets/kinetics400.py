@@ -9,7 +9,7 @@ from pathlib import Path
 
 from asgmcli.errors import DataError
 from asgmcli.files import read_text
-from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, match_lists
+from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, Size, match_lists
 
 TITLE = "Kinetics-400: up to 240K train and 20K validation clips of 10 s"
 ROOT_HELP = """\
@@ -19,6 +19,7 @@ anywhere below, in class folders (train/playing drums/ or train/playing_drums/) 
 306,000 clips, about 450 GB; many are gone from YouTube, which is normal. Lists and copies are published at
 https://github.com/cvdfoundation/kinetics-dataset and https://www.deepmind.com/open-source/kinetics"""
 MISSING_IS_BAD = False
+SIZE = Size(400, {"train": 240_000, "test": 20_000}, "the papers' round figures")
 LIST_NAME = re.compile(r"(?:k(?:inetics)?[-_]?400[-_])?(train|val|valid|validate|validation|test)\.csv", re.IGNORECASE)
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 

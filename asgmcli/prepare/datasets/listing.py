@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -80,6 +80,16 @@ class Options:
     lists: tuple[tuple[str, Path], ...] = ()
     classes: Path | None = None
     test_from: str = "val"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many classes and, by split, clips a data set has, and what tells so; `boxes`: whether each clip has some."""
+
+    classes: int
+    clips: Mapping[str, int]
+    known_from: str
+    boxes: bool = False
 
 
 @dataclass
