@@ -120,9 +120,9 @@ def command(
 def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[str, Any]:
     """What each of `recipes` would be and take; a single one is printed in full on standard output."""
     from asgmcli.recipe.read import dump_yaml
-    from asgmcli.runs.dry_run import dry_run, dry_table, rates
+    from asgmcli.runs.dry_run import dry_runs, dry_table, rates
 
-    runs = [dry_run(recipe, session.runs, session.recipes) for recipe in recipes]
+    runs = dry_runs(recipes, session.runs, session.recipes)
     measured = rates(runs, session.device)
     if len(recipes) == 1 and not as_json:
         click.echo(dump_yaml(recipes[0]), nl=False)
@@ -197,6 +197,7 @@ def _train_all(
     import torch
 
     from asgmcli.ranks.exchange import count_ranks, on_main_rank, own_rank
+    from asgmcli.runs.room import check_room
     from asgmcli.runs.session import needs
     from asgmcli.runs.sweep import Job, run_jobs
     from asgmcli.train.run import run_of
@@ -214,10 +215,13 @@ def _train_all(
     for item in chosen:
         own = [*arguments, "--row", item.default_row, "--seed", str(item.seed)]
         todo.append(Job(_name(item), own, run_of(item, session.runs).log))
+    on_main_rank(lambda: check_room(chosen, session.runs))
     for item in {needs(recipe): recipe for recipe in chosen}.values():
         session.ensure(item)
     alone = count_ranks() == 1
     parallel = parallel if alone else 1
+    if alone:
+        session.forget()
     session.console.print(f"{len(todo)} runs to train, {len(recipes) - len(todo)} finished; {parallel} side by side.")
     table: dict[str, Any] = {}
     done = False

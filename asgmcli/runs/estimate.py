@@ -10,14 +10,10 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from asgmcli.data.reader import RATE
 from asgmcli.nn.localizer import FNAC, WINDOW_SAMPLES, fnac_spectrogram
@@ -28,6 +24,7 @@ from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import Train
 from asgmcli.report.timing import repeat
+from asgmcli.runs.trace import Work, trace
 from asgmcli.tasks.pretext.model import build_network as build_pretext
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 
@@ -39,14 +36,6 @@ RATE_ROWS_ELSEWHERE = 512
 RATE_SECONDS = 0.1  # of products that are timed, beyond the one that warms up
 SHALLOW = 2  # blocks of an encoder that stand for a deep one's: its first and its last
 S = TypeVar("S", RecognitionRecipe, PretextRecipe)
-
-
-@dataclass(frozen=True)
-class Work:
-    """Floating-point operations (two a multiply-add), and bytes kept for the backward pass."""
-
-    operations: int
-    kept: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,20 +82,29 @@ def needs(recipe: Recipe, classes: int) -> Needs:
     raise ValueError(f"a {recipe.task} recipe trains nothing")
 
 
+def network_of(recipe: Recipe, classes: int) -> nn.Module | None:
+    """Return the network that `recipe` trains, in training mode, on torch's default device; None where it has none."""
+    if isinstance(recipe, RecognitionRecipe):
+        return _recognizer(recipe, classes)
+    if isinstance(recipe, LocalizationRecipe):
+        return _localizer(recipe)
+    return build_pretext(recipe, recipe.audio.length).train() if isinstance(recipe, PretextRecipe) else None
+
+
 def _recognition(recipe: RecognitionRecipe, classes: int) -> Needs:
-    network = _network_of(recipe, classes)
+    network = _recognizer(recipe, classes)
     full, supervised, view = _by_depth(recipe, lambda shallow: _recognition_works(shallow, classes))
     states = _state_bytes([network], recipe.train) + _bytes(network)  # the teacher
     return Needs(_parts(network), states, full, supervised, view, recipe.model.video.dim)
 
 
-def _network_of(recipe: RecognitionRecipe, classes: int) -> ASGMFormer:
+def _recognizer(recipe: RecognitionRecipe, classes: int) -> ASGMFormer:
     return build_network(recipe, classes, recipe.audio.length if recipe.listens else 0).train()
 
 
 def _recognition_works(recipe: RecognitionRecipe, classes: int) -> list[Work]:
     """The whole step, the supervised one, and a view."""
-    network = _network_of(recipe, classes)
+    network = _recognizer(recipe, classes)
     batch = recipe.train.batch
     unlabeled = batch * recipe.train.unlabeled_ratio if recipe.semi_supervised else 0
     mixed = unlabeled if recipe.mixed else 0
@@ -127,9 +125,9 @@ def _recognition_works(recipe: RecognitionRecipe, classes: int) -> list[Work]:
 
         return work
 
-    full = _trace(step(batch, unlabeled, mixed), recipe.train)
-    supervised = _trace(step(batch, 0, 0), recipe.train)
-    view = _trace(lambda: network(*_clips(recipe, network, 1)), recipe.train, backward=False)
+    full = trace(step(batch, unlabeled, mixed), recipe.train.precision)
+    supervised = trace(step(batch, 0, 0), recipe.train.precision)
+    view = trace(lambda: network(*_clips(recipe, network, 1)), recipe.train.precision, backward=False)
     return [full, supervised, view]
 
 
@@ -172,11 +170,16 @@ def _clips(recipe: RecognitionRecipe, network: ASGMFormer, clips: int) -> tuple[
     return video, audio
 
 
-def _localization(recipe: LocalizationRecipe) -> Needs:
+def _localizer(recipe: LocalizationRecipe) -> FNAC:
     settings = recipe.model
     network = FNAC(settings.dim, width=settings.width, stride=settings.stride, norm=settings.norm).train()
     network.imgnet.requires_grad_(not settings.frozen_trunks)
     network.audnet.requires_grad_(not settings.frozen_trunks)
+    return network
+
+
+def _localization(recipe: LocalizationRecipe) -> Needs:
+    network = _localizer(recipe)
 
     def pairs(count: int) -> tuple[Tensor, Tensor]:
         size, samples = recipe.input.size, max(round(recipe.input.seconds * RATE), WINDOW_SAMPLES)
@@ -186,10 +189,9 @@ def _localization(recipe: LocalizationRecipe) -> Needs:
         image, audio = network.features(*pairs(recipe.train.batch))
         return torch.einsum("bdhw,md->bmhw", image, audio)
 
-    network.train()
-    full = _trace(step, recipe.train)
-    view = _trace(lambda: network.eval()(*pairs(1)), recipe.train, backward=False)
-    return Needs(_parts(network), _state_bytes([network], recipe.train), full, full, view, settings.dim)
+    full = trace(step, recipe.train.precision)
+    view = trace(lambda: network.eval()(*pairs(1)), recipe.train.precision, backward=False)
+    return Needs(_parts(network), _state_bytes([network], recipe.train), full, full, view, recipe.model.dim)
 
 
 def _spectrogram(count: int, samples: int) -> Tensor:
@@ -217,106 +219,8 @@ def _pretext_works(recipe: PretextRecipe) -> list[Work]:
     def outputs(count: int) -> Tensor:
         return torch.cat([logits.flatten() for logits in network(clips(count)).values()])
 
-    full = _trace(lambda: outputs(recipe.train.batch), recipe.train)
-    return [full, _trace(lambda: outputs(1), recipe.train, backward=False)]
-
-
-def _trace(work: Callable[[], Tensor], settings: Train, backward: bool = True) -> Work:
-    """Count `work` and, unless it only judges, its backward pass.
-
-    The storage behind a kept tensor counts once, however many operations keep it; parameters are counted elsewhere.
-    """
-    stored: dict[int, Tensor] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        if not (isinstance(tensor, nn.Parameter) or (tensor.is_leaf and tensor.requires_grad)):
-            stored.setdefault(_address(tensor), tensor)
-        return tensor
-
-    lower = settings.precision == "bf16"
-    with (
-        _Operations() as counter,
-        _AsOnACpu(lower),
-        torch.autocast("cpu", torch.bfloat16, enabled=lower),
-        torch.set_grad_enabled(backward),
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-    ):
-        result = work()
-        kept = sum(tensor.untyped_storage().nbytes() for tensor in stored.values())
-        if backward:
-            result.float().sum().backward()
-    return Work(counter.total, kept)
-
-
-def _address(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
-
-
-class _Operations(TorchDispatchMode):
-    """Count the floating-point operations of all that runs inside, by torch's own formulas."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Keep torch from importing its compiler, more than a second, for a block that nothing compiles."""
-        return False
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        count = _COUNTS.get(func.overloadpacket)
-        if count is not None:
-            self.total += count(*args, **(kwargs or {}), out_val=result)
-        return result
-
-
-class _AsOnACpu(TorchFunctionMode):
-    """Let tensors without content take a CPU's fused attention and, if `lower`, autocast's types in products."""
-
-    def __init__(self, lower: bool) -> None:
-        super().__init__()
-        self.lower = lower
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self.lower and func in _PRODUCTS:
-            args = [arg.bfloat16() if isinstance(arg, Tensor) and arg.is_floating_point() else arg for arg in args]
-        if func is F.scaled_dot_product_attention:
-            return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*args)[0]
-        return func(*args, **(kwargs or {}))
-
-
-_PRODUCTS = {
-    F.linear,
-    F.conv1d,
-    F.conv2d,
-    F.conv3d,
-    F.scaled_dot_product_attention,
-    torch.einsum,
-    torch.matmul,
-    torch.bmm,
-    torch.mm,
-    Tensor.matmul,
-    Tensor.__matmul__,
-}
-
-
-def _attention(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any) -> int:
-    return sdpa_flop_count(query.shape, key.shape, value.shape)
-
-
-def _attention_backward(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any) -> int:
-    """Two products for each of the forward pass's; what is computed again is not counted."""
-    return 2 * sdpa_flop_count(query.shape, key.shape, value.shape)
-
-
-# A CPU's fused attention, which torch's formulas leave out.
-_COUNTS = {
-    **flop_registry,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
-}
+    full = trace(lambda: outputs(recipe.train.batch), recipe.train.precision)
+    return [full, trace(lambda: outputs(1), recipe.train.precision, backward=False)]
 
 
 def _parts(network: nn.Module) -> dict[str, int]:

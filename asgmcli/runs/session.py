@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from asgmcli.recipe.shipped import find_beside
 from asgmcli.runs.generated import ensure_prepared
 from asgmcli.runs.lock import held, refuse_if_held
 from asgmcli.runs.on_demo import RecipeFile
+from asgmcli.runs.room import check_room
 from asgmcli.runs.sweep import Job, LeftOut, run_jobs
 from asgmcli.tasks import DRAWERS, TASKS
 from asgmcli.train.cores import on_cores
@@ -40,13 +41,15 @@ class Session:
     recipes: Path
     device: torch.device
     console: Console
+    _built: dict[str, Any] = field(default_factory=dict)  # data that `ensure` built to check them, for `run`
 
     def ensure(self, recipe: Recipe) -> None:
         """Make what `recipe` needs and does not find: a data set that can be generated, the guide's maps, runs of
         other recipes. The first rank does, the others wait.
 
         Raises:
-            DataError: something is missing that cannot be made here, or the data do not suit the recipe.
+            DataError: something is missing that cannot be made here, the data do not suit the recipe, or the disk has
+                too little room for what will be written.
             RecipeError: a recipe that is needed cannot be read, or recipes need each other in a circle.
             UsageError: a package that `log` asks for is not installed, or several ranks cannot train `recipe`.
         """
@@ -62,25 +65,37 @@ class Session:
                 raise DataError(f"{source.file}: no such weight file")  # before others are trained or fetched
         if recipe.task in TASKS:
             TASKS[recipe.task].before(recipe, self.console)
-        missing: dict[str, Recipe] = {}
+        missing: dict[tuple[str, int], Recipe] = {}
         for source in other_recipes(recipe):
-            needed = load_recipe(find_beside(self.recipes, str(source.recipe)), seed=source.seed)
+            needed = self._needed(source)
             run = run_of(needed, self.runs)
             if run.result() is None:
-                missing[needed.name] = needed
+                missing[needed.name, needed.seed] = needed
             elif changed := differences(run.recipe(), needed):
                 self.console.print(
                     f"Note: {run.folder} is used as it is, though its recipe has changed since: {'; '.join(changed)}",
                 )
+        check_room([recipe, *missing.values()], self.runs)
         if missing:
             # What is wrong with the recipe's data is told now, not after minutes of training what it needs.
             self._check_data(recipe)
             self._make(recipe, list(missing.values()))
 
+    def _check_data(self, recipe: Recipe) -> None:
+        """See that the data suit the recipe; what is built for that is kept for its run."""
+        if recipe.task in DRAWERS:
+            DRAWERS[recipe.task].check(recipe)
+        else:
+            self._built[_data_key(recipe)] = TASKS[recipe.task].build_data(recipe)
+
+    def forget(self) -> None:
+        """Let go of data that were built to check them, where other processes run the runs."""
+        self._built.clear()
+
     def _make(self, recipe: Recipe, missing: Sequence[Recipe]) -> None:
         """Train the recipes that `recipe` needs: on a CPU side by side where they share nothing, else in turn."""
         for needed in missing:
-            text = f"{recipe.name} needs the result of recipe {needed.name}; running it first."
+            text = f"{recipe.name} needs the result of recipe {needed.name}, seed {needed.seed}; running it first."
             self.console.print(text)
         needs = [self._below(needed.name)._closure(needed) for needed in missing]
         apart = len(set().union(*needs)) == sum(map(len, needs))
@@ -101,17 +116,10 @@ class Session:
         """The session of a needed recipe: what it needs in turn is looked for beside its own file."""
         return replace(self, recipes=find_beside(self.recipes, name).parent)
 
-    def _check_data(self, recipe: Recipe) -> None:
-        """See that the data suit the recipe."""
-        if recipe.task in DRAWERS:
-            DRAWERS[recipe.task].check(recipe)
-        else:
-            TASKS[recipe.task].build_data(recipe)
-
-    def _closure(self, recipe: Recipe) -> set[str]:
-        """Names of `recipe` and of all that it needs."""
-        others = (load_recipe(find_beside(self.recipes, str(source.recipe))) for source in other_recipes(recipe))
-        return {recipe.name}.union(*(self._below(other.name)._closure(other) for other in others))
+    def _closure(self, recipe: Recipe) -> set[tuple[str, int]]:
+        """Names and seeds of `recipe` and of all that it needs."""
+        others = (self._needed(source) for source in other_recipes(recipe))
+        return {(recipe.name, recipe.seed)}.union(*(self._below(other.name)._closure(other) for other in others))
 
     def _job(self, recipe: Recipe) -> Job:
         """The command that trains the default row of `recipe`, at its seed, in a process of its own."""
@@ -161,7 +169,8 @@ class Session:
             work = DRAWERS[recipe.task].draw(recipe, run, context)
             cores = None
         else:
-            work = trainer = make_trainer(TASKS[recipe.task], recipe, run, context, self.console)
+            data = self._built.pop(_data_key(recipe), None)
+            work = trainer = make_trainer(TASKS[recipe.task], recipe, run, context, self.console, data)
             # Before the folder is touched, all have found everything right, and the same.
             facts = {"recipe": recipe_hash(recipe), "asgm": __version__, "torch": torch.__version__}
             begun = {"a run to go on with": run.recipe_path.exists()}
@@ -226,12 +235,20 @@ class Session:
         if recipe.name in asked_by:
             raise RecipeError(f"Recipes need each other in a circle: {' -> '.join((*asked_by, recipe.name))}")
         for source in other_recipes(recipe):
-            needed = load_recipe(find_beside(self.recipes, str(source.recipe)))
-            self._below(str(source.recipe))._follow(needed, (*asked_by, recipe.name))
+            self._below(str(source.recipe))._follow(self._needed(source), (*asked_by, recipe.name))
+
+    def _needed(self, source: Start | Guide) -> Recipe:
+        """The recipe that `source` names, at the seed that it names."""
+        return load_recipe(find_beside(self.recipes, str(source.recipe)), seed=source.seed)
 
     def _ensure_data(self, recipe: Recipe) -> None:
         for data in recipe.data_sets():
             ensure_prepared(data, self.console)
+
+
+def _data_key(recipe: Recipe) -> str:
+    """What tells the data of one run from those of others."""
+    return f"{recipe_hash(recipe)} {recipe.model_dump_json(include={'data'})}"
 
 
 def needs(recipe: Recipe) -> str:

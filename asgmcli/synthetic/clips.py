@@ -82,12 +82,15 @@ class Settings:
         return np.arange(round(self.seconds * self.fps)) / self.fps
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Clips of each split."""
+        shuffled = {} if self.scene_bias is None else {SHUFFLED: self.test, VAL_SHUFFLED: self.val}
+        return {split: getattr(self, split) for split in SPLITS} | shuffled
+
+    @property
     def clips(self) -> list[tuple[str, int]]:
         """(split, index) of every clip, in the manifest's order."""
-        counts = {split: getattr(self, split) for split in SPLITS}
-        if self.scene_bias is not None:
-            counts |= {SHUFFLED: self.test, VAL_SHUFFLED: self.val}
-        return [(split, index) for split, count in counts.items() for index in range(count)]
+        return [(split, index) for split, count in self.counts.items() for index in range(count)]
 
     def content(self) -> dict[str, Any]:
         """What stands in the data set's files: its settings, without those that it does not have."""

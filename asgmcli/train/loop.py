@@ -258,10 +258,12 @@ class Trainer:
         return f"{self.recipe.name}/{self.recipe.default_row}/seed{self.recipe.seed}"
 
 
-def make_trainer(task: Task, recipe: Recipe, run: Run, context: Context, console: Console) -> Trainer:
-    """Build data, state and optimizer of a run whose folder is prepared."""
+def make_trainer(
+    task: Task, recipe: Recipe, run: Run, context: Context, console: Console, data: TrainData | None = None
+) -> Trainer:
+    """Build data (unless `data` are those of `recipe` already), state and optimizer of a run."""
+    data = task.build_data(recipe) if data is None else data
     seed_everything(recipe.seed)
-    data = task.build_data(recipe)
     state = task.build_state(recipe, data, context)
     optimizer = make_optimizer(state.trained(), recipe.train.optimizer)
     stop = StopFlag(patient=count_ranks() > 1)

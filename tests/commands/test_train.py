@@ -5,21 +5,25 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
+from safetensors.torch import load_file
 
 from asgmcli.commands.eval import command as judge
 from asgmcli.commands.prepare import command as prepare
 from asgmcli.commands.train import command
 from asgmcli.tasks import TASKS
-from tests.tiny_training import watched, write_recipe
+from tests.tiny_training import watched, write_recipe, write_start
 
 
 @pytest.fixture
@@ -100,10 +104,7 @@ def test_a_recipe_that_is_no_file_is_refused(recipe: Path) -> None:
 
 
 def test_what_a_recipe_needs_is_trained_once_its_own_data_suit_it(recipe: Path) -> None:
-    start = {"name": "start", "task": "pretext", "title": "Start", "default_row": "start"}
-    sizes = {"clip": {"size": 24, "short_side": [24, 24]}, "rows": {"start": {"title": "start"}}}
-    encoders = {"video": {"dim": 8, "depth": 2, "heads": 2}, "audio": {"dim": 8, "depth": 1, "heads": 2}}
-    Path("start.yaml").write_text(json.dumps({**start, **sizes, "model": encoders}))
+    write_start(Path())
     wanted = ("--set", "model.video.init.recipe=start")
     for wrong in ("data.labeled_per_class=4", "data.eval_split=tset", "data.manifest=gone.csv"):
         for rows in ((), ("--row", "all")):
@@ -111,6 +112,56 @@ def test_what_a_recipe_needs_is_trained_once_its_own_data_suit_it(recipe: Path) 
             assert result.exit_code in (2, 3), result.output
             assert "running it first" not in result.output
     assert not Path("runs").exists()
+
+
+def test_two_seeds_of_a_needed_recipe_are_both_made_and_data_are_built_once(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_start(Path())
+    built: list[str] = []
+    for name in ("recognition", "pretext"):
+        functions = {
+            each: getattr(TASKS[name], each) for each in ("build_data", "build_state", "train_step", "evaluate")
+        }
+
+        def build_data(recipe: Any, build: Any = functions["build_data"]) -> Any:
+            built.append(f"{recipe.name} {recipe.seed}")
+            return build(recipe)
+
+        monkeypatch.setitem(TASKS, name, SimpleNamespace(**{**functions, "build_data": build_data}))
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # else in processes of their own
+    seeds = (
+        "--set",
+        "model.video.init={recipe: start, seed: 1}",
+        "--set",
+        "model.audio.init={recipe: start, seed: run}",
+    )
+    result = train(recipe, *SHORT, *seeds, "--seed", 2)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.parent.name for path in Path("runs/start").glob("*/*/result.json")) == ["seed1", "seed2"]
+    assert built == ["tiny 2", "start 1", "start 2"]
+    # The run is the one that starts where all that it needs is there.
+    weights = Path("runs/tiny/full/seed2/model.safetensors")
+    before = load_file(weights)
+    assert train(recipe, *SHORT, *seeds, "--seed", 2, "--overwrite").exit_code == 0
+    assert built[3:] == ["tiny 2"]
+    after = load_file(weights)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_room_is_asked_for_before_anything_is_trained(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_start(Path())
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=20_000))
+    for rows in ((), ("--row", "all", "--seeds", 3)):
+        result = train(recipe, "--set", "model.video.init.recipe=start", *rows)
+        assert result.exit_code == 3, result.output
+        text = " ".join(result.output.split())
+        assert "runs: too little room on its disk. The training writes about " in text
+        assert "0.0 MB are free: runs/tiny/full/seed0: checkpoint 0.1 MB, twice while" in text
+        assert ("and 1 more" in text) == bool(rows)
+    assert not Path("runs").exists()
+    (found,) = json.loads(train(recipe, "--dry-run", "--json").stdout)["runs"]
+    assert found["missing"][0].startswith("runs: too little room on its disk.")
 
 
 def test_a_manifest_row_whose_file_is_gone(recipe: Path, demo: Path, tmp_path: Path) -> None:

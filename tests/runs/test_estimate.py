@@ -1,22 +1,25 @@
-"""What a run takes, counted without running it, against a real step; and what --dry-run says and leaves alone."""
+"""What a run takes, counted without running it, against a real step."""
 
 from __future__ import annotations
 
-import json
+import resource
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from click.testing import CliRunner, Result
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from asgmcli.commands.train import command
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.runs import estimate
 from asgmcli.runs.estimate import needs
 from asgmcli.tasks import recognition
-from tests.tiny_training import TEXT, tiny, trainer_of, write_recipe
+from tests.tiny_training import tiny, trainer_of
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 def real_step(recipe: RecognitionRecipe, runs: Path) -> tuple[int, int, dict[str, int]]:
@@ -61,51 +64,28 @@ def test_the_counts_are_those_of_a_real_step(row: str, demo: Path, tmp_path: Pat
     assert twice.view == found.view
 
 
-def dry(*arguments: object) -> Result:
-    return CliRunner().invoke(command, [*map(str, arguments), "--dry-run"])
+@pytest.mark.parametrize("name", ["both deep", "unequal", "pretext"])
+def test_deep_encoders_are_counted_as_if_run_in_their_whole_depth(
+    name: str, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depths = {"both deep": (6, 6), "unequal": (5, 8)}
+    if name == "pretext":
+        start = load_recipe(RECIPES / "demo_pretext.yaml", None, ("model.video.depth=6", "model.audio.depth=6"))
+        # Parts of a clip and of a still are counted as whole clips.
+        recipe: Recipe = start
+    else:
+        video, audio = depths[name]
+        changes: dict[str, object] = {"model__video__depth": video, "model__audio__depth": audio}
+        recipe = tiny(tmp_path, demo, **changes, train__precision="bf16")
+    found = needs(recipe, 10)
+    monkeypatch.setattr(estimate, "SHALLOW", 100)
+    assert needs(recipe, 10) == found
 
 
-def test_a_dry_run_tells_and_leaves_nothing(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = write_recipe(tmp_path, demo)
-    before = sorted(tmp_path.iterdir())
-    result = dry(path, "--set", "train.epochs=4")
-    assert result.exit_code == 0, result.output
-    assert yaml.safe_load(result.stdout)["train"]["epochs"] == 4
-    (found,) = json.loads(dry(path, "--set", "train.epochs=4", "--json").stdout)["runs"]
-    assert found["clips"] == {"labeled": 10, "unlabeled": 20, "judged": 10}
-    assert found["steps"] == 20
-    assert found["state"] == "not begun"
-    assert found["recipe"]["train"]["epochs"] == 4
-    one = needs(tiny(tmp_path, demo), 10)
-    # One supervised epoch of 5 steps, three with all clips, 10 clips judged by one view.
-    expected = 5 * one.supervised.operations + 15 * one.step.operations + 10 * one.view.operations
-    assert found["operations"]["all"] == expected
-    assert found["least_seconds"] == pytest.approx(expected / found["operations_per_second"])
-    rows = json.loads(dry(path, "--row", "all", "--seeds", 2, "--json").stdout)["runs"]
-    assert [(row["recipe"]["default_row"], row["recipe"]["seed"]) for row in rows] == [
-        ("full", 0),
-        ("video", 0),
-        ("full", 1),
-        ("video", 1),
-    ]
-    assert sorted(tmp_path.iterdir()) == before
-
-
-def test_a_dry_run_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "away.yaml").write_text(
-        TEXT.replace("dataset: demo", "dataset: ucf51")
-        .replace("video: {dim", "video: {init: {file: start.pth}, dim")
-        .replace("audio: {dim", "audio: {init: {timm: vit_base_patch16_224.augreg_in21k}, dim")
-    )
-    result = dry(tmp_path / "away.yaml", "--json")
-    assert result.exit_code == 0, result.output
-    (found,) = json.loads(result.stdout)["runs"]
-    assert "asgm prepare ucf51 --root FOLDER" in found["missing"]
-    assert found["clips"] is found["steps"] is found["least_seconds"] is None
-    assert found["parameters"]["all"] > 0
-    assert found["before"] == [
-        "file start.pth: MISSING",
-        "timm's vit_base_patch16_224.augreg_in21k: not in weights/, is fetched",
-    ]
+def test_no_content_is_made_and_no_generator_is_drawn_from(demo: Path, tmp_path: Path) -> None:
+    recipe = tiny(tmp_path, demo, model__video__dim=4096, model__video__depth=64, model__audio__dim=4096)
+    before = torch.random.get_rng_state(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert sum(needs(recipe, 10).parameters.values()) > 10**10  # 40 GB of weights
+    assert torch.equal(torch.random.get_rng_state(), before[0])
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before[1]
+    assert grown < (500 << 20 if sys.platform == "darwin" else 500 << 10)  # bytes there, kilobytes elsewhere

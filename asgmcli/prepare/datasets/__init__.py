@@ -2,7 +2,8 @@
 
 Each module in `DATASETS` holds `TITLE` (one line for the help), `ROOT_HELP` (what is expected under --root, how large
 it is, where its owners publish it), `MISSING_IS_BAD` (whether a listed clip that is not on disk counts as a fault),
-`OPTIONS` (click options of its own) and `find(root, options) -> Listing`. Sets that are generated: `asgmcli.synthetic`.
+`OPTIONS` (click options of its own) and `find(root, options) -> Listing`; where lists tell how many clips there are,
+`SIZE` too. Sets that are generated: `asgmcli.synthetic`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import click
 
 from asgmcli.errors import DataError
 from asgmcli.files import read_text
-from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, match_lists
+from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, Size, match_lists
 
 TITLE = "Kinetics-400: up to 240K train and 20K validation clips of 10 s"
 ROOT_HELP = """\
@@ -30,6 +30,7 @@ OPTIONS = (
         help="The official split that is evaluated.",
     ),
 )
+SIZE = Size(400, {"train": 240_000, "test": 20_000}, "the papers' round figures")
 LIST_NAME = re.compile(r"(?:k(?:inetics)?[-_]?400[-_])?(train|val|valid|validate|validation|test)\.csv", re.IGNORECASE)
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 

@@ -8,9 +8,10 @@ import click
 
 from asgmcli.errors import DataError
 from asgmcli.files import read_text
-from asgmcli.prepare.datasets.listing import Entry, Listing, Options, match_lists
+from asgmcli.prepare.datasets.listing import Entry, Listing, Options, Size, match_lists
 
-TITLE = "UCF-101's 51 classes with sound: 4.9K train, 1.4K test clips"
+TITLE = "UCF-101's 51 classes with sound: 4.9K train, 1.9K test clips"
+SIZE = Size(51, {"train": 4901, "test": 1944}, "official split 1")
 ROOT_HELP = """\
 Expected for ucf51: the class folders of UCF-101 (UCF-101/Archery/v_Archery_g01_c01.avi, ...) and the official lists
 (ucfTrainTestlist/classInd.txt, trainlist01.txt, testlist01.txt, ...), both anywhere under --root. UCF101.rar holds

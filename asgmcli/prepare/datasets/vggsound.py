@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asgmcli.errors import DataError
 from asgmcli.files import read_text
-from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, match_lists
+from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, Size, match_lists
 
 TITLE = "VGGSound: up to 184K train and 15K test clips of 10 s, 309 classes"
 ROOT_HELP = """\
@@ -18,6 +18,7 @@ GB; many are gone from YouTube, which is normal. The list and where to ask for t
 https://www.robots.ox.ac.uk/~vgg/data/vggsound/"""
 MISSING_IS_BAD = False
 OPTIONS = ()
+SIZE = Size(309, {"train": 183_730, "test": 15_446}, "the official list")
 LIST_NAME = "vggsound.csv"
 SECONDS = 10.0
 
