@@ -135,7 +135,7 @@ def remove_all_strays(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the new name outlive a power cut; where folders cannot be opened (Windows) the rename alone must do."""
+    """Make the new name outlive a power cut, where the file system lets a folder be flushed."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

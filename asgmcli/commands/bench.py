@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -40,9 +39,8 @@ def command() -> None:
     """Time one piece of the work on this machine; best while it does nothing else. Each has --out and --json.
 
     \b
-    asgm bench masks
     asgm bench step --size vit_ti
-    asgm bench startup --out startup.json
+    asgm bench loader --out loader.json
     """
 
 
@@ -67,12 +65,10 @@ def bench(measured: Measured) -> Callable[..., None]:
 
         if out is not None and out.exists() and not overwrite:
             raise UsageError(f"{out} is there already. Say --overwrite, or name another file.")
-        # Asked beforehand, for the work itself is load; not every system tells.
-        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+        load = os.getloadavg()[0]  # asked beforehand, for the work itself is load
         table, found = measured(**options)
         machine = {**environment(), "load": load}
-        busy = "" if load is None else f", load {load:.1f} before"
-        note = f"{machine['cpus']} cores, torch {machine['torch']}{busy}"
+        note = f"{machine['cpus']} cores, torch {machine['torch']}, load {load:.1f} before"
         table = replace(table, note=f"{table.note} {note}".strip())
         result = {"bench": context.info_name, **found, "environment": machine}
         console = make_console(stderr=as_json)
@@ -91,21 +87,6 @@ def repeats(default: int) -> Callable[..., Any]:
     return click.option(
         "--repeats", type=click.IntRange(1, 1_000_000), default=default, show_default=True, help="How often."
     )
-
-
-@command.command("masks")
-@repeats(200)
-@bench
-def masks(repeats: int) -> tuple[Table, dict[str, Any]]:
-    """Draw the masks of 64 clips.
-
-    Of 8 frames x 196 tokens each, on one thread.
-    """
-    from asgmcli.bench.masks import TITLE, measure
-    from asgmcli.report.timing import timing_table
-
-    timings = measure(repeats)
-    return timing_table(TITLE, timings), {"timings": [timing.data() for timing in timings]}
 
 
 @command.command("step")
@@ -156,18 +137,6 @@ def step(
     return table, {"steps": [{**found, "summary": steps.summary(found)} for found in measured]}
 
 
-@command.command("startup")
-@repeats(10)
-@bench
-def startup(repeats: int) -> tuple[Table, dict[str, Any]]:
-    """Answer `asgm --help`."""
-    from asgmcli.bench.startup import TITLE, measure
-    from asgmcli.report.timing import timing_table
-
-    timings = measure(repeats)
-    return timing_table(TITLE, timings), {"timings": [timing.data() for timing in timings]}
-
-
 @command.command("loader")
 @repeats(20)
 @bench
@@ -178,8 +147,6 @@ def loader(repeats: int) -> tuple[Table, dict[str, Any]]:
     ffmpeg's command line where they are there: processor time on one thread, in turns, medians. Also views, probing, a
     manifest of 240,000 rows, and memory.
     """
-    if sys.platform == "win32":
-        raise UsageError("asgm bench loader needs what Windows does not tell: the processor time of other programs.")
     from asgmcli.bench.loader import measure, table
 
     timings, goals = measure(repeats)
