@@ -28,7 +28,8 @@ from asgmcli.errors import AsgmError, RecipeError
 from asgmcli.ranks.device import synchronize
 from asgmcli.recipe.read import check_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.runs.estimate import needs, product_rate
+from asgmcli.runs.counts import needs
+from asgmcli.runs.estimate import product_rate
 from asgmcli.tasks import recognition
 from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.schedule import make_optimizer
@@ -100,6 +101,12 @@ class Step:
         self.number += 1
 
 
+def operations_of(recipe: RecognitionRecipe) -> int:
+    """Return the operations of a whole step, as `--dry-run` counts them."""
+    found = needs(recipe, CLASSES)
+    return 0 if found is None else found.step.operations
+
+
 def measure(setup: Setup, repeats: int) -> dict[str, Any]:
     """Measure `setup` in a new process; see `measure_here` for what comes back.
 
@@ -161,7 +168,7 @@ def measure_here(setup: Setup, repeats: int) -> dict[str, Any]:
         "seconds": seconds,
         "wall_seconds": walls,
         "products_per_second": rates,
-        "operations": needs(plain, CLASSES).step.operations,
+        "operations": operations_of(plain),
         "start_bytes": start,
         "peak_bytes": peak,
     }

@@ -102,6 +102,12 @@ class Recipe(Section):
         """Name what its task makes of the data before training, "" for nothing; recipes that name the same share it."""
         return ""
 
+    def size_key(self) -> str:
+        """Return what decides the sizes of its networks and steps, as a key: rows of one key take the same."""
+        return self.model_dump_json(
+            exclude={"name", "rows", "default_row", "title", "about", "cost", "compare", "seed"}
+        )
+
     def without_paper(self) -> Recipe:
         """Return the recipe with its own rows alone and no number of the paper's, as one with other settings has."""
         rows = {name: row.model_copy(update={"paper": {}}) for name, row in self.runnable.items()}

@@ -81,6 +81,11 @@ class RecognitionRecipe(Recipe):
         """Name the motion maps where they guide masks."""
         return "motion maps" if self.moved else ""
 
+    def size_key(self) -> str:
+        """Return what decides the sizes: thresholds, masks and weights of losses do not, but what is left out does."""
+        parts = self.model_dump_json(include={"model", "clip", "audio", "train"})
+        return f"{self.semi_supervised} {self.mixed} {parts}"
+
     @property
     def listens(self) -> bool:
         """Whether the network takes sound."""

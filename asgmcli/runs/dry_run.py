@@ -10,13 +10,12 @@ from typing import Any
 import torch
 
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.masks import MasksRecipe
-from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.report.table import Cell, Table
-from asgmcli.runs.counts import Counting, Counts
-from asgmcli.runs.estimate import Needs, needs, product_rate
+from asgmcli.runs.counts import Counting, needs
+from asgmcli.runs.estimate import product_rate
 from asgmcli.runs.missing import Missing
 from asgmcli.runs.room import lacking, room_for, size
+from asgmcli.train.cost import Counts, Needs
 from asgmcli.train.run import run_of
 
 GIGA = 10**9
@@ -58,8 +57,7 @@ class DryRun:
         steps = self.steps
         if steps is None or self.counts is None or self.needs is None:
             return None
-        semi = isinstance(self.recipe, RecognitionRecipe) and self.recipe.semi_supervised
-        first = min(steps, self.recipe.train.supervised_epochs * self.counts.steps) if semi else 0
+        first = min(steps, self.counts.light_epochs * self.counts.steps)
         trained = first * self.needs.supervised.operations + (steps - first) * self.needs.step.operations
         every = self.recipe.train.evaluate_every
         evaluations = 1 + ((self.recipe.train.epochs - 1) // every if every else 0)
@@ -127,9 +125,9 @@ def dry_runs(recipes: Sequence[Recipe], runs: Path, folder: Path) -> list[DryRun
         missing = Missing(runs, folder, counting)
         counts = missing.look(recipe)
         classes = counts.classes if counts else 1
-        key = _size_key(recipe, classes)
+        key = f"{recipe.task} {classes} {recipe.size_key()}"
         if key not in known:
-            known[key] = None if isinstance(recipe, MasksRecipe) else needs(recipe, classes)
+            known[key] = needs(recipe, classes)
         run = run_of(recipe, runs)
         state = "finished" if run.result() is not None else "begun" if run.recipe_path.exists() else "not begun"
         taken = room_for(recipe, runs)
@@ -137,13 +135,6 @@ def dry_runs(recipes: Sequence[Recipe], runs: Path, folder: Path) -> list[DryRun
         disk = sum(item.bytes for item in taken)
         found.append(DryRun(recipe, run.folder, state, known[key], counts, lines, missing.before, disk))
     return found
-
-
-def _size_key(recipe: Recipe, classes: int) -> str:
-    """What `needs` looks at; rows of one recipe mostly have it in common."""
-    parts = {"model", "clip", "audio", "input", "generated", "train"}
-    flags = [getattr(recipe, name, None) for name in ("semi_supervised", "mixed")]
-    return f"{recipe.task} {classes} {flags} {recipe.model_dump_json(include=parts)}"
 
 
 def rates(runs: Sequence[DryRun], device: torch.device) -> list[float | None]:

@@ -15,9 +15,6 @@ from asgmcli.files import replacing
 from asgmcli.metrics.paired import paired_difference
 from asgmcli.prepare.source import manifest_path
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.localization import LocalizationRecipe
-from asgmcli.recipe.masks import MasksRecipe
-from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.report.comparison import MeasuredRow, row_comparison
 from asgmcli.report.sweep_curves import Line, Point, sweep_curves
 from asgmcli.report.table import Table
@@ -26,7 +23,7 @@ from asgmcli.runs.on_demo import RecipeFile, number_of
 from asgmcli.runs.same import with_twins
 from asgmcli.runs.session import matching_runs
 from asgmcli.runs.sweep import MAIN_METRIC, LeftOut, papers_note, summarize, write_summary
-from asgmcli.tasks.masks.drawing import PICTURES
+from asgmcli.tasks import DRAWERS
 from asgmcli.train.run import Run, run_of
 
 TABLES = ("table.md", "table.csv", "table.json")
@@ -63,7 +60,8 @@ class Gathered:
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the files that `write` makes."""
-        pictures = PICTURES if self.drawn is not None else CURVES if self.lines else COMPARISON
+        measured = CURVES if self.lines else COMPARISON
+        pictures = DRAWERS[self.recipe.task].PICTURES if self.drawn is not None else measured
         return (*TABLES, *(pictures if self.results else ()))
 
     def write(self, folder: Path) -> list[Path]:
@@ -172,7 +170,7 @@ def _same(results: Results) -> list[str]:
 
 def _drawn(recipe: Recipe, results: Results, runs: Path) -> Path | None:
     """The folder with the pictures of the default row, of another one where that was not drawn."""
-    if not isinstance(recipe, MasksRecipe) or not results:
+    if recipe.task not in DRAWERS or not results:
         return None
     first = min(results, key=lambda result: (result["row"] != recipe.default_row, result["seed"]))
     own = run_of(recipe.model_copy(update={"default_row": first["row"], "seed": first["seed"]}), runs).folder
@@ -210,7 +208,7 @@ def _other_clips(file: RecipeFile, results: Results) -> bool:
     manifests: dict[Path | None, set[Any]] = {}
     for result in results:
         recipe = file.load(result["row"], seed=result["seed"])
-        place = manifest_path(recipe.data) if isinstance(recipe, RecognitionRecipe | LocalizationRecipe) else None
+        place = next((manifest_path(data) for data in recipe.data_sets()), None)
         manifests.setdefault(place, set()).add(result.get("data", {}).get("manifest"))
     return any(len(found) > 1 for found in manifests.values())
 

@@ -17,9 +17,9 @@ from asgmcli.data.reader import RATE
 from asgmcli.errors import DataError
 from asgmcli.prepare.source import manifest_path, open_manifest
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.localization import LocalizationRecipe
-from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.runs.estimate import KEPT, network_of
+from asgmcli.recipe.sections import Data
+from asgmcli.tasks import DRAWERS, TASKS
+from asgmcli.train.cost import KEPT, Decoded
 from asgmcli.train.run import run_of
 
 SHOWN = 5
@@ -39,14 +39,14 @@ class Taken:
 
 def training_files(recipe: Recipe) -> tuple[int, int]:
     """Return the bytes of a checkpoint and of the final weights of `recipe`; zeros where nothing is trained."""
-    with torch.device("meta"):
-        network = network_of(recipe, 1)
-    if network is None:
+    if recipe.task in DRAWERS:
         return 0, 0
+    task = TASKS[recipe.task]
+    with torch.device("meta"):
+        network = task.network(recipe, 1)
     weights = _state_bytes(network)
     trained = sum(parameter.nbytes for parameter in network.parameters() if parameter.requires_grad)
-    copies = 2 if isinstance(recipe, RecognitionRecipe) else 1  # student and teacher
-    return copies * weights + KEPT[recipe.train.optimizer.kind] * trained, weights
+    return task.COPIES * weights + KEPT[recipe.train.optimizer.kind] * trained, weights
 
 
 def _state_bytes(network: nn.Module) -> int:
@@ -66,24 +66,23 @@ def room_for(recipe: Recipe, runs: Path) -> list[Taken]:
     what = f"checkpoint {size(checkpoint)}, twice while one takes the other's place, weights {size(weights)}"
     taken = int(SPARE * (2 * checkpoint + weights)) - written
     found = [Taken(runs, max(0, taken), f"{run.folder}: {what}")]
-    if isinstance(recipe, RecognitionRecipe | LocalizationRecipe) and recipe.data.share_decoded:
-        folder = manifest_path(recipe.data).parent
-        found.append(Taken(folder, decoded_bytes(recipe), f"decoded clips (data.share_decoded) in {folder}"))
+    kept = None if recipe.task in DRAWERS else TASKS[recipe.task].decoded(recipe)
+    if kept is not None:
+        data = recipe.data_sets()[0]
+        folder = manifest_path(data).parent
+        found.append(Taken(folder, decoded_bytes(data, kept), f"decoded clips (data.share_decoded) in {folder}"))
     return [item for item in found if item.bytes]
 
 
-def decoded_bytes(recipe: RecognitionRecipe | LocalizationRecipe) -> int:
-    """Return the bytes of the decoded clips that the run will keep on disk and that are not there yet; 0 without a
+def decoded_bytes(data: Data, kept: Decoded) -> int:
+    """Return the bytes of the decoded clips that a run will keep on disk and that are not there yet; 0 without a
     manifest."""
-    if not manifest_path(recipe.data).exists():
+    if not manifest_path(data).exists():
         return 0
-    manifest = open_manifest(recipe.data)
-    recognition = isinstance(recipe, RecognitionRecipe)
-    limit = recipe.clip.short_side[1] if isinstance(recipe, RecognitionRecipe) else recipe.input.resize
-    heard = recipe.listens if isinstance(recipe, RecognitionRecipe) else True
-    splits = {recipe.data.train_split, recipe.data.eval_split, *recipe.data.eval_also}
-    rows = [row for row in manifest.rows if row.split in splits and (recognition or row.audio)]
-    return sum(_missing(manifest, rows, limit, heard))
+    manifest = open_manifest(data)
+    splits = {data.train_split, data.eval_split, *data.eval_also}
+    rows = [row for row in manifest.rows if row.split in splits and (row.audio or not kept.sound)]
+    return sum(_missing(manifest, rows, kept.short_side, kept.waves))
 
 
 def _missing(manifest: Manifest, rows: Sequence[Row], limit: int, heard: bool) -> Iterator[int]:

@@ -1,8 +1,8 @@
 """Generated clips: their scenes, sounds and files.
 
 Each module in `GENERATED` makes a data set. It holds `TITLE` (one line for the help), `OPTIONS` (click options whose
-names are arguments of `generate`), `folder(options)` (the data set's folder in data/, by the options given) and
-`generate(out, *, seed, workers, progress, overwrite, **options)`.
+names are arguments of `generate`), `folder(options)` (the data set's folder in data/, by the options given),
+`size(options)` and `generate(out, *, seed, workers, progress, overwrite, **options)`.
 """
 
 from __future__ import annotations

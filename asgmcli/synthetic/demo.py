@@ -25,6 +25,7 @@ import click
 import numpy as np
 
 from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, SPLITS, Row, write_manifest
+from asgmcli.data.size import Size
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 from asgmcli.media.write import write_clip
@@ -66,6 +67,17 @@ def folder(options: Mapping[str, Any]) -> str:
     """Return the data set's folder: `demo`, or such as `demo_bias0.7_seed3` where its scenes are biased."""
     bias = options.get("scene_bias")
     return "demo" if bias is None else f"demo_bias{bias:g}_seed{options.get('seed', 0)}"
+
+
+def size(options: Mapping[str, Any]) -> Size:
+    """Return how many classes and clips the data set of `options` has.
+
+    Raises:
+        UsageError: impossible options.
+    """
+    settings = Settings(**options)
+    settings.check()
+    return Size(len(CLASSES), settings.counts, "the settings of what is generated", boxes=True)
 
 
 def clip_id(split: str, index: int) -> str:

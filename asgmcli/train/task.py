@@ -19,6 +19,7 @@ from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.sections import Data, Guide, Start
 from asgmcli.recipe.shipped import find_beside, spoken
 from asgmcli.report.table import Cell, Table
+from asgmcli.train.cost import Counts, Decoded, Needs, Open, SizeOf
 from asgmcli.train.run import Run, run_of
 
 R = TypeVar("R", bound=Recipe, contravariant=True)
@@ -110,23 +111,6 @@ class TrainState(Protocol):
 
     def export(self, folder: Path) -> None:
         """Write the final weights."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a recipe's training would take, counted without training.
-
-    Attributes:
-        clips: how many of each kind.
-        classes: how many, 0 without classes.
-        steps: of an epoch.
-        views: that an evaluation looks at.
-    """
-
-    clips: dict[str, int]
-    classes: int
-    steps: int
-    views: int
 
 
 @dataclass(frozen=True)
@@ -228,6 +212,28 @@ class Task(Protocol[R, D, S]):
 
     def before(self, recipe: R, console: Console) -> None:
         """Make what must be there before training besides data and other runs, such as maps or features."""
+
+    COPIES: int
+    """Networks of its size in a checkpoint: 2 with a teacher."""
+
+    def count(self, recipe: R, open_: Open) -> Counts:
+        """Count clips and steps from the manifests alone.
+
+        Raises:
+            DataError: there is no manifest, or too few clips of a kind.
+        """
+
+    def expected(self, recipe: R, size_of: SizeOf) -> Counts | None:
+        """Return the counts that there will be before the data are there, None where nothing tells them."""
+
+    def needs(self, recipe: R, classes: int) -> Needs:
+        """Count parameters, memory and operations on torch's meta device."""
+
+    def network(self, recipe: R, classes: int) -> nn.Module:
+        """Return the network that is trained, on torch's default device."""
+
+    def decoded(self, recipe: R) -> Decoded | None:
+        """Return what of the clips the run keeps decoded on disk."""
 
     def build_data(self, recipe: R) -> D:
         """Open the data and see that they suit the recipe."""

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from asgmcli.commands.train import command
 from asgmcli.recipe.read import load_recipe
-from asgmcli.runs.estimate import needs
+from asgmcli.runs.counts import needs
 from asgmcli.train.run import run_of
 from tests.tiny_training import TEXT, tiny, write_recipe, write_start
 

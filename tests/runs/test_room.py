@@ -14,6 +14,7 @@ from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.runs import room
 from asgmcli.runs.room import Taken, check_room, decoded_bytes, lacking, room_for, size, training_files
+from asgmcli.tasks import recognition
 from asgmcli.train.run import run_of
 from tests.tiny_training import tiny, trainer_of
 
@@ -65,7 +66,9 @@ def test_decoded_clips_take_what_is_said_and_nothing_twice(demo: Path, tmp_path:
         clip__short_side=[24, 28],
     )
     assert isinstance(recipe, RecognitionRecipe)
-    asked = decoded_bytes(recipe)
+    kept = recognition.decoded(recipe)
+    assert kept is not None
+    asked = decoded_bytes(recipe.data, kept)
     # 40 clips of 16 frames of 28 pixels, and 2 s of sound.
     assert asked == 40 * (16 * 28 * 28 * 3 + 2 * 16000 * 2)
     found = {taken.folder: taken.bytes for taken in room_for(recipe, tmp_path / "runs")}
@@ -73,7 +76,9 @@ def test_decoded_clips_take_what_is_said_and_nothing_twice(demo: Path, tmp_path:
     trainer_of(recipe, tmp_path / "runs").fit()
     files = list((folder / "decoded").rglob("*.npy"))
     content = sum(path.stat().st_size for path in files)
-    assert decoded_bytes(recipe) + content == pytest.approx(asked, rel=0.05)  # a header each, and the sound's padding
+    assert decoded_bytes(recipe.data, kept) + content == pytest.approx(
+        asked, rel=0.05
+    )  # a header each, and the sound's padding
     assert len(files) > 60
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
+from asgmcli.data.size import Size
 from asgmcli.errors import DataError
 from asgmcli.files import read_text
-from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, Size, match_lists
+from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, match_lists
 
 TITLE = "Kinetics-400: up to 240K train and 20K validation clips of 10 s"
 ROOT_HELP = """\

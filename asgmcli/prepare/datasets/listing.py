@@ -83,16 +83,6 @@ class Options:
     own: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How many classes and, by split, clips a data set has, and what tells so; `boxes`: whether each clip has some."""
-
-    classes: int
-    clips: Mapping[str, int]
-    known_from: str
-    boxes: bool = False
-
-
 @dataclass
 class Listing:
     """All that a data set's module found.

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from asgmcli.data.size import Size
 from asgmcli.errors import DataError
 from asgmcli.files import read_text
-from asgmcli.prepare.datasets.listing import Entry, Listing, Options, Size, match_lists
+from asgmcli.prepare.datasets.listing import Entry, Listing, Options, match_lists
 
 TITLE = "UCF-101's 51 classes with sound: 4.9K train, 1.9K test clips"
 SIZE = Size(51, {"train": 4901, "test": 1944}, "official split 1")

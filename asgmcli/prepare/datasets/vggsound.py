@@ -6,9 +6,10 @@ import csv
 import io
 from pathlib import Path
 
+from asgmcli.data.size import Size
 from asgmcli.errors import DataError
 from asgmcli.files import read_text
-from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, Size, match_lists
+from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, match_lists
 
 TITLE = "VGGSound: up to 184K train and 15K test clips of 10 s, 309 classes"
 ROOT_HELP = """\

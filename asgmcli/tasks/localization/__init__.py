@@ -1,5 +1,6 @@
 """Audio source localization: FNAC, trained on pairs of image and sound without labels."""
 
+from asgmcli.tasks.localization.cost import COPIES, count, decoded, expected, needs, network
 from asgmcli.tasks.localization.data import build_data
 from asgmcli.tasks.localization.evaluate import evaluate
 from asgmcli.tasks.localization.load import load, owns
@@ -8,4 +9,19 @@ from asgmcli.tasks.localization.step import train_step
 from asgmcli.train.task import nothing_before as before
 from asgmcli.train.weights import LOCALIZER_WEIGHTS as WEIGHTS
 
-__all__ = ["WEIGHTS", "before", "build_data", "build_state", "evaluate", "load", "owns", "train_step"]
+__all__ = [
+    "COPIES",
+    "WEIGHTS",
+    "before",
+    "build_data",
+    "build_state",
+    "count",
+    "decoded",
+    "evaluate",
+    "expected",
+    "load",
+    "needs",
+    "network",
+    "owns",
+    "train_step",
+]

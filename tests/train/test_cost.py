@@ -14,12 +14,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.runs import estimate
-from asgmcli.runs.estimate import needs
+from asgmcli.runs.counts import needs as needs_or_none
 from asgmcli.tasks import recognition
+from asgmcli.train import cost
 from tests.tiny_training import tiny, trainer_of
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def needs(recipe: Recipe, classes: int) -> cost.Needs:
+    found = needs_or_none(recipe, classes)
+    assert found is not None
+    return found
 
 
 def real_step(recipe: RecognitionRecipe, runs: Path) -> tuple[int, int, dict[str, int]]:
@@ -78,7 +84,7 @@ def test_deep_encoders_are_counted_as_if_run_in_their_whole_depth(
         changes: dict[str, object] = {"model__video__depth": video, "model__audio__depth": audio}
         recipe = tiny(tmp_path, demo, **changes, train__precision="bf16")
     found = needs(recipe, 10)
-    monkeypatch.setattr(estimate, "SHALLOW", 100)
+    monkeypatch.setattr(cost, "SHALLOW", 100)
     assert needs(recipe, 10) == found
 
 
