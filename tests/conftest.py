@@ -56,7 +56,7 @@ def around() -> dict[str, Any]:
     torch = sys.modules.get("torch")
     found: dict[str, Any] = {
         "folder": os.getcwd(),
-        "environment": {key: value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"},
+        "environment": {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "TORCH"))},
         "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
     }
     if torch is not None and hasattr(torch, "get_num_threads"):
