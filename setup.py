@@ -52,7 +52,8 @@ setup(
         "torchvision>=0.26",
         "torchaudio>=2.11",
         "timm>=1.0.15",
-        "av>=17",
+        # PyAV 19 (Python 3.12 and newer) takes other arguments, and reads other lengths of sound.
+        "av>=17,<19",
         # decord publishes wheels for Linux and Windows on x86-64 only; PyAV is the default reader.
         'decord>=0.6; sys_platform != "darwin" and (platform_machine == "x86_64" or platform_machine == "AMD64")',
         "click>=8.1",
