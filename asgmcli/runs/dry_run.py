@@ -14,7 +14,7 @@ from asgmcli.report.table import Cell, Table
 from asgmcli.runs.counts import Counting, needs
 from asgmcli.runs.estimate import product_rate
 from asgmcli.runs.missing import Missing
-from asgmcli.runs.room import lacking, room_for, size
+from asgmcli.runs.room import lacking, room_for, size, training_files
 from asgmcli.train.cost import Counts, Needs
 from asgmcli.train.run import run_of
 
@@ -119,7 +119,7 @@ def dry_runs(recipes: Sequence[Recipe], runs: Path, folder: Path) -> list[DryRun
     What is the same for several is read and counted once.
     """
     counting = Counting()
-    known: dict[str, Needs | None] = {}
+    known: dict[str, tuple[Needs | None, tuple[int, int]]] = {}
     found = []
     for recipe in recipes:
         missing = Missing(runs, folder, counting)
@@ -127,13 +127,14 @@ def dry_runs(recipes: Sequence[Recipe], runs: Path, folder: Path) -> list[DryRun
         classes = counts.classes if counts else 1
         key = f"{recipe.task} {classes} {recipe.size_key()}"
         if key not in known:
-            known[key] = needs(recipe, classes)
+            known[key] = needs(recipe, classes), training_files(recipe)
+        network, files = known[key]
         run = run_of(recipe, runs)
         state = "finished" if run.result() is not None else "begun" if run.recipe_path.exists() else "not begun"
-        taken = room_for(recipe, runs)
+        taken = room_for(recipe, runs, files)
         lines = [*missing.lines, *(line.replace("\n", " ") for line in lacking(taken))]
         disk = sum(item.bytes for item in taken)
-        found.append(DryRun(recipe, run.folder, state, known[key], counts, lines, missing.before, disk))
+        found.append(DryRun(recipe, run.folder, state, network, counts, lines, missing.before, disk))
     return found
 
 

@@ -53,15 +53,16 @@ def _state_bytes(network: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in network.state_dict().values())
 
 
-def room_for(recipe: Recipe, runs: Path) -> list[Taken]:
+def room_for(recipe: Recipe, runs: Path, files: tuple[int, int] | None = None) -> list[Taken]:
     """Return what the run of `recipe` will write, beyond what is there; nothing where it is finished.
 
-    A checkpoint is written beside the one that it replaces: for a moment there are two.
+    A checkpoint is written beside the one that it replaces: for a moment there are two. `files` is what
+    `training_files` gives, where that is known.
     """
     run = run_of(recipe, runs)
     if run.result_path.exists():
         return []
-    checkpoint, weights = training_files(recipe)
+    checkpoint, weights = files or training_files(recipe)
     written = run.state_path.stat().st_size if run.state_path.exists() else 0
     what = f"checkpoint {size(checkpoint)}, twice while one takes the other's place, weights {size(weights)}"
     taken = int(SPARE * (2 * checkpoint + weights)) - written
