@@ -106,7 +106,7 @@ def command(
         elif row != ALL_ROWS and seeds == 1:
             if resume:
                 first = session.going_on(first, overrides)
-            result = _train_one(session, first, share=on_demo, resume=resume, overwrite=overwrite)
+            result = _train_one(session, first, resume=resume, overwrite=overwrite)
         else:
             chosen = [file.load(name, overrides, number) for number in numbers for name in names]
             result = _train_all(session, file, overrides, chosen, jobs, overwrite)
@@ -129,28 +129,20 @@ def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[st
     return {"runs": [run.data(rate) for run, rate in zip(runs, measured, strict=True)]}
 
 
-def _train_one(session: Session, recipe: Recipe, *, share: bool, resume: bool, overwrite: bool) -> dict[str, Any]:
-    """Train one row and seed, and show it; under `share` a finished run with the same settings serves as well."""
+def _train_one(session: Session, recipe: Recipe, *, resume: bool, overwrite: bool) -> dict[str, Any]:
+    """Train one row and seed, and show it."""
     from asgmcli.runs.lock import refuse_if_held
-    from asgmcli.runs.same import finished_everywhere
-    from asgmcli.train.run import Run, run_of
+    from asgmcli.train.run import run_of
 
     run = run_of(recipe, session.runs)
 
-    def look() -> tuple[str, dict[str, Any]] | None:
+    def look() -> None:
         run.check(recipe, resume=resume, overwrite=overwrite)
         refuse_if_held(run.folder)  # before what it needs is made
-        alone = not share or overwrite or run.recipe_path.exists()
-        other = None if alone else finished_everywhere(session.runs).twin(recipe)
-        return None if other is None else (str(other[0].folder), other[1])
 
-    other = session.ranks.by_first(look)
-    if other is not None:
-        run, result = Run(Path(other[0])), other[1]
-        session.console.print(f"{recipe.default_row}: the same settings as {run.folder}, finished before.")
-    else:
-        session.ensure(recipe)
-        result = session.run(recipe, resume=resume, overwrite=overwrite)
+    session.ranks.by_first(look)
+    session.ensure(recipe)
+    result = session.run(recipe, resume=resume, overwrite=overwrite)
     _show_run(run, recipe, result, session.console)
     return result
 
@@ -241,16 +233,16 @@ def _name(recipe: Recipe) -> str:
 
 
 def _to_train(session: Session, recipes: list[Recipe], overwrite: bool) -> list[Recipe]:
-    """Those of `recipes` that are neither finished nor the same as another row, here or in another recipe.
+    """Those of `recipes` that are neither finished nor the same as another row.
 
     Raises:
         UsageError: a run was begun with other settings.
     """
     from asgmcli.recipe.read import settings_hash
-    from asgmcli.runs.same import finished_everywhere
+    from asgmcli.runs.same import finished_rows
     from asgmcli.train.run import run_of
 
-    everywhere = finished_everywhere(session.runs)
+    finished = finished_rows(session.runs, recipes[0].name)
     chosen: dict[tuple[str, int], Recipe] = {}
     for item in recipes:
         run, key = run_of(item, session.runs), (settings_hash(item), item.seed)
@@ -259,7 +251,7 @@ def _to_train(session: Session, recipes: list[Recipe], overwrite: bool) -> list[
             run.check(item, resume=True, overwrite=False)
         if not overwrite and run.result() is not None:
             continue
-        twin = None if overwrite or begun else everywhere.twin(item)
+        twin = None if overwrite or begun else finished.get(key)
         if twin is not None or key in chosen:
             same = twin[0].folder if twin is not None else run_of(chosen[key], session.runs).folder
             session.console.print(f"{item.default_row} seed {item.seed}: the same settings as {same}, which counts.")
