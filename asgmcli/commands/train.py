@@ -133,29 +133,21 @@ def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[st
 
 
 def _train_one(session: Session, file: RecipeFile, recipe: Recipe, *, resume: bool, overwrite: bool) -> dict[str, Any]:
-    """Train one row and seed of `file`, and show it; on the demo data a run with the same settings serves as well."""
+    """Train one row and seed of `file`, and show it."""
     from asgmcli.ranks.exchange import on_main_rank
     from asgmcli.runs.lock import refuse_if_held
-    from asgmcli.runs.same import finished_everywhere
-    from asgmcli.train.run import Run, run_of
+    from asgmcli.train.run import run_of
 
     run = run_of(recipe, session.runs)
 
-    def look() -> tuple[str, dict[str, Any]] | None:
+    def look() -> None:
         run.check(recipe, resume=resume, overwrite=overwrite)
         refuse_if_held(run.folder)  # before what it needs is made
-        alone = not file.on_demo or overwrite or run.recipe_path.exists()
-        other = None if alone else finished_everywhere(session.runs).twin(recipe)
-        return None if other is None else (str(other[0].folder), other[1])
 
-    other = on_main_rank(look)
+    on_main_rank(look)
     before = not overwrite and run.result_path.exists()
-    if other is not None:
-        run, result, before = Run(Path(other[0])), other[1], True
-        session.console.print(f"{recipe.default_row}: the same settings as {run.folder}, finished before.")
-    else:
-        session.ensure(recipe)
-        result = session.run(recipe, resume=resume, overwrite=overwrite)
+    session.ensure(recipe)
+    result = session.run(recipe, resume=resume, overwrite=overwrite)
     _show_run(run, recipe, result, session.console)
     if others := _not_beside_the_paper(file, recipe):
         session.console.print(others)
@@ -280,16 +272,16 @@ def _name(recipe: Recipe) -> str:
 
 
 def _to_train(session: Session, recipes: list[Recipe], overwrite: bool) -> list[Recipe]:
-    """Those of `recipes` that are neither finished nor the same as another row, here or in another recipe.
+    """Those of `recipes` that are neither finished nor the same as another row.
 
     Raises:
         UsageError: a run was begun with other settings.
     """
     from asgmcli.recipe.read import settings_hash
-    from asgmcli.runs.same import finished_everywhere
+    from asgmcli.runs.same import finished_rows
     from asgmcli.train.run import run_of
 
-    everywhere = finished_everywhere(session.runs)
+    finished = finished_rows(session.runs, recipes[0].name)
     chosen: dict[tuple[str, int], Recipe] = {}
     for item in recipes:
         run, key = run_of(item, session.runs), (settings_hash(item), item.seed)
@@ -298,7 +290,7 @@ def _to_train(session: Session, recipes: list[Recipe], overwrite: bool) -> list[
             run.check(item, resume=True, overwrite=False)
         if not overwrite and run.result() is not None:
             continue
-        twin = None if overwrite or begun else everywhere.twin(item)
+        twin = None if overwrite or begun else finished.get(key)
         if twin is not None or key in chosen:
             same = twin[0].folder if twin is not None else run_of(chosen[key], session.runs).folder
             session.console.print(f"{item.default_row} seed {item.seed}: the same settings as {same}, which counts.")

@@ -213,12 +213,10 @@ def said(result: Result) -> str:
 
 
 def test_what_comes_out_the_same_is_run_once(place: Path) -> None:
-    """Two recipes that differ in size alone: the second finds the first one's runs; twice the same row is one run."""
     rows: dict[str, Any] = yaml.safe_load(LARGE)["rows"]
     small = {"full": rows["full"], "again": {"title": "the same again"}, "shared": rows["shared"]}
-    for name in ("one", "two"):
-        values = {**yaml.safe_load(LARGE), "name": name, "rows": small}
-        (place / f"{name}.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    values = {**yaml.safe_load(LARGE), "name": "one", "rows": small}
+    (place / "one.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     tiny = ("--set", "train.max_steps=2", "--set", "train.supervised_epochs=0", "--jobs", 1)
     first = train("one.yaml", "--on-demo", "--row", "all", *tiny, "--json")
     assert first.exit_code == 0, first.output
@@ -231,32 +229,10 @@ def test_what_comes_out_the_same_is_run_once(place: Path) -> None:
     assert answer["rows"][0][1] == answer["rows"][1][1]
     assert answer["title"] == "Large, on the demo data"
 
-    second = train("two.yaml", "--on-demo", "--row", "all", *tiny, "--json")
+    second = train("one.yaml", "--on-demo", "--row", "all", *tiny, "--json")
     assert second.exit_code == 0, second.output
     assert "0 runs to train, 3 finished" in said(second)
-    assert not Path("runs/two@demo/full").exists()
     assert json.loads(second.stdout)["rows"] == answer["rows"]
-    alone = train("two.yaml", "--on-demo", *tiny[:-2])
-    assert "full: the same settings as runs/one@demo/again/seed0" not in said(alone)
-    assert "full: the same settings as runs/one@demo/full/seed0, finished before." in said(alone)
-    own = train("two.yaml", "--on-demo", "--overwrite", *tiny[:-2])
-    assert own.exit_code == 0, own.output
-    assert Path("runs/two@demo/full/seed0/result.json").exists()
-
-
-def test_a_run_on_other_data_is_not_the_same(place: Path, finish: Callable[..., None]) -> None:
-    from asgmcli.runs.same import finished_everywhere
-
-    finish("threshold", "a0.3", 60.0)
-    finish("threshold", "a0.6", 60.0, data="other")
-    (place / "copy.yaml").write_text(FIGURE.replace("name: threshold", "name: copy"))
-    found, file = finished_everywhere(Path("runs")), RecipeFile(place / "copy.yaml", True)
-    twin = found.twin(file.load("a0.3"))
-    assert twin is not None
-    assert twin[0].folder == Path("runs/threshold@demo/a0.3/seed0")
-    assert found.twin(file.load("a0.6")) is None
-    assert found.twin(file.load("b0.3")) is None
-    assert found.twin(file.load("a0.3", (), 1)) is None
 
 
 def test_tables_on_the_demo_say_nothing_of_the_paper(place: Path, finish: Callable[..., None]) -> None:
