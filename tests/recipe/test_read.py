@@ -119,7 +119,7 @@ def test_a_row_named_like_a_task_is_named_in_full(tmp_path: Path) -> None:
         ("model.audio.tubelet=2", "model.audio.tubelet: unknown key"),
         ("audio.mean=-5.0", "both mean and std"),
         ("data={dataset: demo, keep_decoded: true, workers: 2}", "set workers to 0"),
-        ("data.eval_split=tset", "'train', 'val', 'test', 'test_shuffled' or 'val_shuffled'"),
+        ("data.eval_split=te st", "data.eval_split = 'te st'"),
         ("thresholds.value=0", "greater than 0"),
         ("train.optimizer.momentum=1", "less than 1"),
         ("losses.contrastive.weight=.nan", "finite"),

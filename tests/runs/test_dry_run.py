@@ -139,7 +139,7 @@ def test_the_demo_is_counted_before_it_is_generated(tmp_path: Path, monkeypatch:
     assert found["missing"] == []
     assert found["clips"] == {"labeled": 50, "unlabeled": 1150, "judged": 500}
     assert found["steps"] == 11 * 46
-    assert found["before"][0] == "data/demo: the demo data are generated"
+    assert found["before"][0] == "data/demo: the data set demo is generated"
     (found,) = shipped("demo_localizer")
     assert found["clips"] == {"pairs": 1200, "judged": 500}
     (found,) = shipped("claim_scene_bias", "--set", "data.options.train=300", "--set", "data.options.test=70")

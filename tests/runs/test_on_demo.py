@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,13 @@ def place(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data" / "demo").symlink_to(demo)
     small = TEXT.replace("masks: {kind: tube}", "localizer: {kind: motion, seconds: 1.5}")
     (tmp_path / "demo.yaml").write_text(small.replace("name: tiny", "name: demo"))
+    shutil.copytree(Path(__file__).parents[2] / "recipes" / "on_demo", tmp_path / "on_demo")
+    for name, shipped, own in (
+        ("recognition", "masks.average_frames: 2", "masks.average_frames: 4"),
+        ("masks", "grid: 6", "grid: 3"),
+    ):
+        overlay = tmp_path / "on_demo" / f"{name}.yaml"
+        overlay.write_text(overlay.read_text().replace(shipped, own))
     (tmp_path / "large.yaml").write_text(LARGE)
     (tmp_path / "where.yaml").write_text(MASKS)
     (tmp_path / "threshold.yaml").write_text(FIGURE)
@@ -117,13 +125,6 @@ def test_eight_frames_of_four_are_four(place: Path) -> None:
     four = load_on_demo(place / "large.yaml", "full", ("masks.average_frames=4",), 5)
     assert settings_hash(recipe) == settings_hash(four)
     assert settings_hash(recipe) != settings_hash(load_on_demo(place / "large.yaml", "full"))
-    # A tubelet has one token for two frames, and so one map.
-    small = yaml.safe_load((place / "demo.yaml").read_text())
-    small["model"]["video"]["tubelet"] = 2
-    (place / "demo.yaml").write_text(yaml.safe_dump(small))
-    shared = load_on_demo(place / "large.yaml", "shared")
-    assert isinstance(shared, RecognitionRecipe)
-    assert shared.masks.average_frames == 2
 
 
 def test_a_figure_of_a_clip_takes_the_demos_grid_and_classes(place: Path) -> None:
@@ -138,7 +139,7 @@ def test_what_has_no_small_form_is_told(place: Path) -> None:
         load_on_demo(place / "demo.yaml")
     start = {"task": "pretext", "title": "Start", "default_row": "a", "rows": {"a": {"title": "a"}}}
     (place / "start.yaml").write_text(json.dumps({**start, "model": {"localizer": {}}}))
-    with pytest.raises(RecipeError, match="generates its own clips"):
+    with pytest.raises(RecipeError, match="a pretext recipe has no small form"):
         load_on_demo(place / "start.yaml")
     with pytest.raises(RecipeError, match=r"cannot be run, it is cited: its own number\. Rows to run: tube, strict"):
         load_on_demo(place / "large.yaml", "told")

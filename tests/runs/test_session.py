@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
+from torch import nn
 
 from asgmcli.errors import AsgmError, RecipeError, UsageError
 from asgmcli.ranks.device import choose_device
@@ -127,6 +128,16 @@ def test_a_step_takes_the_cores_that_the_recipe_says(
 class _NoData:
     """A task whose data are taken as right."""
 
+    COPIES = 1
+
+    @staticmethod
+    def network(recipe: Recipe, classes: int) -> nn.Module:
+        return nn.Linear(1, 1)
+
+    @staticmethod
+    def decoded(recipe: Recipe) -> None:
+        return None
+
     @staticmethod
     def before(recipe: Recipe, console: Console) -> None:
         return None
@@ -195,7 +206,7 @@ def test_data_that_is_not_there(demo: Path, tmp_path: Path, monkeypatch: pytest.
         ({"dataset": "ucf51"}, r"not prepared\. Make it: asgm prepare ucf51 --root FOLDER$"),
         ({"dataset": "mine"}, r"asgm prepare folder --root FOLDER --out data/mine$"),
         ({"dataset": "ufc51"}, r"did you mean 'ucf51'\?"),
-        ({"dataset": "demo", "options": {"clips": 3}}, r"data\.options: clips: the demo takes train \(int\)"),
+        ({"dataset": "demo", "options": {"clips": 3}}, r"data\.options: clips: demo takes train \(whole number\)"),
         ({"dataset": "demo", "options": {"train": 3.5}}, r"data\.options: train"),
     ):
         changed = recipe.model_copy(update={"data": recipe.data.model_copy(update={"manifest": None, **data})})
