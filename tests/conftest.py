@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import random
 import signal
@@ -38,7 +39,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from asgmcli.synthetic.demo import generate
 
     folder = tmp_path_factory.mktemp("data") / "demo"
-    generate(folder, train=30, val=10, test=10, workers=1)
+    with pytest.MonkeyPatch.context() as patch:
+        leave_blank(patch)  # the preview, which nobody looks at
+        generate(folder, train=30, val=10, test=10, workers=1)
     SHARED[folder] = contents(folder)
     return folder
 
@@ -51,17 +54,34 @@ def own_demo(demo: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(demo, tmp_path / "demo"))
 
 
+def leave_blank(patch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    patch.setattr(Figure, "savefig", lambda self, path, **_: Path(path).write_bytes(b"blank"))
+
+
+@pytest.fixture
+def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw figures without rendering them, which is most of what a training of a few steps takes."""
+    leave_blank(monkeypatch)
+
+
+# Set in the environment by torch as it is imported, and by `asgm train` for the length of its process.
+OF_THE_PROCESS = ("TORCHINDUCTOR_CACHE_DIR", "THP_MEM_ALLOC_ENABLE")
+
+
 def around() -> dict[str, Any]:
     """What tests could change for each other without a file: all of the process that the program touches."""
-    torch = sys.modules.get("torch")
     found: dict[str, Any] = {
         "folder": os.getcwd(),
-        "environment": {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "TORCH"))},
-        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+        "locale": locale.setlocale(locale.LC_ALL),
+        **{f"${key}": value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"},
+        **{f"signal {number}": signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)},
     }
+    torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "get_num_threads"):
-        flags = (torch.get_num_threads(), torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled())
-        found["torch"] = (*flags, torch.is_grad_enabled(), torch.distributed.is_initialized())
+        flags = (torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled(), torch.is_grad_enabled())
+        found |= {"torch": flags, "threads": torch.get_num_threads(), "ranks": torch.distributed.is_initialized()}
     return found
 
 
@@ -74,8 +94,14 @@ def leaves_no_trace() -> Iterator[None]:
         sys.modules["torch"].manual_seed(0)
     before = around()
     yield
+    for key in OF_THE_PROCESS:
+        if f"${key}" not in before:
+            os.environ.pop(key, None)
     after = around()
-    changed = [f"{key}: {before[key]} -> {after[key]}" for key in before if before[key] != after.get(key)]
+    kept = before.keys() | {key for key in after if key.startswith("$")}
+    changed = [
+        f"{key}: {before.get(key)} -> {after.get(key)}" for key in sorted(kept) if before.get(key) != after.get(key)
+    ]
     for folder, there in SHARED.items():
         now = contents(folder)
         changed += [f"{folder / name}" for name in sorted(there.keys() | now) if there.get(name) != now.get(name)]

@@ -83,6 +83,7 @@ def test_a_gpus_lines_say_how_much_faster_than_fp32() -> None:
     assert [line[-1] for line in lines] == ["–", "4.0", "8.0"]
 
 
+@pytest.mark.long
 def test_the_command_runs_real_steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(steps, "measure", steps.measure_here)
     out = tmp_path / "step.json"
@@ -97,6 +98,7 @@ def test_the_command_runs_real_steps(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert plain["peak_bytes"] > 0
 
 
+@pytest.mark.long
 def test_a_setting_is_measured_in_a_process_of_its_own() -> None:
     answer = steps.measure(Setup("vit_ti", **SMALL), 1)
     assert answer["setup"] == Setup("vit_ti", **SMALL).__dict__

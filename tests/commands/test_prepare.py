@@ -219,13 +219,14 @@ def test_the_demo_is_generated_shown_and_split(tmp_path: Path) -> None:
     assert "preview.png" in text.output
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_biased_demo_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    sizes = ["--train", 10, "--val", 20, "--test", 10, "--size", 32, "--workers", 1]
+    sizes = ["--train", 10, "--val", 5, "--test", 3, "--size", 32, "--workers", 1]
     summary = done("demo", "--scene-bias", 0.7, "--seed", 3, *sizes)
     assert summary["settings"]["scene_bias"] == 0.7
     counts = {split: sum(of_class.values()) for split, of_class in summary["counts"].items()}
-    assert counts == {"train": 10, "val": 20, "test": 10, "test_shuffled": 10, "val_shuffled": 20}
+    assert counts == {"train": 10, "val": 5, "test": 3, "test_shuffled": 3, "val_shuffled": 5}
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["demo_bias0.7_seed3"]
     assert run("demo", "--scene-bias", 1.5, *sizes).exit_code == 2
 

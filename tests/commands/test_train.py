@@ -25,6 +25,8 @@ from asgmcli.commands.train import command
 from asgmcli.tasks import TASKS
 from tests.tiny_training import watched, write_recipe, write_start
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 @pytest.fixture
 def recipe(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -198,13 +200,12 @@ def test_a_signal_saves_and_the_run_can_be_resumed(
     recipe: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
 ) -> None:
     task = watched([], at=1, act=lambda terms: os.kill(os.getpid(), number))
-    monkeypatch.setitem(TASKS, "recognition", task)
-    result = train(recipe, *SHORT)
+    with monkeypatch.context() as patched:
+        patched.setitem(TASKS, "recognition", task)
+        result = train(recipe, *SHORT)
     assert result.exit_code == code
     assert "Stopped at step 2 of 3, state saved. Add --resume to go on." in result.output
     assert not Path("runs/tiny/full/seed0/result.json").exists()
-    monkeypatch.undo()
-    os.chdir(recipe.parent)
     recipe.write_text(recipe.read_text().replace("epochs: 3", "epochs: 7"))
     for value in (1, 4):
         refused = train(recipe, "--resume", "--set", f"train.max_steps={value}", "--set", "train.batch=2")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +21,8 @@ AUDIO = Audio(seconds=0.64, mels=16)
 
 
 @pytest.fixture
-def manifest(demo: Path, tmp_path: Path) -> Manifest:
-    """A copy, whose folder is written to."""
-    shutil.copytree(demo, tmp_path / "demo")
-    return read_manifest(tmp_path / "demo" / "manifest.csv")
+def manifest(own_demo: Path) -> Manifest:
+    return read_manifest(own_demo / "manifest.csv")
 
 
 @pytest.mark.parametrize("keep", [False, True])

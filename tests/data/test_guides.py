@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -68,9 +67,8 @@ def test_samples_carry_the_truth_and_every_guide_shares_the_views(demo: Path, tm
     assert not torch.equal(batches["tube"]["strong"], batches["as before"]["strong"])
 
 
-def test_clips_without_a_box_are_named_before_training(demo: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "demo"
-    shutil.copytree(demo, folder)
+def test_clips_without_a_box_are_named_before_training(own_demo: Path, tmp_path: Path) -> None:
+    folder = own_demo
     lines = (folder / "boxes.csv").read_text().splitlines(keepends=True)
     (folder / "boxes.csv").write_text("".join(line for line in lines if not line.startswith("train_00004,")))
     manifest = read_manifest(folder)

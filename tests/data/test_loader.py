@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import threading
 import time
@@ -60,13 +59,11 @@ def manifest(demo: Path) -> Manifest:
 
 
 @pytest.fixture
-def broken(demo: Path, tmp_path: Path) -> Callable[[int], Manifest]:
+def broken(own_demo: Path) -> Callable[[int], Manifest]:
     """A copy of the data set, some of whose training clips are cut short."""
 
     def make(count: int) -> Manifest:
-        folder = tmp_path / "demo"
-        shutil.copytree(demo, folder)
-        found = read_manifest(folder)
+        found = read_manifest(own_demo)
         for row in found.of_split("train")[-count:]:
             found.resolve(row).write_bytes(found.resolve(row).read_bytes()[:100])
         return found

@@ -126,6 +126,7 @@ def test_autocast_casts_what_it_is_given(length: int) -> None:
     assert torch.autograd.grad(found.float().sum(), qkv)[0].isfinite().all()
 
 
+@pytest.mark.long
 def test_compiled_for_one_length_it_serves_others() -> None:
     """Dynamo takes a length that has changed for a symbol."""
     compiled = torch.compile(attend, backend="aot_eager")

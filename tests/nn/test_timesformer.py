@@ -269,6 +269,7 @@ def test_bad_sizes_are_refused():
         TimeSformer(12, 1, 3, frames=3, classes=2, tubelet=2)
 
 
+@pytest.mark.long
 def test_compiles_without_a_break():
     model = tiny(depth=2, drop_path=0.2)
     video = torch.randn(2, 3, 3, 16, 16)

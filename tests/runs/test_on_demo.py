@@ -12,6 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
+from rich.console import Console
 
 from asgmcli.commands.eval import command as eval_command
 from asgmcli.commands.train import command as train_command
@@ -21,6 +22,7 @@ from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.read import load_recipe, settings_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.runs.on_demo import RecipeFile, load_on_demo, number_of
+from asgmcli.runs.sweep import Job
 from tests.tiny_training import TEXT
 
 LARGE = """
@@ -70,8 +72,7 @@ localizer: {kind: motion}
 def place(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with small forms, large recipes, and the demo data where both look for it."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "demo").symlink_to(demo)
+    shutil.copytree(demo, tmp_path / "data" / "demo")  # maps are written into it
     small = TEXT.replace("masks: {kind: tube}", "localizer: {kind: motion, seconds: 1.5}")
     (tmp_path / "demo.yaml").write_text(small.replace("name: tiny", "name: demo"))
     shutil.copytree(Path(__file__).parents[2] / "recipes" / "on_demo", tmp_path / "on_demo")
@@ -213,7 +214,14 @@ def said(result: Result) -> str:
     return " ".join(result.stderr.split())
 
 
-def test_what_comes_out_the_same_is_run_once(place: Path) -> None:
+@pytest.mark.usefixtures("blank_pictures")
+def test_what_comes_out_the_same_is_run_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice the same row is one run, and a second call finds it."""
+
+    def run_here(jobs: list[Job], parallel: int, console: Console) -> None:
+        assert [train(*job.arguments).exit_code for job in jobs] == [0] * len(jobs)
+
+    monkeypatch.setattr("asgmcli.runs.sweep.run_jobs", run_here)
     rows: dict[str, Any] = yaml.safe_load(LARGE)["rows"]
     small = {"full": rows["full"], "again": {"title": "the same again"}, "shared": rows["shared"]}
     values = {**yaml.safe_load(LARGE), "name": "one", "rows": small}
@@ -236,6 +244,7 @@ def test_what_comes_out_the_same_is_run_once(place: Path) -> None:
     assert json.loads(second.stdout)["rows"] == answer["rows"]
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_tables_on_the_demo_say_nothing_of_the_paper(place: Path, finish: Callable[..., None]) -> None:
     for seed, top1 in enumerate((60.0, 64.0)):
         finish("large", "full", top1, seed)
@@ -253,6 +262,7 @@ def test_tables_on_the_demo_say_nothing_of_the_paper(place: Path, finish: Callab
     assert evaluate("runs/large@demo/full/seed0", "--on-demo").exit_code == 2
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_tables_at_full_size_stand_beside_the_paper(place: Path, finish: Callable[..., None]) -> None:
     for seed, top1 in enumerate((70.0, 74.0)):
         finish("large", "full", top1, seed, on_demo=False)

@@ -40,7 +40,7 @@ BIASED = replace(SETTINGS, scene_bias=0.7)
 @pytest.fixture(scope="module")
 def biased(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("biased") / "set"
-    demo.generate(out, **SMALL, size=SIZE, scene_bias=0.7, workers=2)
+    demo.generate(out, **SMALL, size=SIZE, scene_bias=0.7, workers=1)
     return out
 
 
@@ -127,6 +127,7 @@ def test_a_biased_set_has_shuffled_test_clips_and_says_where_each_is_set(biased:
     assert np.abs(frames.astype(int) - drawn).mean() < 7
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_the_biased_set_and_the_plain_one_do_not_replace_each_other(biased: Path, tmp_path: Path) -> None:
     def digest() -> dict[str, str]:
         files = sorted(path for path in biased.rglob("*") if path.is_file())

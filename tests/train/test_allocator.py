@@ -20,6 +20,7 @@ def test_nothing_is_changed_where_there_are_no_large_pages(monkeypatch: pytest.M
     assert allocator.LARGE_PAGES not in os.environ
 
 
+@pytest.mark.long
 @pytest.mark.skipif("[never]" in allocator._offer(), reason="this system has no large pages")
 def test_a_large_tensors_memory_goes_back_to_the_system() -> None:
     """After 32 tensors and then every other one of them is freed, the process is smaller by what they took."""
@@ -38,6 +39,7 @@ print((before - held()) / (16 * 4 * 2**20))
     assert float(done.stdout) == pytest.approx(1, abs=0.2)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not GLIBC, reason="the C library is not glibc")
 @pytest.mark.parametrize(("environment", "kept"), [({}, True), ({"MALLOC_MMAP_THRESHOLD_": "65536"}, False)])
 def test_memory_that_is_kept_is_not_asked_for_again(environment: dict[str, str], kept: bool) -> None:
@@ -63,6 +65,7 @@ print(last * resource.getpagesize() / (24 << 23))
     assert float(touched) == pytest.approx(0 if kept else 1, abs=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("change", "asked"), [("train.accumulate=2", "save"), ("train.batch=3", "keep")])
 def test_training_says_what_becomes_of_memory_before_torch_is_there(tmp_path: Path, change: str, asked: str) -> None:
     code = f"""

@@ -85,6 +85,7 @@ def test_checkpointing_within_accumulation(tmp_path: Path) -> None:
     assert_same(step(tmp_path), step(tmp_path, **both))
 
 
+@pytest.mark.long
 def test_compiled_gives_the_same_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of torch.compile but the last stage, which writes and builds kernels for minutes."""
     graphs = []

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import shutil
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,8 @@ from torch import Tensor
 from asgmcli.data.loader import Batch
 from asgmcli.data.manifest import read_manifest
 from asgmcli.errors import DataError, Interrupted, InterruptedByKeyboard, UsageError
-from asgmcli.recipe.read import load_recipe
+from asgmcli.recipe.read import load_recipe, recipe_hash
+from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks import recognition
 from asgmcli.train.checkpoint import load_state, save_state, state_size
 from asgmcli.train.loop import Trainer
@@ -27,6 +27,7 @@ from asgmcli.train.run import run_of
 from asgmcli.train.task import Evaluation
 from tests.tiny_training import STEPS_AN_EPOCH, tiny, trainer_of, watched
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 STEPS = 12
 
 
@@ -68,6 +69,24 @@ ADAMW: dict[str, Any] = {
 }
 
 
+@pytest.fixture(scope="module")
+def straight(
+    demo: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[RecognitionRecipe], tuple[Trainer, list[list[str]]]]:
+    """A run of a recipe that is never stopped, and its clips step by step; trained once for all that compare."""
+    known: dict[str, tuple[Trainer, list[list[str]]]] = {}
+
+    def run(recipe: RecognitionRecipe) -> tuple[Trainer, list[list[str]]]:
+        name = recipe_hash(recipe)
+        if name not in known:
+            ids: list[list[str]] = []
+            known[name] = trainer_of(recipe, tmp_path_factory.mktemp("straight"), task=watched(ids)), ids
+            known[name][0].fit()
+        return known[name]
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("stop", "workers", "then", "changes"),
     [
@@ -80,12 +99,10 @@ ADAMW: dict[str, Any] = {
     ],
 )
 def test_a_resumed_run_is_the_straight_one_bit_for_bit(
-    demo: Path, tmp_path: Path, stop: int, workers: int, then: int, changes: dict[str, Any]
+    demo: Path, tmp_path: Path, straight: Any, stop: int, workers: int, then: int, changes: dict[str, Any]
 ) -> None:
     recipe = tiny(tmp_path, demo, **CHANGES, **changes, data__workers=workers, data__keep_decoded=not workers)
-    ids: list[list[str]] = []
-    straight = trainer_of(recipe, tmp_path / "straight", task=watched(ids))
-    straight.fit()
+    whole, ids = straight(recipe)
     assert len(ids) == STEPS
 
     parts: list[list[str]] = []
@@ -101,9 +118,9 @@ def test_a_resumed_run_is_the_straight_one_bit_for_bit(
     resumed.fit()
 
     assert parts == ids
-    for one, other in zip(outcome(straight), outcome(resumed), strict=True):
+    for one, other in zip(outcome(whole), outcome(resumed), strict=True):
         same(one, other)
-    lines = [json.loads(line) for line in straight.run.metrics_path.read_text().splitlines()]
+    lines = [json.loads(line) for line in whole.run.metrics_path.read_text().splitlines()]
     assert [(line["step"], "evaluation" in line) for line in lines] == [
         (5, True),
         (10, False),
@@ -134,10 +151,8 @@ def test_signals_are_put_back_and_ctrl_c_has_its_own_code(demo: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("every", [0, 1])
-def test_a_signal_during_an_evaluation_stops_there(demo: Path, tmp_path: Path, every: int) -> None:
+def test_a_signal_during_an_evaluation_stops_there(demo: Path, tmp_path: Path, straight: Any, every: int) -> None:
     recipe = tiny(tmp_path, demo, train__max_steps=6, train__evaluate_every=every)
-    straight = trainer_of(recipe, tmp_path / "straight")
-    straight.fit()
     judged: list[int] = []
 
     def evaluate(state: Any, loader: Iterable[Batch]) -> Evaluation:
@@ -157,7 +172,7 @@ def test_a_signal_during_an_evaluation_stops_there(demo: Path, tmp_path: Path, e
     assert judged == [4]  # of 10 clips in batches of 4
     resumed = trainer_of(recipe, tmp_path / "parts", resume=True)
     resumed.fit()
-    for one, other in zip(outcome(straight), outcome(resumed), strict=True):
+    for one, other in zip(outcome(straight(recipe)[0]), outcome(resumed), strict=True):
         same(one, other)
 
 
@@ -268,15 +283,12 @@ def test_a_checkpoint_that_is_none_is_refused_and_never_run(demo: Path, tmp_path
     assert path.read_bytes() == spoilt
 
 
-def test_a_broken_clip_is_named_in_the_result_also_after_a_resume(demo: Path, tmp_path: Path) -> None:
-    shutil.copytree(demo, tmp_path / "demo")
-    manifest = read_manifest(tmp_path / "demo")
+def test_a_broken_clip_is_named_in_the_result_also_after_a_resume(own_demo: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(own_demo)
     for row in manifest.of_split("train"):
         if int(row.id.rpartition("_")[2]) % 10 == 0:
             manifest.resolve(row).write_bytes(b"")
-    recipe = tiny(
-        tmp_path, tmp_path / "demo", train__supervised_epochs=0, train__max_steps=10, data__keep_decoded=False
-    )
+    recipe = tiny(tmp_path, own_demo, train__supervised_epochs=0, train__max_steps=10, data__keep_decoded=False)
     straight = trainer_of(recipe, tmp_path / "straight")
     straight.fit()
     failures = outcome(straight)[2]["failures"]

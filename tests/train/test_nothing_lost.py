@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
 HARNESS = Path(__file__).with_name("killing.py")
 SEED = 6
 
 
-@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [10, 100])
 def test_whatever_ends_a_training_it_goes_on_as_if_nothing_had_been(demo: Path, tmp_path: Path, kills: int) -> None:
     """Every promise is looked at in killing.py, after every end; here is what was done in all."""
     arguments = [sys.executable, str(HARNESS), str(demo), str(tmp_path / "runs"), str(kills), str(SEED)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +34,7 @@ from asgmcli.train.loop import Trainer, make_trainer
 from asgmcli.train.run import run_of
 from asgmcli.train.task import Context
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 TEXT = """
 name: ears
 task: localization
@@ -99,9 +99,8 @@ def test_data_without_sound_is_refused(demo: Path, tmp_path: Path) -> None:
         build_data(recipe_of(tmp_path, tmp_path / "mute"))
 
 
-def test_a_broken_clip_is_counted_once_however_often_it_is_drawn(demo: Path, tmp_path: Path) -> None:
-    shutil.copytree(demo, tmp_path / "demo")
-    manifest = read_manifest(tmp_path / "demo")
+def test_a_broken_clip_is_counted_once_however_often_it_is_drawn(own_demo: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(own_demo)
     gone = manifest.of_split("train")[:2]
     for row in gone:
         manifest.resolve(row).write_bytes(manifest.resolve(row).read_bytes()[:100])
@@ -226,13 +225,14 @@ def test_a_resumed_run_is_the_straight_one_and_its_weights_guide(demo: Path, tmp
 def frozen_recipe(folder: Path, data: Path, *overrides: str) -> LocalizationRecipe:
     start = save_localizer(folder / "start.safetensors", FNAC(8, width=4, stride=8), {})
     frozen = ("model.frozen_trunks=true", f"model.init.file={start}")
-    return recipe_of(folder, data, *frozen, "train.epochs=6", *overrides)
+    return recipe_of(folder, data, *frozen, "train.epochs=3", *overrides)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_frozen_trunks_read_each_pair_until_its_features_are_known(demo: Path, tmp_path: Path, workers: int) -> None:
-    shutil.copytree(demo, tmp_path / "demo")
-    manifest = read_manifest(tmp_path / "demo")
+def test_frozen_trunks_read_each_pair_until_its_features_are_known(
+    own_demo: Path, tmp_path: Path, workers: int
+) -> None:
+    manifest = read_manifest(own_demo)
     broken = manifest.resolve(manifest.of_split("train")[0])
     broken.write_bytes(broken.read_bytes()[:100])
     overrides = ("data.max_failures=1", "data.keep_decoded=false", f"data.workers={workers}")
@@ -270,12 +270,12 @@ def test_a_resumed_run_on_frozen_trunks_is_the_straight_one(demo: Path, tmp_path
 
     def stop(state: LocalizationState, batch: Any) -> dict[str, Any]:
         terms = train_step(state, batch)
-        if state.step == 22:
+        if state.step == 11:
             os.kill(os.getpid(), signal.SIGTERM)
         return terms
 
     functions = {name: getattr(localization, name) for name in localization.__all__}
-    with pytest.raises(Interrupted, match="step 23 of 30"):
+    with pytest.raises(Interrupted, match="step 12 of 15"):
         run(recipe, tmp_path / "parts", task=SimpleNamespace(**{**functions, "train_step": stop}))
     resumed = run(recipe, tmp_path / "parts", resume=True)
     assert straight.run.metrics_path.read_bytes() == resumed.run.metrics_path.read_bytes()

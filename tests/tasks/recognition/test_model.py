@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -44,10 +43,9 @@ def test_the_labelled_are_so_many_a_class_and_the_rest_is_unlabelled(demo: Path,
     assert drawn[0, None] != drawn[1, None]
 
 
-def test_a_split_that_cannot_be_evaluated_is_told_before_the_training(demo: Path, tmp_path: Path) -> None:
-    shutil.copytree(demo, tmp_path / "demo")
-    manifest = read_manifest(tmp_path / "demo")
-    write_manifest(tmp_path / "demo", [row for row in manifest.rows if row.split != "val"], manifest.classes)
+def test_a_split_that_cannot_be_evaluated_is_told_before_the_training(own_demo: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(own_demo)
+    write_manifest(own_demo, [row for row in manifest.rows if row.split != "val"], manifest.classes)
     with pytest.raises(DataError, match=r"no labelled clip in split 'val'.* Splits with labels: test, train\."):
         build_data(tiny(tmp_path, tmp_path / "demo", data__eval_split="val"))
     manifest.resolve(manifest.of_split("test")[0]).unlink()

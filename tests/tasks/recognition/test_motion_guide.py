@@ -25,6 +25,7 @@ from asgmcli.train.seed import step_generator
 from asgmcli.train.task import Context
 from tests.tiny_training import tiny, write_recipe
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 MOTION = {"masks__kind": "localization", "localizer": {"kind": "motion"}, "train__supervised_epochs": 0}
 CPU = torch.device("cpu")
 
@@ -41,16 +42,16 @@ def session(folder: Path) -> tuple[Session, io.StringIO]:
     return Session(folder, folder, CPU, Console(file=said, width=300)), said
 
 
-def test_maps_are_made_once_as_the_localizer_gives_them(data: Path, tmp_path: Path) -> None:
-    recipe = tiny(tmp_path, data, **MOTION)
+def test_maps_are_made_once_as_the_localizer_gives_them(own_demo: Path, tmp_path: Path) -> None:
+    recipe = tiny(tmp_path, own_demo, **MOTION)
     assert recipe.moved
     doing, said = session(tmp_path)
     doing.ensure(recipe)
     assert "30 clips" in said.getvalue()
-    manifest = read_manifest(data)
+    manifest = read_manifest(own_demo)
     reader = MapReader(manifest)
     assert not reader.missing(manifest.of_split("train"))
-    assert len(list((data / "motion_maps").rglob("*.npz"))) == 30
+    assert len(list((own_demo / "motion_maps").rglob("*.npz"))) == 30
     row = manifest.of_split("train")[3]
     found = reader.maps(row, [0, 5, 11])
     expected = motion_clip_maps(manifest.resolve(row))
