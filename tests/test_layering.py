@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "asgmcli"
 # The reading order; a module may import modules of its own place and of those before it.
 ORDER = [
     ("errors", "__init__"),
-    ("files", "loading", "signals", "workers"),
+    ("files", "signals", "workers"),
     ("masks",),
     ("losses",),
     ("metrics",),

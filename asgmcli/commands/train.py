@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asgmcli.loading import imports_that_stay
 from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
@@ -87,11 +86,10 @@ def command(
             first = file.load(None if row == ALL_ROWS else row, overrides, seed)
         (save_memory if first.train.saves_memory else keep_memory)()  # before torch is there
 
-        with imports_that_stay():
-            from rich.console import Console
+        from rich.console import Console
 
-            from asgmcli.ranks.exchange import join
-            from asgmcli.runs.session import Session, choose_device
+        from asgmcli.ranks.exchange import join
+        from asgmcli.runs.session import Session, choose_device
 
         # A path such as runs[1] is text, not markup.
         console = Console(stderr=True, markup=False, highlight=False, quiet=launch.rank > 0)
