@@ -1,42 +1,11 @@
-"""Importing torch and what is built on it: without looking for garbage among what stays, and told where it fails."""
+"""Importing torch and what is built on it, told where it fails."""
 
 from __future__ import annotations
 
-import atexit
-import gc
 import importlib
 import importlib.metadata
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from asgmcli.errors import InstallError
-
-
-@contextmanager
-def imports_that_stay() -> Iterator[None]:
-    """No garbage collection inside the block, nor later of what is there at its end, where torch was not loaded before.
-
-    A collection looks at every object there is, and these imports make hundreds of thousands that stay: a quarter of a
-    short command's time. The one that ends a process takes a second, for memory that the system takes back anyway.
-    """
-    if not gc.isenabled() or "torch" in sys.modules:
-        yield
-        return
-    atexit.register(_leave_to_the_system)
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        gc.enable()
-
-
-def _leave_to_the_system() -> None:
-    """Have no collection at the process's end, unless nanobind (of triton 3.9) would report what stays as leaked."""
-    triton = getattr(sys.modules.get("triton._C.libtriton"), "ir", None)
-    reports = type(getattr(triton, "builder", None)).__module__ == "nanobind"
-    (gc.unfreeze if reports else gc.freeze)()
 
 
 def check_imports(*modules: str) -> None:

@@ -75,7 +75,7 @@ def around() -> dict[str, Any]:
     found: dict[str, Any] = {
         "folder": os.getcwd(),
         "locale": locale.setlocale(locale.LC_ALL),
-        **{f"${key}": value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"},
+        **{f"${key}": value for key, value in os.environ.items() if key not in ("PYTEST_CURRENT_TEST", "PATH")},
         **{f"signal {number}": signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)},
     }
     torch = sys.modules.get("torch")

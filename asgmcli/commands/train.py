@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asgmcli.loading import check_imports, imports_that_stay
+from asgmcli.loading import check_imports
 from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
 
@@ -88,14 +88,13 @@ def command(
         first = file.load(None if row == ALL_ROWS else row, overrides, seed)
         (save_memory if first.train.saves_memory else keep_memory)()  # before torch is there
 
-        with imports_that_stay():
-            from asgmcli.console import make_console
+        from asgmcli.console import make_console
 
-            # What the end of a run needs as well: a package that does not load is told of before anything is made.
-            check_imports(*(MODULES[:3] if dry_run else MODULES))
-            from asgmcli.ranks.device import choose_device
-            from asgmcli.ranks.exchange import joined
-            from asgmcli.runs.session import Session
+        # What the end of a run needs as well: a package that does not load is told of before anything is made.
+        check_imports(*(MODULES[:3] if dry_run else MODULES))
+        from asgmcli.ranks.device import choose_device
+        from asgmcli.ranks.exchange import joined
+        from asgmcli.runs.session import Session
 
         console = make_console(quiet=launch.rank > 0)
         chosen_device = choose_device(device, launch)

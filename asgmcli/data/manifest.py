@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gc
 import hashlib
 import io
 import os
@@ -118,14 +117,7 @@ def read_manifest(path: str | Path) -> Manifest:
         ) from None
     text = raw.decode("utf-8-sig", errors="surrogateescape")
     classes = _read_classes(file.parent / CLASSES_NAME)
-    # Hundreds of thousands of small objects that all stay: collecting in between would double the time.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        rows, faults = _parse(text, None if classes is None else frozenset(classes))
-    finally:
-        if collecting:
-            gc.enable()
+    rows, faults = _parse(text, None if classes is None else frozenset(classes))
     if faults:
         more = f"\n  and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
         listed = "\n  ".join(faults[:FAULTS_SHOWN])

@@ -53,7 +53,7 @@ def test_a_copy_finds_the_shipped_recipes_it_needs() -> None:
     assert result.exit_code == 0, result.output
     (run,) = json.loads(result.stdout)["runs"]
     assert run["run"].startswith("runs/mine/")
-    assert run["before"] == ["recipe localizer_flickr10k: is run first"]
+    assert run["before"][0] == "recipe localizer_flickr10k: is run first"
     missing = asgm("train", "mine.yaml", "--dry-run", "--set", "localizer.recipe=localizer_flickr20k")
     assert missing.exit_code == 2
     assert "did you mean 'localizer_flickr10k'" in missing.output

@@ -95,6 +95,7 @@ def test_every_command_says_that_a_device_is_not_there(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("w.safetensors").touch()
+    Path("clip.mp4").touch()
     before = sorted(tmp_path.iterdir())
     for name, words in {
         "mps": "--device mps: torch sees no Apple GPU here",

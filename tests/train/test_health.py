@@ -170,7 +170,7 @@ def halt(trainer: Trainer, at: int) -> None:
     def begin_step(epoch: int, step: int) -> None:
         begin(epoch, step)
         if step == at:
-            trainer.stop.hear(15)
+            trainer.stop.number = 15
 
     trainer.state.begin_step = begin_step  # type: ignore[method-assign]
 

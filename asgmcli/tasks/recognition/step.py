@@ -16,12 +16,12 @@ from asgmcli.data.loader import Batch
 from asgmcli.losses.contrastive import visual_audio_contrastive
 from asgmcli.losses.fixmatch import consistency
 from asgmcli.losses.mixup import mixup, mixup_target
-from asgmcli.masks.heatmap import heatmap_mask, token_weights
-from asgmcli.masks.mix import draw_lambda, mass_weight, mix_audio, mix_tokens, partners
-from asgmcli.masks.placebo import misplaced
+from asgmcli.masks.heatmap import heatmap_mask
+from asgmcli.masks.mix import draw_lambda, mix_audio, mix_tokens, partners
 from asgmcli.masks.tube import tube_mask
 from asgmcli.metrics.pseudo_label import pseudo_label_quality
 from asgmcli.ranks.exchange import gather_rows, own_rank, own_rows
+from asgmcli.tasks.recognition.controls import controlled_maps, controlled_share
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
 from asgmcli.train.seed import step_generator
 
@@ -133,8 +133,7 @@ def _maps(state: RecognitionState, unlabeled: Batch, times: int, draw: torch.Gen
         maps = state.localizer.maps(strong, unlabeled["wave"])
     # A token of several frames goes by their mean map.
     maps = maps.unflatten(1, (times, -1)).mean(dim=2)
-    placebo = state.recipe.masks.placebo
-    return maps if placebo == "none" else misplaced(maps, placebo, draw)
+    return controlled_maps(state.recipe, maps, draw)
 
 
 @torch.no_grad()
@@ -156,28 +155,6 @@ def _mask(
     )
 
 
-def _weight(
-    state: RecognitionState, maps: Tensor | None, mask: Tensor, warp: Tensor, partner: Tensor
-) -> float | Tensor:
-    """A's share of each mixture, as `losses.mixup.target` counts it: of all, or [B].
-
-    Args:
-        state: of the run.
-        maps: [B, T, h, w] of the unlabelled clips.
-        mask: [B, T, N], true where A stays.
-        warp: [B, T], which of its times a clip shows where it is B.
-        partner: [B].
-    """
-    settings, masks = state.recipe.losses.mixup, state.recipe.masks
-    if settings.target == "constant":
-        return settings.constant
-    if settings.target == "tokens" or maps is None:
-        return float(mask[0, 0].float().mean())
-    weights = token_weights(maps, state.student.video.grid, masks.average_frames, masks.sharpness)
-    warped = weights.gather(1, warp[:, :, None].expand_as(weights))
-    return mass_weight(weights, warped[partner], mask)
-
-
 def _mix(state: RecognitionState, unlabeled: Batch, tokens: Tensor) -> Mixture:
     """Each unlabelled clip A with a partner B of the same batch (Eq. 7-8); B's view is warped in time.
 
@@ -197,7 +174,8 @@ def _mix(state: RecognitionState, unlabeled: Batch, tokens: Tensor) -> Mixture:
     partner = partners(len(tokens), draw).to(tokens.device)
     maps = _maps(state, unlabeled, tokens.shape[1], draw)
     mask = _mask(state, maps, tokens.shape, keep, draw).to(tokens.device)
-    weight = _weight(state, maps, mask, warp, partner)
+    weight = controlled_share(state.recipe, maps, state.student.video.grid, mask, warp, partner)
+    weight = float(mask[0, 0].float().mean()) if weight is None else weight  # λ = n / N
     warped = tokens.gather(1, warp[:, :, None, None].expand_as(tokens))
     audio = unlabeled.get("strong_audio") if state.student.audio is not None else None
     mixed_audio = mix_audio(audio, audio[partner], weight) if audio is not None else None
