@@ -19,7 +19,7 @@ from asgmcli.data.loader import TrainViews
 from asgmcli.data.manifest import Manifest, Row, write_manifest
 from asgmcli.data.maps import MapReader, maps_at
 from asgmcli.data.plan import SampleKey
-from asgmcli.data.rand_augment import GEOMETRIC
+from asgmcli.data.rand_augment import GEOMETRIC, ColourOperations
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, MediaError
 from asgmcli.media.write import write_clip
@@ -92,7 +92,7 @@ def test_colour_operations_leave_everything_in_its_place() -> None:
     assert moved[False] == 0
     assert moved[True] > 5
     assert set(v2.RandAugment._AUGMENTATION_SPACE) > GEOMETRIC
-    assert len(augment._ColourOperations._AUGMENTATION_SPACE) == 9
+    assert len(ColourOperations._AUGMENTATION_SPACE) == 9
 
 
 def test_maps_between_times() -> None:
@@ -155,7 +155,7 @@ def test_the_strong_view_of_a_moved_guide_is_not_sheared(clip: Manifest, monkeyp
         asked.append(geometric)
         return view
 
-    monkeypatch.setattr(augment, "rand_augment", noted)
+    monkeypatch.setattr("asgmcli.data.augment.rand_augment", noted)
     views_of(clip)[SampleKey("unlabeled", 0, 0, 0)]
     bare = views_of(clip)
     bare.maps = None
