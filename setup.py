@@ -3,9 +3,37 @@
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ONNX = ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"]
-README = Path(__file__).parent / "README.md"
+PYTEST = ["pytest>=8.2", "pytest-randomly>=3.15", "pytest-xdist>=3.6"]
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+RECIPES = sorted(path.relative_to(HERE).as_posix() for path in HERE.glob("recipes/**/*.yaml"))
+
+
+class BuildWithRecipes(build_py):
+    """Put the recipes, which lie at the top of the repository, into the package that a wheel carries."""
+
+    def run(self) -> None:
+        """Copy them beside the modules; an editable install finds them where they are."""
+        super().run()
+        if not self.editable_mode:
+            for source, target in self._recipes().items():
+                self.mkpath(str(Path(target).parent))
+                self.copy_file(source, target)
+
+    def _recipes(self) -> dict[str, str]:
+        return {source: str(Path(self.build_lib, "asgmcli", source)) for source in RECIPES}
+
+    def get_source_files(self) -> list[str]:
+        """Return what a source distribution holds."""
+        return [*super().get_source_files(), *RECIPES]
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """Return what is installed."""
+        return [*super().get_outputs(include_bytecode), *self._recipes().values()]
+
 
 setup(
     name="asgm",
@@ -15,17 +43,19 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",
+    cmdclass={"build_py": BuildWithRecipes},
     packages=find_packages(include=["asgmcli", "asgmcli.*"]),
     package_data={"asgmcli": ["py.typed"]},
     install_requires=[
-        # torchaudio 2.11 is the last release and loads only beside the torch it was built for.
-        "torch==2.11.*",
-        "torchvision==0.26.*",
-        "torchaudio==2.11.*",
+        # Each torchvision asks for its torch. torchaudio does not, and no command needs it to load: asgm doctor tells.
+        "torch>=2.11",
+        "torchvision>=0.26",
+        "torchaudio>=2.11",
         "timm>=1.0.15",
-        "av>=17",
-        # decord publishes x86-64 wheels only; PyAV is the default reader.
-        'decord>=0.6; platform_machine == "x86_64" or platform_machine == "AMD64"',
+        # PyAV 19 (Python 3.12 and newer) takes other arguments, and reads other lengths of sound.
+        "av>=17,<19",
+        # decord publishes wheels for Linux and Windows on x86-64 only; PyAV is the default reader.
+        'decord>=0.6; sys_platform != "darwin" and (platform_machine == "x86_64" or platform_machine == "AMD64")',
         "click>=8.1",
         "rich>=13",
         "pyyaml>=6",
@@ -34,23 +64,17 @@ setup(
         "scipy>=1.11",
         "torchmetrics>=1.4",
         "matplotlib>=3.8",
-        "pillow>=10",
+        "pillow>=10.1",
         "safetensors>=0.4.3",
+        # Before 4 a process that is refused empties the file that names the holder.
+        "filelock>=4",
+        "pebble>=5.1",
     ],
     extras_require={
         "tensorboard": ["tensorboard>=2.14"],
         "wandb": ["wandb>=0.17"],
         "onnx": ONNX,
-        "test": [
-            *ONNX,
-            "pytest>=8",
-            "pytest-randomly>=3.16",
-            "pytest-xdist>=3.6",
-            "ruff>=0.6",
-            "mypy>=1.11",
-            "types-PyYAML",
-            "types-setuptools",
-        ],
+        "test": [*ONNX, *PYTEST, "setuptools>=68", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-setuptools"],
     },
     entry_points={"console_scripts": ["asgm = asgmcli.cli:main"]},
 )

@@ -6,13 +6,13 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asgmcli.api import Recognizer
+    from asgmcli.api import Network
 
 __version__ = "0.1.0"
 
 
-def load(path: str | os.PathLike[str], device: str = "auto") -> Recognizer:
-    """The recognizer that a run trained.
+def load(path: str | os.PathLike[str], device: str = "auto") -> Network:
+    """Load the network that a run trained.
 
         from asgmcli import load
 
@@ -25,7 +25,7 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> Recognizer:
         device: `auto` (a GPU where there is one), `cpu` or `cuda`.
 
     Raises:
-        DataError: nothing usable is there. UsageError: a network of another task, or no such device.
+        DataError: nothing usable is there. UsageError: a run whose network answers nothing, or no such device.
     """
     # torch takes a second to import, which `asgm --help` need not wait for.
     from asgmcli import api

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import io
+import os
 import sys
 
 import click
@@ -13,13 +14,27 @@ from asgmcli import __version__
 
 # Command name -> module in asgmcli.commands; each module holds one click command named `command`.
 COMMANDS = {
+    "doctor": "doctor",
+    "recipes": "recipes",
     "prepare": "prepare",
     "localize": "localize",
     "visualize-masks": "visualize_masks",
     "train": "train",
     "eval": "eval",
+    "predict": "predict",
     "export": "export",
     "bench": "bench",
+}
+# What other tools call a command, by what it is called here.
+MEANT = {
+    **dict.fromkeys(("infer", "inference", "test", "evaluate", "validate", "val", "score", "judge"), "eval"),
+    **dict.fromkeys(("fit", "run", "finetune", "resume"), "train"),
+    **dict.fromkeys(("list", "ls", "configs", "zoo"), "recipes"),
+    **dict.fromkeys(("check", "info", "env", "diagnose"), "doctor"),
+    **dict.fromkeys(("download", "data", "preprocess"), "prepare"),
+    **dict.fromkeys(("convert", "onnx"), "export"),
+    **dict.fromkeys(("visualize", "draw", "plot"), "visualize-masks"),
+    **dict.fromkeys(("benchmark", "profile"), "bench"),
 }
 
 
@@ -41,11 +56,34 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that `args` name; a misspelt one is answered with the nearest."""
-        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-        if args[0] not in COMMANDS and near:
-            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
-        return super().resolve_command(ctx, args)
+        """The command that `args` name; any other is answered with what it may mean, and with all there are."""
+        name = args[0]
+        if name not in COMMANDS:
+            meant = MEANT.get(name.lower())
+            near = [meant] if meant in COMMANDS else difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {name!r}.{hint} Commands: {', '.join(COMMANDS)}.")
+        known, command, rest = super().resolve_command(ctx, args)
+        return known, command, rest if command is None else dashed_paths(command, rest)
+
+
+def dashed_paths(command: click.Command, arguments: list[str]) -> list[str]:
+    """Return `arguments` with `./` before the name of a file or folder that begins with a dash and exists.
+
+    click would read such a name as options. The command's own options stay options, also where a file bears the same
+    name; a command that only holds others leaves its arguments as they are.
+    """
+    if isinstance(command, click.Group):
+        return arguments
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = {"-h", "--help"}.union(*(parameter.opts + parameter.secondary_opts for parameter in command.params))
+    return [
+        f"./{text}" if text.startswith("-") and _names_a_path(text, options) else text for text in arguments[:end]
+    ] + arguments[end:]
+
+
+def _names_a_path(text: str, options: set[str]) -> bool:
+    return text.partition("=")[0] not in options and os.path.lexists(text)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,7 +92,8 @@ def main() -> None:
     """Train action recognition from a few labelled clips and many unlabelled ones, with picture and sound.
 
     \b
-    Start here:  asgm train recipes/demo.yaml
+    Start here:  asgm train recipes/demo.yaml   (without a clone: asgm train demo)
+    Does it work here?  asgm doctor
     """
     for stream in (sys.stdout, sys.stderr):
         # A file's or class's name need not be UTF-8, and a terminal may not know every letter: neither is to end a run.

@@ -27,6 +27,12 @@ class MediaError(DataError):
     """A media file that cannot be read. The message names the file and the reason."""
 
 
+class InstallError(AsgmError):
+    """A package that is missing or does not load beside the others."""
+
+    exit_code = 3
+
+
 class NotFiniteError(AsgmError):
     """The loss was not a finite number."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,15 @@ from pathlib import Path
 
 from asgmcli.errors import DataError
 
+MOST_TEXT = 512 << 20
+"""Bytes of a manifest or of a list of clips: three million lines."""
+KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
 NAME_CHARACTERS = 60  # of the target's stem in the temporary name: file systems allow 255 bytes in all
 
 
@@ -44,6 +54,43 @@ def replacing(path: str | os.PathLike[str], size: int | None = None) -> Iterator
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def read_bytes(path: str | os.PathLike[str], limit: int) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes.
+
+    Neither a device nor a pipe is opened, and no more than `limit` bytes are read of a file that grows meanwhile.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+        DataError: it is no regular file, or larger.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        what = next((name for test, name in KINDS if test(found.st_mode)), "something else")
+        raise DataError(f"{os.fspath(path)}: not a regular file but {what}. Name a file.")
+    content = b""
+    if found.st_size <= limit:
+        with open(path, "rb") as file:
+            content = file.read(limit + 1)
+    if max(found.st_size, len(content)) > limit:
+        raise DataError(
+            f"{os.fspath(path)}: larger than {limit / 2**20:g} MiB, the most that a file of this kind may have. "
+            "Is it the right file?"
+        )
+    return content
+
+
+def read_text(path: str | os.PathLike[str], limit: int = MOST_TEXT) -> str:
+    """Return the text of a regular file of at most `limit` bytes, UTF-8 with or without a byte order mark.
+
+    Bytes that are not UTF-8 are kept as file names keep them; all line ends become one newline.
+
+    Raises:
+        OSError, DataError: see `read_bytes`.
+    """
+    text = read_bytes(path, limit).decode("utf-8-sig", errors="surrogateescape")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
@@ -88,7 +135,7 @@ def remove_all_strays(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the new name outlive a power cut; where folders cannot be opened (Windows) the rename alone must do."""
+    """Make the new name outlive a power cut, where the file system lets a folder be flushed."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -25,7 +25,6 @@ class StopFlag:
     def __init__(self, patient: bool = False) -> None:
         self.patient = patient
         self.number: int | None = None
-        self._own: int | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopFlag:
@@ -41,12 +40,8 @@ class StopFlag:
         self._before = {}
 
     def _note(self, number: int, _: Any) -> None:
-        if self._own == number and not self.patient:
+        if self.number == number and not self.patient:
             raise KeyboardInterrupt if number == signal.SIGINT else _TerminatedError
-        self._own = self.number = number
-
-    def hear(self, number: int) -> None:
-        """Note what another process was sent; the same signal to this one is then still its first."""
         self.number = number
 
     def raise_if_set(self, message: str) -> None:
@@ -85,3 +80,5 @@ def interruptible(message: str) -> Iterator[None]:
 
 class _TerminatedError(BaseException):
     """SIGTERM came. No `Exception`, for the reason that KeyboardInterrupt is none: nobody is to take it for his own."""
+
+    exit_code = Interrupted.exit_code

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, TypeVar
+from itertools import islice
+from multiprocessing.context import ForkServerContext
+from typing import TypeVar
+
+from pebble import ProcessExpired, ProcessPool
 
 from asgmcli.errors import DataError
 
@@ -23,44 +27,6 @@ class Failure:
 
     reason: str
     detail: str
-
-
-class _Worker(Generic[Task]):
-    """One process, its pipe, the task it is at and until when it may take."""
-
-    def __init__(self, function: Callable[[Task], Any], task: Task) -> None:
-        methods = multiprocessing.get_all_start_methods()
-        # Not forked from here: a forked child would hold its siblings' pipes open and inherit our threads' locks.
-        context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        if "forkserver" in methods:
-            context.set_forkserver_preload([function.__module__])
-        self.pipe, other = context.Pipe()
-        self.process = context.Process(target=_serve, args=(other, function), daemon=True)
-        self.process.start()
-        other.close()
-        self.started = False
-        self.task = task
-        self.deadline = time.monotonic() + START_LIMIT_S
-
-    def give(self, task: Task, limit_s: float) -> None:
-        """Hand over a task; a process that has just died is noticed when its answer is awaited."""
-        self.started = True
-        self.task = task
-        self.deadline = time.monotonic() + limit_s
-        try:
-            self.pipe.send(task)
-        except OSError:
-            self.deadline = 0.0
-
-    def stop(self, patience_s: float = 0.0) -> int | None:
-        """End the process; its exit code where it ended by itself within `patience_s`."""
-        self.process.join(timeout=patience_s)
-        code: int | None = self.process.exitcode
-        if code is None:
-            self.process.kill()
-            self.process.join()
-        self.pipe.close()
-        return code
 
 
 def run_tasks(
@@ -80,64 +46,70 @@ def run_tasks(
     Raises:
         DataError: the processes cannot start at all.
     """
+    # Not forked from here: a forked child would inherit our threads' locks.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([function.__module__])
     waiting = iter(tasks)
-    crew: list[_Worker[Task]] = []
+    # A pool a process: in a shared one a crash may be told of the file that the process finished just before.
+    crew: list[ProcessPool] = []
+    running: dict[Future[Result | Failure], tuple[Task, int]] = {}
+
+    def give(task: Task, number: int) -> None:
+        if not crew[number].active:
+            crew[number] = _start(context)
+        running[crew[number].schedule(_guarded, (function, task), timeout=limit_s)] = (task, number)
+
     try:
-        for task in waiting:
-            crew.append(_Worker(function, task))
-            if len(crew) >= workers:
-                break
-        while crew:
-            soonest = min(worker.deadline for worker in crew)
-            ready = set(wait([worker.pipe for worker in crew], timeout=max(soonest - time.monotonic(), 0.0)))
-            for worker in list(crew):
-                if worker.pipe not in ready and time.monotonic() < worker.deadline:
-                    continue
-                answer, alive = _answer(worker, worker.pipe in ready, limit_s)
-                if not worker.started:
-                    if not alive:
-                        raise DataError(f"The processes that read files do not start: {answer.detail}.")
-                    worker.give(worker.task, limit_s)
-                    continue
-                yield worker.task, answer
-                _go_on(crew, worker, alive, function, waiting, limit_s)
+        for task in islice(waiting, workers):
+            crew.append(_start(context))
+            give(task, len(crew) - 1)
+        while running:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                task, number = running.pop(future)
+                answer = _answer(future, limit_s)
+                for new in islice(waiting, 1):
+                    give(new, number)
+                yield task, answer
     finally:
-        for worker in crew:
-            worker.stop()
+        for pool in crew:
+            pool.stop()
+        for pool in crew:
+            pool.join()
 
 
-def _answer(worker: _Worker[Any], heard: bool, limit_s: float) -> tuple[Any, bool]:
-    """What the worker says, or how it failed, and whether it lives on."""
-    if not heard:
-        code = worker.stop()
-        if code is None:
-            return Failure("timeout", f"no answer within {limit_s:g} s"), False
-        return Failure("crash", f"the process reading it died ({_in_words(code)})"), False
+def _start(context: ForkServerContext) -> ProcessPool:
+    """Return a pool of one process that has answered.
+
+    Raises:
+        DataError: it has not.
+    """
+    pool = ProcessPool(1, context=context)
     try:
-        return worker.pipe.recv(), True
-    except (EOFError, OSError):
-        code = worker.stop(patience_s=1.0)
-        return Failure("crash", f"the process reading it died ({_in_words(code)})"), False
+        pool.schedule(int).result(START_LIMIT_S)
+    except (BrokenProcessPool, ProcessExpired, TimeoutError) as error:
+        pool.stop()
+        pool.join()
+        raise DataError(f"The processes that read files do not start: {error or 'no answer'}.") from None
+    return pool
 
 
-def _go_on(
-    crew: list[_Worker[Task]],
-    worker: _Worker[Task],
-    alive: bool,
-    function: Callable[[Task], Any],
-    waiting: Iterator[Task],
-    limit_s: float,
-) -> None:
-    """Give the worker its next task, in a new process if it died; dismiss it where none is left."""
-    for task in waiting:
-        if alive:
-            worker.give(task, limit_s)
-        else:
-            crew[crew.index(worker)] = _Worker(function, task)
-        return
-    crew.remove(worker)
-    if alive:
-        worker.stop()
+def _guarded(function: Callable[[Task], Result], task: Task) -> Result | Failure:
+    """Call `function` in the child; what it raises comes back as a `Failure`, also where it cannot be pickled."""
+    try:
+        return function(task)
+    except Exception as error:
+        return Failure("error", f"{type(error).__name__}: {error}"[:300])
+
+
+def _answer(future: Future[Result | Failure], limit_s: float) -> Result | Failure:
+    try:
+        return future.result()
+    except ProcessExpired as error:
+        return Failure("crash", f"the process reading it died ({_in_words(error.exitcode)})")
+    except BrokenProcessPool:  # it died before it was known to have begun
+        return Failure("crash", "the process reading it died")
+    except TimeoutError:
+        return Failure("timeout", f"no answer within {limit_s:g} s")
 
 
 def _in_words(code: int | None) -> str:
@@ -147,21 +119,3 @@ def _in_words(code: int | None) -> str:
         except ValueError:
             return f"signal {-code}"
     return f"exit code {code}"
-
-
-def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
-    """The child's loop: it says that it is there, then answers until the parent closes the pipe."""
-    # Ctrl-C reaches the whole group; the parent alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        pipe.send(None)
-        while True:
-            task = pipe.recv()
-            answer: Any
-            try:
-                answer = function(task)
-            except Exception as error:
-                answer = Failure("error", f"{type(error).__name__}: {error}"[:300])
-            pipe.send(answer)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return

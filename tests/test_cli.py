@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from asgmcli import __version__
-from asgmcli.cli import COMMANDS, main
+from asgmcli.cli import COMMANDS, MEANT, main
 
 
 def invoke(*arguments: str) -> tuple[int, str]:
@@ -33,9 +33,10 @@ def test_help_lists_every_command_with_a_line_of_its_own() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself_and_speaks_json(name: str) -> None:
-    code, text = invoke(name, "--help")
+    words = {"prepare": ["prepare", "demo"]}.get(name, [name])
+    code, text = invoke(*words, "--help")
     assert code == 0
-    assert f"main {name}" in text
+    assert f"main {' '.join(words)}" in text
     assert "--json" in text
 
 
@@ -51,11 +52,43 @@ def test_an_unknown_command_suggests_the_nearest() -> None:
     assert "Traceback" not in text
 
 
+def test_what_other_tools_call_a_command_is_answered_with_ours_and_all_others_listed() -> None:
+    for word, meant in (("infer", "eval"), ("fit", "train"), ("Evaluate", "eval"), ("list", "recipes")):
+        code, text = invoke(word)
+        assert code == 2
+        assert f"No such command '{word}'. Did you mean '{meant}'? Commands: " in text
+    assert set(MEANT.values()) <= set(COMMANDS)
+    assert not set(MEANT) & set(COMMANDS)
+    code, text = invoke("xyzzy")
+    assert code == 2
+    assert f"No such command 'xyzzy'. Commands: {', '.join(COMMANDS)}." in text
+
+
 def test_a_mistake_is_one_line_without_a_traceback() -> None:
     code, text = invoke("train", "recipes/no_such_recipe.yaml")
     assert code == 2
     assert "no such recipe" in text
     assert "Traceback" not in text
+
+
+def test_a_name_that_begins_with_a_dash_is_a_path_where_it_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, text = invoke("localize", "-dash.mp4")
+    assert (code, "No such option" in text) == (2, True)
+    for name in ("-dash.mp4", "-h", "--json", "--out=x", "-recipe.yaml"):
+        Path(name).write_text("neither a clip nor a recipe")
+    for command in ("localize", "visualize-masks", "export", "eval"):
+        code, text = invoke(command, "-dash.mp4")
+        assert (code, "-dash.mp4" in text, "No such option" in text) == (3, True, False), text
+    code, text = invoke("train", "-recipe.yaml")
+    assert (code, "-recipe.yaml: " in text, "No such option" in text) == (2, True, False), text
+    assert invoke("localize", "--", "-dash.mp4")[0] == invoke("localize", "./-dash.mp4")[0] == 3
+    # An option stays one.
+    assert "Usage: main localize" in invoke("localize", "-h")[1]
+    assert "Missing argument" in invoke("localize", "--json")[1]
+    assert "Missing argument" in invoke("localize", "--out=x")[1]
 
 
 def test_names_that_are_not_utf8_are_shown_escaped(tmp_path: Path) -> None:

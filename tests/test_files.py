@@ -17,7 +17,7 @@ import pytest
 from asgmcli import files
 from asgmcli.data.manifest import write_manifest
 from asgmcli.errors import DataError
-from asgmcli.files import remove_strays, replacing, write_bytes, write_text
+from asgmcli.files import read_bytes, read_text, remove_strays, replacing, write_bytes, write_text
 
 SMALL = 4096
 
@@ -176,6 +176,29 @@ def test_a_killed_writer_leaves_only_what_the_next_save_removes(tmp_path: Path) 
         (tmp_path / other).touch()
     assert remove_strays(tmp_path / "last.pt") == [stray]
     assert names(tmp_path) == [".first.0123456789ab.part.pt", ".last.notours.part.pt", ".last.txt", "last.pt"]
+
+
+def test_only_regular_files_of_a_likely_size_are_read(tmp_path: Path) -> None:
+    good = tmp_path / "good.csv"
+    good.write_bytes(b"\xef\xbb\xbfa\r\nb\xe9\rc\n")
+    assert read_bytes(good, good.stat().st_size) == good.read_bytes()
+    assert read_text(good) == "a\nb\udce9\nc\n"
+    with pytest.raises(DataError, match=r"good\.csv: larger than"):
+        read_bytes(good, good.stat().st_size - 1)
+    with pytest.raises(DataError, match="/dev/zero: not a regular file but a device"):
+        read_bytes("/dev/zero", 100)
+    os.mkfifo(tmp_path / "pipe")  # opening it would wait for a writer
+    with pytest.raises(DataError, match="pipe: not a regular file but a pipe"):
+        read_text(tmp_path / "pipe")
+    with pytest.raises(DataError, match="but a folder"):
+        read_text(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_text(tmp_path / "gone")
+    holes = tmp_path / "holes"
+    with holes.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(DataError, match="holes: larger than 512 MiB"):
+        read_text(holes)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "asgmcli"
 # The reading order; a module may import modules of its own place and of those before it.
 ORDER = [
     ("errors", "__init__"),
-    ("console", "files", "loading", "signals", "workers"),
+    ("console", "files", "loading", "options", "signals", "workers"),
     ("masks",),
     ("losses",),
     ("metrics",),
@@ -33,6 +33,7 @@ ORDER = [
     ("tasks",),
     ("runs",),
     ("bench",),
+    ("doctor",),
     ("api",),
     ("commands",),
     ("cli", "__main__"),
@@ -178,6 +179,7 @@ SCENARIOS = {
     "tasks/recognition/test_motion_guide.py",
     "test_layering.py",
     "test_recipes.py",
+    "test_setup.py",
     "test_untrusted.py",
     "train/test_nothing_lost.py",
 }

@@ -1,40 +1,36 @@
-"""Garbage is not looked for while torch is loaded, and then as before."""
+"""What does not load is told in a line."""
 
-import atexit
-import gc
-import sys
+from pathlib import Path
 
 import pytest
 
-from asgmcli.loading import imports_that_stay
+from asgmcli.errors import InstallError
+from asgmcli.loading import check_imports, reason
 
 
-def test_the_first_load_is_left_alone_by_collections_then_and_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
-    at_the_end: list[object] = []
-    monkeypatch.setattr(atexit, "register", at_the_end.append)
-    try:
-        with imports_that_stay():
-            assert not gc.isenabled()
-            assert not gc.get_freeze_count()
-            made = [{} for _ in range(1000)]
-        assert gc.isenabled()
-        assert gc.get_freeze_count() > len(made)
-        assert at_the_end == [gc.freeze]
-    finally:
-        gc.unfreeze()
+def test_what_does_not_load_is_told_with_the_reason_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "brokenpackage.py").write_text(
+        "try:\n    raise OSError('lib.so: undefined symbol: torch_gone')\n"
+        "except OSError as error:\n    raise RuntimeError('Could not load this library: lib.so\\nmore') from error\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(InstallError) as caught:
+        check_imports("json", "brokenpackage")
+    assert caught.value.exit_code == 3
+    message = caught.value.message
+    assert "\n" not in message
+    assert message.startswith(
+        "brokenpackage does not load here: RuntimeError: Could not load this library: lib.so <- "
+        "OSError: lib.so: undefined symbol: torch_gone. Install releases that go together: "
+    )
+    assert "asgm doctor" in message
 
 
-def test_an_import_that_fails_leaves_collections_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "torch", raising=False)
-    with pytest.raises(ImportError), imports_that_stay():
-        raise ImportError
-    assert gc.isenabled()
-    assert not gc.get_freeze_count()
+def test_a_missing_package_is_told() -> None:
+    with pytest.raises(InstallError, match="nosuchpackage does not load here: ModuleNotFoundError"):
+        check_imports("nosuchpackage.part")
 
 
-def test_where_torch_is_there_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch", sys)
-    with imports_that_stay():
-        assert gc.isenabled()
-    assert not gc.get_freeze_count()
+def test_a_reason_without_words_is_the_errors_kind() -> None:
+    assert reason(KeyError()) == "KeyError"
+    assert reason(ValueError("first\nsecond")) == "ValueError: first"

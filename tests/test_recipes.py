@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from asgmcli.commands.train import command
-from asgmcli.prepare.source import DEMO, manifest_path
+from asgmcli.prepare.source import is_generated, manifest_path
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
@@ -31,8 +31,7 @@ PATCH, FRAMES = 8, 2
 
 def large(path: Path) -> bool:
     """Whether a recipe is of data that are not generated."""
-    recipe = load_recipe(path)
-    return not isinstance(recipe, PretextRecipe) and recipe.data.dataset != DEMO  # type: ignore[attr-defined]
+    return any(not is_generated(data) for data in load_recipe(path).data_sets())
 
 
 def named(pairs: list[tuple[Path, str]]) -> list[str]:
@@ -300,7 +299,7 @@ def test_the_papers_settings(path: Path) -> None:
         assert (train.epochs, train.batch, train.unlabeled_ratio, train.ema_decay) == (50, 8, 5, 0.99)
         assert (optimizer.kind, optimizer.lr, optimizer.momentum, optimizer.weight_decay) == ("sgd", 5e-3, 0.9, 1e-3)
         assert optimizer.milestones == pytest.approx([25 / 30, 28 / 30], abs=1e-6)
-        assert (losses.unlabeled.weight, losses.mixup.weight, losses.mixup.on) == (2, 2, "logits")
+        assert (losses.unlabeled.weight, losses.mixup.weight, losses.mixup.space) == (2, 2, "logits")
         assert losses.contrastive.weight in (0, 0.1)
         assert (recipe.masks.alpha, recipe.masks.beta) == ((5, 10) if recipe.guided else (10, 10))
         assert "figure4" in path.stem or recipe.thresholds.value == 0.3

@@ -49,7 +49,6 @@ def test_of_several_processes_each_bears_a_signal_twice() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         assert stop.number == signal.SIGTERM
     with StopFlag() as stop:
-        stop.hear(signal.SIGINT)  # another's: the first of its own is still to come
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)

@@ -59,6 +59,23 @@ def write_recipe(folder: Path, demo: Path) -> Path:
     return path
 
 
+def write_start(folder: Path) -> Path:
+    """start.yaml in `folder`: a pretext whose encoders fit those of tiny.yaml, generated and trained in seconds."""
+    start = {"name": "start", "task": "pretext", "title": "Start", "default_row": "start"}
+    sizes = {
+        "clip": {"frames": 4, "stride": 2, "size": 24, "short_side": [24, 24]},
+        "audio": {"seconds": 0.64, "mels": 16},
+    }
+    encoders = {
+        "video": {"dim": 8, "depth": 2, "heads": 2, "patch_size": 8},
+        "audio": {"dim": 8, "depth": 1, "heads": 2, "patch_size": 16},
+    }
+    few = {"generated": {"train": 12, "test": 4}, "train": {"epochs": 1, "batch": 6, "optimizer": {"lr": 1e-3}}}
+    path = folder / "start.yaml"
+    path.write_text(json.dumps({**start, **sizes, **few, "model": encoders, "rows": {"start": {"title": "start"}}}))
+    return path
+
+
 def tiny(folder: Path, demo: Path, row: str | None = None, **changes: object) -> RecognitionRecipe:
     """The recipe with changes; `clip__size=16` sets clip.size."""
     overrides = tuple(f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in changes.items())

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from asgmcli.bench.flops import StepClips, audio_flops, fusion_flops, step_flops, video_flops
 from asgmcli.data.loader import Batch, Loudness
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState, assemble, build_network, make_threshold
+from asgmcli.tasks.recognition.model import RecognitionState, assemble, build_network, make_threshold
 
 
 @dataclass(frozen=True)
@@ -52,20 +51,3 @@ def made_up_batch(recipe: RecognitionRecipe, classes: int, labeled: int, unlabel
     if recipe.listens:
         stream["audio"], other["audio"], other["strong_audio"] = sound(labeled), sound(unlabeled), sound(unlabeled)
     return {"labeled": stream, "unlabeled": other if unlabeled and recipe.semi_supervised else None}
-
-
-def step_operations(
-    network: ASGMFormer, recipe: RecognitionRecipe, labeled: int, unlabeled: int, *, executed: bool
-) -> int:
-    """Floating-point operations of a step (see `asgmcli.bench.flops`); a frozen guide's are not counted."""
-    if not recipe.semi_supervised:
-        unlabeled = 0
-    heard = labeled + unlabeled + (unlabeled if recipe.mixed else 0)
-    video = video_flops(network.video, executed=executed)
-    total = step_flops(video, StepClips(labeled + unlabeled, heard, taught=unlabeled))
-    if network.audio is not None and network.fusion is not None:
-        # Mixtures of sound are mixed before the patch embedding, so that theirs is computed too.
-        sound = audio_flops(network.audio, executed=executed)
-        total += step_flops(sound, StepClips(heard, heard, taught=unlabeled))
-        total += (3 * heard + unlabeled) * fusion_flops(network.fusion)
-    return total

@@ -1,9 +1,9 @@
 """What a training step of the recognition task costs: its rate as a share of the machine's own, and its memory.
 
 Each setting is measured in a process of its own, so that its peak memory is its own. The rate is that of the
-operations of the network as published, counted analytically (`asgmcli.bench.flops`), over the time of the whole step:
-student, teacher, masks, losses, backward pass, optimizer, moving average. The machine's rate is that of the network's
-matrix products (`asgmcli.bench.products`), timed right before and after each step: what disturbs one disturbs both.
+networks' operations, counted by torch as --dry-run counts them, over the time of the whole step: student, teacher,
+masks, losses, backward pass, optimizer, moving average. The machine's rate is that of a product of the network's width,
+timed right before and after each step: what disturbs one disturbs both.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from typing import Any
 
 import torch
 
-from asgmcli.bench.made_up import made_up_batch, made_up_state, step_operations
-from asgmcli.bench.products import Products
+from asgmcli.bench.made_up import made_up_batch, made_up_state
 from asgmcli.bench.step_setup import SIZES, Setup
 from asgmcli.data.loader import Batch
-from asgmcli.errors import AsgmError
+from asgmcli.errors import AsgmError, RecipeError
+from asgmcli.ranks.device import synchronize
 from asgmcli.recipe.read import check_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.runs.counts import needs
+from asgmcli.runs.estimate import product_rate
 from asgmcli.tasks import recognition
 from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.schedule import make_optimizer
@@ -43,6 +45,8 @@ def recipe_of(setup: Setup) -> RecognitionRecipe:
     Raises:
         RecipeError: the numbers do not go together.
     """
+    if setup.unlabeled % setup.labeled:
+        raise RecipeError(f"{setup.unlabeled} unlabelled clips are no multiple of {setup.labeled} labelled ones")
     dim, heads = SIZES[setup.size]
     network = {"dim": dim, "heads": heads}
     contrast = 0.1 if setup.modality == "video+audio" else 0.0
@@ -68,14 +72,13 @@ def recipe_of(setup: Setup) -> RecognitionRecipe:
         "losses": {"contrastive": {"weight": contrast}},
         "train": {
             "batch": setup.labeled,
+            "unlabeled_ratio": setup.unlabeled // setup.labeled,
             "precision": setup.precision,
             "activation_checkpointing": setup.checkpointing,
             "compile": setup.compile,
         },
     }
-    recipe = check_recipe(values, Path("asgm bench step"))
-    assert isinstance(recipe, RecognitionRecipe)
-    return recipe
+    return check_recipe(values, Path("asgm bench step"), RecognitionRecipe)
 
 
 class Step:
@@ -87,10 +90,6 @@ class Step:
         self.state = made_up_state(recipe, CLASSES, device)
         self.optimizer = make_optimizer(self.state.trained(), recipe.train.optimizer)
         self.batch: Batch = made_up_batch(recipe, CLASSES, labeled, unlabeled, device)
-        self.published, self.executed = (
-            step_operations(self.state.student, recipe, labeled, unlabeled, executed=executed)
-            for executed in (False, True)
-        )
         self.number = 0
 
     def __call__(self) -> None:
@@ -100,6 +99,12 @@ class Step:
         self.optimizer.step()
         self.state.after_step()
         self.number += 1
+
+
+def operations_of(recipe: RecognitionRecipe) -> int:
+    """Return the operations of a whole step, as `--dry-run` counts them."""
+    found = needs(recipe, CLASSES)
+    return 0 if found is None else found.step.operations
 
 
 def measure(setup: Setup, repeats: int) -> dict[str, Any]:
@@ -132,8 +137,8 @@ def measure_here(setup: Setup, repeats: int) -> dict[str, Any]:
 
     Returns:
         `setup` (its batch as measured), `seconds` (a list; processor time on one CPU thread, where others' work takes
-        none of it, else wall-clock), `wall_seconds`, `products_per_second` (operations, between the steps),
-        `published` and `executed` operations of a step, `peak_bytes` (of the whole process on a CPU, of all tensors on
+        none of it, else wall-clock), `wall_seconds`, `products_per_second` (operations, beside the steps),
+        `operations` of a step, `peak_bytes` (of the whole process on a CPU, of all tensors on
         a GPU) and `start_bytes` (of the process before anything was made).
     """
     device = torch.device(setup.device)
@@ -146,32 +151,31 @@ def measure_here(setup: Setup, repeats: int) -> dict[str, Any]:
         step()
     peak = peak_bytes(device)
     clock = _clock(device, setup.threads)
-    dtype = torch.bfloat16 if setup.precision == "bf16" else torch.float32
-    mixed = setup.labeled + 2 * setup.unlabeled
-    rows = mixed * setup.frames * (setup.pixels // step.recipe.model.video.patch_size) ** 2
-    products = Products(rows, step.recipe.model.video.dim, device, dtype)
+    plain = recipe_of(replace(setup, checkpointing=False))  # what checkpointing computes again is not counted
     seconds, walls, rates = [], [], []
-    clock(products)
+
+    def rate() -> float:
+        return product_rate(device, step.recipe.train, step.recipe.model.video.dim)
+
     for _ in range(repeats):
-        before = clock(products)
+        before = rate()
         wall = time.perf_counter()
         seconds.append(clock(step))
         walls.append(time.perf_counter() - wall)
-        rates.append(2 * products.operations / (before + clock(products)))
+        rates.append((before + rate()) / 2)
     return {
         "setup": asdict(setup),
         "seconds": seconds,
         "wall_seconds": walls,
         "products_per_second": rates,
-        "published": step.published,
-        "executed": step.executed,
+        "operations": operations_of(plain),
         "start_bytes": start,
         "peak_bytes": peak,
     }
 
 
 def summary(found: dict[str, Any]) -> dict[str, float]:
-    """Medians of what `measure` found: seconds a step, share of the products' rate (published, executed), gigabytes.
+    """Medians of what `measure` found: seconds a step, share of the products' rate, gigabytes.
 
     The share is the median of each step's share of the rate around it.
     """
@@ -181,11 +185,9 @@ def summary(found: dict[str, Any]) -> dict[str, float]:
     return {
         "seconds": seconds,
         "clips_per_second": setup.clips / seconds,
-        "gflop": found["published"] / 1e9,
-        "gflop_executed": found["executed"] / 1e9,
+        "gflop": found["operations"] / 1e9,
         "products_gflop_per_second": statistics.median(found["products_per_second"]) / 1e9,
-        "share": statistics.median(found["published"] / taken / rate for taken, rate in pairs),
-        "share_executed": statistics.median(found["executed"] / taken / rate for taken, rate in pairs),
+        "share": statistics.median(found["operations"] / taken / rate for taken, rate in pairs),
         "gigabytes": found["peak_bytes"] / 1e9,
     }
 
@@ -247,12 +249,10 @@ def _clock(device: torch.device, threads: int) -> Callable[[Callable[[], object]
     now = time.process_time if device.type == "cpu" and threads == 1 else time.perf_counter
 
     def taken(work: Callable[[], object]) -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronize(device)
         begin = now()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronize(device)
         return now() - begin
 
     return taken

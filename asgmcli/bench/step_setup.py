@@ -39,12 +39,12 @@ class Setup:
 def setups_of(first: Setup, sizes: Iterable[str]) -> Iterator[Setup]:
     """What is measured for each of `sizes`, all else as in `first`.
 
-    On a CPU with and without activation checkpointing; on a GPU fp32, bf16, and bf16 compiled, each with the largest
-    batch that fits.
+    On a CPU or an Apple GPU with and without activation checkpointing; on a CUDA GPU fp32, bf16, and bf16 compiled,
+    each with the largest batch that fits.
     """
     for size in sizes:
         setup = replace(first, size=size)
-        if first.device == "cpu":
+        if not first.device.startswith("cuda"):
             yield setup
             yield replace(setup, checkpointing=True)
         else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,6 +13,7 @@ import click
 
 from asgmcli.bench.step_setup import SIZES, Setup, setups_of
 from asgmcli.errors import UsageError
+from asgmcli.ranks.device import device_option
 
 if TYPE_CHECKING:
     from asgmcli.report.table import Table
@@ -39,9 +39,8 @@ def command() -> None:
     """Time one piece of the work on this machine; best while it does nothing else. Each has --out and --json.
 
     \b
-    asgm bench masks
     asgm bench step --size vit_ti
-    asgm bench startup --out startup.json
+    asgm bench loader --out loader.json
     """
 
 
@@ -66,12 +65,10 @@ def bench(measured: Measured) -> Callable[..., None]:
 
         if out is not None and out.exists() and not overwrite:
             raise UsageError(f"{out} is there already. Say --overwrite, or name another file.")
-        # Asked beforehand, for the work itself is load; not every system tells.
-        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+        load = os.getloadavg()[0]  # asked beforehand, for the work itself is load
         table, found = measured(**options)
         machine = {**environment(), "load": load}
-        busy = "" if load is None else f", load {load:.1f} before"
-        note = f"{machine['cpus']} cores, torch {machine['torch']}{busy}"
+        note = f"{machine['cpus']} cores, torch {machine['torch']}, load {load:.1f} before"
         table = replace(table, note=f"{table.note} {note}".strip())
         result = {"bench": context.info_name, **found, "environment": machine}
         console = make_console(stderr=as_json)
@@ -87,22 +84,9 @@ def bench(measured: Measured) -> Callable[..., None]:
 
 def repeats(default: int) -> Callable[..., Any]:
     """The option --repeats."""
-    return click.option("--repeats", type=click.IntRange(min=1), default=default, show_default=True, help="How often.")
-
-
-@command.command("masks")
-@repeats(200)
-@bench
-def masks(repeats: int) -> tuple[Table, dict[str, Any]]:
-    """Draw the masks of 64 clips.
-
-    Of 8 frames x 196 tokens each, on one thread.
-    """
-    from asgmcli.bench.masks import TITLE, measure
-    from asgmcli.report.timing import timing_table
-
-    timings = measure(repeats)
-    return timing_table(TITLE, timings), {"timings": [timing.data() for timing in timings]}
+    return click.option(
+        "--repeats", type=click.IntRange(1, 1_000_000), default=default, show_default=True, help="How often."
+    )
 
 
 @command.command("step")
@@ -113,13 +97,15 @@ def masks(repeats: int) -> tuple[Table, dict[str, Any]]:
     multiple=True,
     help="Network; repeatable.  [default: vit_ti and vit_s; on a GPU vit_b]",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--labeled", type=click.IntRange(min=1), default=1, show_default=True, help="Labelled clips a step.")
-@click.option("--unlabeled", type=click.IntRange(min=0), default=2, show_default=True, help="Unlabelled clips a step.")
-@click.option("--frames", type=click.IntRange(min=1), default=8, show_default=True, help="Frames a clip.")
-@click.option("--pixels", type=click.IntRange(min=32), default=224, show_default=True, help="Height and width.")
+@device_option
+@click.option("--labeled", type=click.IntRange(1, 65_536), default=1, show_default=True, help="Labelled clips a step.")
+@click.option(
+    "--unlabeled", type=click.IntRange(0, 65_536), default=2, show_default=True, help="Unlabelled clips a step."
+)
+@click.option("--frames", type=click.IntRange(1, 1024), default=8, show_default=True, help="Frames a clip.")
+@click.option("--pixels", type=click.IntRange(32, 4096), default=224, show_default=True, help="Height and width.")
 @click.option("--sound", is_flag=True, help="ASGM-Former's three networks, where the default is the video's alone.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of a CPU.")
+@click.option("--threads", type=click.IntRange(1, 4096), default=1, show_default=True, help="Of a CPU.")
 @repeats(5)
 @bench
 def step(
@@ -140,27 +126,15 @@ def step(
     """
     from asgmcli.bench import step as steps
     from asgmcli.bench.step_table import cpu_table, gpu_table
-    from asgmcli.runs.session import choose_device
+    from asgmcli.ranks.device import choose_device
 
-    chosen = choose_device(device).type
+    chosen = choose_device(device)
     modality = "video+audio" if sound else "video"
-    first = Setup("", labeled, unlabeled, frames, pixels, modality, device=chosen, threads=threads)
-    names = sizes or (("vit_b",) if chosen == "cuda" else ("vit_ti", "vit_s"))
+    first = Setup("", labeled, unlabeled, frames, pixels, modality, device=str(chosen), threads=threads)
+    names = sizes or (("vit_b",) if chosen.type == "cuda" else ("vit_ti", "vit_s"))
     measured = [steps.measure(setup, repeats) for setup in setups_of(first, names)]
-    table = gpu_table(measured) if chosen == "cuda" else cpu_table(measured)
+    table = gpu_table(measured) if chosen.type == "cuda" else cpu_table(measured)
     return table, {"steps": [{**found, "summary": steps.summary(found)} for found in measured]}
-
-
-@command.command("startup")
-@repeats(10)
-@bench
-def startup(repeats: int) -> tuple[Table, dict[str, Any]]:
-    """Answer `asgm --help`."""
-    from asgmcli.bench.startup import TITLE, measure
-    from asgmcli.report.timing import timing_table
-
-    timings = measure(repeats)
-    return timing_table(TITLE, timings), {"timings": [timing.data() for timing in timings]}
 
 
 @command.command("loader")
@@ -173,8 +147,6 @@ def loader(repeats: int) -> tuple[Table, dict[str, Any]]:
     ffmpeg's command line where they are there: processor time on one thread, in turns, medians. Also views, probing, a
     manifest of 240,000 rows, and memory.
     """
-    if sys.platform == "win32":
-        raise UsageError("asgm bench loader needs what Windows does not tell: the processor time of other programs.")
     from asgmcli.bench.loader import measure, table
 
     timings, goals = measure(repeats)

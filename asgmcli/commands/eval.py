@@ -8,27 +8,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from asgmcli.data.manifest import ALL_SPLITS, Manifest
+from asgmcli.data.manifest import Manifest
 from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, UsageError
+from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
-    import torch
     from rich.console import Console
 
     from asgmcli.ranks.launch import Launch
-    from asgmcli.recipe.localization import LocalizationRecipe
-    from asgmcli.recipe.recognition import RecognitionRecipe
     from asgmcli.recipe.sections import Data
     from asgmcli.runs.on_demo import RecipeFile
-    from asgmcli.runs.report import Judged
-    from asgmcli.runs.target import Trained
+    from asgmcli.runs.target import Found
+    from asgmcli.train.task import Trained
 
-R = TypeVar("R", "RecognitionRecipe", "LocalizationRecipe")
 LINE_SECONDS = 10.0
 
 
@@ -43,22 +40,22 @@ class Options:
     batch: int | None
     workers: int | None
     device: str
-    motion: bool
+    beside: str | None
     out: Path | None
     overwrite: bool
 
 
 @click.command("eval")
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--split", type=click.Choice(ALL_SPLITS), help="Which clips.  [default: the recipe's data.eval_split]")
+@click.option("--split", help="Which clips, a split of the manifest.  [default: the recipe's data.eval_split]")
 @click.option(
     "--data", "manifest", type=click.Path(path_type=Path), help="Another manifest of the same classes, or its folder."
 )
-@click.option("--clips", type=click.IntRange(min=1), help="Clips spread over each video.  [default: the recipe's]")
+@click.option("--clips", type=click.IntRange(1, 1024), help="Clips spread over each video.  [default: the recipe's]")
 @click.option("--crops", type=click.Choice(["1", "3"]), help="Crops of each clip.  [default: the recipe's]")
-@click.option("--batch", type=click.IntRange(min=1), help="Videos, or frames, at once.  [default: the recipe's]")
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that decode.  [default: the recipe's]")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--batch", type=click.IntRange(1, 65_536), help="Videos, or frames, at once.  [default: the recipe's]")
+@click.option("--workers", type=click.IntRange(0, 1024), help="Processes that decode.  [default: the recipe's]")
+@device_option
 @click.option(
     "--localizer",
     type=click.Choice(["motion"]),
@@ -73,7 +70,6 @@ class Options:
 )
 @click.option("--overwrite", is_flag=True, help="Replace results that are there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
-@interruptible("Stopped; nothing was written.")
 def command(
     target: Path,
     split: str | None,
@@ -90,7 +86,7 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Judge TARGET: the folder of a run, a weight file, or a recipe.
+    """Judge TARGET: the folder of a run, a weight file, or a recipe (a file, or a name of `asgm recipes`).
 
     Of a recognizer: top-1, top-5, every class, the confusion matrix and each clip's prediction, over several clips and
     crops of each video. Of a localizer: its maps against the true boxes. Of a recipe: the runs of it that are finished,
@@ -103,13 +99,12 @@ def command(
     torchrun --nproc-per-node=4 -m asgmcli eval runs/demo/asgm_former/seed0
     """
     from asgmcli.console import make_console
-    from asgmcli.ranks.launch import find_launch, one_voice, quiet_torch, unhurried_end
+    from asgmcli.ranks.launch import find_launch, one_voice
+    from asgmcli.recipe.shipped import find_recipe
     from asgmcli.runs.on_demo import RecipeFile
     from asgmcli.runs.target import is_recipe
 
     launch = find_launch()
-    if launch.several:
-        quiet_torch()
     console = make_console(quiet=launch.rank > 0)
     options = Options(
         split,
@@ -119,17 +114,17 @@ def command(
         batch,
         workers,
         device,
-        localizer is not None,
+        localizer,
         out,
         overwrite,
     )
-    with unhurried_end(launch):
-        with one_voice(launch):
-            gathering = is_recipe(target)
-            if on_demo and not gathering:
-                raise UsageError(f"--on-demo gathers a recipe's runs; {target} is not a recipe.")
-            if gathering and launch.several:
-                raise UsageError("The table of a recipe's runs is one process's work: call it without torchrun.")
+    with one_voice(launch), interruptible("Stopped; nothing was written."):
+        target = target if target.exists() else find_recipe(target)
+        gathering = is_recipe(target)
+        if on_demo and not gathering:
+            raise UsageError(f"--on-demo gathers a recipe's runs; {target} is not a recipe.")
+        if gathering and launch.several:
+            raise UsageError("The table of a recipe's runs is one process's work: call it without torchrun.")
         if gathering:
             result = _gather(RecipeFile(target, on_demo), runs, options, console)
         else:
@@ -140,7 +135,9 @@ def command(
 
 def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) -> dict[str, Any]:
     """The finished runs of a recipe."""
+    from asgmcli.recipe.shipped import spoken
     from asgmcli.runs.gather import gather
+    from asgmcli.runs.sweep import summary_data
 
     if any(value is not None for value in (options.split, options.manifest, options.clips, options.crops)):
         raise UsageError("--split, --data, --clips and --crops judge one network; name a run instead of a recipe.")
@@ -151,49 +148,53 @@ def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) ->
     folder = options.out or runs / recipe.name
     outputs = found.write(folder)
     console.print(found.table.rich())
-    for line in found.missing_lines():
+    for line in found.table.notes:
         console.print(line)
     if found.missing:
-        seeds_there = [result["seed"] for result in found.results]
-        count = max(seeds_there) - recipe.seed + 1
-        words = ["asgm train", str(file.path), *file.flags, f"--row all --seeds {max(1, count)}"]
+        count = max((result["seed"] for result in found.results), default=0) - recipe.seed + 1
+        words = ["asgm train", spoken(file.path), *file.flags, f"--row all --seeds {max(1, count)}"]
         words += [] if runs == Path("runs") else [f"--runs {runs}"]
         console.print(f"Train them: {' '.join(words)}")
         if recipe.cost:
             console.print(f"Cost: {' '.join(recipe.cost.split())}")
-    for run in found.unfinished:
-        console.print(f"Not finished: {run}")
-    for note in found.notes:
-        console.print(f"Note: {note}")
     console.print(f"Written to {folder}: {', '.join(path.name for path in outputs)}")
     return {
-        **found.table.data(),
-        "runs": list(found.results),
+        **summary_data(found.table, found.results, found.left_out),
         "missing": found.missing,
         "unfinished": [str(run) for run in found.unfinished],
-        "notes": found.notes,
         "outputs": [str(output) for output in outputs],
     }
 
 
 def _judge(path: Path, options: Options, console: Console, launch: Launch) -> dict[str, Any]:
-    """One trained network, by all ranks; the result on the first."""
-    from asgmcli.ranks.exchange import join
-    from asgmcli.runs.session import choose_device
+    """Judge one trained network, by all ranks; return the result on the first."""
+    from asgmcli.ranks.device import choose_device
+    from asgmcli.ranks.exchange import joined
+    from asgmcli.runs.report import Judged, papers_numbers
     from asgmcli.runs.target import find_trained
 
     device = choose_device(options.device, launch)
-    with join(launch, device, "Nothing was written; call it again.") as ranks:
-        trained = find_trained(path)
-        if options.motion and trained.task != "localization":
-            raise UsageError(f"--localizer motion is measured beside a localizer; {path} is a recognizer.")
-        if trained.task != "recognition" and (options.clips or options.crops):
-            raise UsageError(f"--clips and --crops are views of a recognizer; {path} is a localizer, judged by frames.")
+    with joined(launch, device):
+        found = find_trained(path)
         started = time.perf_counter()
-        judge = _recognition if trained.task == "recognition" else _localization
-        judged, folder = judge(trained, options, console, device)
-        if not ranks.first:
+        loaded = found.load(device)
+        if found.run is None and not loaded.data.dataset and options.manifest is None:
+            text = f"{found.weights}: no run is around it to say on which clips to judge. Add --data MANIFEST."
+            raise UsageError(text)
+        loaded = _with_options(loaded, options)
+        split = loaded.data.eval_split
+        manifest = _open_manifest(loaded.data, found, options, console)
+        examination = loaded.examine(manifest, options.beside)
+        folder = _folder(found, manifest, split, options)
+        for warning in examination.warnings:
+            console.print(f"Warning: {warning}")
+        console.print(f"{found.weights}: {examination.about} of {manifest.path} ({split})")
+        paper = papers_numbers(found, manifest, split)
+        with _progress(console, "evaluate", examination.count) as seen:
+            evaluation, lines = examination.run(seen, paper)
+        if launch.rank:
             return {}
+        judged = Judged(found, evaluation, lines, manifest, split, examination.views)
         result = {**judged.result(), "seconds": round(time.perf_counter() - started, 1)}
         outputs = judged.write(folder)
         judged.show(console)
@@ -201,77 +202,39 @@ def _judge(path: Path, options: Options, console: Console, launch: Launch) -> di
     return {**result, "outputs": [str(output) for output in outputs]}
 
 
-def _recognition(trained: Trained, options: Options, console: Console, device: torch.device) -> tuple[Judged, Path]:
+def _with_options(trained: Trained, options: Options) -> Trained:
+    """The network with the recipe's keys that the user asked for: another split, other views, other workers.
+
+    Raises:
+        UsageError: the network's recipe has no such key.
+    """
     from dataclasses import replace
 
-    from asgmcli.data.reader import ClipReader
-    from asgmcli.runs.report import Judged
-    from asgmcli.tasks.recognition.load import judge_recognizer, known_rows, load_recognizer
-
-    loaded = load_recognizer(trained.weights, device)
-    recipe = _with_options(loaded.recipe, options)
-    loaded = replace(loaded, recipe=recipe)
-    manifest = _open_manifest(recipe.data, trained, options, console)
-    rows = known_rows(loaded.classes, manifest, recipe.data.eval_split)
-    folder = _folder(trained, manifest, recipe, options)
-    silent = sum(not row.audio for row in rows)
-    if loaded.loudness is not None and silent:
-        console.print(f"Warning: {silent} of {len(rows)} clips have no sound; they are heard as silence.")
-    views = {"clips": recipe.evaluate.clips, "crops": recipe.evaluate.crops}
-    console.print(
-        f"{trained.weights}: {len(rows)} clips of {manifest.path} ({recipe.data.eval_split}), {views['clips']} clips x "
-        f"{views['crops']} crops each",
-    )
-    reader = ClipReader(manifest, recipe.clip, recipe.audio, keep=recipe.data.keep_decoded)
-    with _progress(console, "evaluate", len(rows)) as seen:
-        evaluation, predictions = judge_recognizer(loaded, reader, rows, seen)
-    return Judged(trained, evaluation, predictions, manifest, recipe.data.eval_split, views), folder
-
-
-def _localization(trained: Trained, options: Options, console: Console, device: torch.device) -> tuple[Judged, Path]:
-    from dataclasses import replace
-
-    from asgmcli.recipe.localization import LocalizationRecipe
-    from asgmcli.runs.report import Judged, papers_numbers
-    from asgmcli.tasks.localization.load import count_frames, judge_localizer, load_trained_localizer
-
-    known = trained.run.recipe() if trained.run is not None else None
-    own = known if isinstance(known, LocalizationRecipe) else None
-    if own is None and options.manifest is None:
-        raise UsageError(f"{trained.weights}: no run is around it to say on which clips to judge. Add --data MANIFEST.")
-    loaded = load_trained_localizer(trained.weights, own, device)
-    recipe = _with_options(loaded.recipe, options)
-    loaded = replace(loaded, recipe=recipe)
-    manifest = _open_manifest(recipe.evaluation_data, trained, options, console)
-    count = count_frames(loaded, manifest)
-    folder = _folder(trained, manifest, recipe, options)
-    console.print(f"{trained.weights}: {count} frames of {manifest.path} ({recipe.data.eval_split})")
-    with _progress(console, "evaluate", count) as seen:
-        paper = papers_numbers(trained, manifest, recipe.data.eval_split)
-        evaluation, lines = judge_localizer(loaded, manifest, seen, motion=options.motion, paper=paper)
-    views = {"frames": recipe.evaluate.frames}
-    return Judged(trained, evaluation, lines, manifest, recipe.data.eval_split, views), folder
-
-
-def _with_options(recipe: R, options: Options) -> R:
-    """The recipe with another split, other views or other workers, where the user asked for them."""
+    recipe: Any = trained.recipe
     # A recipe may hold its own data in memory; another manifest may be too large for that, and what workers hold is
     # lost with them.
     keep = False if options.manifest is not None or options.workers else None
-    data = {"eval_split": options.split, "workers": options.workers, "keep_decoded": keep}
-    views = {"clips": options.clips, "crops": options.crops, "batch": options.batch}
-    changes: dict[str, Any] = {
-        "data": recipe.data.model_copy(update=_given(data)),
-        "evaluate": recipe.evaluate.model_copy(update=_given(views)),
+    asked: dict[str, dict[str, Any]] = {
+        "data": {"eval_split": options.split, "workers": options.workers, "keep_decoded": keep},
+        "evaluate": {"clips": options.clips, "crops": options.crops, "batch": options.batch},
     }
-    return recipe.model_copy(update=changes)
+    changes = {}
+    for name, values in asked.items():
+        section, given = getattr(recipe, name, None), _given(values)
+        known = set(type(section).model_fields) if section is not None else set()
+        for key in given:
+            if key not in known and key != "keep_decoded":
+                raise UsageError(f"--{key}: a {recipe.task} network is not judged by that.")
+        if section is not None:
+            changes[name] = section.model_copy(update={key: value for key, value in given.items() if key in known})
+    return replace(trained, recipe=recipe.model_copy(update=changes))  # type: ignore[type-var]
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _open_manifest(data: Data, trained: Trained, options: Options, console: Console) -> Manifest:
+def _open_manifest(data: Data, trained: Found, options: Options, console: Console) -> Manifest:
     """The manifest that the user named, or that of the recipe's `data`; a word where it has changed since."""
     from asgmcli.data.manifest import read_manifest
     from asgmcli.prepare.source import manifest_path, open_manifest
@@ -292,13 +255,10 @@ def _open_manifest(data: Data, trained: Trained, options: Options, console: Cons
     return manifest
 
 
-def _folder(
-    trained: Trained, manifest: Manifest, recipe: RecognitionRecipe | LocalizationRecipe, options: Options
-) -> Path:
+def _folder(trained: Found, manifest: Manifest, split: str, options: Options) -> Path:
     """Where the results go; asked before the work, not after it."""
     from asgmcli.runs.report import OUTPUTS
 
-    split = recipe.data.eval_split
     name = f"eval-{manifest.path.resolve().parent.name}-{split}" if options.manifest is not None else f"eval-{split}"
     folder = options.out or trained.weights.parent / name
     if (folder / "recipe.yaml").exists():
@@ -323,7 +283,7 @@ def _progress(console: Console, title: str, total: int) -> Iterator[Callable[[in
     """
     from rich.progress import MofNCompleteColumn, Progress
 
-    from asgmcli.losses.ranks import count_ranks
+    from asgmcli.ranks.exchange import count_ranks
 
     columns = [*Progress.get_default_columns(), MofNCompleteColumn()]
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -1,4 +1,4 @@
-"""`asgm export`: a trained recognizer as one ONNX file for programs without torch."""
+"""`asgm export`: a trained network as one ONNX file for programs without torch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from asgmcli.errors import UsageError
 @click.option("--overwrite", is_flag=True, help="Replace the file where it is there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
 def command(target: Path, out: Path | None, overwrite: bool, as_json: bool) -> None:
-    """Write the recognizer TARGET, the folder of a run or a weight file, as ONNX.
+    """Write the network TARGET, the folder of a run or a weight file, as ONNX.
 
-    Its inputs are frames (uint8) and the log-mel as measured, for any number of views; its output is a probability for
-    each class. Class names and the sizes of the inputs stand in the file. Before it is kept, ONNX Runtime's output is
-    compared with torch's. Needs pip install "asgm[onnx]".
+    A recognizer's inputs are frames (uint8) and the log-mel as measured, for any number of views; its output is a
+    probability for each class. Class names and the sizes of the inputs stand in the file. Before it is kept, ONNX
+    Runtime's output is compared with torch's. Needs pip install "asgm[onnx]".
 
     \b
     asgm export runs/demo/asgm_former/seed0
@@ -30,17 +30,13 @@ def command(target: Path, out: Path | None, overwrite: bool, as_json: bool) -> N
 
     from asgmcli.console import make_console
     from asgmcli.runs.target import find_trained
-    from asgmcli.tasks.recognition.export import export_onnx
-    from asgmcli.tasks.recognition.load import load_recognizer
 
     console = make_console()
-    trained = find_trained(target)
-    if trained.task != "recognition":
-        raise UsageError(f"{target}: a {trained.task} network; export takes recognizers.")
-    path = out or trained.weights.with_suffix(".onnx")
+    found = find_trained(target)
+    path = out or found.weights.with_suffix(".onnx")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} is there already. Say --overwrite, or name another file with --out.")
-    done = export_onnx(load_recognizer(trained.weights, torch.device("cpu")), path)
+    done = found.load(torch.device("cpu")).export(path)
     inputs = {name: f"[{', '.join(map(str, shape))}]" for name, shape in done.inputs.items()}
     shown = ", ".join(f"{name} {shape}" for name, shape in inputs.items())
     size, off = f"{done.bytes / 1e6:.1f} MB", f"{done.difference:.1g}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asgmcli.errors import DataError, InterruptedByKeyboard, UsageError
+from asgmcli.ranks.device import device_of_localizer, device_option
 from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
@@ -52,12 +53,22 @@ SETTINGS_NAME = "localize.json"
     help="Heat inside a box, from 0 to 1.",
 )
 @click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1),
+    default=0.95,
+    show_default=True,
+    help="Least confidence of a box of the motion localizer, from 0 to 1.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="Folder of the results.  [default: this one; for a folder or manifest ./localized]",
 )
 @click.option("--shard", metavar="I/N", help="Of a folder or manifest only the I-th of N parts, I from 1.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, for many clips.")
+@click.option(
+    "--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes, for many clips."
+)
+@device_option
 @click.option("--overwrite", is_flag=True, help="Replace results that are there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
 @interruptible("Stopped. The same command goes on where it was.")
@@ -69,17 +80,20 @@ def command(
     frames: int,
     fps: float | None,
     threshold: float,
+    confidence: float,
     out: Path | None,
     shard: str | None,
     workers: int,
+    device: str,
     overwrite: bool,
     as_json: bool,
 ) -> None:
     """Show where the sound of PATH comes from: a clip, a folder of clips, or a manifest.
 
     Writes the clip with a heat map over it and its sound (_overlay.mp4), a picture of some moments (_strip.png), the
-    maps (_maps.npz: float16 [T,h,w] in 0..1 and their times in seconds) and the box around the hottest region at each
-    time (_boxes.json). For a folder or a manifest, clips that are finished are passed over: run it again to go on.
+    maps (_maps.npz: float16 [T,h,w] in 0..1, their times in seconds and confidences) and the box around the hottest
+    region at each time (_boxes.json). A box needs confidence: that the clip's sound fits what moves better than other
+    sounds do. For a folder or a manifest, clips that are finished are passed over: run it again to go on.
 
     \b
     asgm localize clip.mp4
@@ -87,9 +101,10 @@ def command(
     asgm localize data/demo/manifest.csv --out maps --shard 1/4
     """
     from asgmcli.console import make_console
-    from asgmcli.localize.outputs import NO_WEIGHTS, Settings, choose_localizer
+    from asgmcli.localize.outputs import NO_WEIGHTS, Settings, check_there, choose_localizer
 
     console = make_console()
+    check_there(path)
     name = choose_localizer(localizer, weights)
     if localizer is None and weights is None:
         console.print(NO_WEIGHTS)
@@ -98,7 +113,7 @@ def command(
         raise UsageError(f"--shard divides the clips of a folder or manifest; {path} is one clip.")
     manifest = path.suffix.lower() == ".csv" or (path / "manifest.csv").is_file()
     write = tuple(kind for kind in KINDS if kind in kinds) or (("maps", "boxes") if manifest else KINDS)
-    settings = Settings(name, weights, fps, frames, threshold, write)
+    settings = Settings(name, weights, fps, frames, threshold, confidence, write, device_of_localizer(name, device))
     if many:
         folder = out or Path("localized")
         jobs = _shard(list(_clips(path, folder, manifest)), shard)
@@ -171,7 +186,18 @@ def _run_one(path: Path, settings: Settings, out: Path, overwrite: bool, console
     for target in answer["outputs"].values():
         console.print(f"Wrote {target}")
     console.print(f"{answer['maps']} maps in {answer['seconds']:.1f} s.")
+    if answer["confidence"] is not None and not answer["warning"]:
+        console.print(_sureness(answer, settings.confidence))
     return {"clips": [answer], "skipped": 0, "failed": []}
+
+
+def _sureness(answer: dict[str, Any], least: float) -> str:
+    if answer["sure"]:
+        return f"{answer['sure']} of the maps are sure (confidence from {least:g}); the others have no box."
+    return (
+        f"No map is sure: the highest confidence is {answer['confidence']:.2f}, below {least:g}, so there is no box. "
+        "Other sounds would fit what moves as well. --confidence sets the least."
+    )
 
 
 def _run_many(
@@ -222,6 +248,7 @@ def _remember(out: Path, settings: Settings, overwrite: bool) -> None:
         "fps": settings.fps,
         "frames": settings.frames,
         "threshold": settings.threshold,
+        "confidence": settings.confidence,
     }
     if settings.weights is not None:
         now["weights_sha256"] = hashlib.sha256(weights_file(settings.weights).read_bytes()).hexdigest()

@@ -9,207 +9,209 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from asgmcli.errors import UsageError
+from asgmcli.options import Share
 from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from asgmcli.data.manifest import Manifest
+    from asgmcli.prepare.datasets.listing import Options
 
-NAMES = ("demo", "folder", "ucf51", "kinetics400", "vggsound", "flickr_soundnet", "vggss")
-DISK_OPTIONS = ("drop_silent", "verify", "cache", "shard", "merge", "lists", "classes")
-DEMO_OPTIONS = ("train", "val", "test", "size", "seconds", "fps", "scene_bias")
 LINE_SECONDS = 10.0
 STOPPED = "Stopped. The same command goes on where it was."
+SHARED = ("lists", "classes", "val_share", "test_share")
+"""Options that several data sets have, which `Options` knows by name."""
+
+COMMON = (
+    click.Option(["--out"], type=click.Path(path_type=Path), help="Where the manifest goes.  [default: data/NAME]"),
+    click.Option(
+        ["--workers"], type=click.IntRange(min=1), help="Processes.  [default: the cores this process may use]"
+    ),
+    click.Option(
+        ["--seed"], type=int, default=0, show_default=True, help="Of drawn splits, labels and generated clips."
+    ),
+    click.Option(["--write-lists"], is_flag=True, help="Also write list files `path class-number`."),
+    click.Option(["--show-split"], is_flag=True, help="Print the labelled clips of a prepared data set and stop."),
+    click.Option(
+        ["--labels"],
+        type=click.IntRange(min=1),
+        help="Labelled clips a class, for --show-split [1] and --write-lists.",
+    ),
+    click.Option(["--overwrite"], is_flag=True, help="Replace a data set of other settings in --out."),
+    click.Option(
+        ["--json", "as_json"], is_flag=True, help="One JSON object on standard output, the rest on standard error."
+    ),
+)
+ROOT = click.Option(
+    ["--root"], type=click.Path(path_type=Path), help="Raw data.  [default: $ASGM_DATA/NAME, or data/NAME]"
+)
+LOOKING = (
+    click.Option(["--drop-silent"], is_flag=True, help="Leave out clips without sound."),
+    click.Option(
+        ["--silence-threshold"],
+        type=float,
+        default=-60.0,
+        show_default=True,
+        metavar="DBFS",
+        help="Sound that stays under this level counts as silence.",
+    ),
+    click.Option(["--verify/--no-verify"], default=None, help="Decode every file once.  [default: only with --cache]"),
+    click.Option(
+        ["--cache"],
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Copy clips there: short side 256, quick to read; the manifest then names the copies.",
+    ),
+    click.Option(
+        ["--max-bad"],
+        type=Share(),
+        default=0.05,
+        show_default=True,
+        help="Share of broken files above which the run fails at its end: 0.1 or 10%.",
+    ),
+    click.Option(
+        ["--shard"],
+        metavar="I/N",
+        help="Look into part I (from 1) of N only.  [default: from a Slurm array's variables]",
+    ),
+    click.Option(["--merge"], is_flag=True, help="Join what all shards found into the manifest."),
+    click.Option(
+        ["--time-limit"],
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="S",
+        help="Seconds one file may take.  [default: 30, with --verify 300]",
+    ),
+)
 
 
-def _epilog() -> str:
-    from asgmcli.prepare.datasets import DATASETS
+class PrepareGroup(click.Group):
+    """A command a data set, made of the options that its module names; modules are imported as they are asked for."""
 
-    lines = ["demo: generated clips of moving, sounding sprites; nothing to download"]
-    lines += [f"{name}: {module.TITLE}" for name, module in DATASETS.items()]
-    return "\b\nData sets:\n" + "\n".join(f"  {line}" for line in lines)
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the data sets: generated ones first."""
+        from asgmcli.prepare.datasets import DATASETS
+        from asgmcli.synthetic import GENERATED
+
+        return [*GENERATED, *DATASETS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of a data set."""
+        from asgmcli.prepare.datasets import DATASETS
+        from asgmcli.synthetic import GENERATED, generator_of
+
+        if cmd_name in GENERATED:
+            module = generator_of(cmd_name)
+            return click.Command(
+                cmd_name,
+                callback=partial(_generate, cmd_name),
+                params=[*module.OPTIONS, *COMMON],
+                help=f"Make {cmd_name} ready: {module.TITLE}.",
+                short_help=module.TITLE,
+            )
+        if cmd_name not in DATASETS:
+            return None
+        module = DATASETS[cmd_name]
+        return click.Command(
+            cmd_name,
+            callback=partial(_from_disk, cmd_name),
+            params=[ROOT, *module.OPTIONS, *LOOKING, *COMMON],
+            help=f"Make {cmd_name} ready: {module.TITLE}.\n\n\b\n{module.ROOT_HELP}",
+            short_help=module.TITLE,
+        )
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that `args` name.
+
+        Raises:
+            UsageError: there is none; the nearest is named.
+        """
+        names = self.list_commands(ctx)
+        if args[0] not in names:
+            near = difflib.get_close_matches(args[0].lower(), names, n=1, cutoff=0.4)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise UsageError(f"'{args[0]}' is no data set that can be prepared.{hint} There are {', '.join(names)}.")
+        return super().resolve_command(ctx, args)
 
 
-class _Command(click.Command):
-    """Its epilog names the data sets, whose modules are looked at only when the help is asked for."""
+@click.group("prepare", cls=PrepareGroup, subcommand_metavar="NAME [OPTIONS]")
+def command() -> None:
+    """Make a data set ready: look into every clip, write manifest.csv, quarantine.csv, classes.txt, summary.json.
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of data sets below the options."""
-        self.epilog = _epilog()
-        super().format_epilog(ctx, formatter)
+    \b
+    asgm prepare demo
+    asgm prepare ucf51 --root UCF101 --drop-silent
+    asgm prepare folder --root my_clips --out data/mine
+    """
 
 
-@click.command(name="prepare", cls=_Command)
-@click.argument("name", metavar="NAME")
-@click.option("--root", type=click.Path(path_type=Path), help="Raw data. Default: $ASGM_DATA/NAME, or data/NAME.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where the manifest goes. Default: data/NAME.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes. Default: the cores this process may use.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the drawn splits, labels and generated clips.")
-@click.option("--drop-silent", is_flag=True, help="Leave out clips without sound.")
-@click.option(
-    "--silence-threshold",
-    type=float,
-    default=-60.0,
-    show_default=True,
-    metavar="DBFS",
-    help="Sound that stays under this level counts as silence.",
-)
-@click.option("--verify/--no-verify", default=None, help="Decode every file once. Default: only with --cache.")
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Copy clips there: short side 256, quick to read; the manifest then names the copies.",
-)
-@click.option(
-    "--max-bad",
-    type=click.FloatRange(0, 1),
-    default=0.05,
-    show_default=True,
-    help="Share of broken files above which the run fails at its end.",
-)
-@click.option(
-    "--shard", metavar="I/N", help="Look into part I (from 1) of N only. Default: from a Slurm array's variables."
-)
-@click.option("--merge", is_flag=True, help="Join what all shards found into the manifest.")
-@click.option(
-    "--time-limit",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="S",
-    help="Seconds one file may take. Default: 30, with --verify 300.",
-)
-@click.option("--fold", type=click.IntRange(1, 3), default=1, show_default=True, help="ucf51: the official split.")
-@click.option(
-    "--test-from",
-    type=click.Choice(["val", "test"]),
-    default="val",
-    show_default=True,
-    help="kinetics400: the official split that is evaluated.",
-)
-@click.option("--val-share", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="folder: drawn split.")
-@click.option("--test-share", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="folder: drawn split.")
-@click.option(
-    "--list",
-    "lists",
-    multiple=True,
-    metavar="SPLIT=FILE",
-    help="folder: list file `path label` of a split; flickr_soundnet, vggss: ids. May be repeated.",
-)
-@click.option(
-    "--classes", type=click.Path(path_type=Path), help="folder: class names, one a line, for numbered labels."
-)
-@click.option("--write-lists", is_flag=True, help="Also write list files `path class-number` beside the manifest.")
-@click.option("--show-split", is_flag=True, help="Print the labelled clips of a prepared data set and stop.")
-@click.option(
-    "--labels",
-    type=click.IntRange(min=1),
-    help="Labelled clips a class, for --show-split [1] and --write-lists.",
-)
-@click.option("--train", type=click.IntRange(min=0), help="demo: clips [1200].")
-@click.option("--val", type=click.IntRange(min=0), help="demo: clips [200].")
-@click.option("--test", type=click.IntRange(min=0), help="demo: clips [500].")
-@click.option("--size", type=click.IntRange(min=32), help="demo: frame side in pixels [96].")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="demo: length of a clip [2].")
-@click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="demo: frames a second [8].")
-@click.option(
-    "--scene-bias",
-    type=click.FloatRange(0, 1),
-    metavar="P",
-    help="demo: set a clip in its class's own place with this probability, else in another's; adds test_shuffled "
-    "and val_shuffled, whose places tell nothing. Goes to data/demo_biasP_seedK.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace a data set of other settings in --out.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
-def command(name: str, root: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
-    """Make data set NAME ready: look into every clip, write manifest.csv, quarantine.csv, classes.txt, summary.json."""
+def _generate(name: str, out: Path | None, as_json: bool, **options: Any) -> None:
+    """Make a generated data set."""
+    from asgmcli.console import make_console
+    from asgmcli.prepare.show import show_summary
+    from asgmcli.synthetic import generator_of
+
+    console = make_console(stderr=as_json)
+    module = generator_of(name)
+    given = {option.name: options[option.name] for option in module.OPTIONS if options[option.name] is not None}
+    out = out or Path("data") / module.folder({**given, "seed": options["seed"]})
+    if options["show_split"]:
+        summary = _show_split(console, out, options)
+    else:
+        with interruptible(STOPPED), _progress(console, "making clips") as progress:
+            module.generate(
+                out,
+                **given,
+                seed=options["seed"],
+                workers=options["workers"],
+                progress=progress,
+                overwrite=options["overwrite"],
+            )
+        summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        show_summary(console, summary)
+        _write_lists(console, out, options)
+        console.print(f"See {out / 'preview.png'} for what each class is.")
+    if as_json:
+        click.echo(json.dumps(summary))
+
+
+def _from_disk(name: str, root: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
+    """Make a data set ready that lies on the disk."""
     from asgmcli.console import make_console
 
-    _check_name(name)
     console = make_console(stderr=as_json)
-    out = out or Path("data") / (_demo_name(options) if name == "demo" else name)
-    if options["show_split"]:
-        result = _show_split(console, out, options)
-    elif name == "demo":
-        result = _demo(console, root, out, options)
-    else:
-        result = _from_disk(console, name, root, out, options)
+    out = out or Path("data") / name
+    shown = options["show_split"]
+    result = _show_split(console, out, options) if shown else _look(console, name, root, out, options)
     if as_json:
         click.echo(json.dumps(result))
 
 
-def _check_name(name: str) -> None:
-    if name not in NAMES:
-        near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=0.4)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise UsageError(f"'{name}' is no data set that can be prepared.{hint} There are {', '.join(NAMES)}.")
-
-
-def _demo(console: Console, root: Path | None, out: Path, options: dict[str, Any]) -> dict[str, Any]:
-    from asgmcli.prepare.show import show_summary
-    from asgmcli.synthetic.demo import generate
-
-    if root is not None:
-        raise UsageError("The demo is generated: it has no --root. Name where it goes with --out.")
-    wrong = [f"--{'list' if key == 'lists' else key.replace('_', '-')}" for key in DISK_OPTIONS if options[key]]
-    if wrong:
-        raise UsageError(f"{', '.join(wrong)}: only for data sets that are read from disk; the demo is generated.")
-    given = {key: options[key] for key in DEMO_OPTIONS if options[key] is not None}
-    with interruptible(STOPPED), _progress(console, "making clips") as progress:
-        generate(
-            out,
-            **given,
-            seed=options["seed"],
-            workers=options["workers"],
-            progress=progress,
-            overwrite=options["overwrite"],
-        )
-    summary: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    show_summary(console, summary)
-    _write_lists(console, out, options)
-    console.print(f"See {out / 'preview.png'} for what each class is.")
-    return summary
-
-
-def _demo_name(options: dict[str, Any]) -> str:
-    from asgmcli.prepare.source import demo_name
-
-    return demo_name(options)
-
-
-def _from_disk(console: Console, name: str, root: Path | None, out: Path, options: dict[str, Any]) -> dict[str, Any]:
+def _look(console: Console, name: str, root: Path | None, out: Path, options: dict[str, Any]) -> dict[str, Any]:
     from asgmcli.prepare.datasets import DATASETS
-    from asgmcli.prepare.datasets.listing import Options
     from asgmcli.prepare.judge import Check
     from asgmcli.prepare.run import Job, prepare
     from asgmcli.prepare.show import show_summary
 
-    wrong = [f"--{key.replace('_', '-')}" for key in DEMO_OPTIONS if options[key] is not None]
-    if wrong:
-        raise UsageError(f"{', '.join(wrong)}: only the demo takes this; {name} is read from disk.")
     if options["merge"] and options["shard"]:
         raise UsageError("--merge joins all shards; give it without --shard.")
     verify = options["cache"] is not None if options["verify"] is None else options["verify"]
-    held_out = (("val", options["val_share"]), ("test", options["test_share"]))
     job = Job(
         name,
         DATASETS[name],
         root or _default_root(name, options),
         out,
-        Options(
-            seed=options["seed"],
-            shares=(("train", 1 - options["val_share"] - options["test_share"]), *held_out),
-            fold=options["fold"],
-            lists=tuple(_list_option(text) for text in options["lists"]),
-            classes=options["classes"],
-            test_from=options["test_from"],
-        ),
+        _options(DATASETS[name], options),
         Check(
             drop_silent=options["drop_silent"],
             silence_dbfs=options["silence_threshold"],
@@ -232,6 +234,23 @@ def _from_disk(console: Console, name: str, root: Path | None, out: Path, option
     show_summary(console, summary)
     _write_lists(console, out, options)
     return summary
+
+
+def _options(module: ModuleType, given: dict[str, Any]) -> Options:
+    """What a data set's module is told: what several know, and its own by name."""
+    from asgmcli.prepare.datasets.listing import Options
+
+    own = {option.name: given[option.name] for option in module.OPTIONS}
+    shared: dict[str, Any] = {"seed": given["seed"], "own": {k: v for k, v in own.items() if k not in SHARED}}
+    if "val_share" in own:
+        rest = 1 - own["val_share"] - own["test_share"]
+        train = 0.0 if abs(rest) < 1e-9 else rest
+        shared["shares"] = (("train", train), ("val", own["val_share"]), ("test", own["test_share"]))
+    if "lists" in own:
+        shared["lists"] = tuple(_list_option(text) for text in own["lists"])
+    if "classes" in own:
+        shared["classes"] = own["classes"]
+    return Options(**shared)
 
 
 def _show_split(console: Console, out: Path, options: dict[str, Any]) -> dict[str, Any]:
@@ -263,7 +282,7 @@ def _write_lists(console: Console, out: Path, options: dict[str, Any]) -> None:
 
 def _default_root(name: str, options: dict[str, Any]) -> Path:
     # List files may hold absolute paths: then nothing need lie at a place of the data set's own.
-    return Path() if options["lists"] and name == "folder" else Path(os.environ.get("ASGM_DATA") or "data") / name
+    return Path() if options.get("lists") and name == "folder" else Path(os.environ.get("ASGM_DATA") or "data") / name
 
 
 def _list_option(text: str) -> tuple[str, Path]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asgmcli.loading import imports_that_stay
+from asgmcli.loading import check_imports
+from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from asgmcli.train.run import Run
 
 ALL_ROWS = "all"
+MODULES = ("torch", "torchvision", "av", "torchmetrics.functional.classification", "matplotlib.figure")
 
 
 @click.command("train")
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--row", help="Row to train; `all` for every row.  [default: the recipe's default_row]")
 @click.option("--seed", type=int, help="Seed of the draw of labels, views and weights.  [default: the recipe's]")
-@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Train this many seeds.")
+@click.option("--seeds", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Train this many seeds.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override a recipe key; repeatable.")
 @click.option(
     "--on-demo", is_flag=True, help="Train on the demo data in the demo's sizes; what comes out identical is run once."
@@ -37,7 +39,7 @@ ALL_ROWS = "all"
 @click.option("--overwrite", is_flag=True, help="Throw away the run that is there and start anew.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Runs' folder.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Rows trained side by side.  [default: one a core, or GPU]")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 def command(
     recipe: Path,
@@ -54,7 +56,7 @@ def command(
     device: str,
     as_json: bool,
 ) -> None:
-    """Train RECIPE, a YAML file, and evaluate it.
+    """Train RECIPE, a YAML file or the name of one that `asgm recipes` lists, and evaluate it.
 
     What the recipe needs and is not there yet is made first: generated data, the runs of other recipes. Everything goes
     to RUNS/<recipe>/<row>/seed<k>/; nothing there is overwritten unless you say so.
@@ -67,35 +69,37 @@ def command(
     asgm train recipes/table1_ucf51_1shot.yaml --dry-run
     torchrun --nproc-per-node=4 -m asgmcli train recipes/table1_ucf51_1shot.yaml
     """
-    from asgmcli.ranks.launch import find_launch, one_voice, quiet_torch, unhurried_end
+    from asgmcli.ranks.launch import find_launch, one_voice
 
     launch = find_launch()
-    if launch.several:
-        quiet_torch()
     stopped = "Stopped. The same command goes on where it was, with --resume."
-    with unhurried_end(launch), interruptible(stopped), ExitStack() as together:
+    with one_voice(launch), interruptible(stopped), ExitStack() as together:
         from asgmcli.errors import UsageError
+        from asgmcli.recipe.shipped import find_recipe
         from asgmcli.runs.on_demo import RecipeFile
         from asgmcli.train.allocator import keep_memory, save_memory
 
-        with one_voice(launch):
-            if resume and overwrite:
-                raise UsageError("--resume goes on with a run, --overwrite throws it away: give one of them.")
-            if dry_run and launch.several:
-                raise UsageError("--dry-run trains nothing: call it without torchrun.")
-            file = RecipeFile(recipe, on_demo)
-            first = file.load(None if row == ALL_ROWS else row, overrides, seed)
+        if resume and overwrite:
+            raise UsageError("--resume goes on with a run, --overwrite throws it away: give one of them.")
+        if dry_run and launch.several:
+            raise UsageError("--dry-run trains nothing: call it without torchrun.")
+        recipe = find_recipe(recipe)
+        file = RecipeFile(recipe, on_demo)
+        first = file.load(None if row == ALL_ROWS else row, overrides, seed)
         (save_memory if first.train.saves_memory else keep_memory)()  # before torch is there
 
-        with imports_that_stay():
-            from asgmcli.console import make_console
-            from asgmcli.ranks.exchange import join
-            from asgmcli.runs.session import Session, choose_device
+        from asgmcli.console import make_console
+
+        # What the end of a run needs as well: a package that does not load is told of before anything is made.
+        check_imports(*(MODULES[:3] if dry_run else MODULES))
+        from asgmcli.ranks.device import choose_device
+        from asgmcli.ranks.exchange import joined
+        from asgmcli.runs.session import Session
 
         console = make_console(quiet=launch.rank > 0)
         chosen_device = choose_device(device, launch)
-        ranks = together.enter_context(join(launch, chosen_device))
-        session = Session(runs, recipe.parent, chosen_device, console, ranks)
+        together.enter_context(joined(launch, chosen_device))
+        session = Session(runs, recipe.parent, chosen_device, console)
         names = list(first.runnable) if row == ALL_ROWS else [first.default_row]
         numbers = range(first.seed, first.seed + seeds)
         if dry_run:
@@ -104,7 +108,7 @@ def command(
         elif row != ALL_ROWS and seeds == 1:
             if resume:
                 first = session.going_on(first, overrides)
-            result = _train_one(session, first, share=on_demo, resume=resume, overwrite=overwrite)
+            result = _train_one(session, file, first, resume=resume, overwrite=overwrite)
         else:
             chosen = [file.load(name, overrides, number) for number in numbers for name in names]
             result = _train_all(session, file, overrides, chosen, jobs, overwrite)
@@ -115,9 +119,9 @@ def command(
 def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[str, Any]:
     """What each of `recipes` would be and take; a single one is printed in full on standard output."""
     from asgmcli.recipe.read import dump_yaml
-    from asgmcli.runs.dry_run import dry_run, dry_table, rates
+    from asgmcli.runs.dry_run import dry_runs, dry_table, rates
 
-    runs = [dry_run(recipe, session.runs, session.recipes) for recipe in recipes]
+    runs = dry_runs(recipes, session.runs, session.recipes)
     measured = rates(runs, session.device)
     if len(recipes) == 1 and not as_json:
         click.echo(dump_yaml(recipes[0]), nl=False)
@@ -127,30 +131,43 @@ def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[st
     return {"runs": [run.data(rate) for run, rate in zip(runs, measured, strict=True)]}
 
 
-def _train_one(session: Session, recipe: Recipe, *, share: bool, resume: bool, overwrite: bool) -> dict[str, Any]:
-    """Train one row and seed, and show it; under `share` a finished run with the same settings serves as well."""
+def _train_one(session: Session, file: RecipeFile, recipe: Recipe, *, resume: bool, overwrite: bool) -> dict[str, Any]:
+    """Train one row and seed of `file`, and show it."""
+    from asgmcli.ranks.exchange import on_main_rank
     from asgmcli.runs.lock import refuse_if_held
-    from asgmcli.runs.same import finished_everywhere
-    from asgmcli.train.run import Run, run_of
+    from asgmcli.train.run import run_of
 
     run = run_of(recipe, session.runs)
 
-    def look() -> tuple[str, dict[str, Any]] | None:
+    def look() -> None:
         run.check(recipe, resume=resume, overwrite=overwrite)
         refuse_if_held(run.folder)  # before what it needs is made
-        alone = not share or overwrite or run.recipe_path.exists()
-        other = None if alone else finished_everywhere(session.runs).twin(recipe)
-        return None if other is None else (str(other[0].folder), other[1])
 
-    other = session.ranks.by_first(look)
-    if other is not None:
-        run, result = Run(Path(other[0])), other[1]
-        session.console.print(f"{recipe.default_row}: the same settings as {run.folder}, finished before.")
-    else:
-        session.ensure(recipe)
-        result = session.run(recipe, resume=resume, overwrite=overwrite)
+    on_main_rank(look)
+    before = not overwrite and run.result_path.exists()
+    session.ensure(recipe)
+    result = session.run(recipe, resume=resume, overwrite=overwrite)
     _show_run(run, recipe, result, session.console)
+    if others := _not_beside_the_paper(file, recipe):
+        session.console.print(others)
+    for text in result.get("warnings", ()) if before else ():  # a run of now has told them
+        session.console.print(f"Warning: {text}")
     return result
+
+
+def _not_beside_the_paper(file: RecipeFile, recipe: Recipe) -> str | None:
+    """Return why `recipe`, its settings being others than its row's in `file`, has none of the paper's numbers."""
+    from asgmcli.errors import RecipeError
+    from asgmcli.train.run import differences
+
+    try:
+        written = file.load(recipe.default_row, (), recipe.seed)
+    except RecipeError:  # without the overrides it is no recipe
+        return None
+    differs = differences(recipe, written)
+    if not differs or not any(row.paper for row in written.rows.values()):
+        return None
+    return f"Not beside the paper's numbers: made with other settings than the recipe's: {'; '.join(differs)}"
 
 
 def _train_all(
@@ -170,67 +187,82 @@ def _train_all(
 
     import torch
 
+    from asgmcli.ranks.exchange import count_ranks, on_main_rank, own_rank
+    from asgmcli.runs.room import check_room
     from asgmcli.runs.session import needs
     from asgmcli.runs.sweep import Job, run_jobs
     from asgmcli.train.run import run_of
 
-    available = torch.cuda.device_count() if session.device.type == "cuda" else (os.cpu_count() or 1)
+    kind, number = session.device.type, session.device.index
+    available = 1 if kind == "mps" or number is not None else torch.cuda.device_count() if kind == "cuda" else None
+    available = available or os.cpu_count() or 1
     parallel = min(jobs or available, len(recipes))
-    arguments = [str(file.path), *file.flags, "--runs", str(session.runs), "--device", session.device.type]
+    arguments = [str(file.path), *file.flags, "--runs", str(session.runs), "--device", str(session.device)]
     arguments += ["--overwrite" if overwrite else "--resume", *(part for text in overrides for part in ("--set", text))]
     whole = file.load(None, overrides, recipes[0].seed)
-    names = session.ranks.by_first(lambda: [_name(item) for item in _to_train(session, recipes, overwrite)])
+    names = on_main_rank(lambda: [_name(item) for item in _to_train(session, recipes, overwrite)])
     chosen = [item for item in recipes if _name(item) in names]
     todo = []
     for item in chosen:
         own = [*arguments, "--row", item.default_row, "--seed", str(item.seed)]
         todo.append(Job(_name(item), own, run_of(item, session.runs).log))
+    on_main_rank(lambda: check_room(chosen, session.runs))
     for item in {needs(recipe): recipe for recipe in chosen}.values():
         session.ensure(item)
-    parallel = 1 if session.ranks.several else parallel
+    alone = count_ranks() == 1
+    parallel = parallel if alone else 1
+    if alone:
+        session.forget()
     session.console.print(f"{len(todo)} runs to train, {len(recipes) - len(todo)} finished; {parallel} side by side.")
     table: dict[str, Any] = {}
     done = False
     try:
-        if todo and not session.ranks.several:
+        if todo and alone:
             run_jobs(todo, parallel, session.console)
-        for item in chosen if session.ranks.several else []:
+        for item in [] if alone else chosen:
             session.console.print(f"{_name(item)}:")
             item = item if overwrite else session.going_on(item, overrides)
             session.run(item, resume=not overwrite, overwrite=overwrite)
         done = True
     finally:
-        # Of several ranks the others wait, not for long, for the first to tell of the error that ends all.
-        if session.ranks.first and (done or not session.ranks.several):
+        # Of several ranks the first tells of an error at once: torchrun does not wait for it.
+        if own_rank() == 0 and (done or alone):
             table = _show_table(session, file, overrides, whole)
     return table
 
 
 def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], whole: Recipe) -> dict[str, Any]:
     """The table of the runs that are finished, shown and written; empty where there is none."""
+    from dataclasses import replace
+
+    from asgmcli.recipe.shipped import spoken
     from asgmcli.runs.compare import write_differences
+    from asgmcli.runs.gather import warning_lines
     from asgmcli.runs.same import with_twins
     from asgmcli.runs.session import matching_runs
-    from asgmcli.runs.sweep import summarize, write_summary
+    from asgmcli.runs.sweep import summarize, summary_data, write_summary
 
     results, left_out = matching_runs(session.runs, file, overrides)
     results = with_twins(session.runs, file, overrides, results)
-    for text in left_out:
-        session.console.print(f"Not in the table, made with other settings: {text}")
+    below = [*filter(None, [_not_beside_the_paper(file, whole)]), *warning_lines(results), *map(str, left_out)]
+    notes = dict.fromkeys(note for result in results for note in result.get("notes", ()))
+    table = replace(summarize(whole, results), notes=below)
+    if results:
+        write_summary(session.runs / whole.name, table, results, left_out)
+        session.console.print(table.rich())
+    for text in [*(f"Note: {note}" for note in notes), *below]:
+        session.console.print(text)
     if not results:
         return {}
-    table = summarize(whole, results)
-    write_summary(session.runs / whole.name, table, results)
-    session.console.print(table.rich())
     tables, files = write_differences(session.runs / whole.name, file, whole, results)
     for difference in tables:
         session.console.print(difference.rich())
     more = "".join(f", {path.name}" for path in files)
     text = f"Written to {session.runs / whole.name}/table.md, .csv and .json{more}"
     session.console.print(text)
-    look = " ".join(["asgm eval", str(file.path), *file.flags])
+    look = " ".join(["asgm eval", spoken(file.path), *file.flags])
     session.console.print(f"Pictures, and what is missing: {look}")
-    return {**table.data(), "runs": results}
+    return summary_data(table, results, left_out)
 
 
 def _name(recipe: Recipe) -> str:
@@ -239,16 +271,16 @@ def _name(recipe: Recipe) -> str:
 
 
 def _to_train(session: Session, recipes: list[Recipe], overwrite: bool) -> list[Recipe]:
-    """Those of `recipes` that are neither finished nor the same as another row, here or in another recipe.
+    """Those of `recipes` that are neither finished nor the same as another row.
 
     Raises:
         UsageError: a run was begun with other settings.
     """
     from asgmcli.recipe.read import settings_hash
-    from asgmcli.runs.same import finished_everywhere
+    from asgmcli.runs.same import finished_rows
     from asgmcli.train.run import run_of
 
-    everywhere = finished_everywhere(session.runs)
+    finished = finished_rows(session.runs, recipes[0].name)
     chosen: dict[tuple[str, int], Recipe] = {}
     for item in recipes:
         run, key = run_of(item, session.runs), (settings_hash(item), item.seed)
@@ -257,7 +289,7 @@ def _to_train(session: Session, recipes: list[Recipe], overwrite: bool) -> list[
             run.check(item, resume=True, overwrite=False)
         if not overwrite and run.result() is not None:
             continue
-        twin = None if overwrite or begun else everywhere.twin(item)
+        twin = None if overwrite or begun else finished.get(key)
         if twin is not None or key in chosen:
             same = twin[0].folder if twin is not None else run_of(chosen[key], session.runs).folder
             session.console.print(f"{item.default_row} seed {item.seed}: the same settings as {same}, which counts.")

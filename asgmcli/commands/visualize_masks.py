@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asgmcli.errors import UsageError
+from asgmcli.options import Share
+from asgmcli.ranks.device import device_of_localizer, device_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +50,7 @@ class Grid(click.ParamType):
 )
 @click.option(
     "--keep",
-    type=click.FloatRange(0, 1),
+    type=Share(),
     default=MEAN_KEEP,
     show_default="1/3, the mean of Beta(5, 10)",
     help="Share of the tokens that is kept.",
@@ -75,6 +77,7 @@ class Grid(click.ParamType):
     type=click.Path(path_type=Path),
     help="The picture: .png, .svg or .pdf.  [default: ./<clip>_masks.png, with --with ./<clip>_mix.png]",
 )
+@device_option
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
 def command(
@@ -90,6 +93,7 @@ def command(
     other: Path | None,
     save_clip: Path | None,
     out: Path | None,
+    device: str,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -104,12 +108,16 @@ def command(
     asgm visualize-masks dog.mp4 --with pan.mp4 --save-clip mix.mp4
     """
     from asgmcli.console import make_console
+    from asgmcli.localize.outputs import check_there
     from asgmcli.report.style import check_figure_path
 
     console = make_console()
     target = check_figure_path(out or Path(f"{clip.stem}_{'mix' if other else 'masks'}.png"))
     _check(frame, other, save_clip, [path for path in (target, save_clip) if path], overwrite)
-    trained = _load(localizer, weights, console)
+    for path in (clip, other):
+        if path is not None:
+            check_there(path)
+    trained = _load(localizer, weights, device, console)
     draw = {"grid": grid, "keep": keep, "average_frames": int(average_frames), "seed": seed}
     if other is None:
         result = _masks(clip, target, frame, start, trained, draw)
@@ -137,18 +145,19 @@ def _check(frame: int | None, other: Path | None, save_clip: Path | None, target
             raise UsageError(f"{path} is there already. Say --overwrite, or choose another name.")
 
 
-def _load(localizer: str | None, weights: Path | None, console: Console) -> FrozenLocalizer | None:
+def _load(localizer: str | None, weights: Path | None, device: str, console: Console) -> FrozenLocalizer | None:
     """The trained localizer, None for motion; says so where nothing was asked for."""
     from asgmcli.localize.outputs import NO_WEIGHTS, choose_localizer, weights_file
 
     name = choose_localizer(localizer, weights)
     if localizer is None and weights is None:
         console.print(NO_WEIGHTS)
+    place = device_of_localizer(name, device)
     if name == "motion" or weights is None:
         return None
     from asgmcli.nn.localizer import load_localizer
 
-    return load_localizer(weights_file(weights))
+    return load_localizer(weights_file(weights)).to(place)
 
 
 def _masks(

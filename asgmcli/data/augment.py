@@ -2,25 +2,21 @@
 
 Views leave here as uint8: a quarter of the memory of floats on the way to the device, which normalises them. Channel
 dropout and temporal warp travel as indices, because dropping a channel is a product and warping time is a selection,
-both done where the tokens are.
+both done where the tokens are. torchvision takes more than a second to import: only what changes pictures does it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms.v2 import functional
 
 WARP_LENGTHS = (2, 4)
 KEEP_CHANNELS = -1
-GEOMETRIC = frozenset(("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"))
-"""RandAugment's operations that move what is in the picture."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +49,16 @@ def apply_geometry(frames: Tensor, geometry: Geometry, size: int) -> Tensor:
     crop = frames[
         :, geometry.top : geometry.top + geometry.height, geometry.left : geometry.left + geometry.width
     ].permute(0, 3, 1, 2)
-    view = functional.resize(crop, [size, size], interpolation=InterpolationMode.BILINEAR, antialias=True)
+    view = resize(crop, (size, size), "bilinear")
     return view.flip(-1) if geometry.flip else view
+
+
+def resize(images: Tensor, size: tuple[int, int], kind: Literal["bilinear", "bicubic"]) -> Tensor:
+    """Return uint8 [..., H, W] at another (height, width), antialiased."""
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import functional
+
+    return functional.resize(images, list(size), interpolation=InterpolationMode(kind), antialias=True)
 
 
 def apply_geometry_to_maps(maps: Tensor, geometry: Geometry, frame: tuple[int, int]) -> Tensor:
@@ -70,46 +74,6 @@ def apply_geometry_to_maps(maps: Tensor, geometry: Geometry, frame: tuple[int, i
     return seen.flip(-1) if geometry.flip else seen
 
 
-# What an operation is several times as quick on: planes, or the channels of a pixel side by side.
-LAYOUTS = {"AutoContrast": torch.contiguous_format, "Sharpness": torch.channels_last}
-
-
-class _Operations(v2.RandAugment):
-    """RandAugment, each operation on pixels laid out as suits it; the values are torchvision's.
-
-    The draws come from a generator of their own, in torchvision's order: its own `forward` draws from torch's global
-    state, which belongs to the training step, and that may run at the same time in another thread.
-    """
-
-    def change(self, view: Tensor, draws: torch.Generator) -> Tensor:
-        """What `forward` makes of `view` where torch's global state is that of `draws`."""
-        height, width = view.shape[-2:]
-        space = self._AUGMENTATION_SPACE
-        for _ in range(self.num_ops):
-            name = list(space)[int(torch.randint(len(space), (), generator=draws))]
-            magnitudes, signed = space[name]
-            bins = magnitudes(self.num_magnitude_bins, height, width)
-            magnitude = 0.0 if bins is None else float(bins[self.magnitude])
-            if bins is not None and signed and torch.rand((), generator=draws) <= 0.5:
-                magnitude *= -1
-            view = self._apply_image_or_video_transform(view, name, magnitude, self.interpolation, self._fill)
-        return view
-
-    def _apply_image_or_video_transform(self, image: Tensor, transform_id: str, *rest: Any, **named: Any) -> Tensor:
-        if transform_id in LAYOUTS:
-            image = image.contiguous(memory_format=LAYOUTS[transform_id])
-        changed: Tensor = super()._apply_image_or_video_transform(image, transform_id, *rest, **named)
-        return changed
-
-
-class _ColourOperations(_Operations):
-    """RandAugment without the operations that move what is in the picture."""
-
-    _AUGMENTATION_SPACE: ClassVar[dict[str, Any]] = {
-        name: drawn for name, drawn in v2.RandAugment._AUGMENTATION_SPACE.items() if name not in GEOMETRIC
-    }
-
-
 def rand_augment(
     view: Tensor, rng: np.random.Generator, operations: int, magnitude: int, *, geometric: bool = True
 ) -> Tensor:
@@ -119,8 +83,10 @@ def rand_augment(
     """
     if not operations:
         return view
+    from asgmcli.data.rand_augment import ColourOperations, Operations
+
     draws = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    kind = _Operations if geometric else _ColourOperations
+    kind = Operations if geometric else ColourOperations
     return kind(num_ops=operations, magnitude=magnitude).change(view, draws)
 
 
@@ -173,12 +139,8 @@ def crops(frames: Tensor, size: int, count: int) -> Tensor:
     """
     height, width = frames.shape[1:3]
     scale = size / min(height, width)
-    resized = functional.resize(
-        frames.permute(0, 3, 1, 2),
-        [max(round(height * scale), size), max(round(width * scale), size)],
-        interpolation=InterpolationMode.BILINEAR,
-        antialias=True,
-    )
+    sides = (max(round(height * scale), size), max(round(width * scale), size))
+    resized = resize(frames.permute(0, 3, 1, 2), sides, "bilinear")
     spare_rows, spare_columns = resized.shape[-2] - size, resized.shape[-1] - size
     places = (0.5,) if count == 1 else (0.0, 0.5, 1.0)
     return torch.stack(

@@ -7,6 +7,7 @@ annotation.
 from __future__ import annotations
 
 import csv
+import io
 import math
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from asgmcli.data.manifest import Manifest
 from asgmcli.errors import DataError
+from asgmcli.files import MOST_TEXT, read_bytes
 
 BOXES_NAME = "boxes.csv"
 
@@ -42,7 +44,7 @@ def read_boxes(manifest: Manifest) -> Boxes:
     sizes = {row.id: (row.width, row.height) for row in manifest.rows}
     found: dict[str, dict[int, list[tuple[list[float], int]]]] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with io.StringIO(read_bytes(path, MOST_TEXT).decode("utf-8"), newline="") as file:
             for line, record in enumerate(csv.DictReader(file), start=2):
                 try:
                     frame, box, annotator = _box(record, sizes[record["id"]])

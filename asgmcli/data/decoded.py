@@ -16,6 +16,14 @@ DECODED_FOLDER = "decoded"
 FULL_SCALE = 32768
 
 
+def decoded_paths(manifest: Manifest, row: Row, short_side: int, backend: str = "pyav") -> tuple[Path, Path]:
+    """Return where the frames of `row`, at most `short_side` pixels, decoded by `backend`, and its sound are kept."""
+    stem = manifest.folder / DECODED_FOLDER / row.id
+    side = min(short_side, row.width, row.height)
+    kind = f"frames{side}" if backend == "pyav" else f"frames{side}_{backend}"
+    return stem.with_name(f"{stem.name}_{kind}.npy"), stem.with_name(f"{stem.name}_wave.npy")
+
+
 class DecodedClips:
     """Whole clips as .npy files, each made by whichever run first asks for it; one older than its clip is made anew.
 
@@ -27,15 +35,19 @@ class DecodedClips:
         self.manifest = manifest
         self.folder = manifest.folder / DECODED_FOLDER
 
-    def frames(self, row: Row, short_side: int, decode: Callable[[], np.ndarray]) -> np.ndarray:
-        """uint8 [T, H, W, 3] with a short side of at most `short_side` pixels; `decode` gives them where needed.
+    def frames(
+        self, row: Row, short_side: int, decode: Callable[[], np.ndarray], *, backend: str = "pyav"
+    ) -> np.ndarray:
+        """Return uint8 [T, H, W, 3] with a short side of at most `short_side` pixels; `decode` gives them where needed.
+
+        Frames of different backends differ by rounding, so each `backend` (that of `decode`) has files of its own.
 
         Raises:
             MediaError: what `decode` raises.
             DataError: the clip's id would lead out of the folder, or that cannot be written to.
         """
-        side = min(short_side, row.width, row.height)
-        return self._array(row, f"frames{side}", self.manifest.resolve(row), decode)
+        whole = decoded_paths(self.manifest, row, short_side, backend)[0]
+        return self._array(row, whole, self.manifest.resolve(row), decode)
 
     def wave(self, row: Row, source: Path, decode: Callable[[], np.ndarray]) -> np.ndarray:
         """float32 [S] in steps of 16 bits, from the file or fresh from `decode` alike.
@@ -48,12 +60,13 @@ class DecodedClips:
         def rounded() -> np.ndarray:
             return np.clip(np.round(decode() * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
-        return self._array(row, "wave", source, rounded).astype(np.float32) / FULL_SCALE
+        return (
+            self._array(row, decoded_paths(self.manifest, row, 0)[1], source, rounded).astype(np.float32) / FULL_SCALE
+        )
 
-    def _array(self, row: Row, kind: str, source: Path, decode: Callable[[], np.ndarray]) -> np.ndarray:
+    def _array(self, row: Row, path: Path, source: Path, decode: Callable[[], np.ndarray]) -> np.ndarray:
         if Path(row.id).is_absolute() or ".." in Path(row.id).parts:
             raise DataError(f"{self.manifest.path}: the id {row.id!r} would lead out of {self.folder}. Rename it.")
-        path = self.folder / f"{row.id}_{kind}.npy"
         try:
             if path.stat().st_mtime_ns >= source.stat().st_mtime_ns:
                 kept: np.ndarray = np.load(path, allow_pickle=False)

@@ -291,6 +291,8 @@ def make_loader(
         DataError: a worker process died.
         AsgmError: what `dataset` raised, as it was raised.
     """
+    import torchvision.transforms.v2  # noqa: F401 - here once, and not again in each of the workers
+
     loader: DataLoader[Any] = DataLoader(
         _Guarded(dataset),
         batch_sampler=_Batches(list(batches)),

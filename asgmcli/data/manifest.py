@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import gc
 import hashlib
 import io
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,24 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from asgmcli.errors import DataError
-from asgmcli.files import write_bytes, write_text
+from asgmcli.files import MOST_TEXT, read_bytes, read_text, write_bytes, write_text
 
 COLUMNS = ("id", "path", "label", "split", "duration", "fps", "frames", "width", "height", "audio", "note")
 SPLITS = ("train", "val", "test")
-# Clips whose scenes have nothing to do with their class, beside those of a data set in which they have.
-SHUFFLED = "test_shuffled"
-VAL_SHUFFLED = "val_shuffled"
-ALL_SPLITS = (*SPLITS, SHUFFLED, VAL_SHUFFLED)
+"""The splits that every data set may have; a data set's own bear any other plain name."""
+SPLIT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 MANIFEST_NAME = "manifest.csv"
 CLASSES_NAME = "classes.txt"
 FAULTS_SHOWN = 20
+MOST_CLASSES_TEXT = 16 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One clip. Paths are relative to the manifest's folder or absolute.
 
-    `label` is a class name, "" where the clip is unlabelled; `split` is one of `ALL_SPLITS`; `duration` is in seconds,
+    `label` is a class name, "" where the clip is unlabelled; `split` is any plain name; `duration` is in seconds,
     `fps` in frames a second, `width` and `height` in pixels as shown (rotation applied). `audio` is the file that holds
     the sound: equal to `path` where the clip holds it, another file (.wav, .npy) where it is apart, "" where there is
     none.
@@ -73,14 +72,29 @@ class Manifest:
         return self.folder / row.audio if row.audio else None
 
     def of_split(self, name: str) -> list[Row]:
-        """Rows of split `name` (one of `ALL_SPLITS`), in file order."""
-        if name not in ALL_SPLITS:
-            raise DataError(f"'{name}' is not a split; the splits are {', '.join(ALL_SPLITS)}.")
-        return [row for row in self.rows if row.split == name]
+        """Return the rows of a split in file order; none of train, val and test where the manifest lacks them.
+
+        Raises:
+            DataError: the manifest has no split of another name.
+        """
+        rows = [row for row in self.rows if row.split == name]
+        if not rows and name not in SPLITS:
+            raise DataError(f"{self.path}: no split {name!r} here; there are {', '.join(splits_of(self.rows))}.")
+        return rows
 
     def label_index(self, row: Row) -> int:
         """The number of the row's class in `classes`, -1 where the row is unlabelled."""
         return self._index[row.label] if row.label else -1
+
+
+def split_order(name: str) -> tuple[int, str]:
+    """Return the key by which splits are sorted: train, val, test, then all others by name."""
+    return (SPLITS.index(name) if name in SPLITS else len(SPLITS), name)
+
+
+def splits_of(rows: Iterable[Row]) -> list[str]:
+    """Return the names of the splits that `rows` are in, sorted."""
+    return sorted({row.split for row in rows}, key=split_order)
 
 
 def read_manifest(path: str | Path) -> Manifest:
@@ -96,21 +110,14 @@ def read_manifest(path: str | Path) -> Manifest:
     if file.is_dir():
         file = file / MANIFEST_NAME
     try:
-        raw = file.read_bytes()
+        raw = read_bytes(file, MOST_TEXT)
     except OSError as error:
         raise DataError(
             f"No manifest at {file} ({error.strerror}). `asgm prepare NAME` makes one, by default in data/NAME."
         ) from None
     text = raw.decode("utf-8-sig", errors="surrogateescape")
     classes = _read_classes(file.parent / CLASSES_NAME)
-    # Hundreds of thousands of small objects that all stay: collecting in between would double the time.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        rows, faults = _parse(text, None if classes is None else frozenset(classes))
-    finally:
-        if collecting:
-            gc.enable()
+    rows, faults = _parse(text, None if classes is None else frozenset(classes))
     if faults:
         more = f"\n  and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
         listed = "\n  ".join(faults[:FAULTS_SHOWN])
@@ -168,7 +175,7 @@ def check_files(manifest: Manifest, rows: Iterable[Row], shown: int = 5) -> None
 
 def _read_classes(path: Path) -> list[str] | None:
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        text = read_text(path, MOST_CLASSES_TEXT)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -228,7 +235,7 @@ def _row(values: list[str], line: int, faults: list[str]) -> Row | None:
         if (
             name
             and path
-            and split in ALL_SPLITS
+            and SPLIT_NAME.fullmatch(split)
             and 0 <= row.duration < 1e9
             and 0 <= row.fps < 1e6
             and 0 <= row.frames < 1e9
@@ -248,8 +255,8 @@ def _faults_of(cells: dict[str, str]) -> list[str]:
     """What is wrong with one row's cells, in words."""
     faults = [f"{name} is empty" for name in ("id", "path") if not cells[name]]
     faults += [f"{name} holds a zero byte" for name in ("path", "audio") if "\0" in cells[name]]
-    if cells["split"] not in ALL_SPLITS:
-        faults.append(f"split '{cells['split']}' is none of {', '.join(ALL_SPLITS)}")
+    if not SPLIT_NAME.fullmatch(cells["split"]):
+        faults.append(f"split '{cells['split']}' is no plain name such as {', '.join(SPLITS)}")
     kinds: dict[str, tuple[Callable[[str], Any], str]] = {
         "duration": (float, "seconds"),
         "fps": (float, "frames a second"),

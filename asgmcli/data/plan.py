@@ -31,7 +31,7 @@ def generator(seed: int, *names: object) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Share:
-    """One of several processes that read one plan: a slice of every batch, or every so many-th of a list's batches."""
+    """One of several processes that read one plan: a slice of every batch, and of a list of batches."""
 
     rank: int = 0
     ranks: int = 1
@@ -42,16 +42,16 @@ class Share:
         return keys[self.rank * size : (self.rank + 1) * size]
 
     def deal(self, batches: Sequence[T]) -> Sequence[T]:
-        """This process's batches of an evaluation: each goes to one process, whole, in turn."""
-        return batches[self.rank :: self.ranks]
+        """This process's batches of an evaluation: a run of whole ones, as many as another's or one more."""
+        return batches[self.rank * len(batches) // self.ranks : (self.rank + 1) * len(batches) // self.ranks]
 
 
 @dataclass(frozen=True)
 class Plan:
     """Paired batches of labelled and unlabelled clips.
 
-    An epoch sees the unlabelled list once (the last batch is filled from the start of another shuffle); the labelled
-    list repeats as often as that takes. Without unlabelled clips an epoch sees the labelled list once.
+    An epoch is as long as it takes to see every clip of both lists. The shorter list repeats, and a last batch is
+    filled from the start of another shuffle. Without unlabelled clips an epoch sees the labelled list once.
 
     Args:
         labeled: clips in the labelled list.
@@ -75,7 +75,8 @@ class Plan:
     def steps(self) -> int:
         """Steps an epoch."""
         per_step = self.batch * self.ratio
-        return -(-self.unlabeled // per_step) if self.unlabeled and per_step else -(-self.labeled // self.batch)
+        labeled = -(-self.labeled // self.batch)
+        return max(labeled, -(-self.unlabeled // per_step)) if per_step else labeled
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[list[SampleKey]]:
         """The keys of each step of `epoch`, from step `start` on."""

@@ -13,8 +13,9 @@ from asgmcli.data.decoded import DecodedClips
 from asgmcli.data.manifest import Manifest, Row
 from asgmcli.errors import MediaError
 from asgmcli.media.audio import log_mel, read_audio
+from asgmcli.media.bounds import check_decoded
 from asgmcli.media.clips import audio_window, clip_indices
-from asgmcli.media.video import decode_video, read_clip
+from asgmcli.media.video import decode_video, fitted_size, read_clip
 from asgmcli.recipe.sections import Audio, Clip
 
 RATE = 16000
@@ -106,9 +107,14 @@ class ClipReader:
             return self._frames[row.id]
 
         def decode() -> np.ndarray:
-            return decode_video(path, short_side=limit)[0]
+            if self.clip.backend == "pyav":
+                return decode_video(path, short_side=limit)[0]
+            width, height = fitted_size(row.width, row.height, limit)
+            check_decoded(path, 3 * row.frames * width * height)
+            return read_clip(path, range(max(row.frames, 1)), short_side=limit, backend=self.clip.backend)
 
-        whole = decode() if self._shared is None else self._shared.frames(row, limit, decode)
+        shared, backend = self._shared, self.clip.backend
+        whole = decode() if shared is None else shared.frames(row, limit, decode, backend=backend)
         if self._frames is not None:
             self._frames[row.id] = whole
         return whole

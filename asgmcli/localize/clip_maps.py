@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from asgmcli.data.maps import maps_at
 from asgmcli.errors import DataError, MediaError
+from asgmcli.localize.evidence import confidence
 from asgmcli.localize.motion import CELL, GRID, WINDOW, cell_motion, gray, loudness, no_evidence, no_sound, synchrony
 from asgmcli.media.audio import read_audio
 from asgmcli.media.probe import MediaInfo, probe
@@ -44,7 +45,8 @@ class ClipMaps:
     """Where a clip's sound comes from.
 
     `maps` float32 [T,h,w] in [0, 1], at `times` seconds [T]; `level` is the sound's loudness (root mean square), 100
-    values a second [n]; `warning` says why the maps are uniform, if they are.
+    values a second [n]; `warning` says why the maps are uniform, if they are. `confidence` [T] in [0, 1] says how
+    surely what is hot makes the sound (see `asgmcli.localize.evidence`); NaN from a trained localizer.
     """
 
     info: MediaInfo
@@ -53,6 +55,11 @@ class ClipMaps:
     times: NDArray[np.float64]
     level: Floats
     warning: str | None
+    confidence: Floats
+
+    def sure(self, time: float, least: float) -> bool:
+        """Return False where the confidence at `time` seconds is known and below `least`."""
+        return not float(np.interp(time, self.times, self.confidence)) < least
 
     def at(self, time: float) -> Floats:
         """The map [h,w] at any time in seconds, linear between the two around it, held at the ends."""
@@ -104,7 +111,8 @@ def motion_clip_maps(
         motion[0] = motion[1]  # nothing lies before the first frame
     moments = np.asarray(times)
     warning = _silence(sound, level) or no_evidence(motion, level)
-    return ClipMaps(info, "motion", synchrony(motion, level, moments, window=window), moments, level, warning)
+    maps = synchrony(motion, level, moments, window=window)
+    return ClipMaps(info, "motion", maps, moments, level, warning, confidence(motion, level, moments))
 
 
 def fnac_clip_maps(
@@ -134,7 +142,8 @@ def fnac_clip_maps(
         if progress is not None:
             progress(moments[-1])
     found = _stacked([one for part in maps for one in part], path)
-    return ClipMaps(info, "fnac", found, np.asarray(times), level, _silence(sound, level))
+    unknown = np.full(len(found), np.nan, np.float32)
+    return ClipMaps(info, "fnac", found, np.asarray(times), level, _silence(sound, level), unknown)
 
 
 class Sound:
@@ -206,7 +215,7 @@ def _network_maps(localizer: FrozenLocalizer, frames: Frame, times: list[float],
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # silence is told once, by the caller
         maps = localizer.maps(pictures, torch.from_numpy(waves))
-    return normalised(maps[:, 0].numpy())
+    return normalised(maps[:, 0].cpu().numpy())
 
 
 def _video(path: Path) -> MediaInfo:

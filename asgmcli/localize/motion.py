@@ -26,13 +26,19 @@ LOUDNESS_RATE = 100
 CELL = 8
 """Pixels a cell is looked at with, each way: enough to see a mouth move, few enough to be quick."""
 
-_LAGS = (-0.25, -0.125, 0.0, 0.125, 0.25)  # s; a blow sounds when the motion ends, a voice while it lasts
-_LAG_WEIGHTS = (0.8, 0.9, 1.0, 0.9, 0.8)  # of two equal correlations the one in step counts
+LAGS = (-0.25, -0.125, 0.0, 0.125, 0.25)
+"""Seconds by which sound may be late: a blow sounds when the motion ends, a voice while it lasts."""
+LAG_WEIGHTS = (0.8, 0.9, 1.0, 0.9, 0.8)
+"""Of two equal correlations the one in step counts."""
+MOTION_NOISE, LEVEL_NOISE, ONSET_NOISE = 1e-2, 1e-3, 1e-5
+"""Variances of a cell's root motion, of log loudness and of onsets that mean nothing."""
 _NOW = 0.3  # s around a frame in which a cell's motion counts as the frame's own
 _LATELY = 0.1  # weight of its motion in the whole window: what sounded keeps some heat while it rests
 _FLOOR = 1e-4  # amplitude of silence, -80 dB of full scale
-_STILL = 0.05  # grey levels; below it nothing moves, compression noise of a still picture is about as large
-_MOTION_NOISE, _LEVEL_NOISE, _ONSET_NOISE = 1e-2, 1e-3, 1e-5  # variances that mean nothing
+QUIET = 10 ** (-55 / 20)
+"""Loudness below which a sound is as good as none, -55 dB of full scale: the hiss of a microphone, not a source."""
+STILL = 0.05
+"""Motion in grey levels below which nothing moves; compression noise of a still picture is about as large."""
 _FAINT, _FAINT_LATELY = 0.15, 0.5  # of the strongest score of the clip, of the window: with less a frame stays dim
 _UNIFORM = 1.0  # value of a map that says nothing, as the trained localizer gives it
 _CHUNK = 2048  # frames compared at once; bounds the memory whatever the clip's length
@@ -120,9 +126,11 @@ def no_evidence(motion: Floats, level: Floats) -> str | None:
     silence = no_sound(level)
     if silence:
         return silence
+    if float(level.max()) < QUIET:
+        return "the clip is nearly silent"
     if len(motion) < 2:
         return "a single frame shows no motion"
-    if float(motion.max()) < _STILL:
+    if float(motion.max()) < STILL:
         return "nothing moves"
     return None
 
@@ -140,32 +148,31 @@ def synchrony(motion: Floats, level: Floats, times: ArrayLike, *, window: float 
         return np.full(motion.shape, _UNIFORM, np.float32)
     scores = np.empty(motion.shape, np.float32)
     reach = max(window, _NOW) / 2
-    sounds = _features(level, moments)
+    step = float(np.median(np.diff(moments)))
+    sounds = curves_before(running_totals(level), moments + np.array(LAGS)[:, None], step)
     for start in range(0, frames, _CHUNK):
         end = min(start + _CHUNK, frames)
         # The window's reach on both sides, so that a chunk's border is not seen.
         low = int(np.searchsorted(moments, moments[start] - reach - 1e-6))
         high = int(np.searchsorted(moments, moments[end - 1] + reach + 1e-6))
-        piece = _scores(_blur(motion[low:high]), sounds[:, :, low:high], moments[low:high], window)
+        piece = _scores(blurred(motion[low:high]), sounds[:, :, low:high], moments[low:high], window)
         scores[start:end] = piece[start - low : end - low].reshape(-1, height, width)
-    step = float(np.median(np.diff(moments)))
     return _scaled(scores, min(round(window / max(step, 1e-3)), frames))
 
 
-def _features(level: Floats, times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log loudness and onsets during the step before each frame, for each lag: [2, lags, F]."""
+def running_totals(level: Floats) -> NDArray[np.float64]:
+    """Return the running totals of log loudness and of onsets, [2, n + 1], from loudness [n]; for `curves_before`."""
     log = np.log(level.astype(np.float64) + _FLOOR)
     onset = np.maximum(np.diff(log, prepend=log[:1]), 0)
-    step = float(np.median(np.diff(times)))
-    found = np.empty((2, len(_LAGS), len(times)))
-    for kind, curve in enumerate((log, onset)):
-        total = np.concatenate([[0.0], np.cumsum(curve)])
-        for number, lag in enumerate(_LAGS):
-            end = np.clip(np.round((times + lag) * LOUDNESS_RATE), 1, len(curve)).astype(int)
-            begin = np.round((times + lag - step) * LOUDNESS_RATE)
-            begin = np.minimum(np.clip(begin, 0, None).astype(int), end - 1)
-            found[kind, number] = (total[end] - total[begin]) / (end - begin)
-    return found
+    return np.pad(np.cumsum([log, onset], axis=1), ((0, 0), (1, 0)))
+
+
+def curves_before(totals: NDArray[np.float64], ends: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+    """Return mean log loudness and onsets, [2, ...], in the `step` seconds before each of `ends` [...], in seconds."""
+    last = np.clip(np.round(ends * LOUDNESS_RATE), 1, totals.shape[1] - 1).astype(int)
+    first = np.minimum(np.clip(np.round((ends - step) * LOUDNESS_RATE), 0, None).astype(int), last - 1)
+    means: NDArray[np.float64] = (totals[:, last] - totals[:, first]) / (last - first)
+    return means
 
 
 def _scores(
@@ -175,10 +182,10 @@ def _scores(
     # The root tames the few cells that change most, so that one jump does not decide a window.
     cells = np.sqrt(motion.reshape(len(motion), -1))
     mean = _windowed(cells, times, window)
-    spread = np.sqrt(np.maximum(_windowed(cells**2, times, window) - mean**2, 0) + _MOTION_NOISE)
+    spread = np.sqrt(np.maximum(_windowed(cells**2, times, window) - mean**2, 0) + MOTION_NOISE)
     best = np.zeros_like(cells)
-    for curves, noise in zip(sounds, (_LEVEL_NOISE, _ONSET_NOISE), strict=True):
-        for curve, weight in zip(curves, _LAG_WEIGHTS, strict=True):
+    for curves, noise in zip(sounds, (LEVEL_NOISE, ONSET_NOISE), strict=True):
+        for curve, weight in zip(curves, LAG_WEIGHTS, strict=True):
             x = (curve - curve.mean())[:, None]
             average = _windowed(x, times, window)
             deviation = np.sqrt(np.maximum(_windowed(x**2, times, window) - average**2, 0) + noise)
@@ -199,7 +206,7 @@ def _windowed(values: NDArray[np.float64], times: NDArray[np.float64], seconds: 
     return result
 
 
-def _blur(maps: Floats) -> NDArray[np.float64]:
+def blurred(maps: Floats) -> NDArray[np.float64]:
     """Each cell with half of its neighbours' motion, [F,h,w]: what moves does not stop at a cell's border."""
     padded = np.pad(maps.astype(np.float64), ((0, 0), (1, 1), (1, 1)), mode="edge")
     rows = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / 4

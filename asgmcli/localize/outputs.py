@@ -17,7 +17,8 @@ from asgmcli.data.maps import MAPS_ENDING
 from asgmcli.errors import DataError, MediaError, UsageError
 from asgmcli.files import replacing, write_text
 from asgmcli.localize.clip_maps import FNAC_FPS, MOTION_FPS, ClipMaps, Sound, fnac_clip_maps, motion_clip_maps
-from asgmcli.localize.regions import hottest_box
+from asgmcli.localize.evidence import ENOUGH
+from asgmcli.localize.regions import Box, hottest_box
 from asgmcli.media.video import iterate_frames
 from asgmcli.workers import Failure, run_tasks
 
@@ -42,14 +43,17 @@ _MAX_FPS = 30.0  # of the overlay
 @dataclass(frozen=True)
 class Settings:
     """How clips are looked at: `localizer` is motion or fnac, `weights` fnac's file, `fps` maps a second (None: its
-    own), `frames` pictures in the strip, `threshold` the heat from which a box is drawn, `write` keys of `ENDINGS`."""
+    own), `frames` pictures in the strip, `threshold` the heat inside a box, `confidence` the least with which a box is
+    drawn, `write` keys of `ENDINGS`, `device` where fnac computes."""
 
     localizer: str = "motion"
     weights: Path | None = None
     fps: float | None = None
     frames: int = 8
     threshold: float = 0.5
+    confidence: float = ENOUGH
     write: tuple[str, ...] = tuple(ENDINGS)
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,16 @@ class Job:
         return {kind: self.stem.with_name(self.stem.name + ENDINGS[kind]) for kind in settings.write}
 
 
+def check_there(path: Path) -> None:
+    """See that a clip, folder or manifest exists, before a localizer is announced or loaded for it.
+
+    Raises:
+        MediaError: nothing is there.
+    """
+    if not path.exists():
+        raise MediaError(f"{path}: no such file; is the path right?")
+
+
 def choose_localizer(localizer: str | None, weights: Path | None) -> str:
     """The localizer's name from what a user asked for: fnac where weights are given, else motion.
 
@@ -76,7 +90,7 @@ def choose_localizer(localizer: str | None, weights: Path | None) -> str:
     if name == "fnac" and weights is None:
         raise UsageError(
             "--localizer fnac needs --weights: a released checkpoint, or the folder of a localizer run "
-            "(asgm train recipes/demo_localizer.yaml makes one). Without weights use --localizer motion."
+            "(asgm train demo_localizer makes one). Without weights use --localizer motion."
         )
     if name == "motion" and weights is not None:
         raise UsageError("--localizer motion has no weights: leave out --weights, or choose --localizer fnac.")
@@ -101,10 +115,10 @@ def weights_file(path: Path) -> Path:
 
 
 @lru_cache(maxsize=1)
-def _localizer(file: Path) -> FrozenLocalizer:
+def _localizer(file: Path, device: str) -> FrozenLocalizer:
     from asgmcli.nn.localizer import load_localizer
 
-    return load_localizer(file)
+    return load_localizer(file).to(device)
 
 
 def find_maps(path: Path, settings: Settings, *, audio: Path | None = None, **options: Any) -> ClipMaps:
@@ -114,7 +128,7 @@ def find_maps(path: Path, settings: Settings, *, audio: Path | None = None, **op
     if settings.weights is None:
         raise ValueError("fnac needs weights")
     options.pop("grid", None)  # a network has its own
-    localizer = _localizer(weights_file(settings.weights))
+    localizer = _localizer(weights_file(settings.weights), settings.device)
     return fnac_clip_maps(path, localizer, audio=audio, fps=settings.fps or FNAC_FPS, **options)
 
 
@@ -122,7 +136,8 @@ def localize(job: Job, settings: Settings, progress: Progress | None = None) -> 
     """Find where a clip's sound comes from and write the outputs, each whole or not at all.
 
     Returns:
-        What JSON can hold: id, path, outputs by kind, maps (their number), seconds (taken), localizer, warning.
+        What JSON can hold: id, path, outputs by kind, maps (their number), seconds (taken), localizer, warning,
+        confidence (the highest; None where the localizer knows none) and sure (how many maps have enough of it).
 
     Raises:
         MediaError: the clip cannot be read. DataError: weights that are no localizer, or no room.
@@ -136,7 +151,7 @@ def localize(job: Job, settings: Settings, progress: Progress | None = None) -> 
     if "maps" in targets:
         _write_maps(targets["maps"], found)
     if "boxes" in targets:
-        _write_boxes(targets["boxes"], job, found, settings.threshold)
+        _write_boxes(targets["boxes"], job, found, settings)
     if pictures:
         report.second_half()
         _write_pictures(targets, job, found, settings, report)
@@ -148,7 +163,14 @@ def localize(job: Job, settings: Settings, progress: Progress | None = None) -> 
         "seconds": round(time.perf_counter() - begin, 3),
         "localizer": found.localizer,
         "warning": found.warning,
+        "confidence": _number(found.confidence.max()),
+        "sure": sum(found.sure(time_, settings.confidence) for time_ in found.times),
     }
+
+
+def _number(confidence: np.floating) -> float | None:
+    """Return a confidence as JSON holds it."""
+    return None if np.isnan(confidence) else round(float(confidence), 4)
 
 
 def localize_all(jobs: list[Job], settings: Settings, workers: int) -> Iterator[tuple[Job, dict[str, Any] | str]]:
@@ -190,25 +212,36 @@ def _write_maps(target: Path, found: ClipMaps) -> None:
             maps=found.maps.astype(np.float16),
             times=found.times,
             size=size,
+            confidence=found.confidence.astype(np.float16),
             localizer=np.array(found.localizer),
             warning=np.array(found.warning or ""),
         )
 
 
-def _write_boxes(target: Path, job: Job, found: ClipMaps, threshold: float) -> None:
+def _box(found: ClipMaps, index: int, settings: Settings) -> Box | None:
+    """Return the box of a map; None where its place is not sure."""
+    if not found.sure(float(found.times[index]), settings.confidence):
+        return None
+    return hottest_box(found.maps[index], settings.threshold)
+
+
+def _write_boxes(target: Path, job: Job, found: ClipMaps, settings: Settings) -> None:
     width, height = found.info.width, found.info.height
     entries = []
-    for time_, heatmap in zip(found.times, found.maps, strict=True):
-        box = hottest_box(heatmap, threshold)
+    for index, (time_, heatmap, sure) in enumerate(zip(found.times, found.maps, found.confidence, strict=True)):
+        box = _box(found, index, settings)
         pixels = None if box is None else [round(v * s) for v, s in zip(box, (width, height) * 2, strict=True)]
-        entries.append({"time": round(float(time_), 4), "box": pixels, "heat": round(float(heatmap.max()), 4)})
+        heat = round(float(heatmap.max()), 4)
+        entries.append({"time": round(float(time_), 4), "box": pixels, "heat": heat, "confidence": _number(sure)})
     content = {
         "clip": job.path.name,
         "localizer": found.localizer,
         "width": width,
         "height": height,
-        "threshold": threshold,
-        "box": "x0, y0, x1, y1 in pixels, right and bottom exclusive; null where no place stands out",
+        "threshold": settings.threshold,
+        "least_confidence": settings.confidence,
+        "box": "x0, y0, x1, y1 in pixels, right and bottom exclusive; null where no place stands out or none is sure",
+        "confidence": "share of other sounds that fit what moves less than the clip's own; null where it is unknown",
         "warning": found.warning,
     }
     # One line a moment: a file of many hours stays readable.
@@ -229,7 +262,7 @@ def _write_pictures(targets: dict[str, Path], job: Job, found: ClipMaps, setting
     if "overlay" in targets:
         step = _step(found)
         fps = (found.info.fps or 1.0) / step
-        write_with_sound(targets["overlay"], _overlaid(passing, found, step), fps, Sound(job.audio))
+        write_with_sound(targets["overlay"], _overlaid(passing, found, step, settings), fps, Sound(job.audio))
     for _ in passing:  # what the overlay did not take: all frames where it is not written
         pass
     if "strip" in targets:
@@ -240,7 +273,9 @@ def _write_pictures(targets: dict[str, Path], job: Job, found: ClipMaps, setting
             found.level,
             targets["strip"],
             title=f"{job.path.name}: {found.localizer} localizer" + (f" ({found.warning})" if found.warning else ""),
-            boxes=[hottest_box(found.maps[index], settings.threshold) for index in chosen],
+            boxes=[_box(found, index, settings) for index in chosen],
+            captions=["" if found.warning else _confidence_text(found.confidence[index]) for index in chosen],
+            faint=[not found.sure(float(found.times[index]), settings.confidence) for index in chosen],
         )
 
 
@@ -260,9 +295,22 @@ def _passing(
         yield time_, frame
 
 
-def _overlaid(frames: Iterator[tuple[float, Frame]], found: ClipMaps, step: int) -> Iterator[Frame]:
-    from asgmcli.localize.overlay import overlay
+def _confidence_text(confidence: float) -> str:
+    return "" if np.isnan(confidence) else f"confidence {confidence:.2f}"
+
+
+def _caption(found: ClipMaps, time_: float, settings: Settings) -> str:
+    """Return what the overlay says of a map: how sure it is, or why it shows nothing."""
+    if found.warning:
+        return f"no evidence: {found.warning}"
+    text = _confidence_text(float(np.interp(time_, found.times, found.confidence)))
+    return text if not text or found.sure(time_, settings.confidence) else f"not sure: {text}"
+
+
+def _overlaid(frames: Iterator[tuple[float, Frame]], found: ClipMaps, step: int, settings: Settings) -> Iterator[Frame]:
+    from asgmcli.localize.overlay import ALPHA, FAINT_ALPHA, overlay, with_caption
 
     for index, (time_, frame) in enumerate(frames):
         if index % step == 0:
-            yield overlay(frame, found.at(time_))
+            alpha = ALPHA if found.sure(time_, settings.confidence) else FAINT_ALPHA
+            yield with_caption(overlay(frame, found.at(time_), alpha), _caption(found, time_, settings))

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from asgmcli.report.style import ACCENT, BLUE, HEAT, MUTED, new_figure, save_figure
 
@@ -22,6 +22,8 @@ Floats = NDArray[np.float32]
 
 ALPHA = 0.75
 """How much of the picture the hottest place hides."""
+FAINT_ALPHA = 0.25
+"""The same where the place is not sure."""
 QUIETEST = -50.0
 """Decibels below the clip's loudest moment at which the loudness curve ends."""
 PER_LINE = 4
@@ -46,6 +48,23 @@ def overlay(frame: Frame, heatmap: Floats, alpha: float = ALPHA) -> Frame:
     return mixed
 
 
+def with_caption(frame: Frame, text: str) -> Frame:
+    """Return the frame uint8 [H,W,3] with `text` in its lower left corner, white on a dark ground; as it is without."""
+    if not text:
+        return frame
+    picture = Image.fromarray(frame)
+    draw = ImageDraw.Draw(picture, "RGBA")
+    size = max(9.0, min(frame.shape[0] / 16, 1.6 * frame.shape[1] / len(text)))
+    font = ImageFont.load_default(size)
+    edge = size / 3
+    place = (edge, frame.shape[0] - edge)
+    left, top, right, bottom = draw.textbbox(place, text, font=font, anchor="lb")
+    draw.rectangle((left - edge, top - edge, right + edge, bottom + edge), fill=(0, 0, 0, 150))
+    draw.text(place, text, font=font, anchor="lb", fill=(255, 255, 255, 255))
+    captioned: Frame = np.asarray(picture)
+    return captioned
+
+
 @lru_cache(maxsize=8)
 def _blend(alpha: int) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
     """For each of 256 heats: its colour times its share [256,3], and the picture's share [256], both in 256ths."""
@@ -64,6 +83,8 @@ def strip(
     *,
     title: str = "",
     boxes: Sequence[Sequence[float] | None] | None = None,
+    captions: Sequence[str] | None = None,
+    faint: Sequence[bool] | None = None,
     level_rate: int = 100,
 ) -> Path:
     """Draw N moments of a clip with where its sound comes from, and its loudness over time below.
@@ -76,17 +97,23 @@ def strip(
         path: .png, .svg or .pdf.
         title: stands above.
         boxes: for each frame (x0, y0, x1, y1) in fractions of its width and height, or None.
+        captions: for each frame what stands above it beside its time.
+        faint: for each frame whether its heat is shown faintly.
 
     Raises:
         UsageError: the suffix.
     """
-    marks = list(boxes) if boxes is not None else [None] * len(frames)
-    return save_figure(path, lambda: _draw_strip(frames, heatmaps, times, np.asarray(level), title, marks, level_rate))
+    count = len(frames)
+    marks = list(boxes) if boxes is not None else [None] * count
+    alphas = [FAINT_ALPHA if one else ALPHA for one in faint or [False] * count]
+    heads = [f"{time:.1f} s   {text}".rstrip() for time, text in zip(times, captions or [""] * count, strict=True)]
+    pictures = [overlay(*three) for three in zip(frames, heatmaps, alphas, strict=True)]
+    return save_figure(path, lambda: _draw_strip(pictures, heads, times, np.asarray(level), title, marks, level_rate))
 
 
 def _draw_strip(
     frames: Sequence[Frame],
-    heatmaps: Sequence[Floats],
+    heads: Sequence[str],
     times: Sequence[float],
     level: Floats,
     title: str,
@@ -103,8 +130,8 @@ def _draw_strip(
     pictures = []
     for index, frame in enumerate(frames):
         axes = figure.add_subplot(grid[index // columns, index % columns])
-        axes.imshow(overlay(frame, heatmaps[index]), interpolation="bilinear")
-        axes.set_title(f"{times[index]:.1f} s", fontsize=9, fontweight="normal", pad=3)
+        axes.imshow(frame, interpolation="bilinear")
+        axes.set_title(heads[index], fontsize=9, fontweight="normal", pad=3)
         axes.axis("off")
         if boxes[index] is not None:
             draw_box(axes, boxes[index] or (), frame.shape)

@@ -6,14 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asgmcli.losses.ranks import gather_rows
-
 
 def visual_audio_contrastive(video: Tensor, audio: Tensor, temperature: float = 0.05) -> Tensor:
     """L_c (Eq. 20): the mean of the two directions' noise-contrastive losses.
-
-    With several ranks the batch is that of all ranks, gathered with gradient: every rank returns the loss that one
-    process holding all rows would, and must make the call in the same step.
 
     Args:
         video: [K, D] class tokens of the labelled, unlabelled and mixed clips (Eq. 15).
@@ -23,8 +18,8 @@ def visual_audio_contrastive(video: Tensor, audio: Tensor, temperature: float = 
     Returns:
         Scalar, in nats.
     """
-    faces = F.normalize(gather_rows(video).float(), dim=1)
-    sounds = F.normalize(gather_rows(audio).float(), dim=1)
+    faces = F.normalize(video.float(), dim=1)
+    sounds = F.normalize(audio.float(), dim=1)
     similarity = sounds @ faces.T / temperature
     pairs = torch.arange(len(similarity), device=similarity.device)
     return (F.cross_entropy(similarity, pairs) + F.cross_entropy(similarity.T, pairs)) / 2

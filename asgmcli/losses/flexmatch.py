@@ -10,8 +10,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from asgmcli.losses.ranks import gather_rows
-
 _UNSEEN = -1
 
 
@@ -71,15 +69,14 @@ class FlexibleThreshold:
     def select(self, ids: Tensor, probabilities: Tensor) -> Tensor:
         """Mark the clips that pass their class's threshold as it stood before this batch, then update the status.
 
-        With several ranks the status is updated by all ranks' clips, in rank order, and stays equal on all of them;
-        every rank must then call this in the same step. Of a clip that occurs twice the last confident label stays.
+        Of a clip that occurs twice the last confident label stays.
 
         Args:
             ids: [B] int64 clip numbers.
             probabilities: [B, K] the teacher's on the weak view.
 
         Returns:
-            [B] float32 of 0 and 1, this rank's clips.
+            [B] float32 of 0 and 1.
 
         Raises:
             IndexError: an id outside 0..clips - 1 (checked where the ids are on the CPU).
@@ -91,8 +88,7 @@ class FlexibleThreshold:
         confidence, labels = probabilities.detach().float().max(dim=1)
         mask = (confidence >= self.thresholds()[labels]).float()
         latest = torch.where(confidence >= self.threshold, labels, _UNSEEN)
-        gathered = gather_rows(torch.stack([ids.to(device), latest], dim=1))
-        self._update(gathered[:, 0], gathered[:, 1])
+        self._update(ids.to(device), latest)
         return mask
 
     def _update(self, ids: Tensor, latest: Tensor) -> None:

@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asgmcli.losses.ranks import gather_rows
-
 # Keeps the min-max normalisation of a flat map finite; the released model's own value.
 _RANGE_FLOOR = 1e-5
 
@@ -18,8 +16,7 @@ _RANGE_FLOOR = 1e-5
 def fnac_losses(image: Tensor, audio: Tensor, temperature: float, foreground: float = 0.6) -> dict[str, Tensor]:
     """The contrastive loss and the three L1 terms between adjacency matrices, each a scalar and unweighted.
 
-    An adjacency matrix holds the inner products of a batch's vectors over the temperature, softmaxed by row. With
-    several ranks the batch is that of all ranks, gathered with gradient.
+    An adjacency matrix holds the inner products of a batch's vectors over the temperature, softmaxed by row.
 
     Args:
         image: [B, D, h, w] image features, of unit length in every cell.
@@ -33,7 +30,7 @@ def fnac_losses(image: Tensor, audio: Tensor, temperature: float, foreground: fl
         `tns`: true-negative enhancement, the foreground features' adjacency against the audio's own.
         `fns_image`: false-negative suppression, that similarity's adjacency against the whole images' own.
     """
-    image, audio = gather_rows(image).float(), gather_rows(audio).float()
+    image, audio = image.float(), audio.float()
     similarity = torch.einsum("bdhw,md->bmhw", image, audio) / temperature
     strongest = similarity.amax(dim=(2, 3))
     pairs = torch.arange(len(strongest), device=strongest.device)

@@ -43,24 +43,24 @@ def mixup_target(
     return target, share * passes_a + (1 - share) * passes_b
 
 
-def mixup(logits: Tensor, target: Tensor, mask: Tensor, on: Literal["logits", "probabilities"] = "logits") -> Tensor:
+def mixup(logits: Tensor, target: Tensor, mask: Tensor, space: Literal["logits", "probabilities"] = "logits") -> Tensor:
     """L_mix (Eq. 12): squared difference between target and prediction, where the mask lets it count.
 
     Args:
         logits: [B, K] the student's on the mixture.
         target: [B, K] of `mixup_target`.
         mask: [B] in 0..1.
-        on: compare with the raw logits (SVFormer's released code) or with their softmax.
+        space: compare with the raw logits (SVFormer's released code) or with their softmax.
 
     Returns:
         Scalar: mean over classes, times the mask, mean over all B.
 
     Raises:
-        ValueError: another `on`.
+        ValueError: another `space`.
     """
-    if on not in ("logits", "probabilities"):
-        raise ValueError(f"on must be 'logits' or 'probabilities', got {on!r}")
-    prediction = logits.float() if on == "logits" else logits.float().softmax(dim=1)
+    if space not in ("logits", "probabilities"):
+        raise ValueError(f"space must be 'logits' or 'probabilities', got {space!r}")
+    prediction = logits.float() if space == "logits" else logits.float().softmax(dim=1)
     return ((target - prediction).square().mean(dim=1) * mask).mean()
 
 

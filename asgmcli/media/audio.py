@@ -15,7 +15,8 @@ import numpy as np
 
 from asgmcli.errors import MediaError
 from asgmcli.media.bounds import MAX_SECONDS
-from asgmcli.media.probe import best_audio_stream, best_video_stream, open_media, read_only, reason_of
+from asgmcli.media.extent import first_shown, may_begin_late, read_only
+from asgmcli.media.probe import best_audio_stream, best_video_stream, open_media, reason_of
 
 if TYPE_CHECKING:
     import torch
@@ -242,11 +243,19 @@ class _Clock:
     zero: int  # source sample, on the container's clock, at the first video frame (without video, the first sound)
 
     @classmethod
-    def of(cls, container: Any, stream: Any) -> _Clock:
+    def of(cls, container: Any, stream: Any, path: str | os.PathLike[str]) -> _Clock:
         source = stream.codec_context.sample_rate
-        reference = best_video_stream(container) or stream
+        video = best_video_stream(container)
+        reference = video or stream
+        zero = reference.start_time or 0
+        if video is not None and may_begin_late(container, video):
+            try:
+                shown = first_shown(lambda unedited: open_media(path, believing=True, unedited=unedited), video.index)
+            except (av.FFmpegError, OSError):
+                shown = None  # the sound may be whole; the pictures' readers tell of theirs
+            zero = zero if shown is None else shown
         tick = (stream.time_base * source).as_integer_ratio()
-        return cls(tick, round((reference.start_time or 0) * reference.time_base * source))
+        return cls(tick, round(zero * reference.time_base * source))
 
     def sample(self, pts: int) -> int:
         """The source sample, from the clock's zero, that a time stamp names."""
@@ -265,7 +274,7 @@ def _pieces(
     low = Fraction(begin, rate) - Fraction(FILTER_SECONDS)
     high = None if end is None else Fraction(end, rate) + Fraction(FILTER_SECONDS)
     run: _Run | None = None
-    clock = _Clock.of(container, stream)
+    clock = _Clock.of(container, stream, path)
     places = _seek(container, stream, clock, low)
     position: int | None = None  # source sample, from the clock's zero, at which the next frame begins
     source, before, behind = 0, 0, 0  # of the frame: its rate, and the span's bounds in its samples

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 from typing import Any
 
-from asgmcli.media.vops import DoubtfulError, is_numberable, numbered
+from asgmcli.media.vops import DoubtfulError, begins_with_b_vop, is_numberable, numbered
 
 # Containers whose presentation time stamps are stored, one a frame (AVI's are guessed from decoding order), and codecs
 # of which one packet is exactly one shown frame (VP8 hides frames, MPEG-2 may split them in two fields).
@@ -144,14 +144,21 @@ def _boundary(held: list[Any], following: list[Any]) -> tuple[list[int], list[An
 def _runs_of_packets(container: Any, stream: Any) -> Iterator[list[Any]]:
     """Packets in file order, from one key frame up to the next."""
     run: list[Any] = []
+    latest: int | None = None
     packets = container.demux(stream)
-    for packet in numbered(packets) if is_numberable(container, stream) else packets:
+    numberable = is_numberable(container, stream)
+    vops = stream.codec_context.name == "mpeg4" and not numberable
+    for packet in numbered(packets) if numberable else packets:
         if packet.size == 0:
             if packet.pts is None and packet.dts is None:
                 continue  # PyAV's mark of the end
             raise DoubtfulError("an empty packet")
         if packet.pts is None or packet.is_corrupt:
             raise DoubtfulError("a packet without a time stamp, or cut off")
+        if vops and (latest is None or packet.pts > latest):
+            latest = packet.pts
+            if begins_with_b_vop(packet):
+                raise DoubtfulError("stamped in the order of decoding: copied out of an AVI")
         if packet.is_keyframe and run:
             yield run
             run = []

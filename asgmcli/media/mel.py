@@ -1,11 +1,12 @@
 """Kaldi's log-mel filter bank, as `torchaudio.compliance.kaldi.fbank` defines it, several times as fast.
 
 torchaudio builds the window and the mel bank anew at every call, which for a clip of seconds takes longer than the
-transform. Here they are made once a process for each rate and size, the mel bank still by torchaudio.
+transform. Here they are made once a process for each rate and size, the mel bank by torchaudio where it loads.
 """
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import torch
@@ -61,7 +62,33 @@ def _hann(window: int) -> Tensor:
 @cache
 def _mel_bank(mels: int, size: int, rate: int) -> Tensor:
     """[size // 2 + 1, mels]: triangles on Kaldi's mel scale; half the rate itself belongs to none."""
-    from torchaudio.compliance.kaldi import get_mel_banks
+    try:
+        from torchaudio.compliance.kaldi import get_mel_banks
 
-    bank, _ = get_mel_banks(mels, size, float(rate), LOWEST_HZ, 0.0, 100.0, -500.0, 1.0)
+        bank, _ = get_mel_banks(mels, size, float(rate), LOWEST_HZ, 0.0, 100.0, -500.0, 1.0)
+    except (ImportError, OSError, RuntimeError):  # its compiled part does not load beside every torch
+        bank = triangles(mels, size, rate)
     return torch.nn.functional.pad(bank, (0, 1)).T.contiguous()
+
+
+def triangles(mels: int, size: int, rate: int) -> Tensor:
+    """Return the weights of `torchaudio.compliance.kaldi.get_mel_banks`, without torchaudio.
+
+    Band m rises from the mel of edge m to 1 at edge m + 1 and falls to 0 at edge m + 2; the edges lie evenly between
+    `LOWEST_HZ` and half the rate on Kaldi's mel scale, 1127 ln(1 + Hz / 700).
+
+    Args:
+        mels: M, mel bands.
+        size: P, samples of the transform, even.
+        rate: samples per second.
+
+    Returns:
+        float32 [M, P // 2].
+    """
+    lowest, highest = (1127.0 * math.log(1.0 + hertz / 700.0) for hertz in (LOWEST_HZ, rate / 2))
+    width = (highest - lowest) / (mels + 1)
+    band = torch.arange(mels)[:, None]
+    left, center, right = lowest + band * width, lowest + (band + 1.0) * width, lowest + (band + 2.0) * width
+    mel = 1127.0 * (1.0 + rate / size * torch.arange(size / 2) / 700.0).log()
+    rise, fall = (mel - left) / (center - left), (right - mel) / (right - center)
+    return torch.minimum(rise, fall).clamp_(min=0.0)

@@ -49,6 +49,25 @@ def display_matrices(file: BinaryIO) -> dict[int, np.ndarray]:
     return {track: turn @ movie for track, turn in tracks.items()}
 
 
+def last_byte(file: BinaryIO) -> int:
+    """Where the outermost boxes of an MP4 or QuickTime file end by their own sizes; beyond its end where it is cut off.
+
+    Returns:
+        The place in bytes; 0 where the file is of another kind.
+    """
+    begin, size = 0, os.fstat(file.fileno()).st_size
+    if _read(file, 0, 8)[4:] not in FIRST_BOXES:
+        return 0
+    while begin + 8 <= size:
+        head = _read(file, begin, 16)
+        length = int.from_bytes(head[:4], "big")
+        length = int.from_bytes(head[8:], "big") if length == 1 else length
+        if length < 8:  # 0: to the end of the file; or no box
+            return size
+        begin += length
+    return begin
+
+
 def _boxes(file: BinaryIO, names: Collection[bytes]) -> Iterator[tuple[bytes, int]]:
     """(name, where its content begins) of every box of these names; none where the file is of another kind."""
     if _read(file, 0, 8)[4:] in FIRST_BOXES:

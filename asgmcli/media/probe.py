@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import av
 import numpy as np
@@ -15,7 +15,10 @@ from av.sidedata.sidedata import SideDataContainer
 from av.stream import Disposition
 
 from asgmcli.errors import MediaError
-from asgmcli.media.bounds import CONTAINER_LIMITS, DECODER_LIMITS, MAX_SECONDS, check_claims, check_file
+from asgmcli.media.bounds import CONTAINER_LIMITS, DECODER_LIMITS, check_claims, check_file
+from asgmcli.media.cutoff import claimed_bytes
+from asgmcli.media.extent import Opener, read_only, start_seconds
+from asgmcli.media.length import Length, sound_length, video_length
 from asgmcli.media.mp4 import display_matrices
 
 # Containers of one file. Playlists, concatenation scripts and device names, which lead FFmpeg to other files or to the
@@ -27,6 +30,7 @@ CONTAINERS = (
 # What lets FFmpeg believe an mp4's header: it decodes no picture to learn more, and looks at this many microseconds of
 # packets. Sound is decoded for one packet as ever, for aac may hold twice the rate that its header tells.
 BELIEVING = {"skip_frame": "all", "analyzeduration": "1500000"}
+UNEDITED = {"advanced_editlist": "0"}
 # Packets of streams lie up to a second apart in a file: sound that begins this late (s) may not be among those.
 LATE_SECONDS = 0.4
 PICTURES = (
@@ -41,13 +45,17 @@ UNNAMED_KINDS = 16  # of side data on one frame, at most: FFmpeg 8 has 35 kinds,
 DEFAULT_STREAM_BONUS = 5_000_000
 
 
+Result = TypeVar("Result")
+
+
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
     """What a media file holds.
 
-    `frames` is the best estimate without decoding (0 when unknown or when there is no video); width and height are
-    those of the frames as read, after rotation. The two start times are on the container's own clock: readers count
-    from the first video frame.
+    `frames` is how many `read_clip` gives, by the header, or by counting packets where that leaves it open (0 without
+    video); width and height are those of the frames as read, after rotation. The two start times are on the container's
+    own clock: readers count from the first video frame. `note` says which part of the stored frames is shown where that
+    is not all, `cut` what is missing of a file that is cut off; both are "" in most files.
     """
 
     path: Path
@@ -61,7 +69,13 @@ class MediaInfo:
     audio_rate: int  # samples per second; 0 without audio
     audio_channels: int
     audio_start: float  # s
-    video_start: float  # s
+    video_start: float  # s, of the first frame shown
+    note: str = ""
+    cut: str = ""
+
+
+class CutOffError(MediaError):
+    """A file that cannot be opened, and is shorter than the sizes in it say."""
 
 
 def probe(path: str | os.PathLike[str]) -> MediaInfo:
@@ -83,28 +97,32 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
         if video is None:
             if audio is None:
                 raise MediaError(f"{path}: holds neither video nor sound that can be read")
-            duration = _seconds(audio, container)
-            return MediaInfo(Path(path), "audio", duration, 0.0, 0, 0, 0, 0, video_start=0.0, **sound)
+            duration, cut = _measured(path, lambda opener: sound_length(container, audio, path, opener))
+            return MediaInfo(Path(path), "audio", duration, 0.0, 0, 0, 0, 0, video_start=0.0, cut=cut, **sound)
         image = container.format.name.endswith("_pipe")
-        duration, fps, frames = (0.0, 0.0, 1) if image else _length(container, video)
+        length, cut = Length(0.0, 0.0, 1, start_seconds(video)), ""
+        if not image:
+            length, cut = _measured(path, lambda opener: video_length(container, video, audio, path, opener))
         width, height, matrix = _shape(container, video, path)
         if matrix is not None and swaps_sides(matrix):
             width, height = height, width
         return MediaInfo(
             path=Path(path),
             kind="image" if image else "video",
-            duration=duration,
-            fps=fps,
-            frames=frames,
+            duration=length.seconds,
+            fps=length.fps,
+            frames=length.frames,
             width=width,
             height=height,
             rotation=0 if matrix is None else _degrees(matrix),
-            video_start=start_seconds(video),
+            video_start=length.start,
+            note=length.note,
+            cut=cut,
             **sound,
         )
 
 
-def open_media(path: str | os.PathLike[str], *, believing: bool = False) -> Any:
+def open_media(path: str | os.PathLike[str], *, believing: bool = False, unedited: bool = False) -> Any:
     """Open a local media file with PyAV; use it as a context manager.
 
     Args:
@@ -113,6 +131,7 @@ def open_media(path: str | os.PathLike[str], *, believing: bool = False) -> Any:
             pictures (0.6 ms instead of 8 at 1280 x 720). The pixel format is then unknown, the stream's width and
             height are the header's, and a decoder without a table of delays may lose frames. Other containers, and
             mp4 whose header leaves something open, are opened as ever.
+        unedited: let the edit list of an mp4 move time stamps, but hide nothing.
 
     Returns:
         av.container.InputContainer.
@@ -120,6 +139,7 @@ def open_media(path: str | os.PathLike[str], *, believing: bool = False) -> Any:
     Raises:
         MediaError: no such file, empty, of no container in `CONTAINERS`, or of a size, length, number of streams or
             pixels that no clip has (`asgmcli.media.bounds`).
+        CutOffError: it cannot be opened because its end is missing.
     """
     file = Path(path)
     if not file.is_file():
@@ -129,14 +149,16 @@ def open_media(path: str | os.PathLike[str], *, believing: bool = False) -> Any:
         check_file(path)
         with file.open("rb") as opened:
             head = opened.read(12)
-        container = None
+        container, edits = None, UNEDITED if unedited else {}
         if believing and head[4:8] == b"ftyp":
-            container = _open(file, None, BELIEVING)
+            container = _open(file, None, BELIEVING | edits)
             if not _is_told(container):
                 container.close()
                 container = None
-        container = container or _open(file, _picture_format(head), {})
+        container = container or _open(file, _picture_format(head), edits)
     except (av.FFmpegError, OSError, ValueError) as error:
+        if (claimed := _claimed_beyond(file)) is not None:
+            raise CutOffError(f"{path}: cut off: {claimed}; fetch the file again") from error
         raise MediaError(f"{path}: not a readable media file ({reason_of(error)}); is it whole?") from error
     try:
         check_claims(path, container)
@@ -154,6 +176,15 @@ def _open(file: Path, form: str | None, options: dict[str, str]) -> Any:
         options={**DECODER_LIMITS, "format_whitelist": CONTAINERS, "protocol_whitelist": "file", **options},
         container_options=CONTAINER_LIMITS,
     )
+
+
+def _claimed_beyond(file: Path) -> str | None:
+    """How much of a file that cannot be opened is there, where the sizes in it tell that some is missing."""
+    try:
+        size, claimed = file.stat().st_size, claimed_bytes(file)
+    except OSError:
+        return None
+    return f"it ends at byte {size} of {claimed} or more, its index is lost" if claimed > size else None
 
 
 def _is_told(container: Any) -> bool:
@@ -175,18 +206,6 @@ def best_audio_stream(container: Any) -> Any | None:
     return _best(container.streams.audio, lambda stream: stream.codec_context.channels)
 
 
-def read_only(container: Any, stream: Any) -> None:
-    """Let the demuxer pass over the packets of every other stream."""
-    for other in container.streams:
-        if other.index != stream.index:
-            other.discard = av.stream.Discard.all
-
-
-def start_seconds(stream: Any) -> float:
-    """When a stream's first frame is shown or heard, in seconds on the container's clock."""
-    return 0.0 if stream.start_time is None else float(stream.start_time * stream.time_base)
-
-
 def first_frame(container: Any, stream: Any, path: str | os.PathLike[str]) -> Any:
     """The first decodable av.VideoFrame of a container at its start; only decoded frames tell the display matrix.
 
@@ -200,8 +219,11 @@ def first_frame(container: Any, stream: Any, path: str | os.PathLike[str]) -> An
     read_only(container, stream)
     try:
         for packet in container.demux(stream):
+            frames = stream.codec_context.decode(packet)
+            if packet.is_discard and not frames:
+                continue  # hidden by an edit list: the next ones refer to it
             # Draining after each packet spares the decoder's reordering delay.
-            frames = stream.codec_context.decode(packet) or stream.codec_context.decode(None)
+            frames = frames or stream.codec_context.decode(None)
             if frames:
                 return frames[0]
             stream.codec_context.flush_buffers()
@@ -320,30 +342,12 @@ def _best(streams: Iterable[Any], size: Any) -> Any | None:
     return max(usable, key=score, default=None)
 
 
-def _length(container: Any, stream: Any) -> tuple[float, float, int]:
-    """(duration s, fps, frames) of a video stream as its header tells."""
-    seconds = _seconds(stream, container)
-    rate = stream.average_rate or stream.guessed_rate
-    fps = float(rate) if rate else 0.0
-    if stream.frames:
-        return seconds or (stream.frames / fps if fps else 0.0), fps, stream.frames
-    return seconds, fps, round(seconds * fps)
-
-
-def _seconds(stream: Any, container: Any) -> float:
-    """A stream's duration: its own field, its Matroska tag, or the container's."""
-    if stream.duration is not None:
-        return float(stream.duration * stream.time_base)
-    tag = stream.metadata.get("DURATION", "")
+def _measured(path: str | os.PathLike[str], measure: Callable[[Opener], Result]) -> Result:
+    """`measure`, given how to open the file anew; what it cannot read is a MediaError."""
     try:
-        hours, minutes, seconds = tag.split(":")
-        # The tag is the time at which the stream ends.
-        length = int(hours) * 3600 + int(minutes) * 60 + float(seconds) - start_seconds(stream)
-        if 0 <= length <= MAX_SECONDS:  # it is text, which may say anything
-            return length
-    except ValueError:
-        pass
-    return container.duration / av.time_base if container.duration else 0.0
+        return measure(lambda unedited: open_media(path, believing=True, unedited=unedited))
+    except (av.FFmpegError, OSError) as error:
+        raise MediaError(f"{path}: its packets cannot be read ({reason_of(error)}); is it whole?") from error
 
 
 def _degrees(matrix: np.ndarray) -> int:

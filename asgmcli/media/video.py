@@ -14,6 +14,8 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from asgmcli.errors import MediaError
 from asgmcli.media.bounds import check_decoded, strict_options
+from asgmcli.media.cutoff import SLACK_SECONDS, last_second
+from asgmcli.media.extent import read_only
 from asgmcli.media.groups import STAMPED_CONTAINERS, frames_at, has_short_cut
 from asgmcli.media.probe import (
     best_video_stream,
@@ -22,15 +24,12 @@ from asgmcli.media.probe import (
     mirrors,
     open_media,
     probe,
-    read_only,
     reason_of,
     swaps_sides,
 )
 from asgmcli.media.vops import DoubtfulError
 
-# A file is cut off when it ends this long before its header says. Headers do count a frame or two too many (AVI), and
-# sound may run on after the picture.
-SLACK_SECONDS = 1.0
+# Headers of AVI do count a frame or two too many.
 SLACK_FRAMES = 2
 SLACK_SHARE = 0.01
 
@@ -283,14 +282,8 @@ def _check_whole(container: Any, stream: Any, path: str | os.PathLike[str], pack
 
 
 def _last_time(path: str | os.PathLike[str]) -> float:
-    """When the last packet of any stream ends, in seconds."""
     with open_media(path) as container:
-        ends = [
-            float((packet.pts + (packet.duration or 0)) * packet.time_base)
-            for packet in container.demux()
-            if packet.pts is not None
-        ]
-    return max(ends, default=0.0)
+        return last_second(container)
 
 
 def _read_decord(path: str | os.PathLike[str], wanted: list[int], short_side: int | None) -> dict[int, np.ndarray]:
@@ -315,7 +308,7 @@ def _read_decord(path: str | os.PathLike[str], wanted: list[int], short_side: in
         for index, frame in enumerate(decord.VideoReader(str(Path(path).absolute()), num_threads=1)):
             count, last = index + 1, frame
             if index in wanted:
-                frames[index] = frame.asnumpy()
+                frames[index] = _resized(frame.asnumpy(), short_side)
             if len(frames) == len(wanted):
                 break
     except (decord.DECORDError, RuntimeError) as error:
@@ -323,14 +316,15 @@ def _read_decord(path: str | os.PathLike[str], wanted: list[int], short_side: in
     if last is None:
         raise MediaError(f"{path}: holds no video frame that can be decoded; is it whole?")
     if len(frames) < len(wanted):
-        frames |= _past_the_end(path, [index for index in wanted if index >= count], count, last.asnumpy())
+        end = _resized(last.asnumpy(), short_side)
+        frames |= _past_the_end(path, [index for index in wanted if index >= count], count, end)
+    return frames
+
+
+def _resized(rgb: np.ndarray, short_side: int | None) -> np.ndarray:
+    """uint8 [H, W, 3] with its shorter side reduced (bicubic); None leaves it as it is."""
     if short_side is None:
-        return frames
-    return {index: _resized(frame, short_side) for index, frame in frames.items()}
-
-
-def _resized(rgb: np.ndarray, short_side: int) -> np.ndarray:
-    """uint8 [H, W, 3] with its shorter side reduced (bicubic)."""
+        return rgb
     width, height = fitted_size(rgb.shape[1], rgb.shape[0], short_side)
     frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
     small: np.ndarray = frame.reformat(width, height, interpolation=Interpolation.BICUBIC).to_ndarray()

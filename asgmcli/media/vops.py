@@ -48,6 +48,12 @@ def numbered(packets: Iterable[Any]) -> Iterator[Any]:
     yield from _in_turn(held, count)
 
 
+def begins_with_b_vop(packet: Any) -> bool:
+    """Return True if an MPEG-4 packet begins with a bidirectional picture."""
+    head = bytes(memoryview(packet)[: len(VOP_START) + 1])
+    return head.startswith(VOP_START) and head[-1] >> 6 == B_VOP
+
+
 def _in_turn(held: list[Any], count: int) -> list[Any]:
     """`held` with its stamps: the B-VOPs first, then the picture they precede."""
     for place, packet in enumerate(held):

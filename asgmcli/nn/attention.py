@@ -6,13 +6,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asgmcli.nn.attend import attend
-from asgmcli.nn.lean import gelu_linear, norm_linear
-
 # LayerNorm's epsilon in ViT, TimeSformer and AST checkpoints.
 NORM_EPSILON = 1e-6
 # Standard deviation of the truncated normal that ViTs start from.
 INIT_STD = 0.02
+# CUDA's fused attention launches one block row per row of tokens, and a grid has no more than this many.
+MOST_ROWS = 65535
+
+
+def attend(qkv: Tensor, heads: int) -> Tensor:
+    """Return softmax attention of each row over its own tokens ("Attention is all you need", equation 1), [R, S, D].
+
+    Args:
+        qkv: [R, S, 3D] queries, keys and values of R rows of S tokens.
+        heads: number of heads; divides D.
+    """
+    rows, length, width = qkv.shape
+    if rows > MOST_ROWS:
+        return torch.cat([attend(part, heads) for part in qkv.split(MOST_ROWS)])
+    q, k, v = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(rows, length, width // 3)
 
 
 def survival(shape: tuple[int, ...], rate: float, like: Tensor) -> Tensor:
@@ -49,16 +62,16 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
-        """[R, S, D] -> [R, S, D]; what `norm` makes of each row attends to itself."""
-        return self.proj(attend(norm_linear(x, norm, self.qkv.weight, self.qkv.bias), self.heads))
+    def forward(self, x: Tensor) -> Tensor:
+        """[R, S, D] -> [R, S, D]; each row attends to itself."""
+        return self.proj(attend(self.qkv(x), self.heads))
 
-    def first(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    def first(self, x: Tensor) -> Tensor:
         """[R, S, D] -> [R, D]: what `forward` gives for each row's first token, at a fraction of the cost."""
         rows, length, dim = x.shape
         weight, bias = self.qkv.weight, self.qkv.bias
-        q = norm_linear(x[:, 0], norm, weight[:dim], bias[:dim]).view(rows, 1, self.heads, -1)
-        kv = norm_linear(x, norm, weight[dim:], bias[dim:]).view(rows, length, 2, self.heads, -1)
+        q = F.linear(x[:, 0], weight[:dim], bias[:dim]).view(rows, 1, self.heads, -1)
+        kv = F.linear(x, weight[dim:], bias[dim:]).view(rows, length, 2, self.heads, -1)
         k, v = kv.permute(2, 0, 3, 1, 4)
         return self.proj(F.scaled_dot_product_attention(q.transpose(1, 2), k, v).reshape(rows, dim))
 
@@ -71,7 +84,6 @@ class Mlp(nn.Module):
         self.fc1 = nn.Linear(dim, ratio * dim)
         self.fc2 = nn.Linear(ratio * dim, dim)
 
-    def forward(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
-        """[..., D] -> [..., D], of what `norm` makes of it."""
-        hidden = norm_linear(x, norm, self.fc1.weight, self.fc1.bias)
-        return gelu_linear(hidden, self.fc2.weight, self.fc2.bias)
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] -> [..., D]."""
+        return self.fc2(F.gelu(self.fc1(x)))

@@ -67,9 +67,10 @@ def fnac_spectrogram(wave: Tensor, *, rate: int = 16000, seconds: float = 3.0) -
 
 def _tukey(samples: int, taper: float, device: torch.device) -> Tensor:
     """The periodic Tukey window of scipy.signal.get_window: cosine flanks over `taper` of its length, 1 between."""
-    position = torch.arange(samples, dtype=torch.float64, device=device) / samples
+    # Apple's GPUs have no float64.
+    position = torch.arange(samples, dtype=torch.float64, device="cpu") / samples
     flank = torch.minimum(position, 1 - position).clamp(max=taper / 2)
-    return (0.5 - 0.5 * torch.cos(2 * torch.pi * flank / taper)).float()
+    return (0.5 - 0.5 * torch.cos(2 * torch.pi * flank / taper)).float().to(device)
 
 
 class FNAC(nn.Module):
@@ -206,13 +207,15 @@ class FrozenLocalizer(nn.Module):
         """Where in each frame the clip's sound comes from.
 
         Args:
-            frames: [B, 3, T, H, W] RGB in [0, 1].
-            wave: [B, S] mono at `rate` Hz; of more than `seconds` the middle is heard, less repeats.
+            frames: [B, 3, T, H, W] RGB in [0, 1], on any device.
+            wave: [B, S] mono at `rate` Hz, on any device; of more than `seconds` the middle is heard, less repeats.
 
         Returns:
-            [B, T, h, w]; a clip without sound gets a uniform map of ones, and the first one a warning.
+            [B, T, h, w] on the network's device; a clip without sound gets a uniform map of ones, and the first one a
+            warning.
         """
         b, _, t = frames.shape[:3]
+        frames, wave = frames.to(self.image_mean.device), wave.to(self.image_mean.device)
         images = frames.transpose(1, 2).flatten(0, 1).float()
         cells = torch.cat([self._image_features(part) for part in images.split(_FRAMES_AT_ONCE)])
         audio = self._audio_features(wave).repeat_interleave(t, dim=0)

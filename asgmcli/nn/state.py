@@ -176,6 +176,8 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata:
         tensors: by name; any device, views and shared storage allowed.
         metadata: text as it is, anything else as JSON.
 
+    Equal tensors and metadata give equal bytes, whatever their order and whichever process writes them.
+
     Raises:
         DataError: where the target cannot be written.
     """
@@ -187,7 +189,21 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata:
             save_file(plain, temporary, metadata=text)
         except SafetensorError as error:  # how it tells a full disk
             raise OSError(errno.EIO, str(error)) from error
+        _sort_metadata(temporary)
     return path
+
+
+def _sort_metadata(path: Path) -> None:
+    """Order the metadata in a safetensors header by key: the library writes them in its hash map's random order."""
+    with path.open("rb+") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) > size:  # cannot be, as long as the library writes plain JSON too
+            raise OSError(errno.EIO, "a safetensors header that cannot be ordered in place")
+        file.seek(8)
+        file.write(text.ljust(size))
 
 
 def fit(

@@ -12,9 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from asgmcli.nn.attend import attend
-from asgmcli.nn.attention import INIT_STD, NORM_EPSILON, Attention, Mlp, add_branch, init_transformer, survival
-from asgmcli.nn.lean import norm_linear
+from asgmcli.nn.attention import INIT_STD, NORM_EPSILON, Attention, Mlp, add_branch, attend, init_transformer, survival
 from asgmcli.nn.patches import PatchEmbed, resize_class_positions, resize_times
 
 
@@ -41,10 +39,10 @@ class DividedBlock(nn.Module):
         patches = self._over_time(patches)
         patches, cls = self._over_space(patches, cls, last)
         factor = self._survival((cls.shape[0], 1), cls)
-        new_cls = add_branch(cls, self.mlp(cls, self.norm2), factor)
+        new_cls = add_branch(cls, self.mlp(self.norm2(cls)), factor)
         if not last:
             factor = None if factor is None else factor[:, None]
-            patches = add_branch(patches, self.mlp(patches, self.norm2), factor)
+            patches = add_branch(patches, self.mlp(self.norm2(patches)), factor)
         return patches, new_cls
 
     def _survival(self, shape: tuple[int, ...], like: Tensor) -> Tensor | None:
@@ -54,7 +52,7 @@ class DividedBlock(nn.Module):
         """[T, B, N, D] -> the same, each patch position attending to itself in the other frames."""
         t, b, n, d = x.shape
         attention, last = self.temporal_attn, self.temporal_fc
-        qkv = norm_linear(x, self.temporal_norm1, attention.qkv.weight, attention.qkv.bias)
+        qkv = attention.qkv(self.temporal_norm1(x))
         # temporal_fc(proj(y)) with nothing between: the product of the two matrices saves a pass over every token.
         weight = last.weight @ attention.proj.weight
         bias = F.linear(attention.proj.bias, last.weight)
@@ -72,10 +70,10 @@ class DividedBlock(nn.Module):
         tokens = torch.cat((cls.expand(t, b, d).unsqueeze(2), x), dim=2).view(t * b, n + 1, d)
         factor = self._survival((t, b, 1, 1), x)
         if last:
-            branch = self.attn.first(tokens, self.norm1).view(t, b, d)
+            branch = self.attn.first(self.norm1(tokens)).view(t, b, d)
             branch = branch if factor is None else branch * factor[..., 0]
             return x, cls + branch.mean(0)
-        branch = self.attn(tokens, self.norm1).view(t, b, n + 1, d)
+        branch = self.attn(self.norm1(tokens)).view(t, b, n + 1, d)
         for_cls = branch[:, :, 0] if factor is None else branch[:, :, 0] * factor[..., 0]
         return add_branch(x, branch[:, :, 1:], factor), cls + for_cls.mean(0)
 

@@ -27,11 +27,11 @@ class Block(nn.Module):
         drop = self.training and self.drop_path > 0
         shape = (x.shape[0], 1) if first_only else (x.shape[0], 1, 1)
         if first_only:
-            branch, x = self.attn.first(x, self.norm1), x[:, 0]
+            branch, x = self.attn.first(self.norm1(x)), x[:, 0]
         else:
-            branch = self.attn(x, self.norm1)
+            branch = self.attn(self.norm1(x))
         x = add_branch(x, branch, survival(shape, self.drop_path, x) if drop else None)
-        return add_branch(x, self.mlp(x, self.norm2), survival(shape, self.drop_path, x) if drop else None)
+        return add_branch(x, self.mlp(self.norm2(x)), survival(shape, self.drop_path, x) if drop else None)
 
 
 class AudioTransformer(nn.Module):

@@ -41,6 +41,8 @@ State = str | Path | Mapping[str, Any]
 # Where weights that were brought by hand are looked for.
 WEIGHTS_FOLDER = "weights"
 
+_REACH_S = 10.0  # s to wait for the network's first answer
+
 # What a ViT does not have: it keeps its start, with temporal_fc zero, so that the network is the image model.
 _NOT_IN_VIT = ("temporal_", "time_embed")
 # AST's rows of 16 mel bins out of 128: stride 10 (the released checkpoints) or 16.
@@ -137,7 +139,10 @@ def load_timm(
     path: str | Path | None = None,
     folder: str | Path = WEIGHTS_FOLDER,
 ) -> LoadReport:
-    """Weights of a timm ViT or ResNet-18 by its name: from `path`, else `folder`, else through timm from the network.
+    """Load the weights of a timm ViT or ResNet-18 by its name: from `path`, else `folder`, else as timm fetches them.
+
+    What was fetched before is read from the Hugging Face cache, without asking the network. Otherwise the network is
+    tried once: where it does not answer, the error comes at once.
 
     Args:
         model: a video or an audio encoder of the ViT's width and depth, or a localizer's network of width 64.
@@ -157,7 +162,11 @@ def load_timm(
     if local is not None:
         return _load(model, local)
     config = _timm_config(name)
+    cached = _cached(config)
+    if cached is not None:
+        return replace(_load(model, cached), source=f"timm's {name}")
     try:
+        _reach(config)
         network = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:  # timm, huggingface_hub and their HTTP clients each raise their own kinds
         where = f"https://huggingface.co/{config.hf_hub_id}" if config.hf_hub_id else f"timm's page of {name}"
@@ -186,6 +195,34 @@ def timm_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]
     """
     config = _timm_config(name)
     return tuple(config.mean), tuple(config.std)
+
+
+def _hub_files(config: Any) -> tuple[str, ...]:
+    """Return the names under which timm looks for a network's weights on its hub page, first the one it prefers."""
+    return (config.hf_hub_filename,) if config.hf_hub_filename else ("model.safetensors", "pytorch_model.bin")
+
+
+def _cached(config: Any) -> str | None:
+    """Return the weight file that an earlier fetch left in the Hugging Face cache, None where there is none."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, _, revision = (config.hf_hub_id or "").partition("@")
+    names = _hub_files(config) if repository else ()
+    found = (try_to_load_from_cache(repository, name, revision=revision or None) for name in names)
+    return next((path for path in found if isinstance(path, str)), None)
+
+
+def _reach(config: Any) -> None:
+    """Ask the hub once for the weights' head; any answer will do. The hub's client itself asks up to fifteen times.
+
+    Raises:
+        Exception: of the HTTP client's own kinds, where nobody answers.
+    """
+    from huggingface_hub import get_session, hf_hub_url
+
+    repository, _, revision = (config.hf_hub_id or "").partition("@")
+    if repository:
+        get_session().head(hf_hub_url(repository, _hub_files(config)[0], revision=revision or None), timeout=_REACH_S)
 
 
 def _timm_config(name: str) -> Any:

@@ -15,7 +15,7 @@ from asgmcli.files import write_text
 from asgmcli.prepare.verify import Facts, Fault, Task
 
 FOLDER = ".prepare"
-VERSION = 1  # of what is examined: raised when old answers no longer hold
+VERSION = 2  # of what is examined: raised when old answers no longer hold
 # These may be the machine's fault: they are tried again by the next run.
 FLEETING = frozenset(("timeout", "crash", "error"))
 

@@ -8,12 +8,12 @@ import io
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asgmcli.data.manifest import SPLITS, Row
-from asgmcli.data.split import hashed
+from asgmcli.data.manifest import SPLITS, Row, split_order, splits_of
+from asgmcli.data.split import assign_splits, hashed
 from asgmcli.errors import DataError
 from asgmcli.prepare.datasets.listing import Candidate, LeftOut, Listing
 from asgmcli.prepare.journal import Journal, task_key
@@ -137,13 +137,14 @@ def judge(
             left_out.append(LeftOut(clip.id, str(clip.path), fault.reason, fault.detail))
         elif isinstance(facts, Facts):
             kept[clip.id] = (clip, facts)
+    kept = _with_splits(listing, kept)
     for clip, other in _copies(list(kept.values())):
         where = f"the same file as {other.id} in {other.split}"
         left_out.append(LeftOut(clip.id, str(clip.path), "duplicate_file", where))
         del kept[clip.id]
     bad = sum(entry.reason in BAD_REASONS or (missing_is_bad and entry.reason == "missing") for entry in left_out)
     rows = [_row(clip, facts, folder) for clip, facts in kept.values()]
-    rows.sort(key=lambda row: (SPLITS.index(row.split), row.id))
+    rows.sort(key=lambda row: (split_order(row.split), row.id))
     left_out.sort(key=lambda entry: (entry.id, entry.path, entry.reason))
     looked_at = len(seen) + (sum(entry.reason == "missing" for entry in left_out) if missing_is_bad else 0)
     return Outcome(rows, left_out, bad, looked_at)
@@ -158,33 +159,20 @@ def quarantine_csv(left_out: Iterable[LeftOut]) -> str:
     return stream.getvalue()
 
 
-def boxes_csv(listing: Listing, rows: Iterable[Row]) -> str:
-    """The text of boxes.csv: each row's boxes on its middle frame, in pixels, with who drew them."""
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("id", "frame", "x1", "y1", "x2", "y2", "annotator"))
-    for row in rows:
-        for box in listing.boxes.get(row.id, ()):
-            if box.x1 >= box.x2 or box.y1 >= box.y2:
-                continue  # drawn outside the picture
-            corners = (box.x1 * row.width, box.y1 * row.height, box.x2 * row.width, box.y2 * row.height)
-            writer.writerow((row.id, row.frames // 2, *corners, box.annotator))
-    return stream.getvalue()
-
-
 def summarise(name: str, listing: Listing, outcome: Outcome, settings: dict[str, Any], sha256: str) -> dict[str, Any]:
     """What summary.json holds: counts, coverage of the official list, hours, what was left out, the manifest's hash."""
-    counts = {split: Counter(row.label for row in outcome.rows if row.split == split) for split in SPLITS}
+    splits = list(dict.fromkeys((*SPLITS, *splits_of(outcome.rows))))
+    counts = {split: Counter(row.label for row in outcome.rows if row.split == split) for split in splits}
     summary: dict[str, Any] = {
         "dataset": name,
         "settings": settings,
         "clips": len(outcome.rows),
         "counts": {
             split: {label: counts[split][label] for label in [*listing.classes, ""] if counts[split][label]}
-            for split in SPLITS
+            for split in splits
         },
         "hours": {
-            split: round(sum(row.duration for row in outcome.rows if row.split == split) / 3600, 4) for split in SPLITS
+            split: round(sum(row.duration for row in outcome.rows if row.split == split) / 3600, 4) for split in splits
         },
         "with_sound": sum(bool(row.audio) for row in outcome.rows),
         "left_out": dict(sorted(Counter(entry.reason for entry in outcome.left_out).items())),
@@ -195,7 +183,7 @@ def summarise(name: str, listing: Listing, outcome: Outcome, settings: dict[str,
     if listing.official:
         found = Counter((row.split, row.label) for row in outcome.rows)
         summary["coverage"] = {}
-        for split in SPLITS:
+        for split in splits:
             official = {label: count for (where, label), count in listing.official.items() if where == split}
             if official:
                 summary["coverage"][split] = {
@@ -229,6 +217,17 @@ def _fault_of(clip: Candidate, facts: Facts, check: Check) -> Fault | None:
     return None
 
 
+def _with_splits(listing: Listing, kept: dict[str, tuple[Candidate, Facts]]) -> dict[str, tuple[Candidate, Facts]]:
+    """The clips by id, those without a split drawn into one beside the clips of their class that have theirs."""
+    drawn = {name: clip.label for name, (clip, _) in kept.items() if not clip.split}
+    given: dict[str, Counter[str]] = {}
+    for clip, _ in kept.values():
+        if clip.split:
+            given.setdefault(clip.label, Counter())[clip.split] += 1
+    splits = assign_splits(drawn, dict(listing.shares), listing.seed, given) if drawn else {}
+    return {name: (replace(clip, split=splits.get(name, clip.split)), facts) for name, (clip, facts) in kept.items()}
+
+
 def _copies(kept: list[tuple[Candidate, Facts]]) -> list[tuple[Candidate, Candidate]]:
     """(clip to leave out, clip that has the same file in a later split): test wins over val, val over train."""
     groups: dict[str, list[Candidate]] = {}
@@ -236,7 +235,7 @@ def _copies(kept: list[tuple[Candidate, Facts]]) -> list[tuple[Candidate, Candid
         groups.setdefault(facts.fingerprint, []).append(clip)
     out: list[tuple[Candidate, Candidate]] = []
     for group in groups.values():
-        last = max(group, key=lambda clip: SPLITS.index(clip.split))
+        last = max(group, key=lambda clip: split_order(clip.split))
         for clip in group:
             # Fingerprints are of the files' edges; what they suspect is settled byte by byte.
             if clip.split != last.split and filecmp.cmp(clip.path, last.path, shallow=False):
@@ -258,7 +257,7 @@ def _row(clip: Candidate, facts: Facts, folder: Path) -> Row:
         facts.width,
         facts.height,
         audio,
-        clip.note,
+        "; ".join(filter(None, (clip.note, facts.note))),
     )
 
 

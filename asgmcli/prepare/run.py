@@ -10,14 +10,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from asgmcli.data.boxes import BOXES_NAME
 from asgmcli.data.manifest import MANIFEST_NAME, write_manifest
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 from asgmcli.prepare.cache import cache_all, estimate, see_room
 from asgmcli.prepare.datasets.listing import Listing, Options
 from asgmcli.prepare.journal import read_shards, write_shard
-from asgmcli.prepare.judge import Check, Outcome, Progress, boxes_csv, judge, look, quarantine_csv, shard_of, summarise
+from asgmcli.prepare.judge import Check, Outcome, Progress, judge, look, quarantine_csv, shard_of, summarise
 
 QUARANTINE_NAME = "quarantine.csv"
 SUMMARY_NAME = "summary.json"
@@ -52,6 +51,7 @@ class Job:
         chosen["lists"] = [[split, str(path)] for split, path in self.options.lists]
         chosen["classes"] = None if self.options.classes is None else str(self.options.classes)
         chosen["shares"] = dict(self.options.shares)
+        chosen |= chosen.pop("own")
         cache = None if self.cache is None else str(self.cache)
         return {"root": str(self.root), "cache": cache, **chosen, **check}
 
@@ -157,9 +157,9 @@ def see_enough(job: Job, outcome: Outcome) -> None:
 
 
 def write_outputs(job: Job, listing: Listing, outcome: Outcome) -> dict[str, Any]:
-    """Write boxes.csv where there are boxes, manifest.csv, classes.txt and, last, summary.json; the summary."""
-    if listing.boxes:
-        write_text(job.out / BOXES_NAME, boxes_csv(listing, outcome.rows))
+    """Write the listing's own files, manifest.csv, classes.txt and, last, summary.json; the summary."""
+    for name, text_of in listing.files.items():
+        write_text(job.out / name, text_of(outcome.rows))
     manifest = write_manifest(job.out, outcome.rows, listing.classes)
     summary = summarise(job.name, listing, outcome, job.settings(), manifest.sha256)
     write_text(job.out / SUMMARY_NAME, json.dumps(summary, indent=2) + "\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from asgmcli.data.manifest import ALL_SPLITS, Manifest, Row
+from asgmcli.data.manifest import Manifest, Row
 from asgmcli.report.table import Cell, Table
 
 CLASSES_SHOWN = 12
@@ -38,7 +38,7 @@ REASONS = {
 def show_summary(console: Console, summary: dict[str, Any]) -> None:
     """Print a summary: clips a class and split (shortened), hours, coverage, what was left out, the hash."""
     counts: dict[str, dict[str, int]] = summary["counts"]
-    splits = [split for split in ALL_SPLITS if counts.get(split)]
+    splits = [split for split in counts if counts[split]]
     names = list(dict.fromkeys(label for split in splits for label in counts[split] if label))
     lines: list[list[Cell]] = [[name, *(counts[split].get(name, 0) for split in splits)] for name in names]
     rest = names[CLASSES_SHOWN:]

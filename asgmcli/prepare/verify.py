@@ -15,7 +15,8 @@ import numpy as np
 from asgmcli.errors import MediaError
 from asgmcli.media.audio import SILENCE_DBFS
 from asgmcli.media.bounds import strict_options
-from asgmcli.media.probe import best_audio_stream, best_video_stream, open_media, probe, reason_of, start_seconds
+from asgmcli.media.extent import start_seconds
+from asgmcli.media.probe import CutOffError, best_audio_stream, best_video_stream, open_media, probe, reason_of
 
 EDGE_BYTES = 1 << 16
 HOLE_S = 0.5
@@ -39,7 +40,8 @@ class Task:
 class Facts:
     """A clip that can be used: seconds, frames a second, pixels, peak level in dBFS (None: not listened to).
 
-    `fingerprint` is of the file's size, beginning and end: equal files have equal ones.
+    `fingerprint` is of the file's size, beginning and end: equal files have equal ones. `note` says which part of the
+    file is used where that is not all of it.
     """
 
     duration: float
@@ -50,6 +52,7 @@ class Facts:
     sound: bool
     loudness: float | None
     fingerprint: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +74,22 @@ def examine(task: Task) -> Facts | Fault:
             return Fault("no_video", "the file holds no pictures")
         sound_path = task.audio or task.path
         sound_info = probe(task.audio) if task.audio else info
+        for cut, which in ((info.cut, ""), (sound_info.cut if task.audio else "", "the sound's file: ")):
+            if cut:
+                return Fault("truncated", which + cut)
         sound = sound_info.audio_rate > 0
         frames, loudness = info.frames, None
         if task.decode:
             frames, loudness = play_through(
-                task.path, pictures=True, sound=sound and not task.audio, seconds=info.duration
+                task.path, pictures=True, sound=sound and not task.audio, seconds=info.duration, frames=info.frames
             )
         if sound and (task.listen or task.decode) and loudness is None:
             _, loudness = play_through(sound_path, pictures=False, sound=True)
         if frames < 1:
             return Fault("undecodable", "no frame can be decoded")
         mark = fingerprint(task.path, size)
+    except CutOffError as error:
+        return Fault("truncated", _without(error.message, task))
     except MediaError as error:
         return Fault("unreadable", _without(error.message, task))
     except PlayError as error:
@@ -97,7 +105,7 @@ def examine(task: Task) -> Facts | Fault:
     elif task.decode and info.duration and abs(frames - info.frames) > 0.02 * info.frames:
         # Frames of varying length: what matters is how many a second there truly are.
         fps = frames / info.duration
-    return Facts(duration, fps, frames, info.width, info.height, sound, loudness, mark)
+    return Facts(duration, fps, frames, info.width, info.height, sound, loudness, mark, info.note)
 
 
 class PlayError(Exception):
@@ -109,7 +117,9 @@ class PlayError(Exception):
         self.detail = detail
 
 
-def play_through(path: str | Path, *, pictures: bool, sound: bool, seconds: float = 0.0) -> tuple[int, float | None]:
+def play_through(
+    path: str | Path, *, pictures: bool, sound: bool, seconds: float = 0.0, frames: int = 0
+) -> tuple[int, float | None]:
     """Decode a file to its end in bounded memory.
 
     Args:
@@ -117,7 +127,8 @@ def play_through(path: str | Path, *, pictures: bool, sound: bool, seconds: floa
         pictures: decode every frame. The decoder is told to stop at the first error: what it would conceal is a wrong
             picture that looks like a right one.
         sound: decode every sample and measure the peak.
-        seconds: how long the pictures should last, where the stream itself does not say.
+        seconds: how long the pictures should last, 0 where nothing says.
+        frames: how many should be shown, 0 where nothing says.
 
     Returns:
         (frames decoded, peak in dBFS or None without sound).
@@ -128,7 +139,7 @@ def play_through(path: str | Path, *, pictures: bool, sound: bool, seconds: floa
     with open_media(path) as container:
         video = best_video_stream(container) if pictures else None
         audio = best_audio_stream(container) if sound else None
-        played = _Pass(seconds)
+        played = _Pass(seconds, frames)
         if video is not None:
             video.codec_context.options = strict_options(video)
             video.codec_context.thread_count = 1
@@ -147,8 +158,10 @@ def play_through(path: str | Path, *, pictures: bool, sound: bool, seconds: floa
 class _Pass:
     """One run through a file's packets: what came out, and up to where."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, promised: int) -> None:
         self.seconds = seconds
+        self.promised = promised
+        self.video_start: float | None = None
         self.packets = 0
         self.frames = 0
         self.video_end = 0.0
@@ -181,6 +194,7 @@ class _Pass:
                 if frame.is_corrupt:
                     raise PlayError("corrupt", f"frame {self.frames} is damaged")
                 self.frames += 1
+                self.video_start = time if self.video_start is None else min(self.video_start, time)
                 self._pass_over("video", time - self.video_end)
                 self.video_end = max(self.video_end, time)
                 self.where = f"frame {self.frames}"
@@ -199,18 +213,22 @@ class _Pass:
         """Compare what was decoded with what the header promises.
 
         Raises:
-            PlayError: packets of the index are missing, or over 2% of the frames, or over half a second and 5% of the
-                time, or pictures and sound both pause where some formats drop broken data in silence.
+            PlayError: no picture came out, packets of the index are missing, or over 2% of the frames, or over half a
+                second and 5% of the time, or pictures and sound both pause where some formats drop broken data in
+                silence.
         """
         if min(self.holes.values()) > HOLE_S:
             raise PlayError("corrupt", f"{max(self.holes.values()):.2f} s within are missing")
         picture = stream.type == "video"
         if picture:
+            if not self.frames:
+                raise PlayError("undecodable", f"not one of {self.packets} stored frames can be decoded")
             indexed = len(stream.index_entries) if container.startswith("mov") else 0
-            if self.packets < indexed or self.frames < stream.frames - max(3, 0.02 * stream.frames):
-                raise PlayError("truncated", f"{self.frames} of {stream.frames} frames can be decoded")
-        length = float(stream.duration * stream.time_base) if stream.duration else self.seconds if picture else 0.0
-        reached = max((self.video_end if picture else self.audio_end) - start_seconds(stream), 0.0)
+            if self.packets < indexed or self.frames < self.promised - max(3, 0.02 * self.promised):
+                raise PlayError("truncated", f"{self.frames} of {self.promised} frames can be decoded")
+        length = self.seconds if picture else float((stream.duration or 0) * stream.time_base)
+        begin = start_seconds(stream) if self.video_start is None or not picture else self.video_start
+        reached = max((self.video_end if picture else self.audio_end) - begin, 0.0)
         if reached < 0.95 * length - 0.5:
             what = "picture" if picture else "sound"
             raise PlayError("truncated", f"the {what} ends at {reached:.2f} s of {length:.2f} s")

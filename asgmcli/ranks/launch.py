@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import click
 
-from asgmcli.errors import AsgmError
+from asgmcli.errors import AsgmError, DataError
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-# Under torchrun itself, which ends the other processes where one has ended.
-WATCHED = "TORCHELASTIC_RUN_ID"
-# How often torchrun has started this machine's processes before (--max-restarts).
-ATTEMPT = "TORCHELASTIC_RESTART_COUNT"
+PARTING_S = 1.0  # for the first to tell its error: torchrun ends all once one has ended
 
 
 @dataclass(frozen=True)
@@ -34,44 +32,33 @@ class Launch:
 
 
 def find_launch() -> Launch:
-    """What the environment says; one process alone where the launcher's variables are not all there."""
+    """Return what the environment says; one process alone where no launcher has set it."""
     try:
-        rank, ranks, local = (int(os.environ[name]) for name in VARIABLES[:3])
+        return Launch(*(int(os.environ[name]) for name in VARIABLES[:3]))
     except (KeyError, ValueError):
         return Launch()
-    return Launch(rank, ranks, local) if ranks > 1 and all(os.environ.get(name) for name in VARIABLES) else Launch()
-
-
-def quiet_torch() -> None:
-    """Keep torch's own log of lost connections, pages of its source's addresses, to itself; to be called before torch
-    is imported."""
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 @contextmanager
 def one_voice(launch: Launch) -> Iterator[None]:
-    """For what all processes of a machine find wrong alike: the first of them says it, the others end in silence."""
+    """Let the first of several processes tell what all meet alike, and each end with its own exit code.
+
+    What may be wrong on one machine alone, with its data, is told by whichever process meets it.
+    """
     try:
         yield
-    except AsgmError as error:
-        if launch.local:
+    except (AsgmError, click.exceptions.Exit) as error:
+        if launch.rank and not isinstance(error, DataError):
+            time.sleep(PARTING_S)
             raise click.exceptions.Exit(error.exit_code) from None
         raise
-
-
-@contextmanager
-def unhurried_end(launch: Launch) -> Iterator[None]:
-    """Let a process that is one of several end with its own exit code: a launcher signals those that end after others
-    did."""
-    try:
-        yield
     finally:
         if launch.several:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun signals those that end after another did
 
 
 def own_environment() -> dict[str, str]:
-    """The environment for a process that is to train alone, whoever starts it."""
+    """Return the environment for a process that is to train alone, whoever starts it."""
     return {
         name: value
         for name, value in os.environ.items()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from asgmcli.recipe.sections import ALL_ROWS, Compare, Log, Name, Section, Train, with_seed
+from asgmcli.recipe.bounds import Seed
+from asgmcli.recipe.sections import ALL_ROWS, Compare, Data, Guide, Log, Name, Section, Start, Train, with_seed
 
 
 class Row(Section):
@@ -45,6 +46,10 @@ class Recipe(Section):
     """What every recipe has: a name, a task, its variants as rows."""
 
     honoured: ClassVar[tuple[str, ...]] = ()
+    headline: ClassVar[str] = ""
+    """The metric of its tables and pictures; "" takes the first that is measured."""
+    one_process: ClassVar[bool] = False
+    """Several processes cannot share its work."""
     name: Name
     task: str
     title: str
@@ -56,7 +61,7 @@ class Recipe(Section):
     compare: Compare | None = None
     train: Train = Train()
     log: Log = Log()
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Seed = 0
 
     @model_validator(mode="before")
     @classmethod
@@ -84,6 +89,29 @@ class Recipe(Section):
             what = "row that can be run" if self.figure is None else "row's curve"
             raise ValueError(f"compare.to: {', '.join(unknown)}: no {what}")
         return self
+
+    def data_sets(self) -> list[Data]:
+        """Return the data sets whose manifests it reads, its training's first; none where clips are generated."""
+        return []
+
+    def sources(self) -> list[Start | Guide]:
+        """Return where the weights come from that it uses: networks' starts, localizers."""
+        return []
+
+    def prepares(self) -> str:
+        """Name what its task makes of the data before training, "" for nothing; recipes that name the same share it."""
+        return ""
+
+    def size_key(self) -> str:
+        """Return what decides the sizes of its networks and steps, as a key: rows of one key take the same."""
+        return self.model_dump_json(
+            exclude={"name", "rows", "default_row", "title", "about", "cost", "compare", "seed"}
+        )
+
+    def without_paper(self) -> Recipe:
+        """Return the recipe with its own rows alone and no number of the paper's, as one with other settings has."""
+        rows = {name: row.model_copy(update={"paper": {}}) for name, row in self.runnable.items()}
+        return self.model_copy(update={"rows": rows})
 
     @property
     def runnable(self) -> dict[str, Row]:

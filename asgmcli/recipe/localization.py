@@ -7,7 +7,19 @@ from typing import Any, ClassVar, Literal
 from pydantic import model_validator
 
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.sections import Count, Data, Init, NonNegative, Positive, PositiveFloat, Section, Share
+from asgmcli.recipe.bounds import (
+    Batch,
+    EpochCount,
+    Frames,
+    MaskWidth,
+    NonNegative,
+    Pixels,
+    PositiveFloat,
+    Seconds,
+    Share,
+    Width,
+)
+from asgmcli.recipe.sections import Data, Guide, Init, Section, Start
 
 
 class LocalizerModel(Section):
@@ -19,8 +31,8 @@ class LocalizerModel(Section):
     from ImageNet, as released; a recipe or a file starts the whole localizer.
     """
 
-    dim: Positive = 512
-    width: Positive = 64
+    dim: Width = 512
+    width: Width = 64
     stride: Literal[8, 16, 32] = 32
     image_dropout: Share = 0.9
     audio_dropout: Share = 0.0
@@ -38,10 +50,10 @@ class LocalizerModel(Section):
 class LocalizerInput(Section):
     """FNAC's image and sound: resize, random crop, spectrogram masks up to `mask_width` wide."""
 
-    size: Positive = 224
-    resize: Positive = 246
-    seconds: PositiveFloat = 3.0
-    mask_width: Count = 10
+    size: Pixels = 224
+    resize: Pixels = 246
+    seconds: Seconds = 3.0
+    mask_width: MaskWidth = 10
 
     @model_validator(mode="after")
     def _range(self) -> LocalizerInput:
@@ -55,7 +67,7 @@ class LocalizerLosses(Section):
 
     temperature: PositiveFloat = 0.03
     foreground: Share = 0.6
-    contrastive_epochs: Count = 5
+    contrastive_epochs: EpochCount = 5
     weight: NonNegative = 100.0
 
 
@@ -66,8 +78,8 @@ class LocalizerEvaluate(Section):
     `manifest`.
     """
 
-    frames: Positive = 1
-    batch: Positive = 32
+    frames: Frames = 1
+    batch: Batch = 32
     dataset: str | None = None
     manifest: str | None = None
 
@@ -82,6 +94,7 @@ class LocalizationRecipe(Recipe):
     """Audio source localization (FNAC), trained on pairs of image and sound without labels."""
 
     honoured: ClassVar[tuple[str, ...]] = ("channels_last",)
+    headline: ClassVar[str] = "inside"
     task: Literal["localization"]
     data: Data
     model: LocalizerModel = LocalizerModel()
@@ -95,6 +108,14 @@ class LocalizationRecipe(Recipe):
         if self.model.frozen_trunks and self.model.init is None:
             raise ValueError("model.frozen_trunks keeps the networks as they start: give model.init a start")
         return self
+
+    def data_sets(self) -> list[Data]:
+        """Return the training's data set, and another one that maps are judged on."""
+        return [self.data] if self.evaluate.dataset is None else [self.data, self.evaluation_data]
+
+    def sources(self) -> list[Start | Guide]:
+        """Return the networks' start."""
+        return [] if self.model.init is None else [self.model.init]
 
     @property
     def evaluation_data(self) -> Data:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.sections import Count, Data, Guide, Section, Share, Split
+from asgmcli.recipe.bounds import Count, Share
+from asgmcli.recipe.sections import Data, Guide, Section, Split, Start
 
 
 class Example(Section):
@@ -28,6 +29,8 @@ class MasksRecipe(Recipe):
     `grid` is the number of tokens along a side, `keep` their share that is kept.
     """
 
+    headline: ClassVar[str] = "heat_guided"
+    one_process: ClassVar[bool] = True
     task: Literal["masks"]
     data: Data
     example: Example = Example()
@@ -35,3 +38,11 @@ class MasksRecipe(Recipe):
     grid: Annotated[int, Field(ge=2, le=56)] = 14
     keep: Share = 1 / 3  # the mean of λ ~ Beta(5, 10)
     average_frames: Literal[1, 2, 4, 8] = 1
+
+    def data_sets(self) -> list[Data]:
+        """Return the data set of the clip that is shown."""
+        return [self.data]
+
+    def sources(self) -> list[Start | Guide]:
+        """Return the localizer."""
+        return [self.localizer]

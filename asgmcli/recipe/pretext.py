@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
 from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.bounds import Generated, Positive, PositiveShare, Share
 from asgmcli.recipe.localization import LocalizerModel
 from asgmcli.recipe.sections import (
     Audio,
     Augment,
     Clip,
     Encoder,
-    Positive,
-    PositiveShare,
     Section,
-    Share,
     VideoEncoder,
     patch_faults,
 )
@@ -45,8 +43,8 @@ class PretextData(Section):
     first `heard_share` is heard.
     """
 
-    train: Positive = 6000
-    test: Positive = 500
+    train: Generated = 6000
+    test: Generated = 500
     still_share: Share = 0.7
     still_tokens: Positive | None = None
     clip_tokens: Positive | None = None
@@ -57,6 +55,7 @@ class PretextData(Section):
 class PretextRecipe(Recipe):
     """A start for small networks: shapes, motions, timbres and envelopes that no later task uses."""
 
+    one_process: ClassVar[bool] = True
     task: Literal["pretext"]
     clip: Clip = Clip()
     audio: Audio = Audio()

@@ -15,21 +15,28 @@ import re
 import types
 import typing
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from asgmcli.errors import RecipeError
+from asgmcli.errors import DataError, RecipeError
+from asgmcli.files import read_bytes
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.losses import OLD_SPACE
 from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.recipe.shipped import nearest_recipe
 
+R = TypeVar("R", bound=Recipe)
+M = TypeVar("M", bound=BaseModel)
 MAX_RECIPE_BYTES = 1 << 20
 FAULTS_SHOWN = 50
+NEAREST_SHOWN = 3
 VALUE_CHARACTERS = 120  # of a faulty value in a message
 MODELS: dict[str, type[Recipe]] = {
     "recognition": RecognitionRecipe,
@@ -42,6 +49,8 @@ WORDS = ("title", "about", "cost", "figure", "compare", "rows", "log")
 MEANS = {"data": {"workers"}, "train": {"cores", "save_minutes"}}
 """Keys, by section, of what a machine gives a run: with others it counts as the same, and may go on. Other cores change
 the last digits, as another machine does."""
+RETIRED = {"train": {"on_nonfinite", "max_skips"}}
+"""Keys, by section, that recipes had once: in what a run stored they are passed over."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -80,19 +89,32 @@ for _class in (_Loader, _Dumper):
     )
 
 
-def load_recipe(path: Path, row: str | None = None, overrides: tuple[str, ...] = (), seed: int | None = None) -> Recipe:
-    """The recipe in `path` with its row's overrides, `key.path=value` overrides and seed applied.
+def load_recipe(
+    path: Path,
+    row: str | None = None,
+    overrides: tuple[str, ...] = (),
+    seed: int | None = None,
+    *,
+    stored: bool = False,
+) -> Recipe:
+    """Return the recipe in `path` with its row's overrides, `key.path=value` overrides and seed applied.
+
+    Where the overrides make other settings of it than the row's, its rows have no number of the paper's: none may stand
+    beside what such a run measures.
 
     Args:
         path: a YAML file.
         row: one of the recipe's rows; `default_row` when None.
         overrides: `key.path=value` strings, values in YAML.
         seed: replaces the recipe's seed.
+        stored: of a run, perhaps of an earlier version: keys that no longer exist are passed over.
 
     Raises:
         RecipeError: the file cannot be read, or one or more keys are unknown, mistyped or impossible.
     """
     values = read_yaml(path)
+    if stored:
+        drop_retired(values)
     values.setdefault("name", path.stem)
     rows = values.get("rows")
     name = row if row is not None else values.get("default_row")
@@ -104,7 +126,23 @@ def load_recipe(path: Path, row: str | None = None, overrides: tuple[str, ...] =
             assign(values, key, value, f"{path}: rows.{name}.set")
         values["default_row"] = name
     override(values, overrides, seed)
-    return check_recipe(values, path)
+    recipe: Recipe = check_recipe(values, path)
+    return recipe if not overrides or _is_as_written(recipe, path, row) else recipe.without_paper()
+
+
+def _is_as_written(recipe: Recipe, path: Path, row: str | None) -> bool:
+    """Return True where overrides have left the settings of `row` as they are in `path`; the seed may be any."""
+    try:
+        return settings_hash(recipe) == settings_hash(load_recipe(path, row, (), recipe.seed))
+    except RecipeError:  # without the overrides it is no recipe
+        return False
+
+
+def drop_retired(values: dict[str, Any]) -> None:
+    """Remove from a stored recipe's `values` the keys that no longer exist."""
+    for section, keys in RETIRED.items():
+        if isinstance(inner := values.get(section), dict):
+            values[section] = {key: value for key, value in inner.items() if key not in keys}
 
 
 def override(values: dict[str, Any], overrides: tuple[str, ...], seed: int | None = None) -> None:
@@ -134,12 +172,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         RecipeError: missing, too large, not YAML, or not a mapping.
     """
     try:
-        if path.stat().st_size > MAX_RECIPE_BYTES:
-            raise RecipeError(f"{path}: larger than {MAX_RECIPE_BYTES} bytes; this is not a recipe")
-        text = path.read_text(encoding="utf-8")
+        text = read_bytes(path, MAX_RECIPE_BYTES).decode("utf-8")
     except FileNotFoundError:
-        siblings = sorted(p.name for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        raise RecipeError(f"{path}: no such recipe{_nearest(path.name, siblings)}") from None
+        raise RecipeError(f"{path}: no such recipe{nearest_recipe(path)}") from None
+    except DataError as error:
+        raise RecipeError(error.message) from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read as text: {error}") from None
     try:
@@ -157,8 +194,8 @@ def _parse(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)
 
 
-def check_recipe(values: dict[str, Any], source: Path) -> Recipe:
-    """`values` as a checked recipe; `source` names the file in messages.
+def check_recipe(values: dict[str, Any], source: Path, kind: type[R] = Recipe) -> R:  # type: ignore[assignment]
+    """Return `values` as a checked recipe of class `kind`; `source` names the file in messages.
 
     Raises:
         RecipeError: one line a fault, all faults together.
@@ -168,11 +205,22 @@ def check_recipe(values: dict[str, Any], source: Path) -> Recipe:
     if model is None:
         known = f"task: {task!r} is not a task{_nearest(str(task), MODELS)}. Tasks: {', '.join(MODELS)}"
         raise RecipeError(f"{source}: 1 fault(s)\n  {known}")
+    if not issubclass(model, kind):
+        raise RecipeError(f"{source}: a {task} recipe, where one of {kind.__name__} is wanted")
+    return check_section(values, source, model)
+
+
+def check_section(values: dict[str, Any], source: Path, kind: type[M]) -> M:
+    """Return `values` as a checked section of class `kind`.
+
+    Raises:
+        RecipeError: one line a fault, all faults together.
+    """
     try:
-        return model.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         faults = error.errors()
-        lines = [f"  {_fault(item, values)}" for item in faults[:FAULTS_SHOWN]]
+        lines = [f"  {_fault(item, kind)}" for item in faults[:FAULTS_SHOWN]]
         lines += [f"  and {len(faults) - FAULTS_SHOWN} more"] if len(faults) > FAULTS_SHOWN else []
         raise RecipeError("\n".join([f"{source}: {len(faults)} fault(s)", *lines])) from None
     except RecursionError:
@@ -220,6 +268,10 @@ def assign(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
             inner = {}
             target[name] = inner
         target = inner
+    if sections == ["losses", "mixup"] and last in ("space", *OLD_SPACE):
+        for key in OLD_SPACE:  # the file's may be the old name and this the new one, or the other way round
+            target.pop(key, None)
+        last = "space"
     target[last] = copy.deepcopy(value)
 
 
@@ -230,12 +282,12 @@ def _yaml_value(text: str, where: str) -> Any:
         raise RecipeError(f"--set {where!r}: the value is not YAML: {' '.join(str(error).split())}") from None
 
 
-def _fault(item: Any, values: dict[str, Any]) -> str:
+def _fault(item: Any, kind: type[BaseModel]) -> str:
     """One line for one of pydantic's errors: key, value, what is wrong, and the nearest key for an unknown one."""
     location = list(item["loc"])
     key = ".".join(str(part) for part in location if part != "[key]")
     if item["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_nearest(str(location[-1]), _known_keys(values, location[:-1]))}"
+        return f"{key}: unknown key{_nearest_key(kind, location)}"
     if item["type"] == "missing":
         return f"{key}: missing"
     message = item["msg"].removeprefix("Value error, ")
@@ -252,22 +304,49 @@ def _shown(value: Any) -> str:
     return text if len(text) <= VALUE_CHARACTERS else f"{text[:VALUE_CHARACTERS]}..."
 
 
-def _known_keys(values: dict[str, Any], location: list[Any]) -> list[str]:
-    """The keys that the section at `location` knows."""
-    model: type[BaseModel] | None = MODELS.get(str(values.get("task")))
+def _nearest_key(kind: type[BaseModel], location: list[Any]) -> str:
+    """The key that was meant: one of this name anywhere in the recipe, else the one most like it."""
+    word, paths = str(location[-1]), list(_paths(kind))
+    same = [path for path in paths if path.rpartition(".")[2] == word]
+    if same:
+        return f" (did you mean {' or '.join(map(repr, same[:NEAREST_SHOWN]))}?)"
+    here = _known_keys(kind, location[:-1])
+    # Those of this section first, so that they win where others are as near.
+    names = list(dict.fromkeys([*here, *(path.rpartition(".")[2] for path in paths)]))
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if not near or near[0] in here:
+        return _nearest(word, here)
+    like = [path for path in paths if path.rpartition(".")[2] in near]
+    return f" (did you mean {' or '.join(map(repr, like[:NEAREST_SHOWN]))}?)"
+
+
+def _paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The dotted names of all keys and sections of a recipe class, but for its table."""
+    for name, field in model.model_fields.items():
+        if not prefix and name in ("rows", "default_row"):
+            continue
+        yield f"{prefix}{name}"
+        section = section_of(field.annotation)
+        if section is not None:
+            yield from _paths(section, f"{prefix}{name}.")
+
+
+def _known_keys(kind: type[BaseModel], location: list[Any]) -> list[str]:
+    """The keys that the section at `location` of a `kind` knows."""
+    model: type[BaseModel] | None = kind
     for part in location:
         if model is None or part not in model.model_fields:
             break
-        model = _section(model.model_fields[part].annotation)
+        model = section_of(model.model_fields[part].annotation)
     return list(model.model_fields) if model is not None else []
 
 
-def _section(annotation: Any) -> type[BaseModel] | None:
-    """The section class inside an annotation such as `Guide | None` or `dict[str, Row]`."""
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the section class inside an annotation such as `Guide | None` or `dict[str, Row]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, dict):
-        return next((found for part in typing.get_args(annotation) if (found := _section(part))), None)
+        return next((found for part in typing.get_args(annotation) if (found := section_of(part))), None)
     return None
 
 

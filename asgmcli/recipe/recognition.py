@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from asgmcli.recipe.base import OPTIONS, Recipe
+from asgmcli.recipe.losses import Losses
 from asgmcli.recipe.sections import (
     Audio,
     Augment,
@@ -14,9 +15,9 @@ from asgmcli.recipe.sections import (
     Data,
     Evaluate,
     Guide,
-    Losses,
     Masks,
     Model,
+    Start,
     Thresholds,
     patch_faults,
 )
@@ -26,6 +27,7 @@ class RecognitionRecipe(Recipe):
     """Semi-supervised recognition from picture and sound (the ASGM-Former, SVFormer and supervised rows)."""
 
     honoured: ClassVar[tuple[str, ...]] = OPTIONS
+    headline: ClassVar[str] = "top1"
     task: Literal["recognition"]
     data: Data
     clip: Clip = Clip()
@@ -65,6 +67,24 @@ class RecognitionRecipe(Recipe):
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def data_sets(self) -> list[Data]:
+        """Return the one data set."""
+        return [self.data]
+
+    def sources(self) -> list[Start | Guide]:
+        """Return the encoders' starts, and the localizer where it guides masks."""
+        found = [self.model.video.init, self.model.audio.init if self.listens else None]
+        return [source for source in (*found, self.localizer if self.guided else None) if source is not None]
+
+    def prepares(self) -> str:
+        """Name the motion maps where they guide masks."""
+        return "motion maps" if self.moved else ""
+
+    def size_key(self) -> str:
+        """Return what decides the sizes: thresholds, masks and weights of losses do not, but what is left out does."""
+        parts = self.model_dump_json(include={"model", "clip", "audio", "train"})
+        return f"{self.semi_supervised} {self.mixed} {parts}"
 
     @property
     def listens(self) -> bool:

@@ -11,18 +11,41 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Positive = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-PositiveShare = Annotated[float, Field(gt=0, le=1)]
-ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
+from asgmcli.recipe.bounds import (
+    MOST_GENERATED,
+    Batch,
+    Cores,
+    Count,
+    Depth,
+    EpochCount,
+    Epochs,
+    Frames,
+    Heads,
+    MaskWidth,
+    Mels,
+    NonNegative,
+    Operations,
+    Pixels,
+    Positive,
+    PositiveFloat,
+    PositiveShare,
+    Ratio,
+    Seconds,
+    Seed,
+    Share,
+    ShareBelowOne,
+    Stride,
+    Views,
+    Width,
+    Workers,
+)
+
 ON_DEMO = "@demo"
 """Ends the name of a recipe whose rows run on the demo data in small sizes."""
 # Recipes and rows name folders of runs.
 Name = Annotated[str, Field(pattern=rf"^[A-Za-z0-9_][A-Za-z0-9_.+-]*({ON_DEMO})?$")]
-Split = Literal["train", "val", "test", "test_shuffled", "val_shuffled"]
+# Any split that the manifest has.
+Split = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 ALL_ROWS = "all"
 
 
@@ -59,7 +82,7 @@ class Start(Section):
     """
 
     recipe: Name | None = None
-    seed: Count | None = None
+    seed: Seed | None = None
     file: str | None = None
     timm: str | None = None
 
@@ -96,13 +119,16 @@ class Data(Section):
     train_split: Split = "train"
     eval_split: Split = "test"
     eval_also: list[Split] = []
-    workers: Count = 0
+    workers: Workers = 0
     keep_decoded: bool = False
     share_decoded: bool = False
     max_failures: Count = 100
 
     @model_validator(mode="after")
     def _kept_once(self) -> Data:
+        for key, value in self.options.items():
+            if key != "seed" and value > MOST_GENERATED:
+                raise ValueError(f"options.{key} {value} is more than {MOST_GENERATED}")
         if self.keep_decoded and self.workers:
             # They would hold as many copies, and lose them with themselves at the end of every epoch.
             raise ValueError(
@@ -114,10 +140,10 @@ class Data(Section):
 class Clip(Section):
     """Frames of a training or evaluation clip."""
 
-    frames: Positive = 8
-    stride: Positive = 8
-    size: Positive = 224
-    short_side: tuple[Positive, Positive] = Field((256, 320), strict=False)
+    frames: Frames = 8
+    stride: Stride = 8
+    size: Pixels = 224
+    short_side: tuple[Pixels, Pixels] = Field((256, 320), strict=False)
     backend: Literal["pyav", "decord"] = "pyav"
 
     @model_validator(mode="after")
@@ -130,8 +156,8 @@ class Clip(Section):
 class Audio(Section):
     """The log-mel filter bank of a clip's sound. `mean` and `std` are measured on the training clips when left out."""
 
-    seconds: PositiveFloat = 4.0
-    mels: Positive = 128
+    seconds: Seconds = 4.0
+    mels: Mels = 128
     mean: float | None = None
     std: PositiveFloat | None = None
 
@@ -155,23 +181,23 @@ class Augment(Section):
     """
 
     flip: Share = 0.5
-    operations: Count = 2
+    operations: Operations = 2
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
     geometric: bool = True
     channel_dropout: Share = 0.2
     temporal_warp: bool = True
-    frequency_mask: Count = 24
-    time_mask: Count = 40
+    frequency_mask: MaskWidth = 24
+    time_mask: MaskWidth = 40
 
 
 class Encoder(Section):
     """A transformer's size and start. Defaults are ViT-B/16."""
 
-    dim: Positive = 768
-    depth: Positive = 12
-    heads: Positive = 12
-    patch_size: Positive = 16
-    embed_hidden: Positive | None = None
+    dim: Width = 768
+    depth: Depth = 12
+    heads: Heads = 12
+    patch_size: Pixels = 16
+    embed_hidden: Width | None = None
     drop_path: ShareBelowOne = 0.1
     init: Init = None
 
@@ -185,14 +211,14 @@ class Encoder(Section):
 class VideoEncoder(Encoder):
     """The video transformer; a token spans `tubelet` frames."""
 
-    tubelet: Positive = 1
+    tubelet: Frames = 1
 
 
 class Fusion(Section):
     """The transformer over the two class tokens (Eq. 11)."""
 
-    layers: Positive = 2
-    heads: Positive = 12
+    layers: Depth = 2
+    heads: Heads = 12
 
 
 class Model(Section):
@@ -250,9 +276,9 @@ class Guide(Section):
     kind: Literal["fnac", "motion", "oracle"] = "fnac"
     recipe: Name | None = None
     file: str | None = None
-    seed: Count | None = None
+    seed: Seed | None = None
     map: Literal["cosine", "affinity"] = "cosine"
-    seconds: PositiveFloat = 3.0
+    seconds: Seconds = 3.0
 
     @model_validator(mode="after")
     def _one(self) -> Guide:
@@ -263,42 +289,6 @@ class Guide(Section):
         if self.seed is not None and self.recipe is None:
             raise ValueError("seed goes with recipe: nothing else has one")
         return self
-
-
-class UnlabeledLoss(Section):
-    """L_u (Eq. 6) and its weight γ1."""
-
-    weight: NonNegative = 2.0
-
-
-class MixupLoss(Section):
-    """L_mix (Eq. 12), its weight γ2, and whether the target is compared with logits or probabilities.
-
-    `target` is what A's share of the mixture counts, in the target, the labels' weights and the mixed sound: `tokens`
-    the fraction kept (the paper's), `mass` what is left of A's map beside what is left of B's, `constant` the number
-    `constant`. `labels: soft` takes the teacher's probabilities even where its label passed the threshold.
-    """
-
-    weight: NonNegative = 2.0
-    on: Literal["logits", "probabilities"] = "logits"
-    target: Literal["tokens", "mass", "constant"] = "tokens"
-    constant: Share = 0.6
-    labels: Literal["sharp", "soft"] = "sharp"
-
-
-class ContrastiveLoss(Section):
-    """L_c (Eq. 15-20), its weight γ3 and temperature."""
-
-    weight: NonNegative = 0.1
-    temperature: PositiveFloat = 0.05
-
-
-class Losses(Section):
-    """L = L_s + γ1 L_u + γ2 L_mix + γ3 L_c (Eq. 21)."""
-
-    unlabeled: UnlabeledLoss = UnlabeledLoss()
-    mixup: MixupLoss = MixupLoss()
-    contrastive: ContrastiveLoss = ContrastiveLoss()
 
 
 class Optimizer(Section):
@@ -321,9 +311,6 @@ class Optimizer(Section):
 class Train(Section):
     """How long, in what batches, and what is kept on the way.
 
-    Where the loss, a gradient or a weight is not finite, `on_nonfinite: stop` ends the run (the last checkpoint stays);
-    `skip` undoes the step and goes on, `max_skips` times in a run. It keeps a copy of what a step may change.
-
     What a step's memory does not hold: `activation_checkpointing` computes every block again in the backward pass;
     `accumulate` takes the student's batch through the network in so many parts, one part's activations at a time, and
     their gradients add up. Losses and mixtures are still those of the whole batch, so each part's forward pass is done
@@ -334,23 +321,21 @@ class Train(Section):
     which leaves another to make the next batch, and is not held up where the machine has other work.
     """
 
-    epochs: Positive = 50
-    batch: Positive = 8
-    unlabeled_ratio: Count = 5
-    supervised_epochs: Count = 5
+    epochs: Epochs = 50
+    batch: Batch = 8
+    unlabeled_ratio: Ratio = 5
+    supervised_epochs: EpochCount = 5
     ema_decay: Share = 0.99
     optimizer: Optimizer = Optimizer()
     precision: Literal["fp32", "bf16"] = "fp32"
     activation_checkpointing: bool = False
-    accumulate: Positive = 1
+    accumulate: Batch = 1
     compile: bool = False
     channels_last: bool = False
-    cores: Positive | None = None
+    cores: Cores | None = None
     save_minutes: PositiveFloat = 10.0
-    evaluate_every: Count = 0
+    evaluate_every: EpochCount = 0
     max_steps: Positive | None = None
-    on_nonfinite: Literal["stop", "skip"] = "stop"
-    max_skips: Count = 10
 
     @property
     def saves_memory(self) -> bool:
@@ -369,9 +354,9 @@ class Log(Section):
 class Evaluate(Section):
     """Views a video is judged by: clips spread over it, times crops of each."""
 
-    clips: Positive = 5
+    clips: Views = 5
     crops: Literal[1, 3] = 3
-    batch: Positive = 8
+    batch: Batch = 8
 
 
 def patch_faults(clip: Clip, audio: Audio, video: VideoEncoder, sound: Encoder | None) -> list[str]:

@@ -49,8 +49,8 @@ def with_interval(mean: float, low: float, high: float, digits: int = 1) -> str:
 class Table:
     """Columns and rows with a title; numbers are shown with `digits` decimals and right-aligned.
 
-    A cell is text, a number or None (nothing there: a dash). `note` stands below the table; the row whose index is in
-    `bold` is set apart.
+    A cell is text, a number or None (nothing there: a dash). `note` stands below the table; below it, in every form but
+    `rich`, whose lines would wrap, each of `notes`. The row whose index is in `bold` is set apart.
     """
 
     title: str
@@ -59,6 +59,7 @@ class Table:
     note: str = ""
     digits: int = 1
     bold: frozenset[int] = field(default_factory=frozenset)
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for index, row in enumerate(self.rows):
@@ -87,20 +88,28 @@ class Table:
             lines.append(_line([f"**{cell}**" if cell and index in self.bold else cell for cell in cells]))
         if self.note:
             lines += ["", _escape(self.note)]
+        if self.notes:
+            lines += ["", *(f"- {_escape(text)}" for text in self.notes)]
         return "\n".join(lines) + "\n"
 
     def csv(self) -> str:
-        """The table as CSV with full precision; an empty field where there is nothing."""
+        """Return the table as CSV with full precision; an empty field where there is nothing.
+
+        Each sentence of `notes` is a line of its own whose first field begins with `# `; the others are empty, so that
+        every reader of CSV finds as many fields as in the header.
+        """
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(self.columns)
         writer.writerows([["" if cell is None else cell for cell in row] for row in self.rows])
+        writer.writerows([[f"# {text}", *[""] * (len(self.columns) - 1)] for text in self.notes])
         return out.getvalue()
 
     def data(self) -> dict[str, Any]:
-        """The table as what JSON can hold: title, columns, rows, note."""
+        """Return the table as what JSON can hold: title, columns, rows, note, notes."""
         rows = [[None if isinstance(c, float) and not math.isfinite(c) else c for c in row] for row in self.rows]
-        return {"title": self.title, "columns": list(self.columns), "rows": rows, "note": self.note}
+        about = {"note": self.note, "notes": list(self.notes)}
+        return {"title": self.title, "columns": list(self.columns), "rows": rows, **about}
 
     def _text(self, cell: Cell) -> str:
         if cell is None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-from asgmcli.report.table import Cell, Table
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,6 @@ def cpu_seconds() -> float:
     On a machine that is shared it says what a piece of work takes of a core, where the clock on the wall says how long
     others were let in between.
     """
-    import resource  # not on Windows, which gives children's time no other way either
-
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
@@ -76,12 +73,3 @@ def interleaved(works: Mapping[str, Callable[[int], object]], repeats: int) -> l
             if number >= 0:
                 taken[name].append(1000 * (cpu_seconds() - begin))
     return [Timing(name, values) for name, values in taken.items()]
-
-
-def timing_table(title: str, timings: Sequence[Timing], note: str = "") -> Table:
-    """A line for each; milliseconds."""
-    lines: list[list[Cell]] = []
-    for timing in timings:
-        found = timing.data()
-        lines.append([found[key] for key in ("name", "median_ms", "fastest_ms", "slowest_ms", "repeats")])
-    return Table(title, ["what", "median, ms", "fastest", "slowest", "repeats"], lines, note)

@@ -9,37 +9,17 @@ from typing import Any
 
 import torch
 
-from asgmcli.data.boxes import has_boxes
-from asgmcli.data.plan import Plan
-from asgmcli.errors import DataError
-from asgmcli.nn.weights import WEIGHTS_FOLDER, timm_file
-from asgmcli.prepare.source import DEMO, manifest_path, open_manifest
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.localization import LocalizationRecipe
-from asgmcli.recipe.masks import MasksRecipe
-from asgmcli.recipe.pretext import PretextRecipe
-from asgmcli.recipe.read import load_recipe
-from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.report.table import Cell, Table
-from asgmcli.runs.estimate import Needs, needs, product_rate
-from asgmcli.runs.session import sources
-from asgmcli.tasks.masks.drawing import find_example
-from asgmcli.tasks.recognition.data import divide
-from asgmcli.tasks.recognition.views import labeled_rows
+from asgmcli.runs.counts import Counting, needs
+from asgmcli.runs.estimate import product_rate
+from asgmcli.runs.missing import Missing
+from asgmcli.runs.room import lacking, room_for, size, training_files
+from asgmcli.train.cost import Counts, Needs
 from asgmcli.train.run import run_of
 
 GIGA = 10**9
 TERA = 10**12
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Clips of each kind, the classes, the steps of an epoch, and the views that an evaluation judges."""
-
-    clips: dict[str, int]
-    classes: int
-    steps: int
-    views: int
 
 
 @dataclass(frozen=True)
@@ -48,8 +28,10 @@ class DryRun:
 
     Attributes:
         needs: None where nothing is trained.
-        counts: None where the data are not there; `missing` then says what to do.
+        counts: None where neither the data are there nor anything tells how many clips they have.
+        missing: all that is not there and has to be brought, a line each with what to do.
         before: what is made, read or fetched first, a line each.
+        disk: bytes that it will write.
     """
 
     recipe: Recipe
@@ -57,8 +39,9 @@ class DryRun:
     state: str
     needs: Needs | None
     counts: Counts | None
-    missing: str
+    missing: list[str]
     before: list[str]
+    disk: int
 
     @property
     def steps(self) -> int | None:
@@ -74,8 +57,7 @@ class DryRun:
         steps = self.steps
         if steps is None or self.counts is None or self.needs is None:
             return None
-        semi = isinstance(self.recipe, RecognitionRecipe) and self.recipe.semi_supervised
-        first = min(steps, self.recipe.train.supervised_epochs * self.counts.steps) if semi else 0
+        first = min(steps, self.counts.light_epochs * self.counts.steps)
         trained = first * self.needs.supervised.operations + (steps - first) * self.needs.step.operations
         every = self.recipe.train.evaluate_every
         evaluations = 1 + ((self.recipe.train.epochs - 1) // every if every else 0)
@@ -88,13 +70,18 @@ class DryRun:
             clips = ", ".join(f"{count:,} {kind}" for kind, count in self.counts.clips.items())
             classes = f", {self.counts.classes} classes" if self.counts.classes else ""
             found.append(f"Clips: {clips}{classes}; {self.counts.steps:,} steps an epoch")
-        if self.missing:
-            found.append(f"Clips: not there yet, so that steps and time are not known. {self.missing}")
+        if self.counts is not None and self.counts.known_from:
+            found.append(f"Clips: counted by {self.counts.known_from}; they are not there yet")
+        if self.counts is None and self.needs is not None:
+            step = _digits(self.needs.step.operations / TERA)
+            found.append(f"Clips: their number is unknown, and so are steps and time; a step takes {step} TFLOP")
         if self.needs is not None:
             parts = (f"{name} {count / 10**6:,.2f} M" for name, count in self.needs.parameters.items())
             one = "" if self.counts is not None else " (a classifier of one class)"
             found.append(f"Parameters: {', '.join(parts)}{one}")
-        return found + [f"First: {line}" for line in self.before]
+        if self.disk:
+            found.append(f"Disk: about {size(self.disk)} will be written")
+        return found + [f"First: {line}" for line in self.before] + [f"Missing: {line}" for line in self.missing]
 
     def data(self, rate: float | None) -> dict[str, Any]:
         """What JSON holds of it; `rate` operations a second give the least seconds."""
@@ -103,7 +90,8 @@ class DryRun:
             "run": str(self.run),
             "state": self.state,
             "clips": self.counts.clips if self.counts else None,
-            "missing": self.missing or None,
+            "clips_known_from": self.counts.known_from or "manifest" if self.counts else None,
+            "missing": self.missing,
             "before": self.before,
         }
         if self.needs is None:
@@ -111,7 +99,13 @@ class DryRun:
         seconds = self.operations / rate if self.operations is not None and rate else None
         return found | {
             "parameters": {**self.needs.parameters, "all": sum(self.needs.parameters.values())},
-            "bytes": {"states": self.needs.states, "step": self.needs.step.kept, "all": self.needs.memory},
+            "bytes": {
+                "disk": self.disk,
+                "states": self.needs.states,
+                "step": self.needs.step.kept,
+                "all": self.needs.memory,
+            },
+            "disk_bytes": self.disk,
             "operations": {"step": self.needs.step.operations, "all": self.operations},
             "steps": self.steps,
             "operations_per_second": rate,
@@ -119,77 +113,29 @@ class DryRun:
         }
 
 
-def dry_run(recipe: Recipe, runs: Path, recipes: Path) -> DryRun:
-    """Look at what `asgm train` would do with `recipe`.
+def dry_runs(recipes: Sequence[Recipe], runs: Path, folder: Path) -> list[DryRun]:
+    """Look at what `asgm train` would do with each of `recipes`; `folder` holds the recipes that they need.
 
-    Raises:
-        RecipeError: a recipe that it needs cannot be read.
+    What is the same for several is read and counted once.
     """
-    counts, missing = None, ""
-    try:
-        counts = _count(recipe)
-    except DataError as error:
-        missing = error.message
-        generated = not isinstance(recipe, PretextRecipe) and _generated(recipe)
-        missing = "the demo data are generated first" if generated else missing
-    trained = None if isinstance(recipe, MasksRecipe) else needs(recipe, counts.classes if counts else 1)
-    run = run_of(recipe, runs)
-    state = "finished" if run.result() is not None else "begun" if run.recipe_path.exists() else "not begun"
-    return DryRun(recipe, run.folder, state, trained, counts, missing, _before(recipe, runs, recipes))
-
-
-def _generated(recipe: Any) -> bool:
-    return recipe.data.dataset == DEMO and recipe.data.manifest is None and not manifest_path(recipe.data).exists()
-
-
-def _count(recipe: Recipe) -> Counts:
-    """Read the manifest, not the clips.
-
-    Raises:
-        DataError: no manifest, or too few clips of a kind.
-    """
-    if isinstance(recipe, RecognitionRecipe):
-        return _recognition(recipe)
-    if isinstance(recipe, LocalizationRecipe):
-        manifest = open_manifest(recipe.data)
-        pairs = [row for row in manifest.of_split(recipe.data.train_split) if row.audio]
-        judged = open_manifest(recipe.evaluation_data)
-        frames = [row for row in judged.of_split(recipe.data.eval_split) if row.audio] if has_boxes(judged) else []
-        plan = Plan(len(pairs), 0, recipe.train.batch, 0, recipe.seed)
-        clips = {"pairs": len(pairs), "judged": len(frames)}
-        return Counts(clips, 0, plan.steps, len(frames) * recipe.evaluate.frames)
-    if isinstance(recipe, PretextRecipe):
-        made = recipe.generated
-        plan = Plan(made.train, 0, recipe.train.batch, 0, recipe.seed)
-        return Counts({"generated": made.train, "judged": made.test}, 0, plan.steps, made.test)
-    assert isinstance(recipe, MasksRecipe)
-    find_example(recipe)
-    return Counts({"shown": 1}, 0, 0, 0)
-
-
-def _recognition(recipe: RecognitionRecipe) -> Counts:
-    manifest = open_manifest(recipe.data)
-    labeled, unlabeled = divide(recipe, manifest)
-    judged = labeled_rows(manifest, recipe.data.eval_split)
-    plan = Plan(len(labeled), len(unlabeled), recipe.train.batch, recipe.train.unlabeled_ratio, recipe.seed)
-    clips = {"labeled": len(labeled), "unlabeled": len(unlabeled), "judged": len(judged)}
-    views = len(judged) * recipe.evaluate.clips * recipe.evaluate.crops
-    return Counts(clips, len(manifest.classes), plan.steps, views)
-
-
-def _before(recipe: Recipe, runs: Path, recipes: Path) -> list[str]:
-    """Where the first weights and the localizer come from, and whether they are there."""
-    lines = []
-    for source in sources(recipe):
-        if source.recipe is not None:
-            run = run_of(load_recipe(recipes / f"{source.recipe}.yaml"), runs)
-            lines.append(f"recipe {source.recipe}: " + ("finished" if run.result() is not None else "is run first"))
-        elif source.file is not None:
-            lines.append(f"file {source.file}: " + ("there" if Path(source.file).exists() else "MISSING"))
-        elif (name := getattr(source, "timm", None)) is not None:
-            there = timm_file(name)
-            lines.append(f"timm's {name}: " + (str(there) if there else f"not in {WEIGHTS_FOLDER}/, is fetched"))
-    return list(dict.fromkeys(lines))
+    counting = Counting()
+    known: dict[str, tuple[Needs | None, tuple[int, int]]] = {}
+    found = []
+    for recipe in recipes:
+        missing = Missing(runs, folder, counting)
+        counts = missing.look(recipe)
+        classes = counts.classes if counts else 1
+        key = f"{recipe.task} {classes} {recipe.size_key()}"
+        if key not in known:
+            known[key] = needs(recipe, classes), training_files(recipe)
+        network, files = known[key]
+        run = run_of(recipe, runs)
+        state = "finished" if run.result() is not None else "begun" if run.recipe_path.exists() else "not begun"
+        taken = room_for(recipe, runs, files)
+        lines = [*missing.lines, *(line.replace("\n", " ") for line in lacking(taken))]
+        disk = sum(item.bytes for item in taken)
+        found.append(DryRun(recipe, run.folder, state, network, counts, lines, missing.before, disk))
+    return found
 
 
 def rates(runs: Sequence[DryRun], device: torch.device) -> list[float | None]:

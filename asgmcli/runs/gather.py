@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,18 +15,15 @@ from asgmcli.files import replacing
 from asgmcli.metrics.paired import paired_difference
 from asgmcli.prepare.source import manifest_path
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.localization import LocalizationRecipe
-from asgmcli.recipe.masks import MasksRecipe
-from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.report.comparison import MeasuredRow, row_comparison
 from asgmcli.report.sweep_curves import Line, Point, sweep_curves
 from asgmcli.report.table import Table
 from asgmcli.runs.compare import write_differences
 from asgmcli.runs.on_demo import RecipeFile, number_of
 from asgmcli.runs.same import with_twins
-from asgmcli.runs.session import finished_runs, matching_runs
-from asgmcli.runs.sweep import MAIN_METRIC, papers_note, summarize, write_summary
-from asgmcli.tasks.masks.drawing import PICTURES
+from asgmcli.runs.session import matching_runs
+from asgmcli.runs.sweep import MAIN_METRIC, LeftOut, papers_note, summarize, write_summary
+from asgmcli.tasks import DRAWERS
 from asgmcli.train.run import Run, run_of
 
 TABLES = ("table.md", "table.csv", "table.json")
@@ -42,11 +38,11 @@ class Gathered:
 
     Attributes:
         file: the recipe's.
-        results: the content of each result.json.
-        table: measured beside the paper.
+        results: the content of each result.json that counts.
+        table: measured beside the paper, and all that a reader must know below it.
+        left_out: finished runs of the recipe that were made with other settings than the row's.
         missing: by row, the seeds that another row has and this one has not; an empty list where no seed is finished.
         unfinished: folders of runs that were begun.
-        notes: what a reader of the table must know.
         lines: of the figure, where the recipe is one.
         drawn: the folder with the recipe's pictures, where its runs draw instead of training.
     """
@@ -55,23 +51,24 @@ class Gathered:
     recipe: Recipe
     results: Results
     table: Table
+    left_out: list[LeftOut]
     missing: dict[str, list[int]]
     unfinished: list[Path]
-    notes: list[str]
     lines: Sequence[Line] = ()
     drawn: Path | None = None
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the files that `write` makes."""
-        pictures = PICTURES if self.drawn is not None else CURVES if self.lines else COMPARISON
-        return (*TABLES, *pictures)
+        measured = CURVES if self.lines else COMPARISON
+        pictures = DRAWERS[self.recipe.task].PICTURES if self.drawn is not None else measured
+        return (*TABLES, *(pictures if self.results else ()))
 
     def write(self, folder: Path) -> list[Path]:
-        """The table as Markdown (with what is missing and the notes), CSV and JSON, and the pictures; their paths."""
-        below = [f"{line}." for line in self.missing_lines()] + [f"Note: {note}." for note in self.notes]
-        note = " ".join(filter(None, [self.table.note, *below]))
-        write_summary(folder, replace(self.table, note=note), self.results)
+        """Write the table as Markdown, CSV and JSON, and the pictures. Return their paths."""
+        write_summary(folder, self.table, self.results, self.left_out)
+        if not self.results:
+            return [folder / name for name in self.outputs]
         metric = main_metric(self.results)
         label = "top-1, percent" if metric == MAIN_METRIC else f"{metric}, percent"
         title = self.recipe.title
@@ -96,19 +93,12 @@ class Gathered:
             folder, self.file, self.recipe, self.results
         )[1]
 
-    def missing_lines(self) -> list[str]:
-        """A line for each row that another one has more seeds than."""
-        lines = []
-        for name, seeds in self.missing.items():
-            what = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else "no finished run"
-            lines.append(f"Missing: {name}: {what}")
-        return lines
-
 
 def gather(file: RecipeFile, runs: Path) -> Gathered:
-    """What is finished of the recipe in `file` under the folder `runs`; other settings are noted, not hidden.
+    """Return what is finished of the recipe in `file` under the folder `runs`.
 
-    Runs of other rows and recipes with the same settings count as well, and are noted.
+    Runs of other rows and recipes with a row's settings count as well, and are noted. Runs of the recipe that were made
+    with other settings than their row's do not count: they are listed.
 
     Raises:
         RecipeError: the recipe cannot be read.
@@ -117,36 +107,52 @@ def gather(file: RecipeFile, runs: Path) -> Gathered:
     recipe = file.load()
     folder = runs / recipe.name
     try:
-        every = [result for _, result in finished_runs(runs, recipe.name)]
-        results = [result for result in every if result["row"] in recipe.runnable and result["metrics"]]
-        results = with_twins(runs, file, (), results)
+        results, left_out = matching_runs(runs, file, ())
+        results = with_twins(runs, file, (), [result for result in results if result["metrics"]])
         other_clips = _other_clips(file, results)
     except (KeyError, TypeError, AttributeError):
         raise DataError(f"{folder}: a result.json in it was not written by asgm train") from None
-    if not results:
+    if not results and not left_out:
         raise DataError(f"{folder}: no finished run of recipe {recipe.name!r} with a row of it. Train one first.")
     seeds = {name: {result["seed"] for result in results if result["row"] == name} for name in recipe.runnable}
     union = set().union(*seeds.values())
-    missing = {name: sorted(union - found) if found else [] for name, found in seeds.items() if found != union}
-    notes = []
-    others = sorted({str(result["row"]) for result in every} - set(recipe.runnable))
-    if others:
-        notes.append(f"left out, not rows of the recipe: {', '.join(others)}")
+    missing = {name: sorted(union - found) for name, found in seeds.items() if not found or found != union}
+    missing = {name: found if seeds[name] else [] for name, found in missing.items()}
+    unfinished = _unfinished(folder)
+    below = [*_missing_lines(missing), *(f"Not finished: {path}" for path in unfinished)]
     if other_clips:
-        notes.append("the runs were made on different versions of the data; their gains do not compare")
-    notes += [f"in the table, though made with other settings: {text}" for text in _changed(file, runs, recipe)]
-    notes += _same(results)
+        below.append("Note: the runs were made on different versions of the data; their gains do not compare")
+    below += [f"Note: {text}" for text in _same(results)]
+    below += [*warning_lines(results), *map(str, left_out)]
     return Gathered(
         file,
         recipe,
         results,
-        summarize(recipe, results),
+        replace(summarize(recipe, results), notes=below),
+        left_out,
         missing,
-        _unfinished(folder),
-        notes,
+        unfinished,
         figure_lines(file, recipe, results),
         _drawn(recipe, results, runs),
     )
+
+
+def warning_lines(results: Results) -> list[str]:
+    """Return a line for each warning of a run's training."""
+    return [
+        f"Warning: {result['row']} seed {result['seed']}: {text}"
+        for result in results
+        for text in result.get("warnings", ())
+    ]
+
+
+def _missing_lines(missing: Mapping[str, Sequence[int]]) -> list[str]:
+    """A line for each row that another one has more seeds than."""
+    lines = []
+    for name, seeds in missing.items():
+        what = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else "no finished run"
+        lines.append(f"Missing: {name}: {what}")
+    return lines
 
 
 def _same(results: Results) -> list[str]:
@@ -164,7 +170,7 @@ def _same(results: Results) -> list[str]:
 
 def _drawn(recipe: Recipe, results: Results, runs: Path) -> Path | None:
     """The folder with the pictures of the default row, of another one where that was not drawn."""
-    if not isinstance(recipe, MasksRecipe):
+    if recipe.task not in DRAWERS or not results:
         return None
     first = min(results, key=lambda result: (result["row"] != recipe.default_row, result["seed"]))
     own = run_of(recipe.model_copy(update={"default_row": first["row"], "seed": first["seed"]}), runs).folder
@@ -176,7 +182,7 @@ def figure_lines(file: RecipeFile, recipe: Recipe, results: Results) -> list[Lin
 
     Rows that come out with the same value (eight frames averaged where a clip has two) are one point.
     """
-    if recipe.figure is None:
+    if recipe.figure is None or not results:
         return []
     places = {name: number_of(file.load(name), recipe.figure.key) for name in recipe.runnable}
     means = measured_rows(recipe, results)
@@ -202,15 +208,9 @@ def _other_clips(file: RecipeFile, results: Results) -> bool:
     manifests: dict[Path | None, set[Any]] = {}
     for result in results:
         recipe = file.load(result["row"], seed=result["seed"])
-        place = manifest_path(recipe.data) if isinstance(recipe, RecognitionRecipe | LocalizationRecipe) else None
+        place = next((manifest_path(data) for data in recipe.data_sets()), None)
         manifests.setdefault(place, set()).add(result.get("data", {}).get("manifest"))
     return any(len(found) > 1 for found in manifests.values())
-
-
-def _changed(file: RecipeFile, runs: Path, recipe: Recipe) -> list[str]:
-    """Finished runs of the recipe's rows whose settings are not those of the recipe today, and what differs."""
-    rows = [runs / recipe.name / name for name in recipe.rows]
-    return [text for text in matching_runs(runs, file, ())[1] if any(text.startswith(f"{row}{os.sep}") for row in rows)]
 
 
 def main_metric(results: Results) -> str:

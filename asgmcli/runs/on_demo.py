@@ -1,8 +1,7 @@
-"""A recipe on the demo data: its rows and labels, with the sizes of recipes/demo.yaml.
+"""A recipe on the demo data: its rows and labels, with the sizes of the demo's recipe.
 
-What makes a row the row it is (modality, kind of threshold and mask, every key in its `set`) and the labels a class
-stay. Data, clips, networks, localizer, views and training become the demo's, and so do the numbers that were found for
-networks of that size: the threshold's value and the weights of the loss.
+What makes a row the row it is (every key in its `set`) and what the task's overlay keeps stay; everything that the
+overlay takes becomes the demo's.
 """
 
 from __future__ import annotations
@@ -11,42 +10,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from asgmcli.errors import RecipeError
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.masks import MasksRecipe
-from asgmcli.recipe.read import assign, check_recipe, load_recipe, override
-from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.recipe.sections import ON_DEMO
+from asgmcli.recipe.read import assign, check_recipe, check_section, load_recipe, override, read_yaml
+from asgmcli.recipe.sections import ON_DEMO, Name, Section
+from asgmcli.recipe.shipped import find_beside
 
 FLAG = "--on-demo"
-# The recipe, beside the one that is to run, whose sizes are taken.
-SMALL = {"recognition": "demo.yaml", "localization": "demo_localizer.yaml", "masks": "demo.yaml"}
-# What is taken from it, by task.
-TAKEN = {
-    "recognition": (
-        "data",
-        "clip",
-        "audio",
-        "augment",
-        "model.video",
-        "model.audio",
-        "model.fusion",
-        "model.mean",
-        "model.std",
-        "localizer",
-        "thresholds.value",
-        "losses.unlabeled",
-        "losses.mixup.weight",
-        "losses.mixup.on",
-        "losses.contrastive",
-        "evaluate",
-        "train",
-    ),
-    "localization": ("data", "model", "input", "losses", "evaluate", "flip", "train"),
-    "masks": ("data", "localizer"),
-}
-# What of the data is the recipe's own.
-LABELS = ("data.labeled_per_class", "data.split_seed")
+FOLDER = "on_demo"
+"""Beside the recipes, or shipped: an overlay a task, named after it."""
+
+
+class Overlay(Section):
+    """What makes a task's recipes small: `take` keys of the recipe `recipe`, `keep` those of the large one among them.
+
+    The row's own settings come next, then `set`; a number at a key of `at_most` is lowered to it.
+    """
+
+    recipe: Name
+    take: list[str]
+    keep: list[str] = Field(default_factory=list)
+    set: dict[str, Any] = Field(default_factory=dict)
+    at_most: dict[str, int] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,25 +65,25 @@ def load_on_demo(
     """The recipe in `path` on the demo data: without the paper's numbers, under the name <recipe>@demo.
 
     Raises:
-        RecipeError: the recipe, or the small one beside it, cannot be read, or the recipe is the demo's or a start's.
+        RecipeError: the recipe, its task's overlay or the small recipe cannot be read, there is no such overlay, or the
+            recipe is the demo's already.
     """
     large = load_recipe(path, row)
-    if large.task not in SMALL:
-        raise RecipeError(f"{path}: a {large.task} recipe generates its own clips; leave {FLAG} out.")
-    beside = path.parent / SMALL[large.task]
-    small = load_recipe(beside)
-    values, sizes = large.model_dump(mode="json"), small.model_dump(mode="json")
+    beside = find_beside(path.parent, f"{FOLDER}/{large.task}")
+    if not beside.exists():
+        raise RecipeError(f"{path}: a {large.task} recipe has no small form ({beside}); leave {FLAG} out.")
+    overlay = check_section(read_yaml(beside), beside, Overlay)
+    small = load_recipe(find_beside(path.parent, overlay.recipe))
+    values, whole, sizes = large.model_dump(mode="json"), large.model_dump(mode="json"), small.model_dump(mode="json")
     if values["data"]["dataset"] == sizes["data"]["dataset"]:
         raise RecipeError(f"{path}: these are runs on the demo data already; leave {FLAG} out.")
-    own = large.rows[large.default_row].set
-    for key in TAKEN[large.task]:
-        assign(values, key, _value(sizes, key), str(beside))
-    if isinstance(large, RecognitionRecipe):
-        for key in LABELS:
-            assign(values, key, _value(large.model_dump(mode="json"), key), str(path))
-    for key, value in own.items():
+    for keys, source in ((overlay.take, sizes), (overlay.keep, whole)):
+        for key in keys:
+            assign(values, key, _value(source, key), str(beside))
+    for key, value in {**large.rows[large.default_row].set, **overlay.set}.items():
         assign(values, key, value, str(path))
-    _fit(values, large, small)
+    for key, most in overlay.at_most.items():
+        assign(values, key, min(_value(values, key), most), str(beside))
     values |= {
         "name": f"{large.name}{ON_DEMO}",
         "title": f"{large.title}, on the demo data",
@@ -105,16 +92,6 @@ def load_on_demo(
     }
     override(values, overrides, seed)
     return check_recipe(values, path)
-
-
-def _fit(values: dict[str, Any], large: Recipe, small: Recipe) -> None:
-    """What a small clip leaves no room for: eight averaged maps of two, 14 tokens a side, a class it has not."""
-    if isinstance(large, RecognitionRecipe):
-        times = values["clip"]["frames"] // values["model"]["video"]["tubelet"]
-        values["masks"]["average_frames"] = min(values["masks"]["average_frames"], times)
-    elif isinstance(large, MasksRecipe) and isinstance(small, RecognitionRecipe):
-        values["grid"] = small.clip.size // small.model.video.patch_size
-        values["example"]["label"] = None
 
 
 def _value(values: Any, dotted: str) -> Any:

@@ -15,7 +15,7 @@ from asgmcli.files import write_text
 from asgmcli.report.curves import training_curves
 from asgmcli.report.table import Cell, Table
 from asgmcli.runs.gather import read_metrics
-from asgmcli.runs.target import Trained
+from asgmcli.runs.target import Found
 from asgmcli.train.task import Evaluation
 
 OUTPUTS = (
@@ -36,7 +36,7 @@ WORST = 20
 class Judged:
     """An evaluation with a line for each clip or frame, on what, and with which views."""
 
-    trained: Trained
+    trained: Found
     evaluation: Evaluation
     predictions: Table
     manifest: Manifest
@@ -55,7 +55,14 @@ class Judged:
             "views": self.views,
             "metrics": self.evaluation.metrics,
             "tables": {name: table.data() for name, table in self.evaluation.tables.items()},
+            "warnings": self.warnings,
         }
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the training of the run around the weights warned of."""
+        run = self.trained.run
+        return list(((run.result() if run is not None else None) or {}).get("warnings", ()))
 
     def write(self, folder: Path) -> list[Path]:
         """Pictures, tables and predictions in `folder`, result.json last; their paths."""
@@ -76,14 +83,15 @@ class Judged:
         return outputs
 
     def show(self, console: Console) -> None:
-        """Tables; beside the paper's numbers where the run's row has some."""
-        if self.trained.task == "recognition":
-            console.print(self._summary().rich())
+        """Print the tables, beside the paper's numbers where the run's row has some, and the training's warnings."""
+        console.print(self._summary().rich())
         for table in self.evaluation.tables.values():
             if len(table.rows) > MOST_LINES:
                 worst = sorted(table.rows, key=_accuracy)[:WORST]
                 table = replace(table, title=f"{table.title}: the {WORST} worst of {len(table.rows)}", rows=worst)
             console.print(table.rich())
+        for text in self.warnings:
+            console.print(f"Warning, of its training: {text}")
 
     def _summary(self) -> Table:
         paper = papers_numbers(self.trained, self.manifest, self.split)
@@ -99,7 +107,7 @@ class Judged:
         return Table(title, columns, lines)
 
 
-def papers_numbers(trained: Trained, manifest: Manifest, split: str) -> dict[str, float]:
+def papers_numbers(trained: Found, manifest: Manifest, split: str) -> dict[str, float]:
     """What the paper prints for the run's row, by metric; nothing of clips other than those the run was judged on."""
     if trained.run is None:
         return {}

@@ -5,101 +5,102 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from asgmcli import __version__
 from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.files import remove_all_strays
-from asgmcli.prepare.source import DEMO, how_to_prepare, manifest_path
-from asgmcli.ranks.exchange import Ranks, check_dealable
-from asgmcli.ranks.launch import Launch
+from asgmcli.ranks.exchange import check_same, count_ranks, on_main_rank
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.localization import LocalizationRecipe
-from asgmcli.recipe.masks import MasksRecipe
-from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.read import load_recipe, recipe_hash
-from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.recipe.sections import Data, Guide, Start
+from asgmcli.recipe.sections import Guide, Start
+from asgmcli.recipe.shipped import find_beside
+from asgmcli.runs.generated import ensure_prepared
 from asgmcli.runs.lock import held, refuse_if_held
 from asgmcli.runs.on_demo import RecipeFile
-from asgmcli.runs.sweep import Job, run_jobs
-from asgmcli.synthetic.demo import generate
-from asgmcli.tasks import TASKS
-from asgmcli.tasks.masks.drawing import Drawing, find_example
-from asgmcli.tasks.recognition.guide_maps import ensure_motion_maps
+from asgmcli.runs.room import check_room
+from asgmcli.runs.sweep import Job, LeftOut, run_jobs
+from asgmcli.tasks import DRAWERS, TASKS
 from asgmcli.train.cores import on_cores
 from asgmcli.train.loggers import check_boards
-from asgmcli.train.loop import Trainer, make_trainer
+from asgmcli.train.loop import make_trainer
 from asgmcli.train.run import Run, differences, run_of
-from asgmcli.train.task import Context
-
-DEMO_OPTIONS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("train", "val", "test", "size", "seed"), (int,)),
-    **dict.fromkeys(("seconds", "fps", "scene_bias"), (float, int)),
-}
+from asgmcli.train.task import Context, Work
 
 
 @dataclass(frozen=True)
 class Session:
-    """Where runs are kept and recipes are found, on what device, where progress is shown, and who trains together."""
+    """Where runs are kept and recipes are found, on what device, and where progress is shown."""
 
     runs: Path
     recipes: Path
     device: torch.device
     console: Console
-    ranks: Ranks = field(default_factory=Ranks)
+    _built: dict[str, Any] = field(default_factory=dict)  # data that `ensure` built to check them, for `run`
 
     def ensure(self, recipe: Recipe) -> None:
         """Make what `recipe` needs and does not find: a data set that can be generated, the guide's maps, runs of
         other recipes. The first rank does, the others wait.
 
         Raises:
-            DataError: something is missing that cannot be made here, or the data do not suit the recipe.
+            DataError: something is missing that cannot be made here, the data do not suit the recipe, or the disk has
+                too little room for what will be written.
             RecipeError: a recipe that is needed cannot be read, or recipes need each other in a circle.
             UsageError: a package that `log` asks for is not installed, or several ranks cannot train `recipe`.
         """
         self._check_ranks(recipe)
-        self.ranks.by_first(lambda: self._ensure(recipe))
+        on_main_rank(lambda: self._ensure(recipe))
 
     def _ensure(self, recipe: Recipe) -> None:
         check_boards(recipe.log)
         self._follow(recipe)
         self._ensure_data(recipe)
-        for source in sources(recipe):
+        for source in recipe.sources():
             if source.file is not None and not Path(source.file).exists():
                 raise DataError(f"{source.file}: no such weight file")  # before others are trained or fetched
-        if isinstance(recipe, RecognitionRecipe):
-            ensure_motion_maps(recipe, self.console)
-        missing: dict[str, Recipe] = {}
+        if recipe.task in TASKS:
+            TASKS[recipe.task].before(recipe, self.console)
+        missing: dict[tuple[str, int], Recipe] = {}
         for source in other_recipes(recipe):
-            needed = load_recipe(self.recipes / f"{source.recipe}.yaml", seed=source.seed)
+            needed = self._needed(source)
             run = run_of(needed, self.runs)
             if run.result() is None:
-                missing[needed.name] = needed
+                missing[needed.name, needed.seed] = needed
             elif changed := differences(run.recipe(), needed):
                 self.console.print(
                     f"Note: {run.folder} is used as it is, though its recipe has changed since: {'; '.join(changed)}",
                 )
+        check_room([recipe, *missing.values()], self.runs)
         if missing:
             # What is wrong with the recipe's data is told now, not after minutes of training what it needs.
-            _check_data(recipe)
+            self._check_data(recipe)
             self._make(recipe, list(missing.values()))
+
+    def _check_data(self, recipe: Recipe) -> None:
+        """See that the data suit the recipe; what is built for that is kept for its run."""
+        if recipe.task in DRAWERS:
+            DRAWERS[recipe.task].check(recipe)
+        else:
+            self._built[_data_key(recipe)] = TASKS[recipe.task].build_data(recipe)
+
+    def forget(self) -> None:
+        """Let go of data that were built to check them, where other processes run the runs."""
+        self._built.clear()
 
     def _make(self, recipe: Recipe, missing: Sequence[Recipe]) -> None:
         """Train the recipes that `recipe` needs: on a CPU side by side where they share nothing, else in turn."""
         for needed in missing:
-            text = f"{recipe.name} needs the result of recipe {needed.name}; running it first."
+            text = f"{recipe.name} needs the result of recipe {needed.name}, seed {needed.seed}; running it first."
             self.console.print(text)
-        needs = [self._closure(needed) for needed in missing]
+        needs = [self._below(needed.name)._closure(needed) for needed in missing]
         apart = len(set().union(*needs)) == sum(map(len, needs))
         parallel = min(os.cpu_count() or 1, len(missing)) if self.device.type == "cpu" and apart else 1
-        if parallel > 1 or self.ranks.several:
+        if parallel > 1 or count_ranks() > 1:
             for needed in missing:
                 self._ensure_data(needed)
             run_jobs([self._job(needed) for needed in missing], parallel, self.console)
@@ -107,18 +108,23 @@ class Session:
         for needed in missing:
             begun = run_of(needed, self.runs).recipe_path.exists()
             needed = self.going_on(needed, ())
-            self.ensure(needed)
-            self.run(needed, resume=begun)
+            inner = self._below(needed.name)
+            inner.ensure(needed)
+            inner.run(needed, resume=begun)
 
-    def _closure(self, recipe: Recipe) -> set[str]:
-        """Names of `recipe` and of all that it needs."""
-        others = (load_recipe(self.recipes / f"{source.recipe}.yaml") for source in other_recipes(recipe))
-        return {recipe.name}.union(*(self._closure(other) for other in others))
+    def _below(self, name: str) -> Session:
+        """The session of a needed recipe: what it needs in turn is looked for beside its own file."""
+        return replace(self, recipes=find_beside(self.recipes, name).parent)
+
+    def _closure(self, recipe: Recipe) -> set[tuple[str, int]]:
+        """Names and seeds of `recipe` and of all that it needs."""
+        others = (self._needed(source) for source in other_recipes(recipe))
+        return {(recipe.name, recipe.seed)}.union(*(self._below(other.name)._closure(other) for other in others))
 
     def _job(self, recipe: Recipe) -> Job:
         """The command that trains the default row of `recipe`, at its seed, in a process of its own."""
-        path = self.recipes / f"{recipe.name}.yaml"
-        arguments = [str(path), "--runs", str(self.runs), "--device", self.device.type]
+        path = find_beside(self.recipes, recipe.name)
+        arguments = [str(path), "--runs", str(self.runs), "--device", str(self.device)]
         arguments += ["--seed", str(recipe.seed), "--resume"]
         return Job(recipe.name, arguments, run_of(recipe, self.runs).log)
 
@@ -128,14 +134,19 @@ class Session:
         Raises:
             UsageError: they have not.
         """
-        if not self.ranks.several:
+        ranks = count_ranks()
+        if ranks == 1:
             return
-        if isinstance(recipe, PretextRecipe | MasksRecipe):
+        if recipe.one_process:
             raise UsageError(
-                f"{recipe.name}: a {recipe.task} recipe is one process's work, here are {self.ranks.ranks}. Make it "
+                f"{recipe.name}: a {recipe.task} recipe is one process's work, here are {ranks}. Make it "
                 "without torchrun; a recipe that needs it sees to that."
             )
-        check_dealable(recipe.train.batch, self.ranks.ranks)
+        if recipe.train.batch % ranks:
+            raise UsageError(
+                f"train.batch: {recipe.train.batch} labelled clips a step do not divide among {ranks} processes. Start "
+                f"a number of them that divides it, or set train.batch to a multiple of {ranks}."
+            )
 
     def run(self, recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
         """Train and evaluate one row and seed; the content of its result.json, on all ranks.
@@ -149,20 +160,21 @@ class Session:
         """
         self._check_ranks(recipe)
         run = run_of(recipe, self.runs)
-        finished = self.ranks.by_first(lambda: self._finished(run, recipe, resume=resume, overwrite=overwrite))
+        finished = on_main_rank(lambda: self._finished(run, recipe, resume=resume, overwrite=overwrite))
         if finished is not None:
             return finished
-        context = Context(self.device, self.runs, self.recipes, self.ranks)
-        work: Trainer | Drawing
-        if isinstance(recipe, MasksRecipe):
-            work = Drawing(recipe, run, context)
+        context = Context(self.device, self.runs, self.recipes)
+        work: Work
+        if recipe.task in DRAWERS:
+            work = DRAWERS[recipe.task].draw(recipe, run, context)
             cores = None
         else:
-            work = make_trainer(TASKS[recipe.task], recipe, run, context, self.console)
+            data = self._built.pop(_data_key(recipe), None)
+            work = trainer = make_trainer(TASKS[recipe.task], recipe, run, context, self.console, data)
             # Before the folder is touched, all have found everything right, and the same.
             facts = {"recipe": recipe_hash(recipe), "asgm": __version__, "torch": torch.__version__}
             begun = {"a run to go on with": run.recipe_path.exists()}
-            self.ranks.see_same({**facts, **begun, **work.data.summary()})
+            check_same({**facts, **begun, **trainer.data.summary()})
             cores = recipe.train.cores
         with ExitStack() as lock, on_cores(cores):
 
@@ -174,7 +186,7 @@ class Session:
                 remove_all_strays(run.folder)
                 run.prepare(recipe, resume=resume, overwrite=overwrite)
 
-            self.ranks.by_first(begin)
+            on_main_rank(begin)
             return work.fit()
 
     def _finished(self, run: Run, recipe: Recipe, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
@@ -203,7 +215,7 @@ class Session:
         if not run.recipe_path.exists():
             return recipe
         stored = run.recipe()
-        started = load_recipe(run.recipe_path, None, overrides)
+        started = load_recipe(run.recipe_path, None, overrides, stored=True)
         asked = differences(stored, started)
         if asked:
             raise UsageError(
@@ -214,6 +226,7 @@ class Session:
         if changed:
             text = f"{run.folder}: goes on as it was started, not as its recipe says by now: {'; '.join(changed)}"
             self.console.print(text)
+            recipe = recipe.without_paper()
         words = {key: getattr(recipe, key) for key in ("title", "about", "rows", "compare", "log")}
         return started.model_copy(update=words)
 
@@ -222,102 +235,40 @@ class Session:
         if recipe.name in asked_by:
             raise RecipeError(f"Recipes need each other in a circle: {' -> '.join((*asked_by, recipe.name))}")
         for source in other_recipes(recipe):
-            self._follow(load_recipe(self.recipes / f"{source.recipe}.yaml"), (*asked_by, recipe.name))
+            self._below(str(source.recipe))._follow(self._needed(source), (*asked_by, recipe.name))
+
+    def _needed(self, source: Start | Guide) -> Recipe:
+        """The recipe that `source` names, at the seed that it names."""
+        return load_recipe(find_beside(self.recipes, str(source.recipe)), seed=source.seed)
 
     def _ensure_data(self, recipe: Recipe) -> None:
-        if isinstance(recipe, LocalizationRecipe) and recipe.evaluate.dataset is not None:
-            self._ensure_prepared(recipe.evaluation_data)
-        if isinstance(recipe, RecognitionRecipe | LocalizationRecipe | MasksRecipe):
-            self._ensure_prepared(recipe.data)
-
-    def _ensure_prepared(self, data: Data) -> None:
-        path = manifest_path(data)
-        if data.manifest is not None or (path.exists() and not data.options):
-            return
-        if data.dataset != DEMO:
-            raise DataError(f"{path}: the data set is not prepared. {how_to_prepare(data)}")
-        given = data.options
-        wrong = [key for key, value in given.items() if not isinstance(value, DEMO_OPTIONS.get(key, ()))]
-        if wrong:
-            known = ", ".join(f"{key} ({kinds[0].__name__})" for key, kinds in DEMO_OPTIONS.items())
-            raise RecipeError(f"data.options: {', '.join(sorted(wrong))}: the demo takes {known}")
-        if not path.exists():
-            self.console.print(f"{path.parent}: generating the demo data set (about a minute, once).")
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as progress:
-            task = progress.add_task("demo clips", total=None)
-            generate(
-                path.parent,
-                **given,  # type: ignore[arg-type]  # checked by generate, which names what is wrong
-                progress=lambda done, total: progress.update(task, completed=done, total=total),
-            )
+        for data in recipe.data_sets():
+            ensure_prepared(data, self.console)
 
 
-def _check_data(recipe: Recipe) -> None:
-    """See that the data suit the recipe."""
-    if isinstance(recipe, MasksRecipe):
-        find_example(recipe)
-    else:
-        TASKS[recipe.task].build_data(recipe)
-
-
-def sources(recipe: Recipe) -> Iterator[Start | Guide]:
-    """Where the weights that `recipe` uses come from: networks' starts, and the localizer that guides masks."""
-    found: list[Start | Guide | None] = []
-    if isinstance(recipe, RecognitionRecipe):
-        found.append(recipe.model.video.init)
-        if recipe.listens:
-            found.append(recipe.model.audio.init)
-        if recipe.guided:
-            found.append(recipe.localizer)
-    elif isinstance(recipe, LocalizationRecipe):
-        found.append(recipe.model.init)
-    elif isinstance(recipe, MasksRecipe):
-        found.append(recipe.localizer)
-    yield from (source for source in found if source is not None)
+def _data_key(recipe: Recipe) -> str:
+    """What tells the data of one run from those of others."""
+    return f"{recipe_hash(recipe)} {recipe.model_dump_json(include={'data'})}"
 
 
 def needs(recipe: Recipe) -> str:
-    """What `Session.ensure` makes for `recipe`, as a key: what recipes of one key need is the same."""
-    data = recipe.data.model_dump_json() if isinstance(recipe, RecognitionRecipe | LocalizationRecipe) else ""
-    moved = isinstance(recipe, RecognitionRecipe) and recipe.moved
-    judged = recipe.evaluation_data.model_dump_json() if isinstance(recipe, LocalizationRecipe) else ""
+    """Return what `Session.ensure` makes for `recipe` as a key: what recipes of one key need is the same."""
+    data = [data.model_dump_json() for data in recipe.data_sets()]
     own = "" if data else recipe.default_row
-    return repr((own, data, judged, moved, [source.model_dump_json() for source in other_recipes(recipe)]))
+    return repr((own, data, recipe.prepares(), [source.model_dump_json() for source in other_recipes(recipe)]))
 
 
 def other_recipes(recipe: Recipe) -> Iterator[Start | Guide]:
-    """Sources in `recipe` that name another recipe."""
-    return (source for source in sources(recipe) if source.recipe is not None)
+    """Return the sources of `recipe` that name another recipe."""
+    return (source for source in recipe.sources() if source.recipe is not None)
 
 
-def choose_device(name: str, launch: Launch | None = None) -> torch.device:
-    """`auto` takes a GPU where there is one; of several ranks on a machine each its own.
+def matching_runs(
+    runs: Path, recipe: RecipeFile, overrides: tuple[str, ...]
+) -> tuple[list[dict[str, Any]], list[LeftOut]]:
+    """Return the results of the finished runs of `recipe` that were made with its settings of today and `overrides`.
 
-    Raises:
-        UsageError: a GPU was asked for and there is none, or fewer than ranks.
-    """
-    if launch is not None and launch.several and (name == "cuda" or (name == "auto" and torch.cuda.is_available())):
-        found = torch.cuda.device_count()
-        if launch.local >= found:
-            raise UsageError(
-                f"Process {launch.local} of this machine (from 0) has no GPU: torch sees {found}. Start no more than "
-                "that with --nproc-per-node, or add --device cpu."
-            )
-        torch.cuda.set_device(launch.local)
-        return torch.device("cuda", launch.local)
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: torch sees no CUDA device here. Use --device cpu or auto.")
-    return torch.device(name)
-
-
-def matching_runs(runs: Path, recipe: RecipeFile, overrides: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Results of the finished runs of `recipe` that were made with its settings of today and `overrides`.
-
-    Returns:
-        The results, and for every finished run that was left out its folder and why.
+    Every other finished run of it is returned beside them.
     """
     results, left_out = [], []
     for run, result in finished_runs(runs, recipe.load(None, overrides).name):
@@ -326,7 +277,7 @@ def matching_runs(runs: Path, recipe: RecipeFile, overrides: tuple[str, ...]) ->
         except RecipeError as error:
             changed = [error.message.splitlines()[0]]
         if changed:
-            left_out.append(f"{run.folder}: {'; '.join(changed)}")
+            left_out.append(LeftOut(run, result["row"], result["seed"], changed))
         else:
             results.append(result)
     return results, left_out

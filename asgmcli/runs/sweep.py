@@ -21,6 +21,7 @@ from asgmcli.metrics.paired import paired_difference
 from asgmcli.ranks.launch import find_launch, own_environment
 from asgmcli.recipe.base import Recipe
 from asgmcli.report.table import Cell, Table, mean_std, with_interval
+from asgmcli.train.run import Run
 
 COMMAND = [sys.executable, "-m", "asgmcli", "train"]
 POLL_SECONDS = 0.5
@@ -43,6 +44,23 @@ class Job:
         """Exit code of the finished process."""
         assert self.process is not None
         return int(self.process.returncode)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A finished run that is no run of a recipe's row as the recipe is today, and what differs, a text a key."""
+
+    run: Run
+    row: str
+    seed: int
+    differs: list[str]
+
+    def __str__(self) -> str:
+        return f"Not in the table, made with other settings: {self.run.folder}: {'; '.join(self.differs)}"
+
+    def data(self) -> dict[str, Any]:
+        """Return it as what JSON can hold."""
+        return {"run": str(self.run.folder), "row": self.row, "seed": self.seed, "differs": self.differs}
 
 
 def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
@@ -107,11 +125,12 @@ def summarize(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
     The gain is paired: both rows on the same seeds, hence on the same labelled clips; the interval is Student's, 95%.
     Where nothing was measured as top-1, all that was stands without gains.
     """
-    if not any(MAIN_METRIC in result["metrics"] for result in results):
+    known = {name for result in results for name in result["metrics"]}
+    if MAIN_METRIC not in (known or {name for row in recipe.rows.values() for name in row.paper}):
         return _plain_table(recipe, results)
     values = {row: _by_seed(results, row) for row in recipe.rows}
     main = values[recipe.default_row]
-    metrics = [name for name in ("top1", "top5") if any(name in r["metrics"] for r in results)]
+    metrics = [name for name in ("top1", "top5") if name in known] or [MAIN_METRIC]
     columns = ["row", *metrics, "seeds", f"gain of {recipe.default_row}, {MAIN_METRIC} (95%)"]
     # A paper that prints nothing has no column, on the demo data for one.
     printed = any(row.paper for row in recipe.rows.values())
@@ -144,8 +163,8 @@ def papers_note(recipe: Recipe) -> str:
 
 def _plain_table(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
     """Rows of a task without top-1: mean ± deviation of every metric, beside the paper's number where there is one."""
-    metrics = list(dict.fromkeys(name for result in results for name in result["metrics"]))
-    printed = {name for row in recipe.rows.values() for name in row.paper}
+    printed = dict.fromkeys(name for row in recipe.rows.values() for name in row.paper)
+    metrics = list(dict.fromkeys(name for result in results for name in result["metrics"])) or list(printed)
     lines: list[list[Cell]] = []
     for name, row in recipe.rows.items():
         found = [result["metrics"] for result in results if result["row"] == name]
@@ -159,12 +178,24 @@ def _plain_table(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
     return Table(recipe.title, ["row", *columns, "seeds"], lines)
 
 
-def write_summary(folder: Path, table: Table, results: Sequence[Mapping[str, Any]]) -> None:
-    """table.md, table.csv and table.json (every run's result) in `folder`."""
+def write_summary(
+    folder: Path, table: Table, results: Sequence[Mapping[str, Any]], left_out: Sequence[LeftOut] = ()
+) -> None:
+    """Write table.md, table.csv and table.json (with every run's result and the runs that do not count) to `folder`.
+
+    Raises:
+        DataError: the folder cannot be written to.
+    """
     write_text(folder / "table.md", table.markdown())
     write_text(folder / "table.csv", table.csv())
-    content = {**table.data(), "runs": list(results)}
-    write_text(folder / "table.json", json.dumps(content, indent=2) + "\n")
+    write_text(folder / "table.json", json.dumps(summary_data(table, results, left_out), indent=2) + "\n")
+
+
+def summary_data(
+    table: Table, results: Sequence[Mapping[str, Any]], left_out: Sequence[LeftOut] = ()
+) -> dict[str, Any]:
+    """Return the content of table.json."""
+    return {**table.data(), "runs": list(results), "left_out": [run.data() for run in left_out]}
 
 
 def _by_seed(results: Sequence[Mapping[str, Any]], row: str) -> dict[int, Mapping[str, Any]]:

@@ -5,34 +5,44 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+
+import torch
 
 from asgmcli.errors import DataError, UsageError
-from asgmcli.nn.state import read_metadata, read_state
-from asgmcli.tasks.masks.drawing import PICTURES
+from asgmcli.recipe.shipped import shipped
+from asgmcli.tasks import DRAWERS, TASKS
 from asgmcli.train.run import Run
-from asgmcli.train.weights import LOCALIZER_WEIGHTS, MODEL_FORMAT, MODEL_WEIGHTS
+from asgmcli.train.task import Trained
 
-WEIGHTS = {"recognition": MODEL_WEIGHTS, "localization": LOCALIZER_WEIGHTS}
 RECIPE_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A trained network: its task, its weight file, and the run around it where there is one."""
+class Found:
+    """A trained network on the disk: its task, its weight file, and the run around it where there is one."""
 
-    task: Literal["recognition", "localization"]
+    task: str
     weights: Path
     run: Run | None
 
+    def load(self, device: torch.device) -> Trained:
+        """Load the network.
+
+        Raises:
+            DataError: the file is broken or not of this task.
+        """
+        recipe = self.run.recipe() if self.run is not None else None
+        known = recipe if recipe is not None and recipe.task == self.task else None
+        return TASKS[self.task].load(self.weights, known, device)
+
 
 def is_recipe(path: Path) -> bool:
-    """Whether `path` is to be read as a recipe."""
+    """Return True if `path` is to be read as a recipe."""
     return path.suffix.lower() in RECIPE_SUFFIXES and not path.is_dir()
 
 
-def find_trained(path: Path) -> Trained:
-    """The network that `path` names: the folder of a finished run, or a weight file.
+def find_trained(path: Path) -> Found:
+    """Find the network that `path` names: the folder of a finished run, or a weight file.
 
     Raises:
         DataError: nothing is there, it is neither, or the run is not finished.
@@ -41,26 +51,27 @@ def find_trained(path: Path) -> Trained:
     if path.is_dir():
         return _of_run(path)
     if not path.exists():
-        beside = sorted(item.name for item in path.parent.iterdir()) if path.parent.is_dir() else []
-        close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.5)
-        hint = f" (did you mean {path.parent / close[0]}?)" if close else ""
-        raise DataError(f"{path}: there is no such run or weight file{hint}")
+        beside = {item.name: str(item) for item in sorted(path.parent.iterdir())} if path.parent.is_dir() else {}
+        named = {name: name for name in shipped()} if path.name == str(path) else {}
+        choices = named | beside
+        close = difflib.get_close_matches(path.name, choices, n=1, cutoff=0.5)
+        hint = f" (did you mean {choices[close[0]]}?)" if close else ""
+        raise DataError(f"{path}: there is no such run, weight file or recipe{hint}")
     if path.parent.name == "checkpoints" and Run(path.parent.parent).recipe_path.exists():
         raise DataError(f"{path}: a training state, not weights to use. Name its run: {path.parent.parent}")
     run = Run(path.parent)
     around = run if run.recipe_path.exists() else None
-    kind = read_metadata(path).get("format")
-    if kind == MODEL_FORMAT:
-        return Trained("recognition", path, around)
-    if kind == "asgm-localizer" or "imgnet.conv1.weight" in read_state(path):
-        return Trained("localization", path, around)
+    for name, task in TASKS.items():
+        if task.owns(path):
+            return Found(name, path, around)
+    files = ", ".join(task.WEIGHTS for task in TASKS.values() if task.WEIGHTS)
     raise DataError(
-        f"{path}: neither a recognition model nor a localizer. Name the folder of a run, the "
-        f"{' or '.join(WEIGHTS.values())} in one, or a released FNAC checkpoint."
+        f"{path}: no network that asgm knows. Name the folder of a run, a weight file of one ({files}), or a released "
+        "FNAC checkpoint."
     )
 
 
-def _of_run(folder: Path) -> Trained:
+def _of_run(folder: Path) -> Found:
     run = Run(folder)
     if not run.recipe_path.exists():
         inside = sorted(path.parent for path in folder.glob("**/seed*/result.json"))
@@ -70,17 +81,14 @@ def _of_run(folder: Path) -> Trained:
     if run.result() is None:
         state = "stopped before its end" if run.state_path.exists() else "saved nothing yet"
         raise DataError(f"{folder}: the run is not finished ({state}). Go on with it: asgm train RECIPE --resume")
-    if recipe.task == "recognition":
-        task: Literal["recognition", "localization"] = "recognition"
-    elif recipe.task == "localization":
-        task = "localization"
-    elif recipe.task == "masks":
-        raise UsageError(f"{folder}: this run drew a figure ({folder / PICTURES[0]}); there is no network to judge.")
-    else:
+    if recipe.task in DRAWERS:
+        picture = folder / DRAWERS[recipe.task].PICTURES[0]
+        raise UsageError(f"{folder}: this run drew a figure ({picture}); there is no network to judge.")
+    name = TASKS[recipe.task].WEIGHTS
+    if not name:
         raise UsageError(
             f"{folder}: a {recipe.task} run is a start for other runs; what it learnt is in {run.result_path}"
         )
-    weights = folder / WEIGHTS[task]
-    if not weights.exists():
-        raise DataError(f"{weights}: the run's weights are gone. Train it again with --overwrite.")
-    return Trained(task, weights, run)
+    if not (folder / name).exists():
+        raise DataError(f"{folder / name}: the run's weights are gone. Train it again with --overwrite.")
+    return Found(recipe.task, folder / name, run)

@@ -1,1 +1,18 @@
-"""Generated clips: their scenes, sounds and files."""
+"""Generated clips: their scenes, sounds and files.
+
+Each module in `GENERATED` makes a data set. It holds `TITLE` (one line for the help), `OPTIONS` (click options whose
+names are arguments of `generate`), `folder(options)` (the data set's folder in data/, by the options given),
+`size(options)` and `generate(out, *, seed, workers, progress, overwrite, **options)`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+GENERATED = {"demo": "asgmcli.synthetic.demo"}
+
+
+def generator_of(name: str) -> ModuleType:
+    """Return the module that makes the generated data set `name`."""
+    return importlib.import_module(GENERATED[name])

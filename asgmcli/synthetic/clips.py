@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from asgmcli.data.manifest import ALL_SPLITS, SHUFFLED, SPLITS, VAL_SHUFFLED
+from asgmcli.data.manifest import SPLITS
 from asgmcli.errors import UsageError
 from asgmcli.synthetic.difficulty import DEMO
 from asgmcli.synthetic.motions import draw_clock
@@ -45,7 +45,16 @@ CLASSES = (
     DemoClass("crescent", "swing", "hiss", "struck at each end"),
 )
 VERSION = 1  # of the generator: raised with any change that alters a clip
+# Clips whose scenes have nothing to do with their class, beside those of a data set in which they have.
+SHUFFLED = "test_shuffled"
+VAL_SHUFFLED = "val_shuffled"
+STREAMS = (*SPLITS, SHUFFLED, VAL_SHUFFLED)
+"""Splits in the order that their random streams are numbered by: a clip's bytes hang on it."""
 AUDIO_RATE = 16_000
+# Of a data set that is generated; all of it in memory would be far beyond any machine's well before.
+MOST_CLIPS = 10_000_000  # of a split
+MOST_PIXELS = 4096
+MOST_FRAMES = 10_000  # of a clip
 
 
 @dataclass(frozen=True)
@@ -73,12 +82,15 @@ class Settings:
         return np.arange(round(self.seconds * self.fps)) / self.fps
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Clips of each split."""
+        shuffled = {} if self.scene_bias is None else {SHUFFLED: self.test, VAL_SHUFFLED: self.val}
+        return {split: getattr(self, split) for split in SPLITS} | shuffled
+
+    @property
     def clips(self) -> list[tuple[str, int]]:
         """(split, index) of every clip, in the manifest's order."""
-        counts = {split: getattr(self, split) for split in SPLITS}
-        if self.scene_bias is not None:
-            counts |= {SHUFFLED: self.test, VAL_SHUFFLED: self.val}
-        return [(split, index) for split, count in counts.items() for index in range(count)]
+        return [(split, index) for split, count in self.counts.items() for index in range(count)]
 
     def content(self) -> dict[str, Any]:
         """What stands in the data set's files: its settings, without those that it does not have."""
@@ -86,7 +98,10 @@ class Settings:
 
     def check(self) -> None:
         """Raise UsageError, naming every fault, where no data set can be made of these."""
-        faults = [f"{split} = {getattr(self, split)} is below 0" for split in SPLITS if getattr(self, split) < 0]
+        counts = {split: getattr(self, split) for split in SPLITS}
+        faults = [f"{split} = {count} is below 0" for split, count in counts.items() if count < 0]
+        large = {split: count for split, count in counts.items() if count > MOST_CLIPS}
+        faults += [f"{split} = {count} is more than {MOST_CLIPS}" for split, count in large.items()]
         if not faults and not self.clips:
             faults.append("no split has a clip")
         if self.scene_bias is not None and not 0 <= self.scene_bias <= 1:
@@ -95,7 +110,11 @@ class Settings:
             faults.append(f"seed = {self.seed} is below 0")
         if self.size < 32 or self.size % 2:
             faults.append(f"size = {self.size} is not an even number of at least 32 pixels")
-        if self.fps <= 0 or self.seconds <= 0 or len(self.times) < 2:
+        if self.size > MOST_PIXELS:
+            faults.append(f"size = {self.size} is more than {MOST_PIXELS} pixels")
+        if self.seconds * self.fps > MOST_FRAMES:
+            faults.append(f"seconds = {self.seconds} at fps = {self.fps} give more than {MOST_FRAMES} frames")
+        elif self.fps <= 0 or self.seconds <= 0 or len(self.times) < 2:
             faults.append(f"seconds = {self.seconds} at fps = {self.fps} give fewer than 2 frames")
         if faults:
             raise UsageError(f"The demo data set cannot be made: {'; '.join(faults)}. Mend these options.")
@@ -153,4 +172,4 @@ def clip_sound(settings: Settings, split: str, index: int, scene: Scene) -> np.n
 
 def _rng(seed: int, split: str, index: int, stream: int) -> np.random.Generator:
     """Random numbers of one clip (or block of clips), one stream for each thing that is drawn."""
-    return np.random.default_rng([seed, ALL_SPLITS.index(split), index, stream])
+    return np.random.default_rng([seed, STREAMS.index(split), index, stream])

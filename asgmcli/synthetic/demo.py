@@ -13,23 +13,43 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
+import click
 import numpy as np
 
 from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, SPLITS, Row, write_manifest
+from asgmcli.data.size import Size
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 from asgmcli.media.write import write_clip
+from asgmcli.options import Share
 from asgmcli.synthetic.clips import AUDIO_RATE, CLASSES, Settings, clip_label, clip_place, clip_scene, clip_sound
 from asgmcli.synthetic.preview import Example, draw_preview
 from asgmcli.synthetic.scenes import render, source_boxes
 
+TITLE = "generated clips of moving, sounding sprites; nothing to download"
+OPTIONS = (
+    click.Option(["--train"], type=click.IntRange(min=0), help="Training clips.  [default: 1200]"),
+    click.Option(["--val"], type=click.IntRange(min=0), help="Validation clips.  [default: 200]"),
+    click.Option(["--test"], type=click.IntRange(min=0), help="Test clips.  [default: 500]"),
+    click.Option(["--size"], type=click.IntRange(min=32), help="Side of a frame in pixels.  [default: 96]"),
+    click.Option(["--seconds"], type=click.FloatRange(0, min_open=True), help="Length of a clip.  [default: 2]"),
+    click.Option(["--fps"], type=click.FloatRange(0, min_open=True), help="Frames a second.  [default: 8]"),
+    click.Option(
+        ["--scene-bias"],
+        type=Share(),
+        metavar="P",
+        help="Set a clip in its class's own place with this probability, else in another's; adds test_shuffled and "
+        "val_shuffled, whose places tell nothing. Goes to data/demo_biasP_seedK.",
+    ),
+)
 CRF = 23
 PRESET = "veryfast"
 SETTINGS_NAME = "settings.json"
@@ -41,6 +61,23 @@ CLIPS_FOLDER = "clips"
 OUTPUTS = (SUMMARY_NAME, MANIFEST_NAME, CLASSES_NAME, BOXES_NAME, QUARANTINE_NAME, PREVIEW_NAME, CLIPS_FOLDER)
 Progress = Callable[[int, int], None]
 """Called with the number of clips done and of all clips."""
+
+
+def folder(options: Mapping[str, Any]) -> str:
+    """Return the data set's folder: `demo`, or such as `demo_bias0.7_seed3` where its scenes are biased."""
+    bias = options.get("scene_bias")
+    return "demo" if bias is None else f"demo_bias{bias:g}_seed{options.get('seed', 0)}"
+
+
+def size(options: Mapping[str, Any]) -> Size:
+    """Return how many classes and clips the data set of `options` has.
+
+    Raises:
+        UsageError: impossible options.
+    """
+    settings = Settings(**options)
+    settings.check()
+    return Size(len(CLASSES), settings.counts, "the settings of what is generated", boxes=True)
 
 
 def clip_id(split: str, index: int) -> str:

@@ -1,6 +1,14 @@
-"""The systems under this roof: a plain dict from a recipe's `task` to the module that knows it."""
+"""The systems under this roof: plain dicts from a recipe's `task` to the module that knows it."""
 
-from asgmcli.tasks import localization, pretext, recognition
-from asgmcli.train.task import Task
+from typing import Any
 
-TASKS: dict[str, Task] = {"recognition": recognition, "localization": localization, "pretext": pretext}
+from asgmcli.tasks import localization, masks, pretext, recognition
+from asgmcli.train.task import Drawer, Task
+
+TASKS: dict[str, Task[Any, Any, Any]] = {
+    "recognition": recognition,
+    "localization": localization,
+    "pretext": pretext,
+}
+DRAWERS: dict[str, Drawer] = {"masks": masks}
+"""Tasks that draw instead of training."""

@@ -7,23 +7,31 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from rich.console import Console
 
-from asgmcli.data.loader import Batch, note_failures
+from asgmcli.data.loader import Batch
 from asgmcli.errors import DataError, NotFiniteError
 from asgmcli.files import write_text
-from asgmcli.ranks.exchange import Ranks, gathered, joined, mean_terms
+from asgmcli.ranks.exchange import (
+    agree,
+    check_same,
+    count_ranks,
+    gathered,
+    mean_terms,
+    on_main_rank,
+    own_rank,
+    share_buffers,
+)
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.localization import LocalizationRecipe
-from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.signals import StopFlag
-from asgmcli.train.batches import count_clips, move, per_stream
+from asgmcli.train.batches import batch_ids, count_clips, move, per_stream
 from asgmcli.train.checkpoint import load_state, save_state
-from asgmcli.train.finite import Undo, numbers, where_not_finite
+from asgmcli.train.finite import numbers, where_not_finite
 from asgmcli.train.gradients import compute_gradients
+from asgmcli.train.health import Health, watch_over
 from asgmcli.train.log import MetricsFile, NoMetrics, TrainingProgress
 from asgmcli.train.loggers import open_boards
 from asgmcli.train.run import Run
@@ -45,10 +53,12 @@ class Trainer:
     console: Console
     optimizer: torch.optim.Optimizer
     step: int = 0
-    skips: int = 0
     stop: StopFlag = field(default_factory=StopFlag)
     failures: list[str] = field(default_factory=list)
-    ranks: Ranks = field(default_factory=Ranks)
+    health: Health = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.health = watch_over(self.state, self.steps, self.data.steps)
 
     @property
     def steps(self) -> int:
@@ -63,11 +73,13 @@ class Trainer:
             NotFiniteError: the loss, a gradient or a weight was not finite; the last checkpoint is intact.
             Interrupted: SIGTERM or SIGINT; the state was saved.
         """
-        metrics = (MetricsFile if self.ranks.first else NoMetrics)(self.run.metrics_path)
+        metrics = (MetricsFile if own_rank() == 0 else NoMetrics)(self.run.metrics_path)
         started = time.perf_counter()
         with self.stop:
             self._take_up(metrics)
-            with open_boards(self.recipe, self.run, writing=self.ranks.first) as metrics.boards:
+            for note in self._notes():
+                self.console.print(f"Note: {note}")
+            with open_boards(self.recipe, self.run, writing=own_rank() == 0) as metrics.boards:
                 with TrainingProgress(self.console, self._title(), self.steps, self.step) as progress:
                     self._train(metrics, progress)
                 self._save(metrics)
@@ -84,9 +96,9 @@ class Trainer:
                 self._note_failures(batch)
                 terms, clips = self._train_step(epoch, batch)
                 metrics.add(self.step, epoch, terms)
-                if not terms:
-                    ids = joined(per_stream(batch, "id"))
-                    metrics.write({"step": self.step + 1, "epoch": epoch, "skipped": ids})
+                for warning in self.health.see(self.step, terms):
+                    self.console.print(f"Warning: {warning}")
+                    metrics.write({"step": self.step + 1, "epoch": epoch, "warning": warning})
                 progress.step(self.step, epoch, terms, clips)
                 self.step += 1
                 if self._save_or_stop(metrics, time.monotonic() - saved > 60 * self.recipe.train.save_minutes):
@@ -96,11 +108,11 @@ class Trainer:
         metrics.flush(self.step - 1, (self.step - 1) // self.data.steps)
 
     def _train_step(self, epoch: int, batch: Batch) -> tuple[dict[str, float], int]:
-        """One step: its terms (none where it was skipped) and its number of clips."""
+        """One step: its terms and its number of clips."""
         settings = self.recipe.train.optimizer
-        skipping = self.recipe.train.on_nonfinite == "skip"
-        undo = Undo(self.state, self.optimizer) if skipping else None
         self.state.begin_step(epoch, self.step)
+        if count_ranks() > 1:
+            seed_rank(self.recipe.seed, own_rank(), self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, self.step, self.steps)
         batch = move(batch, self.device)
@@ -112,60 +124,41 @@ class Trainer:
             self.optimizer.step()
             cause = where_not_finite(self.state.state_dict())
         if cause is not None:
-            self._not_finite(cause, {"gradient_norm": float(norm), **terms}, batch, undo)
-            return {}, self.ranks.ranks * count_clips(batch)
+            self._end_not_finite(cause, {"gradient_norm": float(norm), **terms}, batch)
         self.state.after_step()
-        return terms, self.ranks.ranks * count_clips(batch)
+        return terms, count_ranks() * count_clips(batch)
 
-    def _not_finite(self, cause: str, terms: dict[str, float], batch: Batch, undo: Undo | None) -> None:
-        """Tell what was found in nonfinite.json, and undo the step; without `undo`, or too often, that is the end."""
-        settings = self.recipe.train
+    def _end_not_finite(self, cause: str, terms: dict[str, float], batch: Batch) -> NoReturn:
+        """End the run; nonfinite.json tells what was found."""
         shown = numbers(terms)
-        self.skips += undo is not None
         report = {"step": self.step, "cause": cause, "gradient_norm": shown.pop("gradient_norm"), "terms": shown}
         path = self.run.folder / "nonfinite.json"
-        text = json.dumps({**report, "ids": joined(per_stream(batch, "id")), "skips": self.skips}, indent=2) + "\n"
-        self.ranks.by_first(lambda: write_text(path, text))
-        found = f"step {self.step}: {cause} is not finite ({path} has its terms and clips)."
-        if undo is not None and self.skips <= settings.max_skips:
-            undo()
-            if where_not_finite(self.state.state_dict()) is None:
-                text = f"{found} The step is undone and left out, {self.skips} of at most {settings.max_skips}."
-                self.console.print(text)
-                return
-        often = (
-            f" More than train.max_skips = {settings.max_skips} steps were." if self.skips > settings.max_skips else ""
-        )
+        text = json.dumps({**report, "ids": gathered(batch_ids(batch))}, indent=2) + "\n"
+        on_main_rank(lambda: write_text(path, text))
         raise NotFiniteError(
-            f"{found}{often} The last checkpoint is intact; try a lower train.optimizer.lr or "
-            "train.optimizer.clip_norm=1.0."
+            f"step {self.step}: {cause} is not finite ({path} has its terms and clips). The last checkpoint is intact; "
+            "try a lower train.optimizer.lr or train.optimizer.clip_norm=1.0."
         )
 
     def _save_or_stop(self, metrics: MetricsFile, due: bool = False) -> bool:
-        """Save where that is due, or where a rank was asked to stop, which then ends all; whether it was saved.
+        """Save if due or if any rank got a stop signal, which then ends all. Return True if a checkpoint was written.
 
         A signal that comes after the ranks have agreed waits until they do again: no rank stops alone.
         """
-        number, saving = self.ranks.agree(self.stop.number or 0, due)
+        number, saving = agree(self.stop.number or 0, due)
         if number or saving:
             self._save(metrics)
         if number:
-            self.stop.hear(number)
+            self.stop.number = number
             self.stop.raise_if_set(f"Stopped at step {self.step} of {self.steps}, state saved. Add --resume to go on.")
         return bool(saving)
 
     def _note_failures(self, batch: Batch) -> None:
         """Name the clips that could not be decoded and were replaced in this batch, each once in the run."""
-        found = per_stream(batch, "failures")
-        texts = joined(found) if self.ranks.agree(any(found))[0] else []
-        new = [text for text in dict.fromkeys(texts) if text not in self.failures]
-        for text in new:
-            self.console.print(f"Replaced by another clip: {text}")
-        if self.ranks.several and new and isinstance(self.recipe, RecognitionRecipe | LocalizationRecipe):
-            # A rank's loader counts its own; only here are those of all known, and to all.
-            note_failures(new, self.failures, self.recipe.data.max_failures)
-        else:
-            self.failures += new
+        for text in dict.fromkeys(text for stream in per_stream(batch, "failures") for text in stream):
+            if text not in self.failures:
+                self.failures.append(text)
+                self.console.print(f"Replaced by another clip: {text}")
 
     def _evaluate_on_the_way(self, epochs: int, metrics: MetricsFile) -> None:
         """Evaluate after every `train.evaluate_every` epochs but the last; `epochs` are done."""
@@ -179,17 +172,19 @@ class Trainer:
 
         def until_stopped() -> Iterator[Batch]:
             for batch in self.data.evaluation:
-                if self.ranks.overhear(self.stop):
+                if self.stop.number is not None:
                     break
                 yield batch
             self._save_or_stop(metrics)
 
+        share_buffers(self.state.trained())
         return self.task.evaluate(self.state, until_stopped())
 
     def _finish(self, metrics: MetricsFile, rate: float, seconds: float) -> dict[str, Any]:
         """Evaluate, and write what was found and the weights; the result is known on all ranks."""
         evaluation = self._evaluate(metrics)
-        return self.ranks.by_first(lambda: self._write(evaluation, metrics, rate, seconds))
+        self.failures = list(dict.fromkeys(gathered(self.failures)))
+        return on_main_rank(lambda: self._write(evaluation, metrics, rate, seconds))
 
     def _write(self, evaluation: Evaluation, metrics: MetricsFile, rate: float, seconds: float) -> dict[str, Any]:
         metrics.write({"step": self.step, "evaluation": evaluation.metrics})
@@ -205,9 +200,10 @@ class Trainer:
             "seed": self.recipe.seed,
             "data": self.data.summary(),
             "metrics": evaluation.metrics,
+            "warnings": self.health.warnings,
+            "notes": self._notes(),
             "failures": self.failures,
             "steps": self.step,
-            "skipped_steps": self.skips,
             "clips_per_second": round(rate, 1),
             "seconds": round(seconds, 1),
         }
@@ -222,25 +218,20 @@ class Trainer:
             )
         state = {
             "step": self.step,
-            "skips": self.skips,
             "state": self.state.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "metrics": metrics.state_dict(),
-            "failures": list(self.failures),
+            "failures": list(dict.fromkeys(gathered(self.failures))),
+            "health": self.health.state_dict(),
+            **random_state(self.device),
         }
-        randoms = gathered(random_state(self.device, self.ranks.ranks))
-
-        def save() -> None:
-            others = {"random_others": randoms[1:]} if self.ranks.several else {}
-            save_state(self.run.state_path, {**state, **randoms[0], **others})
-
-        self.ranks.by_first(save)
+        on_main_rank(lambda: save_state(self.run.state_path, state))
 
     def _take_up(self, metrics: MetricsFile) -> None:
         """Go on from the saved state, where there is one; nothing is written before all have found the same."""
         found = self.run.state_path.exists()
         state = load_state(self.run.state_path) if found else {}
-        self.ranks.see_same({key: state.get(key, 0) for key in ("step", "skips")})
+        check_same({"step": state.get("step", 0)})
         if not found:
             metrics.restart()
             return
@@ -249,29 +240,31 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             metrics.load_state_dict(state["metrics"])
             self.failures = list(state["failures"])
-            self.step, self.skips = int(state["step"]), int(state.get("skips", 0))
-            randoms = [state, *state.get("random_others", [])]
-            if self.ranks.rank < len(randoms):
-                take_up_random_state(randoms[self.ranks.rank], self.device, self.ranks.ranks)
-            else:  # saved by fewer ranks
-                seed_rank(self.recipe.seed, self.ranks.rank, self.step)
+            if "health" in state:  # an older version's state has none
+                self.health.load_state_dict(state["health"])
+            self.step = int(state["step"])
+            take_up_random_state(state, self.device)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(
                 f"{self.run.state_path}: not a state of this recipe ({str(error).splitlines()[0]}). Add --overwrite to "
                 "start anew."
             ) from None
 
+    def _notes(self) -> list[str]:
+        """Return what the task's data say of themselves, where they do."""
+        return list(getattr(self.data, "notes", ()))
+
     def _title(self) -> str:
         return f"{self.recipe.name}/{self.recipe.default_row}/seed{self.recipe.seed}"
 
 
-def make_trainer(task: Task, recipe: Recipe, run: Run, context: Context, console: Console) -> Trainer:
-    """Build data, state and optimizer of a run whose folder is prepared."""
+def make_trainer(
+    task: Task, recipe: Recipe, run: Run, context: Context, console: Console, data: TrainData | None = None
+) -> Trainer:
+    """Build data (unless `data` are those of `recipe` already), state and optimizer of a run."""
+    data = task.build_data(recipe) if data is None else data
     seed_everything(recipe.seed)
-    data = task.build_data(recipe)
     state = task.build_state(recipe, data, context)
     optimizer = make_optimizer(state.trained(), recipe.train.optimizer)
-    if not context.ranks.first:  # all have the same start, from now on each drops its own
-        seed_rank(recipe.seed, context.ranks.rank, 0)
-    stop = StopFlag(patient=context.ranks.several)
-    return Trainer(task, recipe, run, data, state, context.device, console, optimizer, stop=stop, ranks=context.ranks)
+    stop = StopFlag(patient=count_ranks() > 1)
+    return Trainer(task, recipe, run, data, state, context.device, console, optimizer, stop=stop)

@@ -68,7 +68,7 @@ class Run:
         Raises:
             RecipeError: there is none, or it can no longer be read.
         """
-        return load_recipe(self.recipe_path)
+        return load_recipe(self.recipe_path, stored=True)
 
     def check(self, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
         """See that `recipe` may be run in this folder, and touch nothing.

@@ -15,15 +15,13 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def random_state(device: torch.device, ranks: int = 1) -> dict[str, Any]:
-    """torch's global state: `random` of the CPU, `random_cuda` of each GPU, with several `ranks` of this one's."""
-    cuda: list[torch.Tensor] = []
-    if device.type == "cuda":
-        cuda = torch.cuda.get_rng_state_all() if ranks == 1 else [torch.cuda.get_rng_state(device)]
+def random_state(device: torch.device) -> dict[str, Any]:
+    """torch's global state: `random` of the CPU, `random_cuda` a list of the GPU's, where `device` is one."""
+    cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
     return {"random": torch.get_rng_state(), "random_cuda": cuda}
 
 
-def take_up_random_state(state: Mapping[str, Any], device: torch.device, ranks: int = 1) -> None:
+def take_up_random_state(state: Mapping[str, Any], device: torch.device) -> None:
     """Go on from a state that `random_state` gave.
 
     Raises:
@@ -32,14 +30,15 @@ def take_up_random_state(state: Mapping[str, Any], device: torch.device, ranks: 
     torch.set_rng_state(state["random"])
     cuda = state["random_cuda"]
     if device.type == "cuda" and cuda:
-        torch.cuda.set_rng_state_all(cuda) if ranks == 1 else torch.cuda.set_rng_state(cuda[0], device)
+        torch.cuda.set_rng_state(cuda[0], device)
 
 
 def seed_rank(seed: int, rank: int, step: int) -> None:
-    """Set torch's global state on a rank that is not the first, so that no two ranks drop the same."""
+    """Set torch's global state for a step of one of several ranks: no two drop the same, and none is to be saved."""
     torch.manual_seed(hashed(seed, f"rank:{rank}:{step}") >> 1)
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
+def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:
     """The generator of masks, λ and partners of step `step`."""
-    return torch.Generator().manual_seed(hashed(seed, f"step:{step}") >> 1)
+    own = f":rank:{rank}" if rank else ""
+    return torch.Generator().manual_seed(hashed(seed, f"step:{step}{own}") >> 1)

@@ -130,6 +130,53 @@ def test_silence_gives_uniform_maps_and_a_warning(
     assert probe(tmp_path / "out" / "quiet_overlay.mp4").audio_rate == (RATE if sound == "silence" else 0)
 
 
+def read_boxes(path: Path) -> list[dict[str, float | list[int] | None]]:
+    found: list[dict[str, float | list[int] | None]] = json.loads(path.read_text())["frames"]
+    return found
+
+
+def test_every_map_has_a_confidence_and_only_sure_ones_a_box(run: Callable[..., Result], tmp_path: Path) -> None:
+    beating_clip(tmp_path / "beats.mp4", 6.0)
+    result = run("beats.mp4", "--json")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)["clips"][0]
+    confidences = np.load("beats_maps.npz")["confidence"]
+    assert confidences.dtype == np.float16
+    assert answer["sure"] == (confidences >= 0.95).sum() > 60
+    assert f"{answer['sure']} of the maps are sure (confidence from 0.95)" in result.stderr
+    boxes = read_boxes(tmp_path / "beats_boxes.json")
+    assert np.allclose([entry["confidence"] for entry in boxes], confidences, atol=1e-3)
+    assert sum(entry["box"] is not None for entry in boxes) > 30
+    assert all(entry["box"] is None for entry in boxes if entry["confidence"] < 0.95)  # type: ignore[operator]
+
+
+def test_a_clip_whose_sound_fits_nothing_keeps_its_maps_and_gets_no_box(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    frames, _ = decode_video(beating_clip(tmp_path / "beats.mp4", 6.0))
+    rng = np.random.default_rng(3)
+    tune = np.repeat(rng.uniform(0.05, 0.4, 24), RATE // 4) * rng.normal(0, 0.3, 6 * RATE)
+    for name, wave in (("tune", tune), ("hiss", rng.normal(0, 5e-4, 6 * RATE))):
+        write_clip(tmp_path / f"{name}.mp4", frames, FPS, wave.astype(np.float32), RATE)
+        result = run(f"{name}.mp4", "--json")
+        assert result.exit_code == 0, result.output
+        answer = json.loads(result.stdout)["clips"][0]
+        assert answer["sure"] == 0
+        assert answer["confidence"] < 0.95
+        maps = np.load(f"{name}_maps.npz")["maps"]
+        assert all(entry["box"] is None for entry in read_boxes(tmp_path / f"{name}_boxes.json"))
+        if name == "tune":  # what a mask is drawn by stays
+            assert maps.min(axis=(1, 2)).max() < 0.5
+            assert "No map is sure: the highest confidence is" in result.stderr
+            shown = decode_video(tmp_path / "tune_overlay.mp4")[0].astype(int)
+            assert np.abs(shown[:, -9:, :60] - frames[:, -9:, :60]).mean() > 20  # the caption
+            assert run("tune.mp4", "--confidence", 0, "--overwrite", "--write", "boxes").exit_code == 0
+            assert any(entry["box"] for entry in read_boxes(tmp_path / "tune_boxes.json"))
+        else:
+            assert (maps == 1).all()
+            assert answer["warning"] == "the clip is nearly silent"
+
+
 def test_brackets_in_a_name_are_no_markup(run: Callable[..., Result], tmp_path: Path) -> None:
     quiet = beating_clip(tmp_path / "[red]quiet[-1].mp4", 1.0, "silence")
     result = run(quiet, "--write", "boxes")
@@ -165,6 +212,15 @@ def test_unreadable_files_are_one_clear_line(run: Callable[..., Result], tmp_pat
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
+def test_a_missing_file_is_told_before_a_localizer_is_announced(run: Callable[..., Result], tmp_path: Path) -> None:
+    for options in ((), ("--weights", tmp_path / "gone.pth"), ("--localizer", "fnac")):
+        for name in ("missing.mp4", "missing", "missing.csv"):
+            result = run(name, *options)
+            assert result.exit_code == 3
+            assert result.stderr == f"Error: {name}: no such file; is the path right?\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_trained_localizer_by_file_and_by_run_folder(clip: Path, run: Callable[..., Result], tmp_path: Path) -> None:
     folder = tmp_path / "seed0"
     folder.mkdir()
@@ -176,6 +232,8 @@ def test_a_trained_localizer_by_file_and_by_run_folder(clip: Path, run: Callable
     first = np.load(tmp_path / "out" / "beat_maps.npz")["maps"]
     assert first.shape == (9, 4, 4)
     assert np.allclose(first.max(axis=(1, 2)), 1)
+    assert np.isnan(np.load(tmp_path / "out" / "beat_maps.npz")["confidence"]).all()  # it knows none
+    assert json.loads(by_file.stdout)["clips"][0]["confidence"] is None
     assert run(clip, "--weights", folder, "--localizer", "fnac", *options).exit_code == 0
     assert np.array_equal(first, np.load(tmp_path / "out" / "beat_maps.npz")["maps"])
 

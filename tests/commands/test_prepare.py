@@ -92,6 +92,16 @@ def test_class_folders_become_a_manifest_and_every_file_left_out_is_named(
     assert summary == json.loads((out / "summary.json").read_text())
 
 
+def test_files_that_are_cut_off_are_left_out_without_decoding(tmp_path: Path, clips: dict[str, bytes]) -> None:
+    root, out = tmp_path / "raw", tmp_path / "out"
+    class_folders(root, clips, good0="dog/a.mp4", cut="dog/cut.mp4")
+    done("folder", "--root", root, "--out", out, "--max-bad", "50%")
+    assert [row.id for row in read_manifest(out).rows] == ["dog/a.mp4"]
+    ((name, (reason, detail)),) = quarantine(out).items()
+    assert (name, reason) == ("dog/cut.mp4", "truncated")
+    assert f"of 16 stored frames are there: the file ends at byte {len(clips['cut'])}" in detail
+
+
 def test_too_many_broken_files_fail_at_the_end_with_3_and_without_a_manifest(
     tmp_path: Path, clips: dict[str, bytes]
 ) -> None:
@@ -103,6 +113,46 @@ def test_too_many_broken_files_fail_at_the_end_with_3_and_without_a_manifest(
     assert not (out / "manifest.csv").exists()
     assert set(quarantine(out)) == {"dog/empty.mp4", "dog/text.mp4"}
     assert done("folder", "--root", root, "--out", out, "--max-bad", 0.5)["clips"] == 2
+
+
+def test_shares_that_cannot_be_are_refused_before_any_file_is_looked_at(
+    tmp_path: Path, clips: dict[str, bytes]
+) -> None:
+    class_folders(tmp_path / "raw", clips, good0="dog/a.mp4")
+    out = tmp_path / "out"
+    result = run("folder", "--root", tmp_path / "raw", "--out", out, "--val-share", 0.5, "--test-share", "60%")
+    assert result.exit_code == 2
+    assert "train -0.1, val 0.5, test 0.6" in result.output
+    assert not list(out.rglob("*.*"))
+
+
+def test_48_clips_of_four_classes_are_split_near_the_shares_in_every_class(
+    tmp_path: Path, clips: dict[str, bytes]
+) -> None:
+    root, out = tmp_path / "raw", tmp_path / "out"
+    for number in range(48):
+        path = root / f"class{number % 4}/{number}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Different files: a box that players pass over stands at the end.
+        path.write_bytes(clips["good0"] + (12).to_bytes(4, "big") + b"free" + number.to_bytes(4, "big"))
+    (root / "alone").mkdir()
+    (root / "alone/a.mp4").write_bytes(clips["good1"])
+    summary = done("folder", "--root", root, "--out", out)
+    for split, count in (("train", 9), ("val", 1), ("test", 2)):
+        wanted = {f"class{number}": count for number in range(4)}
+        assert summary["counts"][split] == wanted | ({"alone": 1} if split == "train" else {})
+    assert "no test clip of 1 classes: alone" in summary["notes"]
+    rest = done("folder", "--root", root, "--out", out, "--val-share", 0.9, "--test-share", "10%", "--overwrite")
+    assert not rest["counts"]["train"]
+
+
+@pytest.mark.parametrize("share", ["0.5", "50%", "50 %", ".5"])
+def test_a_share_may_be_a_percentage(tmp_path: Path, clips: dict[str, bytes], share: str) -> None:
+    root, out = tmp_path / "raw", tmp_path / "out"
+    class_folders(root, clips, good0="dog/a.mp4", good1="dog/b.mp4", empty="dog/empty.mp4", text="dog/text.mp4")
+    summary = done("folder", "--root", root, "--out", out, "--max-bad", share, "--test-share", "50%")
+    assert summary["counts"] == {"train": {"dog": 1}, "val": {}, "test": {"dog": 1}}
+    assert summary["settings"]["shares"]["test"] == 0.5
 
 
 def test_another_data_set_is_not_overwritten(tmp_path: Path, clips: dict[str, bytes]) -> None:
@@ -133,11 +183,15 @@ def test_a_hand_made_manifest_is_not_overwritten(tmp_path: Path, clips: dict[str
     [
         (["fodler"], "Did you mean folder?", 2),
         (["folder", "--root", "nowhere"], "one folder a class", 3),
-        (["folder", "--size", 64], "only the demo", 2),
-        (["folder", "--scene-bias", 0.7], "--scene-bias: only the demo", 2),
-        (["demo", "--root", "x"], "no --root", 2),
-        (["demo", "--list", "train=x", "--drop-silent"], "--drop-silent, --list: only for data sets", 2),
+        (["folder", "--scene-bias", 0.7], "No such option '--scene-bias'", 2),
+        (["demo", "--root", "x"], "No such option '--root'", 2),
+        (["ucf51", "--val-share", "0.1"], "No such option '--val-share'", 2),
         (["folder", "--list", "train"], "SPLIT=FILE", 2),
+        (["folder", "--max-bad", "10"], "'10' is not from 0 to 1; for a percentage write 10%.", 2),
+        (["folder", "--max-bad", "150%"], "'150%' is not from 0 to 1.", 2),
+        (["folder", "--max-bad", "nan"], "'nan' is not from 0 to 1.", 2),
+        (["folder", "--max-bad", "-0.1"], "'-0.1' is not from 0 to 1.", 2),
+        (["folder", "--max-bad", "ten"], "'ten' is no share; write 0.1 or 10%", 2),
         (["folder", "--shard", "0/4"], "I from 1 to N", 2),
         (["folder", "--shard", "1/2", "--merge"], "without --shard", 2),
         (["folder", "--show-split", "--out", "nowhere"], "No manifest at", 3),

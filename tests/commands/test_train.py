@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
+from safetensors.torch import load_file
 
+from asgmcli.commands.eval import command as judge
+from asgmcli.commands.prepare import command as prepare
 from asgmcli.commands.train import command
 from asgmcli.tasks import TASKS
-from tests.tiny_training import watched, write_recipe
+from tests.tiny_training import watched, write_recipe, write_start
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -50,6 +57,16 @@ def test_a_run_ends_with_its_numbers_and_where_to_look_next(recipe: Path) -> Non
     assert Path("runs/tiny/video/seed3/result.json").exists()
 
 
+def test_equal_runs_in_two_processes_write_equal_bytes(recipe: Path) -> None:
+    assert train(recipe, *SHORT, "--runs", "here").exit_code == 0
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    order = [sys.executable, "-m", "asgmcli", "train", str(recipe), *SHORT, "--runs", "there"]
+    subprocess.run(order, env=environment, check=True, stderr=subprocess.DEVNULL)
+    one, two = (Path(name, "tiny/full/seed0/model.safetensors").read_bytes() for name in ("here", "there"))
+    assert one == two
+
+
 def test_folders_with_brackets_are_text(recipe: Path) -> None:
     result = train(recipe, *SHORT, "--runs", "runs[/1]")
     assert result.exit_code == 0
@@ -69,7 +86,8 @@ def test_what_a_user_gets_wrong_is_told_and_nothing_is_written(recipe: Path) -> 
         (("--seeds", 0), 2, "--seeds"),
         (("--set", "data.labeled_per_class=4"), 3, "4 labelled clips a class"),
         (("--set", "data.manifest=gone.csv"), 3, "gone.csv: no manifest here"),
-        (("--set", "data.train_split=training"), 2, "'training': input should be 'train', 'val', 'test'"),
+        (("--set", "data.manifest=/dev/zero"), 3, "/dev/zero: not a regular file but a device"),
+        (("--set", "data.train_split=training"), 3, "no split 'training' here; there are train, val, test"),
         (("--set", "localizer.file=gone.pt", "--set", "masks.kind=localization"), 3, "gone.pt: no such weight file"),
         (("--set", "model.video.init.recipe=gone"), 2, "gone.yaml: no such recipe"),
     ]
@@ -80,11 +98,15 @@ def test_what_a_user_gets_wrong_is_told_and_nothing_is_written(recipe: Path) -> 
     assert not Path("runs").exists()
 
 
+def test_a_recipe_that_is_no_file_is_refused(recipe: Path) -> None:
+    for path in ("/dev/zero", str(recipe.parent)):
+        result = train(path)
+        assert result.exit_code == 2
+        assert f"{path}: not a regular file but a " in result.output.replace("\n", " ")
+
+
 def test_what_a_recipe_needs_is_trained_once_its_own_data_suit_it(recipe: Path) -> None:
-    start = {"name": "start", "task": "pretext", "title": "Start", "default_row": "start"}
-    sizes = {"clip": {"size": 24, "short_side": [24, 24]}, "rows": {"start": {"title": "start"}}}
-    encoders = {"video": {"dim": 8, "depth": 2, "heads": 2}, "audio": {"dim": 8, "depth": 1, "heads": 2}}
-    Path("start.yaml").write_text(json.dumps({**start, **sizes, "model": encoders}))
+    write_start(Path())
     wanted = ("--set", "model.video.init.recipe=start")
     for wrong in ("data.labeled_per_class=4", "data.eval_split=tset", "data.manifest=gone.csv"):
         for rows in ((), ("--row", "all")):
@@ -92,6 +114,54 @@ def test_what_a_recipe_needs_is_trained_once_its_own_data_suit_it(recipe: Path) 
             assert result.exit_code in (2, 3), result.output
             assert "running it first" not in result.output
     assert not Path("runs").exists()
+
+
+def test_two_seeds_of_a_needed_recipe_are_both_made_and_data_are_built_once(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_start(Path())
+    built: list[str] = []
+    for name in ("recognition", "pretext"):
+        functions = {each: getattr(TASKS[name], each) for each in vars(TASKS[name])}
+
+        def build_data(recipe: Any, build: Any = functions["build_data"]) -> Any:
+            built.append(f"{recipe.name} {recipe.seed}")
+            return build(recipe)
+
+        monkeypatch.setitem(TASKS, name, SimpleNamespace(**{**functions, "build_data": build_data}))
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # else in processes of their own
+    seeds = (
+        "--set",
+        "model.video.init={recipe: start, seed: 1}",
+        "--set",
+        "model.audio.init={recipe: start, seed: run}",
+    )
+    result = train(recipe, *SHORT, *seeds, "--seed", 2)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.parent.name for path in Path("runs/start").glob("*/*/result.json")) == ["seed1", "seed2"]
+    assert built == ["tiny 2", "start 1", "start 2"]
+    # The run is the one that starts where all that it needs is there.
+    weights = Path("runs/tiny/full/seed2/model.safetensors")
+    before = load_file(weights)
+    assert train(recipe, *SHORT, *seeds, "--seed", 2, "--overwrite").exit_code == 0
+    assert built[3:] == ["tiny 2"]
+    after = load_file(weights)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_room_is_asked_for_before_anything_is_trained(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_start(Path())
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=20_000))
+    for rows in ((), ("--row", "all", "--seeds", 3)):
+        result = train(recipe, "--set", "model.video.init.recipe=start", *rows)
+        assert result.exit_code == 3, result.output
+        text = " ".join(result.output.split())
+        assert "runs: too little room on its disk. The training writes about " in text
+        assert "0.0 MB are free: runs/tiny/full/seed0: checkpoint 0.1 MB, twice while" in text
+        assert ("and 1 more" in text) == bool(rows)
+    assert not Path("runs").exists()
+    (found,) = json.loads(train(recipe, "--dry-run", "--json").stdout)["runs"]
+    assert found["missing"][0].startswith("runs: too little room on its disk.")
 
 
 def test_a_manifest_row_whose_file_is_gone(recipe: Path, demo: Path, tmp_path: Path) -> None:
@@ -196,3 +266,115 @@ def test_every_row_and_seed_side_by_side_end_in_one_table(recipe: Path) -> None:
     assert other.exit_code == 2
     assert "train.max_steps: stored 3, now 2" in other.output.replace("\n", " ")
     assert json.loads(Path("runs/tiny/table.json").read_text()) == table
+
+
+def test_a_package_that_does_not_load_is_told_before_anything_is_made(recipe: Path, tmp_path: Path) -> None:
+    """In a process that has imported nothing yet, of which `broken/` is searched first."""
+    (tmp_path / "broken" / "torch").mkdir(parents=True)
+    fault = "raise OSError('libcudart.so.13: cannot open shared object file')\n"
+    (tmp_path / "broken" / "torch" / "__init__.py").write_text(fault)
+    (tmp_path / "work").mkdir()
+    path = os.pathsep.join([str(tmp_path / "broken"), str(Path(__file__).parents[2])])
+    command = [sys.executable, "-m", "asgmcli", "train", str(recipe)]
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, cwd=tmp_path / "work", env=environment, capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: torch ")
+    assert "OSError: libcudart.so.13: cannot open shared object file" in line
+    assert "pip install" in line
+    assert not list((tmp_path / "work").iterdir())
+
+
+OTHER_THAN_THE_PAPERS = "Not beside the paper's numbers: made with other settings than the recipe's"
+
+
+def with_paper(recipe: Path) -> Path:
+    """The recipe, its rows with numbers of a paper's."""
+    text = recipe.read_text().replace("title: sound and picture", "title: sound and picture, paper: {top1: 72.58}")
+    recipe.write_text(text)
+    return recipe
+
+
+def test_a_run_of_other_settings_is_shown_without_the_papers_numbers(recipe: Path) -> None:
+    with_paper(recipe)
+    changed = train(recipe, *SHORT)
+    assert "72.58" not in changed.stderr
+    line = f"{OTHER_THAN_THE_PAPERS}: train.max_steps: stored 3, now None"
+    assert line in changed.stderr.splitlines()
+    judged = CliRunner().invoke(judge, ["runs/tiny/full/seed0"])
+    assert judged.exit_code == 0, judged.output
+    assert "paper" not in judged.stderr
+    resumed = train(recipe, "--resume")
+    assert "72.58" not in resumed.stderr
+    assert line in resumed.stderr.splitlines()
+    own = train(recipe, "--set", "data.workers=0", "--overwrite")
+    assert "72.6" in own.stderr
+    assert "Not beside" not in own.stderr
+
+
+def test_the_table_of_other_settings_has_no_paper_and_names_what_is_not_in_it(recipe: Path) -> None:
+    with_paper(recipe)
+    assert train(recipe, "--set", "train.max_steps=2", "--seed", 1).exit_code == 0
+    for row in ("full", "video"):
+        assert train(recipe, *SHORT, "--row", row).exit_code == 0
+    result = train(recipe, *SHORT, "--row", "all", "--json")
+    assert result.exit_code == 0, result.output
+    assert "0 runs to train, 2 finished" in result.stderr
+    answer = json.loads(result.stdout)
+    assert answer["columns"] == ["row", "top1", "top5", "seeds", "gain of full, top1 (95%)"]
+    assert [each["differs"] for each in answer["left_out"]] == [["train.max_steps: stored 2, now 3"]]
+    lines = [
+        f"{OTHER_THAN_THE_PAPERS}: train.max_steps: stored 3, now None",
+        "Not in the table, made with other settings: runs/tiny/full/seed1: train.max_steps: stored 2, now 3",
+    ]
+    assert answer["notes"] == lines
+    for line in lines:
+        assert line in result.stderr.splitlines()
+        assert f"- {line}" in Path("runs/tiny/table.md").read_text().splitlines()
+    with Path("runs/tiny/table.csv").open(newline="") as file:
+        assert list(csv.reader(file))[3:] == [[f"# {line}", "", "", "", ""] for line in lines]
+    assert "Note: 20 of the 30 labels in split 'train' are not used" in result.stderr  # their own logs are files
+
+
+def test_a_training_without_pseudo_labels_says_so_once(recipe: Path) -> None:
+    never = ("--set", "thresholds={kind: fixed, value: 1.0}")
+    result = train(recipe, *never, "--json")
+    assert result.exit_code == 0, result.output
+    (warning,) = json.loads(result.stdout)["warnings"]
+    assert warning.startswith("No pseudo-label passed the threshold in 10 of 10 semi-supervised steps")
+    assert json.loads(Path("runs/tiny/full/seed0/result.json").read_text())["warnings"] == [warning]
+    assert result.stderr.count("No pseudo-label passed") == 1
+    finished = train(recipe, *never, "--resume")
+    assert f"Warning: {warning}" in finished.stderr.splitlines()
+    assert train(recipe, "--row", "video", *never, *SHORT, "--json").stderr.count("No pseudo-label passed") == 0
+
+
+def test_own_clips_some_labelled_train_with_the_labels_there_are(recipe: Path, demo: Path) -> None:
+    """README's two commands, on clips of which some are labelled, in uneven numbers."""
+    lines = ["path,label,split,id"]
+    for number in range(10):
+        label = ("cat", "dog")[number % 3 == 0] if number < 7 else ""
+        lines.append(f"{demo}/clips/train/train_{number:05d}.mp4,{label},train,train{number}")
+    for number in range(4):
+        lines.append(f"{demo}/clips/test/test_{number:05d}.mp4,{('cat', 'dog')[number % 2]},test,test{number}")
+    Path("my_clips.csv").write_text("\n".join(lines))
+    prepared = CliRunner().invoke(prepare, ["folder", "--root", "my_clips.csv", "--out", "data/mine", "--workers", "1"])
+    assert prepared.exit_code == 0, prepared.output
+    mine = ("--set", "data.dataset=mine", "--set", "data.manifest=null", "--set", "localizer={kind: motion}")
+    guided = ("--set", "masks.kind=localization", "--set", "train.max_steps=4")
+    first = train(recipe, *mine, *guided, "--json")
+    assert first.exit_code == 0, first.output
+    few = json.loads(first.stdout)
+    assert (few["data"]["labeled"], few["data"]["unlabeled"]) == (2, 8)
+    (note,) = few["notes"]
+    assert note.startswith("5 of the 7 labels in split 'train' are not used, their clips count as unlabelled")
+    assert note.endswith("data.labeled_per_class is 1. To use every label: --set data.labeled_per_class=null")
+    every = train(recipe, *mine, *guided, "--set", "data.labeled_per_class=null", "--runs", "all", "--json")
+    assert (json.loads(every.stdout)["data"]["labeled"], json.loads(every.stdout)["data"]["unlabeled"]) == (7, 3)
+    assert "are not used" not in every.stderr
+    refused = train(recipe, *mine, "--set", "data.labeled_per_class=4", "--runs", "none")
+    assert refused.exit_code == 3
+    assert "but dog has 3" in refused.stderr
+    assert "--set data.labeled_per_class=null" in refused.stderr
+    assert not Path("none").exists()

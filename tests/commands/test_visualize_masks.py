@@ -113,6 +113,16 @@ def test_a_trained_localizer(clips: tuple[Path, Path], run: Callable[..., Result
     assert json.loads(result.stdout)["localizer"] == "fnac"
 
 
+def test_a_missing_clip_is_told_before_a_localizer_is_announced(
+    clips: tuple[Path, Path], run: Callable[..., Result], tmp_path: Path
+) -> None:
+    for arguments in (("gone.mp4",), ("gone.mp4", "--weights", "gone.pth"), (clips[0], "--with", "gone.mp4")):
+        result = run(*arguments)
+        assert result.exit_code == 3
+        assert result.stderr == "Error: gone.mp4: no such file; is the path right?\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_brackets_in_a_name_are_no_markup(run: Callable[..., Result], tmp_path: Path) -> None:
     result = run(write_scene(tmp_path / "[b]quiet[-1].mp4", silent=True), "--frame", "1")
     assert result.exit_code == 0, result.output
@@ -147,7 +157,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
         ((clips[0], "--with", clips[1], "--frame", "2"), 2, "--frame"),
         ((clips[0], "--with", clips[1], "--save-clip", "mix.avi"), 2, ".mp4"),
         ((clips[0], "--frame", "9"), 2, "1<=x<=8"),
-        ((clips[0], "--keep", "1.5"), 2, "0<=x<=1"),
+        ((clips[0], "--keep", "1.5"), 2, "not from 0 to 1"),
         ((clips[0], "--grid", "0x3"), 2, "14x14"),
         ((clips[0], "--grid", "1"), 2, "at least 2 tokens"),
         ((clips[0], "--start", "99"), 3, "--start"),

@@ -58,6 +58,34 @@ def test_a_shared_clip_is_decoded_once_and_again_when_its_file_is_newer(manifest
     assert len(calls) == 3
 
 
+@pytest.mark.parametrize("kept", [{"keep": True}, {"share": True}, {"keep": True, "share": True}])
+def test_kept_clips_are_of_the_backend_that_the_recipe_names(manifest: Manifest, kept: dict[str, bool]) -> None:
+    pytest.importorskip("decord")
+    row, found = manifest.rows[0], {}
+    for backend in ("pyav", "decord"):
+        clip = CLIP.model_copy(update={"backend": backend})
+        plain = ClipReader(manifest, clip, AUDIO)
+        expected = plain.frames(plain.moment(row, 5))
+        for _ in range(2):  # made, then read
+            reader = ClipReader(manifest, clip, AUDIO, **kept)
+            found[backend] = reader.frames(reader.moment(row, 5))
+            assert torch.equal(found[backend], expected)
+    # Resized by either they differ by rounding; were the first one's taken, they would not.
+    assert not torch.equal(found["pyav"], found["decord"])
+    files = {path.name for path in (manifest.folder / DECODED_FOLDER).rglob("*.npy")}
+    assert len(files) == (2 if "share" in kept else 0)
+
+
+def test_a_clip_too_large_to_keep_is_told_whatever_the_backend(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asgmcli.media.bounds.MAX_DECODED_BYTES", 1000)
+    for backend in ("pyav", "decord"):
+        reader = ClipReader(manifest, CLIP.model_copy(update={"backend": backend}), AUDIO, keep=True)
+        with pytest.raises(MediaError, match=r"set data\.keep_decoded to false"):
+            reader.frames(reader.moment(manifest.rows[0], 0))
+
+
 def test_what_cannot_be_kept_is_told(manifest: Manifest) -> None:
     def broken() -> np.ndarray:
         raise MediaError("no frame in it")

@@ -86,7 +86,7 @@ def test_all_faults_are_reported_together_with_their_lines(tmp_path: Path) -> No
     write_text(
         tmp_path,
         GOOD,
-        "b,,dog,tset,x,8.0,8.5,96,96,,",
+        "b,,dog,te st,x,8.0,8.5,96,96,,",
         "a,a2.mp4,cow,val,1.0,8.0,8,96,96,,",
         "c,c.mp4,dog,train,nan,-1,8,96,96,,",
         "too,short",
@@ -96,7 +96,7 @@ def test_all_faults_are_reported_together_with_their_lines(tmp_path: Path) -> No
     message = caught.value.message
     for part in (
         "line 3: path is empty",
-        "line 3: split 'tset' is none of train, val, test, test_shuffled, val_shuffled",
+        "line 3: split 'te st' is no plain name such as train, val, test",
         "line 3: duration 'x'",
         "line 3: frames '8.5' is not a whole number",
         "line 4: id 'a' was already used in line 2",
@@ -174,3 +174,14 @@ def test_a_large_manifest_loads_fast(tmp_path: Path) -> None:
     begin = time.process_time()
     assert len(read_manifest(tmp_path).rows) == 24_000
     assert time.process_time() - begin < 1.0
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    begin = time.process_time()
+    with pytest.raises(DataError, match="/dev/zero: not a regular file but a device"):
+        read_manifest("/dev/zero")
+    write_text(tmp_path, GOOD, classes=None)
+    (tmp_path / "classes.txt").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"classes\.txt: not a regular file but a device"):
+        read_manifest(tmp_path)
+    assert time.process_time() - begin < 0.1

@@ -14,22 +14,22 @@ def split(plan: Plan, epoch: int, start: int = 0) -> list[tuple[list[SampleKey],
     ]
 
 
-@pytest.mark.parametrize(("labeled", "unlabeled", "batch", "ratio"), [(10, 100, 4, 5), (3, 41, 2, 3), (50, 7, 8, 5)])
-def test_an_epoch_sees_every_unlabelled_clip_and_keeps_the_ratio(
-    labeled: int, unlabeled: int, batch: int, ratio: int
-) -> None:
+@pytest.mark.parametrize(
+    ("labeled", "unlabeled", "batch", "ratio"), [(10, 100, 4, 5), (3, 41, 2, 3), (50, 7, 8, 5), (9, 9, 2, 5)]
+)
+def test_an_epoch_sees_every_clip_and_keeps_the_ratio(labeled: int, unlabeled: int, batch: int, ratio: int) -> None:
     plan = Plan(labeled, unlabeled, batch, ratio, seed=1)
     steps = split(plan, epoch=3)
-    assert len(steps) == plan.steps == -(-unlabeled // (batch * ratio))
+    assert len(steps) == plan.steps == max(-(-unlabeled // (batch * ratio)), -(-labeled // batch))
     assert all(len(few) == batch and len(many) == batch * ratio for few, many in steps)
     drawn = Counter(key.number for _, many in steps for key in many if key.occurrence == 0)
     assert drawn == Counter(range(unlabeled))
-    spare = plan.steps * batch * ratio - unlabeled
-    assert sum(key.occurrence > 0 for _, many in steps for key in many) == spare
+    repeats = plan.steps * batch * ratio - unlabeled
+    assert sum(key.occurrence > 0 for _, many in steps for key in many) == repeats
     # The labelled list repeats evenly, each of its passes another draw of the clip.
     keys = [key for few, _ in steps for key in few]
     counts = Counter(key.number for key in keys)
-    assert set(counts) <= set(range(labeled))
+    assert set(counts) == set(range(labeled))
     assert max(counts.values()) - min(counts.get(number, 0) for number in range(labeled)) <= 1
     assert len(set(keys)) == len(keys)
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from asgmcli.data.manifest import Row
-from asgmcli.data.split import assign_splits, hashed, labeled_subset
+from asgmcli.data.split import assign_splits, hashed, labeled_subset, split_counts
 from asgmcli.errors import DataError, RecipeError, UsageError
 
 
@@ -62,20 +62,97 @@ def test_impossible_requests_are_refused() -> None:
     with pytest.raises(DataError, match="No row has a label"):
         labeled_subset([clip("u", "")], 1, seed=0)
     with pytest.raises(UsageError, match=r"train 0\.5, test 0\.6"):
-        assign_splits(["a"], {"train": 0.5, "test": 0.6}, 0)
+        assign_splits({"a": "dog"}, {"train": 0.5, "test": 0.6}, 0)
 
 
-def test_splits_follow_the_shares_and_stay_when_files_are_added() -> None:
-    shares = {"train": 0.7, "val": 0.1, "test": 0.2}
-    ids = [f"clip{i}" for i in range(5000)]
-    chosen = assign_splits(ids, shares, seed=0)
-    counts = Counter(chosen.values())
-    # Five standard deviations of a binomial draw.
-    for name, share in shares.items():
-        assert abs(counts[name] - 5000 * share) < 5 * (5000 * share * (1 - share)) ** 0.5
-    few = assign_splits(ids[::-3], shares, seed=0)
-    assert all(chosen[name] == split for name, split in few.items())
-    assert set(assign_splits(ids, {"train": 1.0, "val": 0.0}, 0).values()) == {"train"}
+SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
+
+
+def drawn(label: str, count: int, seed: int = 0) -> dict[str, str]:
+    return assign_splits({f"{label}{number}": label for number in range(count)}, SHARES, seed)
+
+
+@pytest.mark.parametrize(
+    ("clips", "counts"),
+    # By hand: train, test, then the largest share / (2 count + 1), of equals the first.
+    [(1, (1, 0, 0)), (2, (1, 0, 1)), (3, (2, 0, 1)), (4, (3, 0, 1)), (5, (4, 0, 1)), (6, (4, 1, 1)), (10, (7, 1, 2))],
+)
+def test_small_classes_have_a_test_clip_and_then_the_shares(clips: int, counts: tuple[int, int, int]) -> None:
+    assert tuple(split_counts(clips, SHARES, {}).values()) == counts
+
+
+def test_48_clips_of_four_classes_are_near_the_shares_in_each() -> None:
+    labels = {f"{label}/{number}.mp4": label for label in "abcd" for number in range(12)}
+    for seed in range(5):
+        chosen = assign_splits(labels, SHARES, seed)
+        for label in "abcd":
+            counts = Counter(split for clip_id, split in chosen.items() if labels[clip_id] == label)
+            assert counts == {"train": 9, "val": 1, "test": 2}
+
+
+@pytest.mark.parametrize("shares", [SHARES, {"train": 0.5, "val": 0.25, "test": 0.25}, {"train": 0.8, "test": 0.2}])
+def test_no_count_is_a_clip_from_its_share(shares: dict[str, float]) -> None:
+    for clips in range(20, 400, 7):
+        for name, count in split_counts(clips, shares, {}).items():
+            assert abs(count - shares[name] * clips) < 1, (clips, name)
+
+
+def moved(before: dict[str, str], after: dict[str, str]) -> list[tuple[str, str]]:
+    return [(split, after[name]) for name, split in before.items() if after.get(name, split) != split]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_one_clip_more_moves_at_most_one_other_over_each_border(seed: int) -> None:
+    order = list(SHARES)
+    clips = [f"clip{number}" for number in range(120)]
+    before: dict[str, str] = {}
+    moves = 0
+    for number in range(1, len(clips) + 1):
+        after = assign_splits(dict.fromkeys(clips[:number], "dog"), SHARES, seed)
+        here = moved(before, after)
+        for border in (1, 2):  # between train and val, between val and test
+            over = [move for move in here if (order.index(move[0]) < border) != (order.index(move[1]) < border)]
+            assert len(over) <= 1, (number, here)
+        if "val" in before.values() and list(before.values()).count("val") > 1:
+            assert not {("train", "test"), ("test", "train")} & set(here)
+        moves += len(here)
+        before = after
+    # On average s (1 - s) twice for each border at s: 0.74 a clip with these shares.
+    assert moves < 1.1 * len(clips)
+
+
+def test_clips_of_other_classes_and_the_order_move_none() -> None:
+    dogs = {f"dog{number}": "dog" for number in range(30)}
+    cats = {f"cat{number}": "cat" for number in range(17)}
+    alone = assign_splits(dogs, SHARES, 3)
+    together = assign_splits(cats | dict(reversed(dogs.items())), SHARES, 3)
+    assert {name: together[name] for name in dogs} == alone
+    assert assign_splits(dogs, SHARES, 4) != alone
+
+
+def test_in_large_classes_most_clips_stay_when_many_are_added() -> None:
+    before, after = drawn("dog", 4000), drawn("dog", 5000)
+    # The borders lie at sample quantiles of the hash, which differ by about sqrt(s (1 - s) / n).
+    assert len(moved(before, after)) < 0.03 * len(before)
+    assert Counter(after.values()) == {"train": 3500, "val": 500, "test": 1000}
+
+
+def test_the_draw_fills_up_what_fixed_splits_leave_open() -> None:
+    open_clips = {f"open{number}": "dog" for number in range(10)}
+    chosen = assign_splits(open_clips, SHARES, 0, {"dog": {"test": 5}})
+    assert Counter(chosen.values()) == {"train": 9, "val": 1}
+    chosen = assign_splits(open_clips, SHARES, 0, {"dog": {"train": 100}})
+    assert Counter(chosen.values()) == {"test": 7, "val": 3}
+    assert assign_splits(open_clips, SHARES, 0, {"cat": {"test": 5}}) == assign_splits(open_clips, SHARES, 0)
+    assert split_counts(1, SHARES, {"train": 1}) == {"train": 0, "val": 0, "test": 1}
+
+
+def test_a_split_without_a_share_gets_no_clip() -> None:
+    clips = {f"clip{number}": "dog" for number in range(40)}
+    assert set(assign_splits(clips, {"train": 1.0, "val": 0.0, "test": 0.0}, 0).values()) == {"train"}
+    assert set(assign_splits(clips, {"train": 0.0, "val": 0.0, "test": 1.0}, 0).values()) == {"test"}
+    with pytest.raises(UsageError, match="train nan"):
+        assign_splits(clips, {"train": float("nan"), "test": 0.2}, 0)
 
 
 @pytest.mark.parametrize("classes", [51, 400, 309])

@@ -51,6 +51,8 @@ def sources(folder: Path) -> dict[str, bytes]:
         "c.avi": mf.encode(folder / "c.avi", frames, codec="mpeg4", tag="XVID", bframes=2, **common, **mp3),  # type: ignore[arg-type]
         "d.mkv": mf.encode(folder / "d.mkv", frames, bframes=2, gop=8, **common, **mp3),  # type: ignore[arg-type]
     }
+    made["e.mp4"] = mf.cut(made["a.mp4"], folder / "e.mp4", 1.13)
+    made["f.webm"] = mf.live_webm(folder / "f.webm", frames, sound=mf.chirp(2.4, 48_000))
     return {name: path.read_bytes() for name, path in made.items()}
 
 

@@ -51,7 +51,8 @@ def test_sound_in_pieces_is_the_sound_as_a_whole(clip: Path, monkeypatch: pytest
 def test_maps_between_times() -> None:
     maps = np.zeros((2, 1, 1), np.float32)
     maps[1] = 1
-    found = ClipMaps(None, "motion", maps, np.array([1.0, 3.0]), np.zeros(0, np.float32), None)  # type: ignore[arg-type]
+    found = ClipMaps(None, "motion", maps, np.array([1.0, 3.0]), np.zeros(0, np.float32), None, np.array([0.5, 1]))  # type: ignore
+    assert [found.sure(time, 0.75) for time in (0.0, 1.9, 2.0, 9.0)] == [False, False, True, True]
     assert [float(found.at(time)[0, 0]) for time in (0.0, 1.0, 1.5, 3.0, 9.0)] == [0.0, 0.0, 0.25, 1.0, 1.0]
 
 

@@ -94,13 +94,21 @@ def test_gray_frames_and_another_grid() -> None:
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [("silence", "silent"), ("no sound", "silent"), ("still", "nothing moves"), ("one frame", "single frame")],
+    [
+        ("silence", "silent"),
+        ("no sound", "silent"),
+        ("hiss", "nearly silent"),
+        ("still", "nothing moves"),
+        ("one frame", "single frame"),
+    ],
 )
 def test_nothing_to_say_is_a_uniform_map_and_a_warning(change: str, reason: str) -> None:
     one = Scene(10, 3)
     frames, times, wave = one.frames, one.times, one.wave
     if change == "silence":
         wave = np.zeros_like(wave)
+    elif change == "hiss":  # at most -56 dB
+        wave = wave * np.float32(0.005)
     elif change == "no sound":
         wave = wave[:0]
     elif change == "still":

@@ -31,12 +31,12 @@ def test_loss_by_hand():
     # Squared differences (1, 4) and (.25, .25): means 2.5 and .25, masks .5 and 1, mean over two clips.
     assert mixup(logits, target, torch.tensor([0.5, 1.0])).item() == pytest.approx((1.25 + 0.25) / 2)
     # Softmax of equal logits is the target of the second clip.
-    assert mixup(logits, target, torch.tensor([0.0, 1.0]), on="probabilities").item() == pytest.approx(0)
+    assert mixup(logits, target, torch.tensor([0.0, 1.0]), space="probabilities").item() == pytest.approx(0)
 
 
-@pytest.mark.parametrize("on", ["logits", "probabilities"])
+@pytest.mark.parametrize("space", ["logits", "probabilities"])
 @pytest.mark.parametrize("per_clip", [False, True])
-def test_against_the_equation(on, per_clip):
+def test_against_the_equation(space, per_clip):
     (a, b), (passes_a, passes_b), logits, weights = random_batch(3)
     weight = weights if per_clip else 0.3
     target, mask = mixup_target(a, b, passes_a, passes_b, weight)
@@ -49,10 +49,10 @@ def test_against_the_equation(on, per_clip):
                 mixed[int(clip.argmax())] += part
             else:
                 mixed += part * clip
-        said = logits[i] if on == "logits" else torch.exp(logits[i]) / torch.exp(logits[i]).sum()
+        said = logits[i] if space == "logits" else torch.exp(logits[i]) / torch.exp(logits[i]).sum()
         counts = share * float(passes_a[i]) + (1 - share) * float(passes_b[i])
         total += counts * float(sum((mixed[k] - said[k]) ** 2 for k in range(4))) / 4
-    assert mixup(logits, target, mask, on=on).item() == pytest.approx(total / len(a), rel=1e-5)
+    assert mixup(logits, target, mask, space=space).item() == pytest.approx(total / len(a), rel=1e-5)
 
 
 def test_weight_one_and_zero_give_the_clips_back():
@@ -79,5 +79,5 @@ def test_targets_are_distributions_and_arguments_stay():
 
 
 def test_refuses_another_comparison():
-    with pytest.raises(ValueError, match="on must be"):
-        mixup(torch.zeros(1, 2), torch.zeros(1, 2), torch.ones(1), on="scores")
+    with pytest.raises(ValueError, match="space must be"):
+        mixup(torch.zeros(1, 2), torch.zeros(1, 2), torch.ones(1), space="scores")

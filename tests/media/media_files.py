@@ -149,3 +149,48 @@ def plain_decode(path: Path) -> np.ndarray:
     """Every frame as rgb24 by the plainest route, the reference of all others: uint8 [F, H, W, 3], not rotated."""
     with av.open(str(path)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def cut(source: Path, path: Path, seconds: float, *, first: int | None = None) -> Path:
+    """Copy a video's packets from the key frame before `seconds` on, as `ffmpeg -ss SECONDS -i SOURCE -c copy` does.
+
+    What is shown before `seconds` gets times below zero, from which the mp4 muxer makes an edit list. `first`: begin
+    instead with this packet of the video, key frame or not (`-copyinkf`), and hide nothing.
+    """
+    with av.open(str(source)) as given, av.open(str(path), "w") as output:
+        streams = {stream.index: output.add_stream_from_template(stream) for stream in given.streams}
+        packets = [packet for packet in given.demux() if packet.size]
+        video = [packet for packet in packets if packet.stream.type == "video"]
+        keys = [packet for packet in video if packet.is_keyframe and packet.pts * packet.time_base <= seconds]
+        begin = keys[-1] if first is None else video[first]
+        origin = seconds if first is None else float(begin.pts * begin.time_base)
+        for packet in packets:
+            late = packet.dts >= begin.dts if packet.stream.type == "video" else packet.pts * packet.time_base >= origin
+            if late:
+                shift = round(origin / packet.time_base)
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = streams[packet.stream.index]
+                output.mux(packet)
+    return path
+
+
+def live_webm(path: Path, frames: np.ndarray, *, fps: int = 10, sound: np.ndarray | None = None, **more: Any) -> Path:
+    """Encode frames as browsers record them: neither length, index, sizes nor the pictures' duration are told."""
+    encode(
+        path,
+        frames,
+        fps=fps,
+        codec="libvpx",
+        options={"deadline": "realtime", "cpu-used": "8"},
+        sound=sound,
+        sound_rate=48_000,
+        sound_codec="libopus",
+        container={"live": "1"},
+        **more,
+    )
+    data = path.read_bytes()
+    assert b"\x44\x89" not in data[:400], "the muxer told a duration"
+    # DefaultDuration becomes Void: what a browser's recorder does not write.
+    at = data.index(b"\x23\xe3\x83\x84")
+    path.write_bytes(data[:at] + b"\xec\x86" + bytes(6) + data[at + 8 :])
+    return path

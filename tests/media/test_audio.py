@@ -350,10 +350,11 @@ def test_log_mel_of_a_batch_and_of_a_tensor_is_the_same() -> None:
 
 def test_log_mel_is_torchaudios_with_the_ast_settings() -> None:
     import torch
-    from torchaudio.compliance.kaldi import fbank
 
+    # Where torchaudio does not load, test_mel.py holds the numbers that it computed.
+    kaldi = pytest.importorskip("torchaudio.compliance.kaldi", exc_type=(ImportError, OSError, RuntimeError))
     wave = torch.from_numpy(mf.chirp(4.0))
-    reference = fbank(
+    reference = kaldi.fbank(
         wave[None],
         htk_compat=True,
         sample_frequency=16_000,

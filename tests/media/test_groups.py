@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -138,3 +139,19 @@ def test_a_decoder_that_the_header_told_too_little_is_given_all_before_frames_ar
     monkeypatch.setattr(video_module, "_read_counting", lambda *_: pytest.fail("counted frames"))
     np.testing.assert_array_equal(read_clip(plain, [30, 5]), reference[[30, 5]])
     assert opened == [True, False]
+
+
+def test_an_avi_copied_into_mp4_keeps_its_frames_though_their_stamps_are_in_the_order_of_decoding(
+    tmp_path: Path,
+) -> None:
+    avi = mf.encode(tmp_path / "a.avi", mf.moving_frames(40), codec="mpeg4", bframes=2, gop=12)
+    path = tmp_path / "copy.mp4"
+    with av.open(str(avi)) as given, av.open(str(path), "w") as output:
+        stream = output.add_stream_from_template(given.streams.video[0])
+        for packet in given.demux(video=0):
+            if packet.size:
+                packet.pts, packet.stream = packet.dts, stream  # as `ffmpeg -c copy` stamps them
+                output.mux(packet)
+    plain = mf.plain_decode(path)
+    for index in (0, 1, 2, 20, 38, len(plain) - 1):
+        np.testing.assert_array_equal(read_clip(path, [index])[0], plain[index])

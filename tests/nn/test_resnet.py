@@ -41,6 +41,8 @@ def test_without_a_network_the_file_and_its_place_are_named(tmp_path: Path, monk
     def offline(*_: object, **__: object) -> nn.Module:
         raise ConnectionError("no route to host")
 
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("asgmcli.nn.weights._reach", lambda _: None)
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(DataError, match=r"bring model\.safetensors from https://huggingface\.co/timm/resnet18") as told:
         load_timm(ResNet18(3), NAME, folder=tmp_path)

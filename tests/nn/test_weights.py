@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import errno
 import json
 import pickle
 import shutil
+import socket
+import time
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import timm
@@ -308,8 +312,63 @@ def test_write_safetensors_is_whole_or_not_at_all(tmp_path):
     assert [item.name for item in path.parent.iterdir()] == ["w.safetensors"]
 
 
-def test_load_timm_from_path_folder_network_and_offline(tmp_path, monkeypatch):
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty Hugging Face cache, and no network: the addresses that were asked for."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    huggingface_hub.utils.close_session()  # it holds the proxies of the environment it was made in
+    asked = []
+
+    def refuse(address: tuple[str, int], *_: object, **__: object) -> None:
+        asked.append(address)
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    yield asked
+    huggingface_hub.utils.close_session()
+
+
+def test_without_a_network_it_is_asked_once(tmp_path, hub):
     name = "vit_tiny_patch16_224.augreg_in21k"
+    begin = time.monotonic()
+    with pytest.raises(DataError) as error:
+        weights.load_timm(video_model(), name, folder=tmp_path / "none")
+    assert time.monotonic() - begin < 10
+    assert hub == [("huggingface.co", 443)]
+    assert "Network is unreachable" in error.value.message
+    assert "\n" not in error.value.message
+    assert f"put it at {tmp_path / 'none' / name}.safetensors" in error.value.message
+
+
+def test_a_hub_that_is_switched_off_is_not_asked(tmp_path, hub, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match="HF_HUB_OFFLINE"):
+        weights.load_timm(video_model(), "vit_tiny_patch16_224.augreg_in21k", folder=tmp_path / "none")
+    assert hub == []
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_fetched_before_need_no_network(tmp_path, hub, file):
+    name = "vit_tiny_patch16_224.augreg_in21k"
+    page = tmp_path / "hub" / f"models--timm--{name}"
+    (page / "refs").mkdir(parents=True)
+    (page / "refs" / "main").write_text("c0ffee")
+    (page / "snapshots" / "c0ffee").mkdir(parents=True)
+    state = timm_vit().state_dict()
+    (save_file if file.endswith("safetensors") else torch.save)(state, page / "snapshots" / "c0ffee" / file)
+    model = video_model()
+    assert weights.load_timm(model, name, folder=tmp_path / "none").source == f"timm's {name}"
+    assert torch.equal(model.cls_token, state["cls_token"])
+    assert hub == []
+
+
+def test_load_timm_from_path_folder_network_and_offline(tmp_path, hub, monkeypatch):
+    name = "vit_tiny_patch16_224.augreg_in21k"
+    monkeypatch.setattr(weights, "_reach", lambda _: None)
     state = timm_vit().state_dict()
     save_file(state, tmp_path / f"{name}.safetensors")
     for options in ({"path": tmp_path / f"{name}.safetensors"}, {"folder": tmp_path}):

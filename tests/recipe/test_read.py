@@ -10,6 +10,7 @@ from asgmcli.prepare.source import manifest_path
 from asgmcli.recipe.read import dump_yaml, load_recipe, recipe_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import Audio, Guide, Start
+from asgmcli.train.run import Run
 
 GOOD = """
 task: recognition
@@ -21,7 +22,7 @@ rows:
 data: {dataset: demo, labeled_per_class: 5}
 localizer: {recipe: other}
 train: {epochs: 3, supervised_epochs: 1, optimizer: {lr: 1e-3}}
-losses: {mixup: {on: probabilities}}
+losses: {mixup: {space: probabilities}}
 """
 
 
@@ -47,7 +48,7 @@ def fault(folder: Path, text: str, *arguments: object) -> str:
 def test_values_defaults_and_name(tmp_path: Path) -> None:
     recipe = load(tmp_path)
     assert (recipe.name, recipe.train.epochs, recipe.train.optimizer.lr) == ("example", 3, 0.001)
-    assert recipe.losses.mixup.on == "probabilities"  # `on` is a key here, not YAML 1.1's true
+    assert recipe.losses.mixup.space == "probabilities"
     assert recipe.losses.mixup.weight == 2.0
     assert recipe.model.video.dim == 768
     assert recipe.rows["full"].paper == {"top1": 62.5}
@@ -118,7 +119,7 @@ def test_a_row_named_like_a_task_is_named_in_full(tmp_path: Path) -> None:
         ("model.audio.tubelet=2", "model.audio.tubelet: unknown key"),
         ("audio.mean=-5.0", "both mean and std"),
         ("data={dataset: demo, keep_decoded: true, workers: 2}", "set workers to 0"),
-        ("data.eval_split=tset", "'train', 'val', 'test', 'test_shuffled' or 'val_shuffled'"),
+        ("data.eval_split=te st", "data.eval_split = 'te st'"),
         ("thresholds.value=0", "greater than 0"),
         ("train.optimizer.momentum=1", "less than 1"),
         ("losses.contrastive.weight=.nan", "finite"),
@@ -175,9 +176,9 @@ def test_files_that_are_no_recipe(tmp_path: Path, text: str, words: str, monkeyp
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     write(tmp_path)
-    with pytest.raises(RecipeError, match=r"no such recipe \(did you mean 'example.yaml'\?\)"):
+    with pytest.raises(RecipeError, match=r"no such recipe \(did you mean '.*/example.yaml'\?\)"):
         load_recipe(tmp_path / "exmple.yaml")
-    with pytest.raises(RecipeError, match="cannot be read"):
+    with pytest.raises(RecipeError, match="not a regular file but a folder"):
         load_recipe(tmp_path)
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match="cannot be read as text"):
@@ -267,3 +268,42 @@ def test_a_seed_without_a_recipe_is_told(tmp_path: Path, section: str) -> None:
     path.write_text(head + section)
     with pytest.raises(RecipeError, match="seed goes with recipe"):
         load_recipe(path)
+
+
+def test_keys_of_earlier_versions_are_refused_in_a_recipe_and_passed_over_in_a_run(tmp_path: Path) -> None:
+    old = GOOD.replace("train: {epochs: 3,", "train: {epochs: 3, on_nonfinite: skip, max_skips: 4,")
+    message = fault(tmp_path, old)
+    assert "train.on_nonfinite: unknown key" in message
+    assert "train.max_skips: unknown key" in message
+    run = Run(tmp_path / "seed0")
+    run.folder.mkdir()
+    run.recipe_path.write_text(dump_yaml(load(tmp_path)).replace("train:\n", "train:\n  max_skips: 4\n"))
+    assert recipe_hash(run.recipe()) == recipe_hash(load(tmp_path))
+    run.check(load(tmp_path), resume=True, overwrite=False)
+
+
+NEAREST = {
+    "demo": {
+        "epochs=3": "'train.epochs'",
+        "batch=3": "'train.batch' or 'evaluate.batch'",
+        "mixup.weight=3": "'losses.mixup'",
+        "video.dim=8": "'model.video'",
+        "dpth=3": "'model.video.depth' or 'model.audio.depth'",
+        "model.video.dept=3": "'depth'",
+        "train.epoch=3": "'epochs'",
+    },
+    "demo_localizer": {"stride=8": "'model.stride'", "temprature=1.0": "'losses.temperature'"},
+    "demo_pretext": {"still_share=0.5": "'generated.still_share'", "magnitude=3": "'augment.magnitude'"},
+    "figure3_masks": {"number=3": "'example.number'", "recipe=other": "'localizer.recipe'"},
+}
+
+
+@pytest.mark.parametrize("name", NEAREST)
+def test_a_key_without_its_section_is_answered_with_its_place(name: str) -> None:
+    path = Path(__file__).parents[2] / "recipes" / f"{name}.yaml"
+    for override, meant in NEAREST[name].items():
+        with pytest.raises(RecipeError) as caught:
+            load_recipe(path, None, (override,))
+        assert f"unknown key (did you mean {meant}?)" in caught.value.message
+    with pytest.raises(RecipeError, match=r"xyzzy: unknown key$"):
+        load_recipe(path, None, ("xyzzy=1",))

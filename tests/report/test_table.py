@@ -54,6 +54,7 @@ def test_data_is_json_without_nan() -> None:
         "columns": ["a"],
         "rows": [[None], [2]],
         "note": "",
+        "notes": [],
     }
 
 

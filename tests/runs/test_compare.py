@@ -165,5 +165,6 @@ def test_weights_of_a_row_that_is_compared_can_be_used_alone(tmp_path: Path, tol
     if told:  # a file that says what its row was compared to
         metadata = read_metadata(path)
         values = {**json.loads(metadata["recipe"]), "compare": {"to": ["video"], "metrics": ["top1"]}}
+        values["train"]["max_skips"] = 10  # and has a key of earlier versions
         save_file(load_file(path), path, {**metadata, "recipe": json.dumps(values)})
     assert load_recognizer(path, torch.device("cpu")).recipe.default_row == subject.default_row

@@ -19,7 +19,7 @@ from asgmcli.commands.train import command as train_command
 from asgmcli.errors import RecipeError
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
-from asgmcli.recipe.read import settings_hash
+from asgmcli.recipe.read import load_recipe, settings_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.runs.on_demo import RecipeFile, load_on_demo, number_of
 from asgmcli.runs.sweep import Job
@@ -75,6 +75,13 @@ def place(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(demo, tmp_path / "data" / "demo")  # maps are written into it
     small = TEXT.replace("masks: {kind: tube}", "localizer: {kind: motion, seconds: 1.5}")
     (tmp_path / "demo.yaml").write_text(small.replace("name: tiny", "name: demo"))
+    shutil.copytree(Path(__file__).parents[2] / "recipes" / "on_demo", tmp_path / "on_demo")
+    for name, shipped, own in (
+        ("recognition", "masks.average_frames: 2", "masks.average_frames: 4"),
+        ("masks", "grid: 6", "grid: 3"),
+    ):
+        overlay = tmp_path / "on_demo" / f"{name}.yaml"
+        overlay.write_text(overlay.read_text().replace(shipped, own))
     (tmp_path / "large.yaml").write_text(LARGE)
     (tmp_path / "where.yaml").write_text(MASKS)
     (tmp_path / "threshold.yaml").write_text(FIGURE)
@@ -119,13 +126,6 @@ def test_eight_frames_of_four_are_four(place: Path) -> None:
     four = load_on_demo(place / "large.yaml", "full", ("masks.average_frames=4",), 5)
     assert settings_hash(recipe) == settings_hash(four)
     assert settings_hash(recipe) != settings_hash(load_on_demo(place / "large.yaml", "full"))
-    # A tubelet has one token for two frames, and so one map.
-    small = yaml.safe_load((place / "demo.yaml").read_text())
-    small["model"]["video"]["tubelet"] = 2
-    (place / "demo.yaml").write_text(yaml.safe_dump(small))
-    shared = load_on_demo(place / "large.yaml", "shared")
-    assert isinstance(shared, RecognitionRecipe)
-    assert shared.masks.average_frames == 2
 
 
 def test_a_figure_of_a_clip_takes_the_demos_grid_and_classes(place: Path) -> None:
@@ -140,13 +140,19 @@ def test_what_has_no_small_form_is_told(place: Path) -> None:
         load_on_demo(place / "demo.yaml")
     start = {"task": "pretext", "title": "Start", "default_row": "a", "rows": {"a": {"title": "a"}}}
     (place / "start.yaml").write_text(json.dumps({**start, "model": {"localizer": {}}}))
-    with pytest.raises(RecipeError, match="generates its own clips"):
+    with pytest.raises(RecipeError, match="a pretext recipe has no small form"):
         load_on_demo(place / "start.yaml")
     with pytest.raises(RecipeError, match=r"cannot be run, it is cited: its own number\. Rows to run: tube, strict"):
         load_on_demo(place / "large.yaml", "told")
+
+
+def test_without_a_small_recipe_beside_it_the_shipped_one_gives_its_sizes(place: Path) -> None:
     (place / "demo.yaml").rename(place / "away.yaml")
-    with pytest.raises(RecipeError, match=r"demo.yaml: no such recipe"):
-        load_on_demo(place / "large.yaml")
+    recipe, shipped = load_on_demo(place / "large.yaml"), load_recipe(Path(__file__).parents[2] / "recipes/demo.yaml")
+    assert isinstance(recipe, RecognitionRecipe)
+    assert isinstance(shipped, RecognitionRecipe)
+    assert recipe.name == "large@demo"
+    assert (recipe.clip, recipe.train, recipe.localizer) == (shipped.clip, shipped.train, shipped.localizer)
 
 
 def test_the_released_localizers_come_out_as_the_demos(place: Path) -> None:
@@ -210,7 +216,7 @@ def said(result: Result) -> str:
 
 @pytest.mark.usefixtures("blank_pictures")
 def test_what_comes_out_the_same_is_run_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two recipes that differ in size alone: the second finds the first one's runs; twice the same row is one run."""
+    """Twice the same row is one run, and a second call finds it."""
 
     def run_here(jobs: list[Job], parallel: int, console: Console) -> None:
         assert [train(*job.arguments).exit_code for job in jobs] == [0] * len(jobs)
@@ -218,9 +224,8 @@ def test_what_comes_out_the_same_is_run_once(place: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("asgmcli.runs.sweep.run_jobs", run_here)
     rows: dict[str, Any] = yaml.safe_load(LARGE)["rows"]
     small = {"full": rows["full"], "again": {"title": "the same again"}, "shared": rows["shared"]}
-    for name in ("one", "two"):
-        values = {**yaml.safe_load(LARGE), "name": name, "rows": small}
-        (place / f"{name}.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    values = {**yaml.safe_load(LARGE), "name": "one", "rows": small}
+    (place / "one.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     tiny = ("--set", "train.max_steps=2", "--set", "train.supervised_epochs=0", "--jobs", 1)
     first = train("one.yaml", "--on-demo", "--row", "all", *tiny, "--json")
     assert first.exit_code == 0, first.output
@@ -233,32 +238,10 @@ def test_what_comes_out_the_same_is_run_once(place: Path, monkeypatch: pytest.Mo
     assert answer["rows"][0][1] == answer["rows"][1][1]
     assert answer["title"] == "Large, on the demo data"
 
-    second = train("two.yaml", "--on-demo", "--row", "all", *tiny, "--json")
+    second = train("one.yaml", "--on-demo", "--row", "all", *tiny, "--json")
     assert second.exit_code == 0, second.output
     assert "0 runs to train, 3 finished" in said(second)
-    assert not Path("runs/two@demo/full").exists()
     assert json.loads(second.stdout)["rows"] == answer["rows"]
-    alone = train("two.yaml", "--on-demo", *tiny[:-2])
-    assert "full: the same settings as runs/one@demo/again/seed0" not in said(alone)
-    assert "full: the same settings as runs/one@demo/full/seed0, finished before." in said(alone)
-    own = train("two.yaml", "--on-demo", "--overwrite", *tiny[:-2])
-    assert own.exit_code == 0, own.output
-    assert Path("runs/two@demo/full/seed0/result.json").exists()
-
-
-def test_a_run_on_other_data_is_not_the_same(place: Path, finish: Callable[..., None]) -> None:
-    from asgmcli.runs.same import finished_everywhere
-
-    finish("threshold", "a0.3", 60.0)
-    finish("threshold", "a0.6", 60.0, data="other")
-    (place / "copy.yaml").write_text(FIGURE.replace("name: threshold", "name: copy"))
-    found, file = finished_everywhere(Path("runs")), RecipeFile(place / "copy.yaml", True)
-    twin = found.twin(file.load("a0.3"))
-    assert twin is not None
-    assert twin[0].folder == Path("runs/threshold@demo/a0.3/seed0")
-    assert found.twin(file.load("a0.6")) is None
-    assert found.twin(file.load("b0.3")) is None
-    assert found.twin(file.load("a0.3", (), 1)) is None
 
 
 @pytest.mark.usefixtures("blank_pictures")
@@ -291,7 +274,7 @@ def test_tables_at_full_size_stand_beside_the_paper(place: Path, finish: Callabl
     assert json.loads(answer.stdout)["missing"] == {"tube": [], "strict": [], "shared": []}
     assert "Cost: a week" in said(answer)
     table = Path("runs/large/table.md").read_text()
-    assert "of another paper: its own number. Missing: tube: no finished run. Missing: strict:" in table
+    assert "of another paper: its own number.\n\n- Missing: tube: no finished run\n- Missing: strict:" in table
 
 
 def test_a_figure_draws_what_is_measured_and_what_is_printed(place: Path, finish: Callable[..., None]) -> None:

@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
+from torch import nn
 
 from asgmcli.errors import AsgmError, RecipeError, UsageError
+from asgmcli.ranks.device import choose_device
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.read import check_recipe, dump_yaml, load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.runs import session as module
 from asgmcli.runs.on_demo import RecipeFile
-from asgmcli.runs.session import Session, choose_device, matching_runs, other_recipes
+from asgmcli.runs.session import Session, matching_runs, other_recipes
 from asgmcli.runs.sweep import Job
 from asgmcli.train.run import run_of
 from tests.tiny_training import tiny, write_recipe
@@ -126,6 +128,20 @@ def test_a_step_takes_the_cores_that_the_recipe_says(
 class _NoData:
     """A task whose data are taken as right."""
 
+    COPIES = 1
+
+    @staticmethod
+    def network(recipe: Recipe, classes: int) -> nn.Module:
+        return nn.Linear(1, 1)
+
+    @staticmethod
+    def decoded(recipe: Recipe) -> None:
+        return None
+
+    @staticmethod
+    def before(recipe: Recipe, console: Console) -> None:
+        return None
+
     @staticmethod
     def build_data(recipe: Recipe) -> None:
         return None
@@ -190,7 +206,7 @@ def test_data_that_is_not_there(demo: Path, tmp_path: Path, monkeypatch: pytest.
         ({"dataset": "ucf51"}, r"not prepared\. Make it: asgm prepare ucf51 --root FOLDER$"),
         ({"dataset": "mine"}, r"asgm prepare folder --root FOLDER --out data/mine$"),
         ({"dataset": "ufc51"}, r"did you mean 'ucf51'\?"),
-        ({"dataset": "demo", "options": {"clips": 3}}, r"data\.options: clips: the demo takes train \(int\)"),
+        ({"dataset": "demo", "options": {"clips": 3}}, r"data\.options: clips: demo takes train \(whole number\)"),
         ({"dataset": "demo", "options": {"train": 3.5}}, r"data\.options: train"),
     ):
         changed = recipe.model_copy(update={"data": recipe.data.model_copy(update={"manifest": None, **data})})
@@ -248,5 +264,5 @@ def test_runs_of_other_settings_do_not_count(demo: Path, tmp_path: Path) -> None
     results, left_out = matching_runs(tmp_path / "runs", RecipeFile(path), ())
     assert [(found["row"], found["seed"]) for found in results] == [("full", 0), ("video", 0)]
     assert len(left_out) == 2
-    assert "train.epochs: stored 2, now 3" in left_out[0]
-    assert "no row 'gone'" in left_out[1]
+    assert "train.epochs: stored 2, now 3" in str(left_out[0])
+    assert "no row 'gone'" in str(left_out[1])

@@ -13,11 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asgmcli.data.manifest import SHUFFLED, VAL_SHUFFLED, check_files, read_manifest
+from asgmcli.data.manifest import check_files, read_manifest
 from asgmcli.errors import UsageError
 from asgmcli.media.video import read_clip
 from asgmcli.synthetic import demo
-from asgmcli.synthetic.clips import CLASSES, Settings, clip_label, clip_place, clip_scene, clip_sound
+from asgmcli.synthetic.clips import (
+    CLASSES,
+    SHUFFLED,
+    VAL_SHUFFLED,
+    Settings,
+    clip_label,
+    clip_place,
+    clip_scene,
+    clip_sound,
+)
 from asgmcli.synthetic.places import PLACES
 from asgmcli.synthetic.scenes import render, source_boxes
 

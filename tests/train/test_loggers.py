@@ -40,7 +40,7 @@ def written() -> list[dict[str, float]]:
 
 
 def test_a_line_s_numbers_have_names_of_their_own() -> None:
-    line = {"step": 10, "epoch": 1, "loss": 2.5, "evaluation": {"top1": 40.0}, "skipped": ["a"]}
+    line = {"step": 10, "epoch": 1, "loss": 2.5, "evaluation": {"top1": 40.0}, "note": ["a"]}
     assert scalars(line) == {"train/epoch": 1.0, "train/loss": 2.5, "evaluation/top1": 40.0}
 
 

@@ -310,12 +310,3 @@ def test_the_size_of_a_state_is_that_of_its_tensors() -> None:
         "d": "x",
     }
     assert state_size(state) == 40 + 24 + 16
-
-
-def test_every_clip_labelled_is_told_where_unlabelled_ones_are_needed(demo: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"data\.labeled_per_class, or train\.unlabeled_ratio"):
-        trainer_of(tiny(tmp_path, demo, data__labeled_per_class=None), tmp_path / "runs")
-    recipe = tiny(tmp_path, demo, data__labeled_per_class=None, train__unlabeled_ratio=0, train__max_steps=2)
-    assert trainer_of(recipe, tmp_path / "supervised").fit()["data"]["unlabeled"] == 0
-    with pytest.raises(DataError, match="asks for 4 labelled clips a class"):
-        trainer_of(tiny(tmp_path, demo, data__labeled_per_class=4), tmp_path / "more")

@@ -1,8 +1,9 @@
 """One module a data set: how its folders and lists become manifest rows.
 
 Each module in `DATASETS` holds `TITLE` (one line for the help), `ROOT_HELP` (what is expected under --root, how large
-it is, where its owners publish it), `MISSING_IS_BAD` (whether a listed clip that is not on disk counts as a fault) and
-`find(root, options) -> Listing`. The demo is generated, not found: `datasets.demo`.
+it is, where its owners publish it), `MISSING_IS_BAD` (whether a listed clip that is not on disk counts as a fault),
+`OPTIONS` (click options of its own) and `find(root, options) -> Listing`; where lists tell how many clips there are,
+`SIZE` too. Sets that are generated: `asgmcli.synthetic`.
 """
 
 from __future__ import annotations

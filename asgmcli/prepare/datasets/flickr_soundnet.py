@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
+from asgmcli.data.boxes import BOXES_NAME
 from asgmcli.errors import DataError
-from asgmcli.prepare.datasets.listing import Box, Listing, Options
-from asgmcli.prepare.datasets.pairs import find_pairs, read_ids
+from asgmcli.prepare.datasets.listing import Listing, Options
+from asgmcli.prepare.datasets.pairs import ID_LISTS, Box, boxes_csv, find_pairs, read_ids
 
 TITLE = "Flickr-SoundNet: pictures with sound for the localizer, test pairs with boxes"
 ROOT_HELP = """\
@@ -17,6 +19,7 @@ anywhere under --root; without pictures, videos of the same name. Pairs with box
 have boxes; 144,000 pairs with 20 s of sound at 16 kHz take about 100 GB. Boxes and videos are published at
 https://github.com/ardasnck/learning_to_localize_sound_source and http://soundnet.csail.mit.edu"""
 MISSING_IS_BAD = False
+OPTIONS = (ID_LISTS,)
 SIDE = 256  # pixels: the boxes were drawn on pictures of this width and height
 
 
@@ -35,7 +38,7 @@ def find(root: Path, options: Options) -> Listing:
     if not pairs:
         raise DataError(f"No pair of picture and sound under {root}.\n{ROOT_HELP}")
     boxes = {pair.id: read_boxes(files[pair.id]) for pair in pairs if pair.split == "test" and pair.id in files}
-    return Listing(pairs, [], left_out, boxes=boxes)
+    return Listing(pairs, [], left_out, files={BOXES_NAME: partial(boxes_csv, boxes)})
 
 
 def read_boxes(file: Path) -> list[Box]:

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from asgmcli.errors import DataError
+from asgmcli.files import MOST_TEXT, read_bytes
 from asgmcli.prepare.datasets.listing import (
+    DRAWN_SPLITS,
     SPLIT_WORDS,
     VIDEO_SUFFIXES,
     Candidate,
@@ -18,7 +20,7 @@ from asgmcli.prepare.datasets.listing import (
     give_splits,
     walk_files,
 )
-from asgmcli.prepare.datasets.lists import read_lists
+from asgmcli.prepare.datasets.lists import CLASSES, LISTS, read_lists
 
 TITLE = "your own clips: class folders of videos, a CSV (path, label), or list files"
 ROOT_HELP = """\
@@ -31,6 +33,7 @@ ROOT_HELP = """\
 PATH_WORDS = ("path", "file", "filename", "video", "clip")
 # A clip of one's own list that is not there is a fault of the list, unlike those of data sets that shrink.
 MISSING_IS_BAD = True
+OPTIONS = (*DRAWN_SPLITS, LISTS, CLASSES)
 
 
 def find(root: Path, options: Options) -> Listing:
@@ -70,7 +73,7 @@ def _from_folders(root: Path, options: Options) -> Listing:
 
 
 def _from_csv(file: Path, options: Options) -> Listing:
-    text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    text = read_bytes(file, MOST_TEXT).decode("utf-8-sig", errors="surrogateescape")
     reader = csv.DictReader(io.StringIO(text, newline=""))
     names = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
     path_name = next((names[word] for word in PATH_WORDS if word in names), None)

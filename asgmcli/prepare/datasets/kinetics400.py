@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from pathlib import Path
 
+import click
+
+from asgmcli.data.size import Size
 from asgmcli.errors import DataError
+from asgmcli.files import read_text
 from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, match_lists
 
 TITLE = "Kinetics-400: up to 240K train and 20K validation clips of 10 s"
@@ -17,6 +22,16 @@ anywhere below, in class folders (train/playing drums/ or train/playing_drums/) 
 306,000 clips, about 450 GB; many are gone from YouTube, which is normal. Lists and copies are published at
 https://github.com/cvdfoundation/kinetics-dataset and https://www.deepmind.com/open-source/kinetics"""
 MISSING_IS_BAD = False
+OPTIONS = (
+    click.Option(
+        ["--test-from"],
+        type=click.Choice(["val", "test"]),
+        default="val",
+        show_default=True,
+        help="The official split that is evaluated.",
+    ),
+)
+SIZE = Size(400, {"train": 240_000, "test": 20_000}, "the papers' round figures")
 LIST_NAME = re.compile(r"(?:k(?:inetics)?[-_]?400[-_])?(train|val|valid|validate|validation|test)\.csv", re.IGNORECASE)
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 
@@ -24,12 +39,13 @@ COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 def find(root: Path, options: Options) -> Listing:
     """The listed clips that are on disk.
 
-    The papers evaluate on the official validation clips: these become split `test` unless `options.test_from` is
+    The papers evaluate on the official validation clips: these become split `test` unless the option `test_from` is
     "test", which keeps the official names.
 
     Raises:
         DataError: no lists, or lists that cannot be understood.
     """
+    test_from = options.own.get("test_from", "val")
     files = [
         file for folder in (root, *sorted(root.iterdir())) if folder.is_dir() for file in sorted(folder.glob("*.csv"))
     ]
@@ -42,7 +58,7 @@ def find(root: Path, options: Options) -> Listing:
             continue
         for clip, label, official, seconds in _read(file, SPLIT_WORDS[named[1].lower()]):
             split = official
-            if options.test_from == "val":
+            if test_from == "val":
                 split = {"train": "train", "val": "test", "test": ""}[official]
             if not label or not split:
                 unused.add(clip)
@@ -54,7 +70,7 @@ def find(root: Path, options: Options) -> Listing:
     listed = list(entries.values())
     unused -= {entry.id for entry in listed}
     listing = match_lists(root, listed, sorted({entry.label for entry in listed}), frozenset(unused), "other_split")
-    if options.test_from == "val":
+    if test_from == "val":
         listing.notes.append("split test holds the official validation clips, as the papers evaluate")
     if without_label:
         listing.notes.append(f"{without_label} listed clips have no label and are not used")
@@ -63,7 +79,7 @@ def find(root: Path, options: Options) -> Listing:
 
 def _read(file: Path, split: str) -> list[tuple[str, str, str, float]]:
     """(clip id, label, official split, seconds) of each line; class names with spaces, not underscores."""
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+    with io.StringIO(read_text(file), newline="") as stream:
         reader = csv.DictReader(stream)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ()) and name != "label"]
         if missing:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from asgmcli.data.manifest import SPLITS
-from asgmcli.data.split import assign_splits
+import click
+
+from asgmcli.data.manifest import SPLITS, Row, split_order
+from asgmcli.data.split import check_shares
+from asgmcli.options import Share
 
 VIDEO_SUFFIXES = frozenset(
     (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv")
@@ -24,12 +28,25 @@ SPLIT_WORDS = {
 }
 
 
+DRAWN_SPLITS = tuple(
+    click.Option(
+        [f"--{split}-share"],
+        type=Share(),
+        default=share,
+        show_default=True,
+        help=f"Clips of {split}, of those that have no split.",
+    )
+    for split, share in (("val", 0.1), ("test", 0.2))
+)
+"""Options of data sets whose splits are drawn."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A clip that is on disk and on the lists, before anyone has looked into its file.
 
     `audio` is the file of its sound where that lies apart, None where the clip itself holds it. `seconds` is the
-    length the official list gives, 0 where it gives none.
+    length the official list gives, 0 where it gives none. `split` is "" where it is still to be drawn.
     """
 
     id: str
@@ -52,34 +69,18 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """A rectangle around what sounds, in fractions of the picture.
-
-    `annotator` counts the people who drew, from 1; 0 where all boxes are one agreed annotation.
-    """
-
-    x1: float
-    y1: float
-    x2: float
-    y2: float
-    annotator: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Options:
     """What a user may choose about a listing; a module reads what concerns it.
 
-    `shares` are those of the splits where the data set has none of its own, `fold` is the official split's number,
-    `lists` are list files for (split, path), `classes` a file with one class name a line. `test_from` says which
-    official split is evaluated where the official test split is seldom used.
+    `shares` are those of the splits where the data set has none of its own, `lists` are list files for (split, path),
+    `classes` is a file with one class name a line. `own` holds the data set's own options by name.
     """
 
     seed: int = 0
     shares: tuple[tuple[str, float], ...] = (("train", 0.7), ("val", 0.1), ("test", 0.2))
-    fold: int = 1
     lists: tuple[tuple[str, Path], ...] = ()
     classes: Path | None = None
-    test_from: str = "val"
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -87,7 +88,8 @@ class Listing:
     """All that a data set's module found.
 
     `official` counts the clips of the official list by (split, label), so that coverage can be told; it is empty where
-    there is no such list. `boxes` say where the sound of a clip comes from, in its middle frame.
+    there is no such list. `files` are written beside the manifest: what each name's function makes of the rows kept.
+    By `shares` and `seed` clips without a split get one, once it is known which of them can be used.
     """
 
     candidates: list[Candidate]
@@ -95,7 +97,9 @@ class Listing:
     left_out: list[LeftOut] = field(default_factory=list)
     official: dict[tuple[str, str], int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    boxes: dict[str, list[Box]] = field(default_factory=dict)
+    files: dict[str, Callable[[Sequence[Row]], str]] = field(default_factory=dict)
+    shares: tuple[tuple[str, float], ...] = ()
+    seed: int = 0
 
 
 def walk_files(root: Path) -> Iterator[Path]:
@@ -116,14 +120,17 @@ def walk_files(root: Path) -> Iterator[Path]:
 def give_splits(
     found: list[Candidate], left_out: list[LeftOut], options: Options, classes: list[str] | None = None
 ) -> Listing:
-    """The listing of clips that may have no split yet: labelled ones get one by a seeded hash, others go to train.
+    """Return the listing of clips that may have no split yet: unlabelled ones go to train, others are to be drawn.
 
     Classes are sorted by name unless `classes` gives their order.
+
+    Raises:
+        UsageError: shares below 0 or not adding up to 1.
     """
-    open_ids = [clip.id for clip in found if clip.label and not clip.split]
-    drawn = assign_splits(open_ids, dict(options.shares), options.seed)
-    whole = [replace(clip, split=clip.split or drawn.get(clip.id, "train")) for clip in found]
-    return Listing(whole, classes or sorted({clip.label for clip in whole if clip.label}), left_out)
+    check_shares(dict(options.shares))
+    whole = [clip if clip.label or clip.split else replace(clip, split="train") for clip in found]
+    names = classes or sorted({clip.label for clip in whole if clip.label})
+    return Listing(whole, names, left_out, shares=options.shares, seed=options.seed)
 
 
 def index_videos(root: Path) -> dict[str, list[Path]]:
@@ -162,7 +169,7 @@ def match_lists(
     found: list[Candidate] = []
     left_out: list[LeftOut] = []
     official: dict[tuple[str, str], int] = {}
-    for entry in sorted(entries, key=lambda entry: -SPLITS.index(entry.split)):
+    for entry in sorted(entries, key=lambda entry: split_order(entry.split), reverse=True):
         official[entry.split, entry.label] = official.get((entry.split, entry.label), 0) + 1
         files = index.get(entry.id, [])
         if not files:

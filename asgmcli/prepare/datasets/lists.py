@@ -6,10 +6,24 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import click
+
 from asgmcli.data.manifest import SPLITS, Manifest, Row
 from asgmcli.errors import DataError
-from asgmcli.files import write_text
+from asgmcli.files import read_text, write_text
 from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Candidate, LeftOut, Listing, Options, give_splits
+
+LISTS = click.Option(
+    ["--list", "lists"],
+    multiple=True,
+    metavar="SPLIT=FILE",
+    help="List file of a split with a line `path label` a clip. May be repeated.",
+)
+CLASSES = click.Option(
+    ["--classes"],
+    type=click.Path(path_type=Path),
+    help="Class names, one a line, for labels that are numbers.",
+)
 
 
 def read_lists(root: Path, options: Options) -> Listing:
@@ -86,7 +100,7 @@ def write_lists(manifest: Manifest, folder: Path, labeled: Iterable[Row] = ()) -
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_bytes().decode("utf-8-sig", errors="surrogateescape").split("\n")
+        return read_text(file).split("\n")
     except OSError as error:
         raise DataError(f"The list {file} cannot be read ({error.strerror}).") from None
 

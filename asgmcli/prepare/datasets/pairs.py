@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import csv
+import io
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
+from asgmcli.data.manifest import Row
 from asgmcli.errors import DataError
+from asgmcli.files import read_text
 from asgmcli.prepare.datasets.listing import SPLIT_WORDS, VIDEO_SUFFIXES, Candidate, LeftOut, Options, walk_files
 
+ID_LISTS = click.Option(
+    ["--list", "lists"], multiple=True, metavar="SPLIT=FILE", help="Ids of a split, one a line. May be repeated."
+)
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp"))
 SOUND_SUFFIXES = frozenset((".wav", ".flac", ".mp3", ".m4a", ".ogg"))
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle around what sounds, in fractions of the picture.
+
+    `annotator` counts the people who drew, from 1; 0 where all boxes are one agreed annotation.
+    """
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    annotator: int = 0
+
+
+def boxes_csv(boxes: Mapping[str, Sequence[Box]], rows: Sequence[Row]) -> str:
+    """Return the text of boxes.csv: each row's boxes on its middle frame, in pixels, with who drew them."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("id", "frame", "x1", "y1", "x2", "y2", "annotator"))
+    for row in rows:
+        for box in boxes.get(row.id, ()):
+            if box.x1 >= box.x2 or box.y1 >= box.y2:
+                continue  # drawn outside the picture
+            corners = (box.x1 * row.width, box.y1 * row.height, box.x2 * row.width, box.y2 * row.height)
+            writer.writerow((row.id, row.frames // 2, *corners, box.annotator))
+    return stream.getvalue()
 
 
 def read_ids(options: Options) -> dict[str, list[str]]:
@@ -23,7 +61,7 @@ def read_ids(options: Options) -> dict[str, list[str]]:
         if split not in SPLIT_WORDS:
             raise DataError(f"--list {split}={file}: '{split}' is none of train, val, test.")
         try:
-            lines = file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+            lines = read_text(file).splitlines()
         except OSError as error:
             raise DataError(f"The list {file} cannot be read ({error.strerror}).") from None
         ids = (line.split(",")[0].strip() for line in lines)

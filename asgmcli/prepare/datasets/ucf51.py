@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
+
+from asgmcli.data.size import Size
 from asgmcli.errors import DataError
+from asgmcli.files import read_text
 from asgmcli.prepare.datasets.listing import Entry, Listing, Options, match_lists
 
-TITLE = "UCF-101's 51 classes with sound: 4.9K train, 1.4K test clips"
+TITLE = "UCF-101's 51 classes with sound: 4.9K train, 1.9K test clips"
+SIZE = Size(51, {"train": 4901, "test": 1944}, "official split 1")
 ROOT_HELP = """\
 Expected for ucf51: the class folders of UCF-101 (UCF-101/Archery/v_Archery_g01_c01.avi, ...) and the official lists
 (ucfTrainTestlist/classInd.txt, trainlist01.txt, testlist01.txt, ...), both anywhere under --root. UCF101.rar holds
 13,320 clips in 6.5 GB, UCF101TrainTestSplits-RecognitionTask.zip the lists; its owners publish both at
 https://www.crcv.ucf.edu/data/UCF101.php"""
 MISSING_IS_BAD = False
+OPTIONS = (
+    click.Option(["--fold"], type=click.IntRange(1, 3), default=1, show_default=True, help="The official split."),
+)
 CLASSES = (
     "ApplyEyeMakeup",
     "ApplyLipstick",
@@ -70,7 +78,7 @@ CLASSES = (
 
 
 def find(root: Path, options: Options) -> Listing:
-    """The clips of official split `options.fold` whose class carries sound.
+    """The clips of official split `fold` whose class carries sound.
 
     Raises:
         DataError: the lists are not there or cannot be understood.
@@ -78,14 +86,15 @@ def find(root: Path, options: Options) -> Listing:
     places = sorted(root.rglob("classInd.txt"))
     if not places:
         raise DataError(f"No classInd.txt under {root}.\n{ROOT_HELP}")
+    fold = options.own.get("fold", 1)
     names = {name.lower(): name for name in CLASSES}
     entries: list[Entry] = []
     unused: set[str] = set()
     for split in ("train", "test"):
-        file = places[0].with_name(f"{split}list{options.fold:02d}.txt")
+        file = places[0].with_name(f"{split}list{fold:02d}.txt")
         if not file.is_file():
             raise DataError(f"No {file.name} beside {places[0]}.\n{ROOT_HELP}")
-        for number, line in enumerate(file.read_text(encoding="utf-8", errors="surrogateescape").splitlines(), start=1):
+        for number, line in enumerate(read_text(file).splitlines(), start=1):
             if not line.strip():
                 continue
             folder, slash, clip = line.split()[0].rpartition("/")
@@ -99,5 +108,5 @@ def find(root: Path, options: Options) -> Listing:
             else:
                 entries.append(Entry(stem, label, split))
     listing = match_lists(root, entries, sorted(CLASSES), frozenset(unused))
-    listing.notes.append(f"official split {options.fold}; the 50 classes without sound are not used")
+    listing.notes.append(f"official split {fold}; the 50 classes without sound are not used")
     return listing

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
+from asgmcli.data.size import Size
 from asgmcli.errors import DataError
+from asgmcli.files import read_text
 from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, match_lists
 
 TITLE = "VGGSound: up to 184K train and 15K test clips of 10 s, 309 classes"
@@ -15,6 +18,8 @@ clips ID_000030.mp4 (id and start second, six digits) anywhere below. 200,000 cl
 GB; many are gone from YouTube, which is normal. The list and where to ask for the clips:
 https://www.robots.ox.ac.uk/~vgg/data/vggsound/"""
 MISSING_IS_BAD = False
+OPTIONS = ()
+SIZE = Size(309, {"train": 183_730, "test": 15_446}, "the official list")
 LIST_NAME = "vggsound.csv"
 SECONDS = 10.0
 
@@ -39,7 +44,7 @@ def read_list(file: Path) -> list[Entry]:
         DataError: a line that is not id, start, label, split.
     """
     entries: list[Entry] = []
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+    with io.StringIO(read_text(file), newline="") as stream:
         reader = csv.reader(stream, skipinitialspace=True)
         for cells in reader:
             if not cells:

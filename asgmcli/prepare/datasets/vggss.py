@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
+from asgmcli.data.boxes import BOXES_NAME
 from asgmcli.errors import DataError
+from asgmcli.files import read_text
 from asgmcli.prepare.datasets import vggsound
-from asgmcli.prepare.datasets.listing import Box, Listing, Options
-from asgmcli.prepare.datasets.pairs import find_pairs, read_ids
+from asgmcli.prepare.datasets.listing import Listing, Options
+from asgmcli.prepare.datasets.pairs import ID_LISTS, Box, boxes_csv, find_pairs, read_ids
 
 TITLE = "VGG-SS: VGGSound pictures with sound for the localizer, test pairs with boxes"
 ROOT_HELP = """\
@@ -18,6 +21,7 @@ test split; all others train, but those that vggsound.csv, where it is there, ca
 test=FILE, one id a line, choose among them (10k, 144k). 5,158 test clips, about 15 GB as clips; published at
 https://github.com/hche11/Localizing-Visual-Sounds-the-Hard-Way and https://www.robots.ox.ac.uk/~vgg/data/vggsound/"""
 MISSING_IS_BAD = False
+OPTIONS = (ID_LISTS,)
 LIST_NAME = "vggss.json"
 
 
@@ -46,7 +50,9 @@ def find(root: Path, options: Options) -> Listing:
         key = ("test", labels.get(name, ""))
         official[key] = official.get(key, 0) + 1
     kept = {pair.id: boxes[pair.id] for pair in pairs if pair.split == "test" and pair.id in boxes}
-    return Listing(pairs, sorted(set(labels.values())), left_out, official, boxes=kept)
+    return Listing(
+        pairs, sorted(set(labels.values())), left_out, official, files={BOXES_NAME: partial(boxes_csv, kept)}
+    )
 
 
 def read_annotations(file: Path) -> tuple[dict[str, str], dict[str, list[Box]]]:
@@ -56,7 +62,7 @@ def read_annotations(file: Path) -> tuple[dict[str, str], dict[str, list[Box]]]:
         DataError: not a list of objects with file, class and bbox.
     """
     try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
+        entries = json.loads(read_text(file))
         labels: dict[str, str] = {}
         boxes: dict[str, list[Box]] = {}
         for entry in entries:

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import Dataset
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
 
 from asgmcli.data import augment
 from asgmcli.data.boxes import Boxes, has_boxes, read_boxes
@@ -93,12 +91,7 @@ class BoxViews(Dataset[Batch]):
 
 def whole_pair(reader: ClipReader, moment: Moment, settings: LocalizerInput) -> Batch:
     """`image` uint8 [3, S, S], the whole frame resized to a square, and `wave` [samples] around it."""
-    image = functional.resize(
-        reader.frames(moment)[0].permute(2, 0, 1),
-        [settings.size, settings.size],
-        interpolation=InterpolationMode.BICUBIC,
-        antialias=True,
-    )
+    image = augment.resize(reader.frames(moment)[0].permute(2, 0, 1), (settings.size, settings.size), "bicubic")
     return {"image": image, "wave": reader.wave(moment, settings.seconds, inside=True)}
 
 

@@ -12,9 +12,8 @@ import torch
 from asgmcli.data.boxes import FrameBoxes
 from asgmcli.data.loader import Batch
 from asgmcli.metrics.localization import boxes_map, evaluate_ciou, inside_share, summarize_ciou
-from asgmcli.ranks.exchange import in_order
+from asgmcli.ranks.exchange import gathered
 from asgmcli.report.table import Cell, Table
-from asgmcli.tasks.localization.cases import Case, choose_cases, draw_cases
 from asgmcli.tasks.localization.data import Place
 from asgmcli.tasks.localization.model import LocalizationState
 from asgmcli.train.batches import move
@@ -52,7 +51,7 @@ def locate(state: LocalizationState, loader: Iterable[Batch]) -> Located | None:
         frames = moved["image"].float()[:, :, None] / 255
         maps = state.frozen.maps(frames, moved["wave"])[:, 0].cpu().numpy()
         seen.append(Located(places, list(batch["image"].numpy()), maps, batch["boxes"]))
-    seen = in_order(seen)
+    seen = gathered(seen)
     if not seen:
         return None
     maps = np.concatenate([part.heatmaps for part in seen])
@@ -64,6 +63,8 @@ def locate(state: LocalizationState, loader: Iterable[Batch]) -> Located | None:
 
 def judge(found: Located, paper: Mapping[str, float]) -> Evaluation:
     """Metrics in percent beside the paper's where it prints some, and a picture of best, median and worst frames."""
+    from asgmcli.tasks.localization.cases import Case, choose_cases, draw_cases  # matplotlib, once a run
+
     values = frame_ciou(found.heatmaps, found.boxes)
     metrics = measure(found.heatmaps, found.boxes, values)
     columns = ["measure", "percent", *(["paper"] if paper else [])]

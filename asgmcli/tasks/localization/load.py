@@ -12,10 +12,11 @@ import torch
 from asgmcli.data.boxes import FrameBoxes, has_boxes, read_boxes
 from asgmcli.data.loader import Batch
 from asgmcli.data.manifest import Manifest
-from asgmcli.errors import DataError
-from asgmcli.localize.clip_maps import motion_clip_maps
+from asgmcli.errors import DataError, UsageError
+from asgmcli.localize.clip_maps import fnac_clip_maps, motion_clip_maps
 from asgmcli.metrics.localization import inside_share
 from asgmcli.nn.localizer import FrozenLocalizer, load_localizer
+from asgmcli.nn.state import read_metadata, read_state
 from asgmcli.ranks.exchange import own_share
 from asgmcli.recipe.base import Row
 from asgmcli.recipe.localization import LocalizationRecipe, LocalizerInput, LocalizerModel
@@ -24,7 +25,9 @@ from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.localization.data import Place, evaluation_batches, pair_reader
 from asgmcli.tasks.localization.evaluate import frame_ciou, judge, locate, measure
 from asgmcli.tasks.localization.model import LocalizationState
-from asgmcli.train.task import Evaluation
+from asgmcli.train.task import Evaluation, Examination, Exported, Prediction
+
+MOTION = "motion"
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,73 @@ class TrainedLocalizer:
     recipe: LocalizationRecipe
     frozen: FrozenLocalizer
     device: torch.device
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a prediction's lines hold: seconds, and where the map is hottest, in shares of width and height."""
+        return ("time", "x", "y", "heat")
+
+    @property
+    def data(self) -> Data:
+        """The data set whose boxes it is judged by."""
+        return self.recipe.evaluation_data
+
+    def examine(self, manifest: Manifest, beside: str | None = None) -> Examination:
+        """See `Trained.examine`; `motion` is measured beside it.
+
+        Raises:
+            DataError: the data set does not say where its sounds come from, or not in this split.
+            UsageError: `beside` is another name.
+        """
+        if beside not in (None, MOTION):
+            raise UsageError(f"{beside} is not measured beside a localizer; {MOTION} is.")
+        count = count_frames(self, manifest)
+        return Examination(
+            count,
+            f"{count} frames",
+            {"frames": self.recipe.evaluate.frames},
+            lambda seen, paper: judge_localizer(self, manifest, seen, motion=beside is not None, paper=paper),
+        )
+
+    def predict(self, path: Path, audio: Path | None = None) -> Prediction:
+        """Show where a clip's sound comes from: its maps (`ClipMaps`), a few times a second.
+
+        Raises:
+            MediaError: the file cannot be read.
+        """
+        found = fnac_clip_maps(path, self.frozen, audio=audio)
+        rows = [_hottest(time, heat) for time, heat in zip(found.times.tolist(), found.maps, strict=True)]
+        data = {"times": found.times.tolist(), "maps": found.maps.round(4).tolist(), "warning": found.warning}
+        return Prediction(found, rows, data)
+
+    def export(self, path: Path) -> Exported:
+        """Refuse.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(f"{path}: a localizer is not exported; recognizers are.")
+
+
+def owns(path: Path) -> bool:
+    """Return True for a localizer that training wrote, or a released FNAC checkpoint."""
+    return read_metadata(path).get("format") == "asgm-localizer" or "imgnet.conv1.weight" in read_state(path)
+
+
+def load(path: Path, recipe: LocalizationRecipe | None, device: torch.device) -> TrainedLocalizer:
+    """Load a localizer with its run's recipe, where there is one.
+
+    Raises:
+        DataError: the file is missing, broken, or not a localizer's.
+    """
+    return load_trained_localizer(path, recipe, device)
+
+
+def _hottest(time: float, heat: np.ndarray) -> list[Cell]:
+    """Time in seconds, the centre of the hottest cell (x, y in 0..1 of the picture), and its heat (0..1)."""
+    row, column = divmod(int(heat.argmax()), heat.shape[1])
+    x, y = (column + 0.5) / heat.shape[1], (row + 0.5) / heat.shape[0]
+    return [round(time, 3), round(x, 4), round(y, 4), round(float(heat[row, column]), 4)]
 
 
 def load_trained_localizer(path: Path, recipe: LocalizationRecipe | None, device: torch.device) -> TrainedLocalizer:
@@ -51,7 +121,7 @@ def load_trained_localizer(path: Path, recipe: LocalizationRecipe | None, device
             title=name,
             default_row=name,
             rows={name: Row(title=name)},
-            data=Data(dataset="none"),
+            data=Data(dataset=""),
             model=LocalizerModel(dim=frozen.model.dim, width=frozen.model.width),
             input=LocalizerInput(size=size, resize=size, seconds=frozen.seconds),
         )

@@ -14,7 +14,7 @@ from asgmcli.nn.kept import Kept, name_sounds
 from asgmcli.nn.localizer import FNAC, FrozenLocalizer, load_fnac, save_localizer
 from asgmcli.nn.resnet import lay_channels_last
 from asgmcli.nn.weights import load_timm
-from asgmcli.ranks.global_norm import share_norms
+from asgmcli.ranks.exchange import count_ranks
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.tasks.localization.data import LocalizationData, Place
 from asgmcli.train.task import Context
@@ -119,7 +119,8 @@ def build_state(recipe: LocalizationRecipe, data: LocalizationData, context: Con
         load_fnac(network, path)
     elif settings.init is not None and settings.init.timm is not None:
         load_timm(network.imgnet, settings.init.timm)
-    share_norms(network)
+    if count_ranks() > 1 and context.device.type == "cuda":  # torch has none for CPUs
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)
     network.to(context.device)
     if recipe.train.channels_last:
         lay_channels_last(network)

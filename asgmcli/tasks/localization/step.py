@@ -7,6 +7,7 @@ from torch import Tensor
 
 from asgmcli.data.loader import Batch
 from asgmcli.losses.fnac import fnac_losses
+from asgmcli.ranks.exchange import gather_rows
 from asgmcli.tasks.localization.model import LocalizationState
 
 
@@ -20,7 +21,8 @@ def train_step(state: LocalizationState, batch: Batch) -> dict[str, Tensor]:
     """
     settings = state.recipe.losses
     features = _projected(state, batch) if state.recipe.model.frozen_trunks else _features(state, batch)
-    terms = fnac_losses(*features, settings.temperature, settings.foreground)
+    image, audio = (gather_rows(part) for part in features)
+    terms = fnac_losses(image, audio, settings.temperature, settings.foreground)
     loss = terms["contrastive"]
     if state.epoch >= settings.contrastive_epochs:
         loss = loss + settings.weight * (terms["fns_audio"] + terms["tns"] + terms["fns_image"])

@@ -12,12 +12,16 @@ from asgmcli.files import write_text
 from asgmcli.nn.localizer import load_localizer
 from asgmcli.prepare.source import open_manifest
 from asgmcli.recipe.masks import MasksRecipe
-from asgmcli.tasks.masks.pictures import Draw, clip_masks
 from asgmcli.train.run import Run
 from asgmcli.train.task import Context
 from asgmcli.train.weights import LOCALIZER_WEIGHTS
 
-PICTURES = ("masks.png", "masks.svg")
+PICTURES: tuple[str, ...] = ("masks.png", "masks.svg")
+
+
+def draw(recipe: MasksRecipe, run: Run, context: Context) -> Drawing:
+    """Make the drawing ready; see `Drawing`."""
+    return Drawing(recipe, run, context)
 
 
 class Drawing:
@@ -48,6 +52,8 @@ class Drawing:
         Raises:
             MediaError: the clip cannot be read.
         """
+        from asgmcli.tasks.masks.pictures import Draw, clip_masks  # matplotlib
+
         recipe, example = self.recipe, self.example
         draw = Draw((recipe.grid, recipe.grid), recipe.keep, recipe.seed, recipe.average_frames)
         clip = example.manifest.resolve(example.row)

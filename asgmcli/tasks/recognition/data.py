@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from asgmcli.data.guides import RecordedMaps, TrueMaps, ViewMaps
@@ -28,6 +29,7 @@ class RecognitionData:
         labels: class index by clip id, -1 where unlabelled.
         loudness: log-mel statistics, None where the sound is not used.
         length: L, the log-mel's time steps, 0 where the sound is not used.
+        notes: what a user should know of how the labels are used, a sentence each.
     """
 
     recipe: RecognitionRecipe
@@ -38,11 +40,18 @@ class RecognitionData:
     labels: dict[str, int]
     loudness: Loudness | None
     length: int
+    notes: list[str] = field(default_factory=list)
 
     @property
     def classes(self) -> list[str]:
         """Class names in index order."""
         return self.manifest.classes
+
+    @property
+    def chance(self) -> float:
+        """Share of the most frequent class among the labelled clips, 0..1: what guessing gets."""
+        labeled = self.train.views.labeled
+        return max(Counter(row.label for row in labeled).values()) / len(labeled)
 
     @property
     def steps(self) -> int:
@@ -79,26 +88,22 @@ def build_data(recipe: RecognitionRecipe) -> RecognitionData:
     """Open the manifest and draw the labelled subset.
 
     Raises:
-        DataError: no manifest, files gone, too few clips of a class, no unlabelled clip where a loss needs them, no
-            clip to evaluate on, or no sound where the model listens.
+        DataError: no manifest, files gone, too few labels of a class, no clip to evaluate on, or no sound where the
+            model listens.
     """
     manifest = open_manifest(recipe.data)
     labeled, unlabeled = divide(recipe, manifest)
-    if recipe.semi_supervised and not unlabeled:
-        raise DataError(
-            f"{manifest.path}: every training clip is labelled, there is nothing to learn from without labels. Set "
-            "data.labeled_per_class, or train.unlabeled_ratio to 0."
-        )
     # Read at the end of the run, missed at its start.
     splits = dict.fromkeys((recipe.data.eval_split, *recipe.data.eval_also))
     judged = [row for split in splits for row in labeled_rows(manifest, split)]
-    check_files(manifest, [*labeled, *unlabeled, *judged])
+    clips = list({row.id: row for row in (*labeled, *unlabeled)}.values())
+    check_files(manifest, [*clips, *judged])
     kept = {"keep": recipe.data.keep_decoded, "share": recipe.data.share_decoded}
     reader = ClipReader(manifest, recipe.clip, recipe.audio, **kept)
     labels = {row.id: manifest.label_index(row) for row in manifest.rows}
     loudness, length = None, 0
     if recipe.model.modality == "video+audio":
-        loudness = _loudness(recipe, reader, [*labeled, *unlabeled])
+        loudness = _loudness(recipe, reader, clips)
         length = recipe.audio.length
     views = TrainViews(
         reader,
@@ -123,13 +128,16 @@ def build_data(recipe: RecognitionRecipe) -> RecognitionData:
         own_share(),
     )
     train = TrainLoader(views, plan, recipe.data.workers, recipe.data.max_failures)
-    return RecognitionData(recipe, manifest, train, judged, reader, labels, loudness, length)
+    notes = label_notes(recipe, manifest, labeled, unlabeled)
+    return RecognitionData(recipe, manifest, train, judged, reader, labels, loudness, length, notes)
 
 
 def divide(recipe: RecognitionRecipe, manifest: Manifest) -> tuple[list[Row], list[Row]]:
-    """Training rows that keep their label, and those that are trained on without one.
+    """Return the training rows that keep their label, and those that are trained on without one.
 
-    The draw of the labelled subset follows `data.split_seed`, or the run's seed where that is left out.
+    Without `data.labeled_per_class` every label there is counts. Where no clip is left for the second list, it is the
+    first, whose labels are then not looked at. The draw of a labelled subset follows `data.split_seed`, or the run's
+    seed where that is left out.
 
     Raises:
         DataError: no labelled training clip, or fewer of a class than asked for.
@@ -139,11 +147,44 @@ def divide(recipe: RecognitionRecipe, manifest: Manifest) -> tuple[list[Row], li
         labeled = [row for row in rows if row.label]
     else:
         seed = recipe.seed if recipe.data.split_seed is None else recipe.data.split_seed
-        labeled = labeled_subset(rows, recipe.data.labeled_per_class, seed)
+        labeled = labeled_subset(rows, recipe.data.labeled_per_class, seed, manifest.classes)
     if not labeled:
         raise DataError(f"{manifest.path}: no labelled clip in split {recipe.data.train_split!r} to train on")
     chosen = {row.id for row in labeled}
-    return labeled, [row for row in rows if row.id not in chosen]
+    unlabeled = [row for row in rows if row.id not in chosen]
+    return labeled, unlabeled or (list(labeled) if recipe.train.unlabeled_ratio else [])
+
+
+def label_notes(recipe: RecognitionRecipe, manifest: Manifest, labeled: list[Row], unlabeled: list[Row]) -> list[str]:
+    """Return a sentence for each of: labels that are not used, a class without one, no clip without one.
+
+    Args:
+        recipe: of the run.
+        manifest: of its clips.
+        labeled: the first list of `divide`.
+        unlabeled: the second.
+    """
+    split, wanted = recipe.data.train_split, recipe.data.labeled_per_class
+    given = [row.label for row in manifest.of_split(split) if row.label]
+    notes = []
+    if hidden := len(given) - len(labeled):
+        use = "their clips count as unlabelled" if recipe.semi_supervised else "their clips are left out"
+        notes.append(
+            f"{hidden:,} of the {len(given):,} labels in split {split!r} are not used, {use}: "
+            f"data.labeled_per_class is {wanted}. To use every label: --set data.labeled_per_class=null"
+        )
+    if without := sorted(set(manifest.classes) - set(given)):
+        more = f" and {len(without) - 5} more" if len(without) > 5 else ""
+        notes.append(
+            f"No clip in split {split!r} has the label {', '.join(without[:5])}{more}: it cannot be learnt. Label some "
+            "of its clips, or take it out of classes.txt."
+        )
+    if recipe.semi_supervised and unlabeled == labeled:
+        notes.append(
+            f"No clip in split {split!r} is unlabelled: the {len(labeled):,} labelled ones serve as the unlabelled "
+            "clips as well, without their labels."
+        )
+    return notes
 
 
 def _loudness(recipe: RecognitionRecipe, reader: ClipReader, rows: list[Row]) -> Loudness:

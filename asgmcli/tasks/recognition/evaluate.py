@@ -10,9 +10,8 @@ import torch
 
 from asgmcli.data.loader import Batch
 from asgmcli.metrics.accuracy import confusion_matrix, per_class, top_k
-from asgmcli.ranks.exchange import in_order
+from asgmcli.ranks.exchange import gathered
 from asgmcli.report.table import Cell, Table
-from asgmcli.tasks.recognition import confusion
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
 from asgmcli.train.batches import move
 from asgmcli.train.task import Evaluation
@@ -23,7 +22,7 @@ def evaluate(state: RecognitionState, loader: Iterable[Batch]) -> Evaluation:
 
     What is found on a further split bears its name: `top1_shuffled` on test_shuffled beside test.
     """
-    seen = in_order(list(_predict_batches(state.teacher, loader, state.device)))
+    seen = gathered(list(_predict_batches(state.teacher, loader, state.device)))
     if not seen:
         return Evaluation({})
     scores, labels = _whole(seen)
@@ -56,7 +55,7 @@ def predict(network: ASGMFormer, loader: Iterable[Batch], device: torch.device) 
 
 def predict_together(network: ASGMFormer, loader: Iterable[Batch], device: torch.device) -> torch.Tensor | None:
     """Probabilities [n, K] of the clips in all ranks' loaders, in order; None on every rank but the first."""
-    seen = in_order(list(_predict_batches(network, loader, device)))
+    seen = gathered(list(_predict_batches(network, loader, device)))
     return _whole(seen)[0] if seen else None
 
 
@@ -80,6 +79,8 @@ def _predict_batches(network: ASGMFormer, loader: Iterable[Batch], device: torch
 
 def judge(scores: torch.Tensor, labels: torch.Tensor, classes: list[str]) -> Evaluation:
     """Metrics in percent, a table a class and the confusion matrix of probabilities [n, K] against labels [n]."""
+    from asgmcli.tasks.recognition import confusion  # matplotlib, once a run
+
     metrics = {"top1": top_k(scores, labels, 1), "top5": top_k(scores, labels, 5)}
     matrix = confusion_matrix(scores, labels)
     accuracy = per_class(scores, labels)

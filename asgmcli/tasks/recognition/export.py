@@ -7,7 +7,6 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from asgmcli.data.reader import RATE
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import replacing
 from asgmcli.tasks.recognition.load import TrainedRecognizer
+from asgmcli.train.task import Exported
 
 OPSET = 18
 # The largest difference of a probability that rounding may make.
@@ -26,16 +26,6 @@ TOLERANCE = 1e-4
 TRACED, CHECKED = 2, (1, 3)
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 HOW_TO_INSTALL = 'Install what it needs: pip install "asgm[onnx]"'
-
-
-@dataclass(frozen=True)
-class Exported:
-    """A file that was written: its inputs by name with their shapes, and how far its output is from torch's."""
-
-    path: Path
-    inputs: dict[str, list[str | int]]
-    difference: float
-    bytes: int
 
 
 class Deployed(nn.Module):

@@ -13,17 +13,22 @@ from asgmcli.data.loader import Batch, Loudness
 from asgmcli.data.manifest import Manifest, Row
 from asgmcli.data.plan import Share
 from asgmcli.data.reader import ClipReader
-from asgmcli.errors import DataError, RecipeError
+from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.nn.state import fit, read_metadata, read_state
+from asgmcli.prepare.single import manifest_of
 from asgmcli.ranks.exchange import own_share
-from asgmcli.recipe.read import check_recipe
+from asgmcli.recipe.read import check_recipe, drop_retired
 from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.recipe.sections import Data
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.recognition.evaluate import judge, predict, predict_together
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 from asgmcli.tasks.recognition.views import evaluation_batches, labeled_rows
-from asgmcli.train.task import Evaluation
+from asgmcli.train.task import Evaluation, Examination, Exported, Prediction
 from asgmcli.train.weights import MODEL_FORMAT
+
+TOP = 5
+"""Classes of a clip that are told."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,65 @@ class TrainedRecognizer:
     classes: list[str]
     loudness: Loudness | None
     device: torch.device
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a prediction's lines hold."""
+        return ("label", "probability")
+
+    @property
+    def data(self) -> Data:
+        """The data set it was trained on."""
+        return self.recipe.data
+
+    def examine(self, manifest: Manifest, beside: str | None = None) -> Examination:
+        """See `Trained.examine`.
+
+        Raises:
+            DataError: no labelled clip in the split, or classes that the network does not know.
+            UsageError: `beside` is given.
+        """
+        if beside is not None:
+            raise UsageError(f"{beside} is measured beside a localizer; this is a recognizer.")
+        recipe = self.recipe
+        rows = known_rows(self.classes, manifest, recipe.data.eval_split)
+        views = {"clips": recipe.evaluate.clips, "crops": recipe.evaluate.crops}
+        silent = sum(not row.audio for row in rows)
+        warnings = [f"{silent} of {len(rows)} clips have no sound; they are heard as silence."]
+        reader = ClipReader(manifest, recipe.clip, recipe.audio, keep=recipe.data.keep_decoded)
+        return Examination(
+            len(rows),
+            f"{len(rows)} clips, {views['clips']} clips x {views['crops']} crops each",
+            views,
+            lambda seen, paper: judge_recognizer(self, reader, rows, seen),
+            warnings if self.loudness is not None and silent else [],
+        )
+
+    def predict(self, path: Path, audio: Path | None = None) -> Prediction:
+        """Name what happens in a clip: every class with its probability (0..1), the most likely first.
+
+        The probabilities are those of the evaluation: averaged over several clips spread over the video, times crops of
+        each, as many as the recipe's `evaluate` says. A video without sound is heard as silence.
+
+        Raises:
+            MediaError: the file is missing, broken, or holds no picture.
+        """
+        manifest = manifest_of(path, audio)
+        # One clip needs no processes beside this one.
+        data = self.recipe.data.model_copy(update={"workers": 0})
+        alone = replace(self, recipe=self.recipe.model_copy(update={"data": data}))
+        reader = ClipReader(manifest, self.recipe.clip, self.recipe.audio)
+        scores = alone.scores(reader, manifest.rows, lambda done: None)[0]
+        order = scores.argsort(descending=True).tolist()
+        found = [(self.classes[index], float(scores[index])) for index in order]
+        rows: list[list[Cell]] = [[name, round(probability, 6)] for name, probability in found[:TOP]]
+        return Prediction(found, rows, {"probabilities": dict(found)})
+
+    def export(self, path: Path) -> Exported:
+        """Write the network as ONNX; see `asgmcli.tasks.recognition.export`."""
+        from asgmcli.tasks.recognition.export import export_onnx
+
+        return export_onnx(self, path)
 
     def scores(self, reader: ClipReader, rows: Sequence[Row], seen: Callable[[int], None]) -> torch.Tensor:
         """Probabilities [n, K] of `rows`, averaged over each clip's views; `seen` is told the number of clips done."""
@@ -60,6 +124,20 @@ class TrainedRecognizer:
         return _watched(evaluation_batches(self.recipe, reader, rows, labels, self.loudness, share), seen)
 
 
+def owns(path: Path) -> bool:
+    """Return True if training wrote the weight file `path` for a recognizer."""
+    return read_metadata(path).get("format") == MODEL_FORMAT
+
+
+def load(path: Path, recipe: RecognitionRecipe | None, device: torch.device) -> TrainedRecognizer:
+    """Load a recognizer; its weight file holds the recipe it was trained with.
+
+    Raises:
+        DataError: the file is missing, broken, or not such a file.
+    """
+    return load_recognizer(path, device)
+
+
 def load_recognizer(path: Path, device: torch.device) -> TrainedRecognizer:
     """The network in a weight file that training wrote.
 
@@ -75,9 +153,8 @@ def load_recognizer(path: Path, device: torch.device) -> TrainedRecognizer:
         # The file names the row that was trained; the table around it is the recipe's business.
         values["rows"] = {values["default_row"]: {"title": values["default_row"]}}
         values.pop("compare", None)
-        recipe = check_recipe(values, path)
-        if not isinstance(recipe, RecognitionRecipe):
-            raise ValueError(f"task {recipe.task}")
+        drop_retired(values)
+        recipe = check_recipe(values, path, RecognitionRecipe)
         network = build_network(recipe, len(classes), int(metadata["length"]))
         loudness = Loudness(float(metadata["audio_mean"]), float(metadata["audio_std"]))
     except (KeyError, ValueError, TypeError, RecipeError) as error:

@@ -25,8 +25,10 @@ from asgmcli.nn.vit import AudioTransformer
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import Thresholds, Train
 from asgmcli.tasks.recognition.data import RecognitionData
+from asgmcli.tasks.recognition.health import training_watches
 from asgmcli.train.compiler import check_compiler
 from asgmcli.train.ema import make_teacher, update_teacher
+from asgmcli.train.health import Watch
 from asgmcli.train.task import Context
 from asgmcli.train.weights import AUDIO_WEIGHTS, LOCALIZER_WEIGHTS, MODEL_FORMAT, MODEL_WEIGHTS, VIDEO_WEIGHTS
 
@@ -144,7 +146,7 @@ class Described(Protocol):
 
 @dataclass
 class RecognitionState:
-    """Student, teacher, thresholds and the frozen localizer of one run."""
+    """Student, teacher, thresholds and the frozen localizer of one run; `chance` is what guessing the labels gets."""
 
     recipe: RecognitionRecipe
     student: ASGMFormer
@@ -154,6 +156,7 @@ class RecognitionState:
     data: Described
     device: torch.device
     step: int = 0
+    chance: float = 0.0
 
     def trained(self) -> list[nn.Module]:
         """The student: the teacher follows it, the localizer is frozen."""
@@ -181,6 +184,11 @@ class RecognitionState:
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         self.threshold.load_state_dict(state["threshold"])
+
+    def watches(self, steps: int, steps_an_epoch: int) -> list[Watch]:
+        """Return what tells of pseudo-labels that never pass, and of a network that does not learn its labels."""
+        supervised = self.recipe.train.supervised_epochs * steps_an_epoch if self.recipe.semi_supervised else 0
+        return training_watches(self.recipe, self.chance, steps, min(supervised, steps))
 
     def export(self, folder: Path) -> None:
         """Write the teacher as safetensors, with all that is needed to use it as metadata."""
@@ -237,7 +245,9 @@ def build_state(recipe: RecognitionRecipe, data: RecognitionData, context: Conte
             lay_channels_last(localizer)
         if recipe.data.keep_decoded:
             localizer.remember_sounds()  # clips few enough to be held whole
-    return assemble(recipe, student, threshold, localizer, data, context.device)
+    state = assemble(recipe, student, threshold, localizer, data, context.device)
+    state.chance = data.chance
+    return state
 
 
 def assemble(

@@ -16,12 +16,12 @@ from asgmcli.data.loader import Batch
 from asgmcli.losses.contrastive import visual_audio_contrastive
 from asgmcli.losses.fixmatch import consistency
 from asgmcli.losses.mixup import mixup, mixup_target
-from asgmcli.losses.ranks import count_ranks, gather_rows, own_rows
-from asgmcli.masks.heatmap import heatmap_mask, token_weights
-from asgmcli.masks.mix import draw_lambda, mass_weight, mix_audio, mix_tokens, partners
-from asgmcli.masks.placebo import misplaced
+from asgmcli.masks.heatmap import heatmap_mask
+from asgmcli.masks.mix import draw_lambda, mix_audio, mix_tokens, partners
 from asgmcli.masks.tube import tube_mask
 from asgmcli.metrics.pseudo_label import pseudo_label_quality
+from asgmcli.ranks.exchange import gather_rows, own_rank, own_rows
+from asgmcli.tasks.recognition.controls import controlled_maps, controlled_share
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
 from asgmcli.train.seed import step_generator
 
@@ -36,8 +36,8 @@ class PseudoLabels:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Mixed tokens [B, T, N, D] and log-mel [B, L, M] (None without sound), partners [B] in the batch of all ranks, and
-    A's share of the mixture: λ = n / N, a constant, or [B] by what is left of each source (`losses.mixup.target`).
+    """Mixed tokens [B, T, N, D] and log-mel [B, L, M] (None without sound), partners [B] in the batch, and A's share
+    of the mixture: λ = n / N, a constant, or [B] by what is left of each source (`losses.mixup.target`).
     """
 
     tokens: Tensor
@@ -78,13 +78,15 @@ def train_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
     terms["unlabeled"] = consistency(on_strong, labels, pseudo.passes)
     loss = loss + recipe.losses.unlabeled.weight * terms["unlabeled"]
     if mixture is not None:
-        terms["mixup"] = _mixup_loss(state, on_mixed, pseudo, everyone, mixture)
+        terms["mixup"] = _mixup_loss(state, on_mixed, pseudo, mixture)
         loss = loss + recipe.losses.mixup.weight * terms["mixup"]
     if recipe.losses.contrastive.weight > 0 and prediction.audio is not None:
         temperature = recipe.losses.contrastive.temperature
-        terms["contrastive"] = visual_audio_contrastive(prediction.video, prediction.audio, temperature)
+        faces, heard = gather_rows(prediction.video), gather_rows(prediction.audio)
+        terms["contrastive"] = visual_audio_contrastive(faces, heard, temperature)
         loss = loss + recipe.losses.contrastive.weight * terms["contrastive"]
-    return {"loss": loss, **terms, **_pseudo_label_terms(everyone, gather_rows(unlabeled["label"], equal=True))}
+    shown = _pseudo_label_terms(everyone, gather_rows(unlabeled["label"]))
+    return {"loss": loss, **terms, "labeled_accuracy": _accuracy(on_labeled, labeled["label"]), **shown}
 
 
 def _supervised_step(state: RecognitionState, labeled: Batch) -> dict[str, Tensor]:
@@ -92,17 +94,24 @@ def _supervised_step(state: RecognitionState, labeled: Batch) -> dict[str, Tenso
     student = state.student
     prediction = student.classify(student.embed(student.normalise(labeled["video"])), labeled.get("audio"))
     loss = F.cross_entropy(prediction.logits.float(), labeled["label"])
-    return {"loss": loss, "supervised": loss.detach()}
+    accuracy = _accuracy(prediction.logits, labeled["label"])
+    return {"loss": loss, "supervised": loss.detach(), "labeled_accuracy": accuracy}
+
+
+@torch.no_grad()
+def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Share of right answers, 0..1: logits [B, K], labels [B]; only shown, never trained on."""
+    return (logits.argmax(dim=1) == labels).float().mean()
 
 
 @torch.no_grad()
 def _pseudo_labels(state: RecognitionState, unlabeled: Batch) -> tuple[PseudoLabels, PseudoLabels]:
-    """Those of this rank's clips, and of all ranks'; with one rank both are the same."""
+    """Those of this rank's clips, and of all ranks', which make up the thresholds' class status."""
     teacher = state.teacher
     logits = teacher(teacher.normalise(unlabeled["weak"]), unlabeled.get("audio"))
-    probabilities = logits.float().softmax(dim=1)
-    pseudo = PseudoLabels(probabilities, state.threshold.select(unlabeled["number"], probabilities))
-    return pseudo, PseudoLabels(gather_rows(pseudo.probabilities, equal=True), gather_rows(pseudo.passes, equal=True))
+    probabilities = gather_rows(logits.float().softmax(dim=1))
+    passes = state.threshold.select(gather_rows(unlabeled["number"]), probabilities)
+    return PseudoLabels(own_rows(probabilities), own_rows(passes)), PseudoLabels(probabilities, passes)
 
 
 def _drop_channels(video: Tensor, dropped: Tensor, student: ASGMFormer) -> Tensor:
@@ -114,7 +123,7 @@ def _drop_channels(video: Tensor, dropped: Tensor, student: ASGMFormer) -> Tenso
 
 @torch.no_grad()
 def _maps(state: RecognitionState, unlabeled: Batch, times: int, draw: torch.Generator) -> Tensor | None:
-    """[B, T, h, w]: where each token's frames say that the sound comes from, of all ranks' clips; None for a tube."""
+    """[B, T, h, w]: where each token's frames say that the sound comes from; None for a tube."""
     if not state.recipe.guided:
         return None
     if state.localizer is None:
@@ -123,9 +132,8 @@ def _maps(state: RecognitionState, unlabeled: Batch, times: int, draw: torch.Gen
         strong = unlabeled["strong"].transpose(1, 2).float() / 255
         maps = state.localizer.maps(strong, unlabeled["wave"])
     # A token of several frames goes by their mean map.
-    maps = gather_rows(maps.unflatten(1, (times, -1)).mean(dim=2), equal=True)
-    placebo = state.recipe.masks.placebo
-    return maps if placebo == "none" else misplaced(maps, placebo, draw)
+    maps = maps.unflatten(1, (times, -1)).mean(dim=2)
+    return controlled_maps(state.recipe, maps, draw)
 
 
 @torch.no_grad()
@@ -147,32 +155,10 @@ def _mask(
     )
 
 
-def _weight(
-    state: RecognitionState, maps: Tensor | None, mask: Tensor, warp: Tensor, partner: Tensor
-) -> float | Tensor:
-    """A's share of each mixture, as `losses.mixup.target` counts it: of all, or [B].
-
-    Args:
-        state: of the run.
-        maps: [B, T, h, w] of the unlabelled clips.
-        mask: [B, T, N], true where A stays.
-        warp: [B, T], which of its times a clip shows where it is B.
-        partner: [B].
-    """
-    settings, masks = state.recipe.losses.mixup, state.recipe.masks
-    if settings.target == "constant":
-        return settings.constant
-    if settings.target == "tokens" or maps is None:
-        return float(mask[0, 0].float().mean())
-    weights = token_weights(maps, state.student.video.grid, masks.average_frames, masks.sharpness)
-    warped = weights.gather(1, warp[:, :, None].expand_as(weights))
-    return mass_weight(weights, warped[partner], mask)
-
-
 def _mix(state: RecognitionState, unlabeled: Batch, tokens: Tensor) -> Mixture:
     """Each unlabelled clip A with a partner B of the same batch (Eq. 7-8); B's view is warped in time.
 
-    With several ranks all draws are those of the global batch, each rank mixes its rows, and B may be another's.
+    With several ranks λ is that of the global batch; partners and masks are each rank's own, and no token leaves it.
 
     Args:
         state: of the run.
@@ -183,39 +169,39 @@ def _mix(state: RecognitionState, unlabeled: Batch, tokens: Tensor) -> Mixture:
     # λ and the partners are drawn first: rows that differ in their masks alone share both.
     draw = step_generator(state.recipe.seed, state.step)
     keep = draw_lambda(masks.alpha, masks.beta, draw)
-    everyone = len(tokens) * count_ranks()
-    partner = partners(everyone, draw).to(tokens.device)
+    if own_rank():
+        draw = step_generator(state.recipe.seed, state.step, own_rank())
+    partner = partners(len(tokens), draw).to(tokens.device)
     maps = _maps(state, unlabeled, tokens.shape[1], draw)
-    mask = _mask(state, maps, torch.Size([everyone, *tokens.shape[1:]]), keep, draw).to(tokens.device)
-    weight = _weight(state, maps, mask, gather_rows(warp, equal=True), partner)
-    weight = own_rows(weight) if isinstance(weight, Tensor) else weight
-    mask, partner = own_rows(mask), own_rows(partner)
-    warped = gather_rows(tokens.gather(1, warp[:, :, None, None].expand_as(tokens)), equal=True)
+    mask = _mask(state, maps, tokens.shape, keep, draw).to(tokens.device)
+    weight = controlled_share(state.recipe, maps, state.student.video.grid, mask, warp, partner)
+    weight = float(mask[0, 0].float().mean()) if weight is None else weight  # λ = n / N
+    warped = tokens.gather(1, warp[:, :, None, None].expand_as(tokens))
     audio = unlabeled.get("strong_audio") if state.student.audio is not None else None
-    mixed_audio = mix_audio(audio, gather_rows(audio, equal=True)[partner], weight) if audio is not None else None
+    mixed_audio = mix_audio(audio, audio[partner], weight) if audio is not None else None
     return Mixture(mix_tokens(tokens, warped[partner], mask), mixed_audio, partner, weight)
 
 
-def _mixup_loss(
-    state: RecognitionState, logits: Tensor, pseudo: PseudoLabels, everyone: PseudoLabels, mixture: Mixture
-) -> Tensor:
+def _mixup_loss(state: RecognitionState, logits: Tensor, pseudo: PseudoLabels, mixture: Mixture) -> Tensor:
     """L_mix (Eq. 12)."""
     settings, partner = state.recipe.losses.mixup, mixture.partner
     target, mask = mixup_target(
         pseudo.probabilities,
-        everyone.probabilities[partner],
+        pseudo.probabilities[partner],
         pseudo.passes,
-        everyone.passes[partner],
+        pseudo.passes[partner],
         mixture.weight,
         soft=settings.labels == "soft",
     )
-    return mixup(logits, target, mask, on=settings.on)
+    return mixup(logits, target, mask, space=settings.space)
 
 
 def _pseudo_label_terms(pseudo: PseudoLabels, truth: Tensor) -> dict[str, Tensor]:
-    """Share of clips whose label is used, and its accuracy where the truth is known; only shown, never trained on."""
+    """Share of clips whose label is used, its accuracy where the truth is known, and the teacher's mean confidence in
+    all; only shown, never trained on."""
     quality = pseudo_label_quality(pseudo.passes, pseudo.probabilities.argmax(dim=1), truth)
     terms = {"pseudo_share": quality["used"] / 100}
     if bool(torch.isfinite(quality["accuracy"])):
         terms["pseudo_accuracy"] = quality["accuracy"] / 100
+    terms["pseudo_confidence"] = pseudo.probabilities.amax(dim=1).mean()
     return terms

@@ -83,7 +83,7 @@ def test_ucf51_takes_the_classes_with_sound_of_the_official_split(tmp_path: Path
         ("train", "HandstandPushups"): 1,
         ("train", "Typing"): 1,
     }
-    other = {clip.id: clip.split for clip in ucf51.find(tmp_path, Options(fold=2)).candidates}
+    other = {clip.id: clip.split for clip in ucf51.find(tmp_path, Options(own={"fold": 2})).candidates}
     assert other == {"v_Archery_g01_c01": "train", "v_Archery_g08_c01": "test"}
 
 
@@ -135,7 +135,9 @@ def test_kinetics_cvdf_layout_and_its_official_test_split(tmp_path: Path) -> Non
     assert left(listing) == {"ccccccccccc_000002_000012": "other_split"}
     as_papers = {clip.id[0]: clip.split for clip in listing.candidates}
     assert as_papers == {"a": "train", "b": "test"}
-    official = {clip.id[0]: clip.split for clip in kinetics400.find(tmp_path, Options(test_from="test")).candidates}
+    official = {
+        clip.id[0]: clip.split for clip in kinetics400.find(tmp_path, Options(own={"test_from": "test"})).candidates
+    }
     assert official == {"a": "train", "b": "val", "c": "test"}
 
 

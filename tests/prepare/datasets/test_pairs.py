@@ -18,7 +18,8 @@ from asgmcli.errors import DataError
 from asgmcli.media.clips import audio_window
 from asgmcli.media.write import write_clip
 from asgmcli.prepare.datasets import flickr_soundnet, vggss
-from asgmcli.prepare.datasets.listing import Box, Listing, Options
+from asgmcli.prepare.datasets.listing import Listing, Options
+from asgmcli.prepare.datasets.pairs import Box
 
 ANNOTATION = """<annotations>
   <annotator1><bbox><label>dog</label><xmin>0</xmin><ymin>64</ymin><xmax>128</xmax><ymax>256</ymax></bbox></annotator1>
@@ -86,7 +87,7 @@ def test_flickr_pairs_with_boxes_are_tested_and_lists_choose(tmp_path: Path) -> 
     listing = flickr_soundnet.find(tmp_path, Options())
     assert splits(listing) == {"111": "test", "222": "test", "333": "train", "444": "train"}
     assert [(entry.id, entry.reason, entry.detail) for entry in listing.left_out] == [("555", "missing", "no sound")]
-    assert set(listing.boxes) == {"111", "222"}
+    assert set(listing.files) == {"boxes.csv"}
     (tmp_path / "train.txt").write_text("444\n999\n")
     (tmp_path / "test.csv").write_text("222.jpg,x\n")
     lists = (("train", tmp_path / "train.txt"), ("test", tmp_path / "test.csv"))

@@ -11,14 +11,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms import v2
 
-from asgmcli.data import augment
 from asgmcli.data.augment import Geometry, apply_geometry, apply_geometry_to_maps, draw_geometry, rand_augment
 from asgmcli.data.guides import RecordedMaps
 from asgmcli.data.loader import TrainViews
 from asgmcli.data.manifest import Manifest, Row, write_manifest
 from asgmcli.data.maps import MapReader, maps_at
 from asgmcli.data.plan import SampleKey
+from asgmcli.data.rand_augment import GEOMETRIC, ColourOperations
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, MediaError
 from asgmcli.media.write import write_clip
@@ -90,8 +91,8 @@ def test_colour_operations_leave_everything_in_its_place() -> None:
             moved[geometric] += bool(inside.std() > 1 or outside.std() > 1)
     assert moved[False] == 0
     assert moved[True] > 5
-    assert set(augment.v2.RandAugment._AUGMENTATION_SPACE) > augment.GEOMETRIC
-    assert len(augment._ColourOperations._AUGMENTATION_SPACE) == 9
+    assert set(v2.RandAugment._AUGMENTATION_SPACE) > GEOMETRIC
+    assert len(ColourOperations._AUGMENTATION_SPACE) == 9
 
 
 def test_maps_between_times() -> None:
@@ -154,7 +155,7 @@ def test_the_strong_view_of_a_moved_guide_is_not_sheared(clip: Manifest, monkeyp
         asked.append(geometric)
         return view
 
-    monkeypatch.setattr(augment, "rand_augment", noted)
+    monkeypatch.setattr("asgmcli.data.augment.rand_augment", noted)
     views_of(clip)[SampleKey("unlabeled", 0, 0, 0)]
     bare = views_of(clip)
     bare.maps = None

@@ -33,6 +33,7 @@ NO_DROP = {
     "audio__std": 4.0,
 }
 TERMS = ("supervised", "unlabeled", "mixup", "contrastive")
+SHOWN = {"labeled_accuracy", "pseudo_share", "pseudo_accuracy", "pseudo_confidence"}
 Made = tuple[RecognitionState, Batch]
 
 
@@ -152,7 +153,7 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
                     one_hot = passes[source] and recipe.losses.mixup.labels == "sharp"
                     said = float(k == hard[source]) if one_hot else float(soft[source][k])
                     target[k] += weight * said
-            said = logits if recipe.losses.mixup.on == "logits" else logits.softmax(0)
+            said = logits if recipe.losses.mixup.space == "logits" else logits.softmax(0)
             error = sum((target[k] - said[k]) ** 2 for k in range(len(logits))) / len(logits)
             mixup = mixup + error * (share * passes[a] + (1 - share) * passes[b]) / count
         terms["mixup"] = mixup
@@ -236,7 +237,7 @@ SHARP_MASS = {"losses__mixup__target": "mass", "masks__sharpness": 3.0}
 TUBELETS = {"model__video__tubelet": 2}
 CASES: dict[str, dict[str, Any]] = {
     "as it is": {},
-    "probabilities": {"losses__mixup__on": "probabilities"},
+    "probabilities": {"losses__mixup__space": "probabilities"},
     "fixed": {"thresholds__kind": "fixed"},
     "guided": GUIDED,
     "guided, frames together": {**GUIDED, "masks__average_frames": 4},
@@ -276,7 +277,7 @@ def test_a_step_is_that_of_plain_loops(make: Callable[..., Made], case: str) -> 
         state.begin_step(0, number)
         expected = slow_step(state, each)
         terms = train_step(state, each)
-        assert set(terms) - {"pseudo_share", "pseudo_accuracy"} == set(expected)
+        assert set(terms) - SHOWN == set(expected)
         for name, value in expected.items():
             assert float(terms[name].detach()) == pytest.approx(float(value.detach()), rel=1e-5, abs=1e-5), name
         assert number or float(terms["pseudo_share"]) == 0.5  # some labels were used, not all
@@ -353,7 +354,7 @@ def test_supervised_epochs_are_the_labelled_clips_alone(make: Callable[..., Made
     whole = train_step(state, batch)
     before = state.threshold.state_dict()["labels"].clone()
     terms = train_step(state, {"labeled": batch["labeled"], "unlabeled": None})
-    assert set(terms) == {"loss", "supervised"}
+    assert set(terms) == {"loss", "supervised", "labeled_accuracy"}
     assert float(terms["loss"].detach()) == pytest.approx(float(whole["supervised"].detach()), rel=1e-5)
     terms["loss"].backward()
     assert reached(state) == {"video", "audio", "fusion"}

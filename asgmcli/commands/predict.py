@@ -1,0 +1,107 @@
+"""`asgm predict`: what a trained network says of clips."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asgmcli.errors import DataError, InterruptedByKeyboard, MediaError, UsageError
+from asgmcli.ranks.device import device_option
+from asgmcli.signals import interruptible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asgmcli.prepare.single import MediaFile
+    from asgmcli.report.table import Cell
+    from asgmcli.train.task import Trained
+
+
+@click.command("predict")
+@click.argument("target", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(min=1), help="Lines a clip, most important first.  [default: the task's]")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the CSV to this file instead of standard output.")
+@device_option
+@click.option("--overwrite", is_flag=True, help="Replace the file of --out where it is there.")
+@click.option("--json", "as_json", is_flag=True, help="Whole answers as one JSON object on standard output, no CSV.")
+@interruptible("Stopped; nothing was written.")
+def command(
+    target: Path,
+    paths: tuple[Path, ...],
+    top: int | None,
+    out: Path | None,
+    device: str,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Ask the network of RUN, the folder of a run or a weight file, about every PATH: clips, folders, manifests.
+
+    A recognizer names the most likely classes of a clip with their probabilities, a localizer the place where the sound
+    comes from, some times a second. Clips that cannot be read are named, and the others answered.
+
+    \b
+    asgm predict runs/demo/asgm_former/seed0 clip.mp4
+    asgm predict runs/demo/asgm_former/seed0 clips/ more.mkv --top 1 --out predictions.csv
+    asgm predict runs/demo/asgm_former/seed0 data/demo/manifest.csv --json
+    """
+    from asgmcli.console import make_console
+    from asgmcli.prepare.single import find_files
+    from asgmcli.ranks.device import choose_device
+    from asgmcli.report.table import Table
+    from asgmcli.runs.target import find_trained
+
+    console = make_console()
+    if out is not None and out.exists() and not overwrite:
+        raise UsageError(f"{out} is there already. Say --overwrite, or name another file with --out.")
+    if as_json and out is not None:
+        raise UsageError("--out takes the CSV, --json prints JSON in its place: give one of them.")
+    found = find_trained(target)
+    files = find_files(paths)
+    trained = found.load(choose_device(device))
+    answers, failed = _ask(trained, files, console)
+    if as_json:
+        told = [{"path": str(file.path), **data} for file, _, data in answers]
+        about = {"network": str(found.weights), "task": found.task}
+        click.echo(json.dumps({**about, "clips": told, "failed": failed}))
+    elif answers:
+        lines: list[list[Cell]] = [[str(file.path), *row] for file, rows, _ in answers for row in rows[:top]]
+        _write(Table("", ["path", *trained.columns], lines).csv(), out, console)
+    if failed:
+        raise DataError(f"{len(failed)} of {len(files)} clips could not be read, the first: {failed[0]['reason']}")
+
+
+def _ask(
+    trained: Trained, files: list[MediaFile], console: Console
+) -> tuple[list[tuple[MediaFile, list[list[Cell]], dict[str, Any]]], list[dict[str, str]]]:
+    """The answer about each file as CSV lines and JSON, and the files that could not be read, with the reason."""
+    from rich.progress import MofNCompleteColumn, Progress
+
+    answers, failed = [], []
+    columns = [*Progress.get_default_columns(), MofNCompleteColumn()]
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            for file in progress.track(files, description="predict"):
+                try:
+                    answer = trained.predict(file.path, file.audio)
+                except MediaError as error:
+                    failed.append({"path": str(file.path), "reason": error.message})
+                    console.print(f"Not read: {error.message}")
+                else:
+                    answers.append((file, answer.rows, answer.data))
+    except KeyboardInterrupt:
+        raise InterruptedByKeyboard(f"Stopped after {len(answers)} of {len(files)} clips.") from None
+    return answers, failed
+
+
+def _write(text: str, out: Path | None, console: Console) -> None:
+    from asgmcli.files import write_text
+
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    write_text(out, text)
+    console.print(f"Written to {out}.")

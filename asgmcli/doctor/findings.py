@@ -1,0 +1,26 @@
+"""What the doctor found: a line each, and of a fault how to mend it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        group: the heading it stands under.
+        name: what was looked at.
+        found: a version, a size, or what is wrong.
+        mend: what to do; empty where nothing is wrong.
+    """
+
+    group: str
+    name: str
+    found: str
+    mend: str = ""
+
+    def data(self) -> dict[str, str | None]:
+        """Return what JSON holds of it; `mend` is null where nothing is wrong."""
+        return {**asdict(self), "mend": self.mend or None}

@@ -1,0 +1,24 @@
+"""Types of options on the command line: shares, written 0.1 or 10%."""
+
+from __future__ import annotations
+
+import click
+
+
+class Share(click.ParamType):
+    """A number from 0 to 1, or a percentage."""
+
+    name = "share"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the share from 0 to 1 that `value` tells; anything else is a usage error."""
+        text = str(value).strip()
+        number, percent = (text[:-1], True) if text.endswith("%") else (text, False)
+        try:
+            share = float(number) / (100 if percent else 1)
+        except ValueError:
+            self.fail(f"'{text}' is no share; write 0.1 or 10%.", param, ctx)
+        if not 0 <= share <= 1:
+            meant = f"; for a percentage write {text}%" if 1 < share <= 100 and not percent else ""
+            self.fail(f"'{text}' is not from 0 to 1{meant}.", param, ctx)
+        return share

@@ -1,0 +1,62 @@
+"""Data sets that a recipe needs and that can be made here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from asgmcli.errors import DataError, RecipeError
+from asgmcli.prepare.source import how_to_prepare, is_generated, manifest_path
+from asgmcli.recipe.sections import Data
+from asgmcli.synthetic import generator_of
+
+
+def ensure_prepared(data: Data, console: Console) -> None:
+    """Generate the data set of `data` where it is one that can be, and is not there as its options say.
+
+    Raises:
+        DataError: it is missing and lies on no disk yet.
+        RecipeError: options that its generator does not have.
+    """
+    path = manifest_path(data)
+    if data.manifest is not None or (path.exists() and not data.options):
+        return
+    if not is_generated(data):
+        raise DataError(f"{path}: the data set is not prepared. {how_to_prepare(data)}")
+    module = generator_of(data.dataset)
+    _check_options(data, module.OPTIONS)
+    if not path.exists():
+        console.print(f"{path.parent}: generating the data set {data.dataset} (about a minute, once).")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"{data.dataset} clips", total=None)
+        module.generate(
+            path.parent,
+            **data.options,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+
+
+def _check_options(data: Data, options: tuple[click.Option, ...]) -> None:
+    known: dict[str, Any] = {str(option.name): option.type for option in options} | {"seed": click.INT}
+    wrong = sorted(key for key, value in data.options.items() if not _fits(known.get(key), value))
+    if wrong:
+        names = ", ".join(f"{key} ({'whole number' if _is_whole(kind) else 'number'})" for key, kind in known.items())
+        raise RecipeError(f"data.options: {', '.join(wrong)}: {data.dataset} takes {names}")
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    if kind is None or isinstance(value, bool) or (_is_whole(kind) and not isinstance(value, int)):
+        return False
+    try:
+        kind.convert(value, None, None)
+    except click.BadParameter:
+        return False
+    return True
+
+
+def _is_whole(kind: Any) -> bool:
+    return isinstance(kind, click.IntRange) or kind is click.INT

@@ -1,0 +1,55 @@
+"""What a pretext run would take: see `asgmcli.train.cost`.
+
+Its steps count as if each showed whole clips with their sound, the dearest there are.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from asgmcli.data.plan import Plan
+from asgmcli.data.reader import RATE
+from asgmcli.recipe.pretext import PretextRecipe
+from asgmcli.tasks.pretext.model import build_network
+from asgmcli.train.cost import Counts, Needs, Open, by_depth, needs_of
+from asgmcli.train.trace import Work, trace
+
+COPIES = 1
+
+
+def count(recipe: PretextRecipe, open_: Open) -> Counts:
+    """Return the counts of what will be generated."""
+    made = recipe.generated
+    plan = Plan(made.train, 0, recipe.train.batch, 0, recipe.seed)
+    return Counts({"generated": made.train, "judged": made.test}, 0, plan.steps, made.test)
+
+
+def network(recipe: PretextRecipe, classes: int) -> nn.Module:
+    """Return the network in training mode, on torch's default device."""
+    return build_network(recipe, recipe.audio.length).train()
+
+
+def needs(recipe: PretextRecipe, classes: int) -> Needs:
+    """Count parameters, memory and operations."""
+    model = build_network(recipe, recipe.audio.length).train()
+    full, view = by_depth(recipe, _works)
+    width = recipe.model.video.dim if recipe.model.video is not None else model.body.seen_dim
+    return needs_of(model, recipe.train, full, view, width)
+
+
+def _works(recipe: PretextRecipe) -> list[Work]:
+    """The step, and a view."""
+    model = build_network(recipe, recipe.audio.length).train()
+    clip = recipe.clip
+
+    def clips(count: int) -> dict[str, Tensor]:
+        video = torch.empty(count, clip.frames, 3, clip.size, clip.size, dtype=torch.uint8)
+        heard = torch.empty(count, recipe.audio.length, recipe.audio.mels)
+        return {"video": video, "audio": heard, "wave": torch.empty(count, round(recipe.audio.seconds * RATE))}
+
+    def outputs(count: int) -> Tensor:
+        return torch.cat([logits.flatten() for logits in model(clips(count)).values()])
+
+    full = trace(lambda: outputs(recipe.train.batch), recipe.train.precision)
+    return [full, trace(lambda: outputs(1), recipe.train.precision, backward=False)]

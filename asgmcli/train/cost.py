@@ -1,0 +1,170 @@
+"""What a run would take, counted before anything is trained: clips, steps, parameters, memory, operations.
+
+A training step runs once over tensors that have a shape and no content (torch's meta device): every product, and every
+tensor kept for the backward pass, is counted as the real step makes it, in a second and in no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from torch import nn
+
+from asgmcli.data.manifest import Manifest
+from asgmcli.data.size import Size
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.sections import Data, Train
+from asgmcli.train.trace import Work
+
+# Numbers that an optimizer keeps for each parameter.
+KEPT = {"sgd": 1, "adam": 2, "adamw": 2}
+BYTES = 4  # of a parameter, a gradient, and each number that the optimizer keeps
+SHALLOW = 2  # blocks of an encoder that stand for a deep one's: its first and its last
+R = TypeVar("R", bound=Recipe)
+Open = Callable[[Data], Manifest]
+"""Opens a data set's manifest, each once."""
+SizeOf = Callable[[Data], Size | None]
+"""Tells how many clips a data set will have before it is there, where that is known."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Clips of each kind, the classes, the steps of an epoch, and the views that an evaluation judges.
+
+    Attributes:
+        light_epochs: first epochs whose steps are the lighter ones of `Needs.supervised`.
+        known_from: what tells the counts, in words; empty where it is the manifest.
+    """
+
+    clips: dict[str, int]
+    classes: int
+    steps: int
+    views: int
+    light_epochs: int = 0
+    known_from: str = ""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What is kept decoded on disk: frames of at most `short_side` pixels, and `waves`.
+
+    `sound`: of the clips with sound alone.
+    """
+
+    short_side: int
+    waves: bool
+    sound: bool
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a row's networks take.
+
+    Attributes:
+        parameters: of the trained network, by its parts.
+        states: bytes of weights, gradients, what the optimizer keeps and, if there is one, the teacher.
+        step: the largest step.
+        supervised: a step of the first, lighter epochs (`Counts.light_epochs`).
+        view: judging one view of a clip.
+        width: D, the tokens' width, of the products that a device is timed with.
+    """
+
+    parameters: dict[str, int]
+    states: int
+    step: Work
+    supervised: Work
+    view: Work
+    width: int
+
+    @property
+    def memory(self) -> int:
+        """Bytes that a step holds at least."""
+        return self.states + self.step.kept
+
+
+def needs_of(
+    network: nn.Module,
+    settings: Train,
+    step: Work,
+    view: Work,
+    width: int,
+    *,
+    light: Work | None = None,
+    copies: int = 1,
+) -> Needs:
+    """Return what training `network` takes.
+
+    Args:
+        network: that is trained.
+        settings: of the training.
+        step: the largest step.
+        view: judging one view.
+        width: of the products that a device is timed with.
+        light: a step of the first, lighter epochs.
+        copies: of the network, the trained one among them.
+    """
+    states = state_bytes([network], settings) + (copies - 1) * parameter_bytes(network)
+    return Needs(parts(network), states, step, step if light is None else light, view, width)
+
+
+def by_depth(recipe: Any, works: Callable[[Any], list[Work]]) -> list[Work]:
+    """Return what `works` counts for `recipe`, whose deep encoders need not be run in their whole depth.
+
+    All blocks between an encoder's first and last take the same, so that two depths give every other one exactly.
+    """
+    given = {"video": recipe.model.video, "audio": recipe.model.audio}
+    encoders = {name: encoder for name, encoder in given.items() if encoder is not None}
+    depths = {name: encoder.depth for name, encoder in encoders.items()}
+    if min(depths.values(), default=0) <= SHALLOW + 1:
+        return works(recipe)
+
+    def counted(layers: dict[str, int]) -> list[Work]:
+        changed = {name: encoders[name].model_copy(update={"depth": depth}) for name, depth in layers.items()}
+        return works(recipe.model_copy(update={"model": recipe.model.model_copy(update=changed)}))
+
+    base = counted(dict.fromkeys(depths, SHALLOW))
+    found = base
+    groups = [list(depths)] if len(set(depths.values())) == 1 else [[name] for name in depths]
+    for group in groups:
+        more = counted({name: SHALLOW + (name in group) for name in depths})
+        layers = depths[group[0]] - SHALLOW
+        found = [
+            Work(
+                sum_.operations + layers * (next_.operations - first.operations),
+                sum_.kept + layers * (next_.kept - first.kept),
+            )
+            for sum_, next_, first in zip(found, more, base, strict=True)
+        ]
+    return found
+
+
+def parts(network: nn.Module) -> dict[str, int]:
+    """Return the parameters of each part of the network that has any."""
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in network.named_children()}
+    return {name: count for name, count in counts.items() if count}
+
+
+def parameter_bytes(network: nn.Module) -> int:
+    """Return the bytes of the network's parameters."""
+    return BYTES * sum(parameter.numel() for parameter in network.parameters())
+
+
+def state_bytes(networks: Iterable[nn.Module], settings: Train) -> int:
+    """Return the bytes of weights, and of what is trained gradients and the optimizer's numbers."""
+    total = 0
+    for network in networks:
+        trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        total += parameter_bytes(network) + BYTES * trained * (1 + KEPT[settings.optimizer.kind])
+    return total
+
+
+def nothing_expected(recipe: Any, size_of: SizeOf) -> Counts | None:
+    """Tell nothing: for tasks whose counts are not known before their data are there."""
+    return None
+
+
+def nothing_decoded(recipe: Any) -> Decoded | None:
+    """Tell nothing: for tasks that keep no decoded clips on disk."""
+    return None

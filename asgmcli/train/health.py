@@ -1,0 +1,231 @@
+"""Watches over a training: each looks at the terms of every step and tells, once, what a person should change.
+
+A task whose state has `watches` (see `Watched`) gives its own; the loop tells, keeps and saves what they find.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from asgmcli.metrics.chance import above_chance
+
+FEWEST_IN_A_ROW = 5
+FEWEST_STEPS = 40
+"""Steps of a phase below which its accuracy is not judged: nothing need have been learnt yet."""
+
+
+class Watch(Protocol):
+    """Something that looks at every step and finds a fault, or none."""
+
+    @property
+    def warning(self) -> str | None:
+        """What is wrong and what to change, by what was seen so far; None while nothing is."""
+
+    def see(self, step: int, terms: Mapping[str, float]) -> None:
+        """Take the terms of step `step`, counted from 0 over the whole run."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was counted, as numbers that a checkpoint can hold."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A task's state that knows signs of a training that goes wrong."""
+
+    def watches(self, steps: int, steps_an_epoch: int) -> Sequence[Watch]:
+        """Return the watches of a run of `steps` steps."""
+
+
+@dataclass
+class Health:
+    """The watches of a run, and which of them have been told."""
+
+    watches: Sequence[Watch] = ()
+    told: list[bool] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.told = self.told or [False] * len(self.watches)
+
+    def see(self, step: int, terms: Mapping[str, float]) -> list[str]:
+        """Show the watches a step's terms. Return the warnings that are new."""
+        new = []
+        for number, watch in enumerate(self.watches if terms else ()):
+            watch.see(step, terms)
+            if not self.told[number] and (warning := watch.warning) is not None:
+                self.told[number] = True
+                new.append(warning)
+        return new
+
+    @property
+    def warnings(self) -> list[str]:
+        """Every fault that holds, by all that was seen."""
+        return [warning for watch in self.watches if (warning := watch.warning) is not None]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was told and counted."""
+        return {"told": list(self.told), "watches": [watch.state_dict() for watch in self.watches]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave.
+
+        Raises:
+            ValueError: it is of other watches.
+        """
+        for watch, saved in zip(self.watches, state["watches"], strict=True):
+            watch.load_state_dict(saved)
+        self.told = list(state["told"])
+
+
+def watch_over(state: object, steps: int, steps_an_epoch: int) -> Health:
+    """Return the health of a run of `steps` steps, which nothing watches where `state` is not `Watched`."""
+    return Health(state.watches(steps, steps_an_epoch) if isinstance(state, Watched) else ())
+
+
+@dataclass
+class Nothing:
+    """Find a `term` that is 0 in many steps in a row. Steps without it are passed over.
+
+    Args:
+        term: of a step.
+        steps: that have the term, in the whole run; a tenth of them in a row is a fault, but no fewer than
+            `FEWEST_IN_A_ROW`.
+        message: with the fields `zeros` and `seen` (steps), `row`, `first` and `last` (the longest row, counted from 1)
+            and `beside`.
+        beside: another term, whose mean over all steps with a 0 the message tells.
+    """
+
+    term: str
+    steps: int
+    message: str
+    beside: str
+    seen: int = 0
+    zeros: int = 0
+    row: int = 0
+    longest: int = 0
+    last: int = 0
+    total: float = 0.0
+
+    @property
+    def warning(self) -> str | None:
+        """See `Watch`."""
+        if self.longest < max(FEWEST_IN_A_ROW, math.ceil(self.steps / 10)):
+            return None
+        return self.message.format(
+            zeros=self.zeros,
+            seen=self.seen,
+            row=self.longest,
+            first=self.last - self.longest + 1,
+            last=self.last,
+            beside=self.total / self.zeros,
+        )
+
+    def see(self, step: int, terms: Mapping[str, float]) -> None:
+        """See `Watch`."""
+        if self.term not in terms:
+            return
+        self.seen += 1
+        if terms[self.term]:
+            self.row = 0
+            return
+        self.zeros += 1
+        self.row += 1
+        self.total += terms[self.beside]
+        if self.row > self.longest:
+            self.longest, self.last = self.row, step + 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Watch`."""
+        return {name: getattr(self, name) for name in ("seen", "zeros", "row", "longest", "last", "total")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Watch`."""
+        for name in self.state_dict():
+            setattr(self, name, state[name])
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps from `start` up to `stop`, and what they are called."""
+
+    name: str
+    start: int
+    stop: int
+
+    @property
+    def judged(self) -> range:
+        """The last quarter, by which a phase is judged."""
+        return range(self.stop - (self.stop - self.start) // 4, self.stop)
+
+
+@dataclass
+class AtChance:
+    """Find an accuracy that is no better than guessing at the end of a phase; the last phase that ended decides.
+
+    A phase is judged where it has `FEWEST_STEPS` and so many answers that twice the accuracy of guessing (halfway to
+    100% where that is less) would show.
+
+    Args:
+        term: share of right answers in a step, 0..1.
+        answers: a step.
+        chance: probability that a guess is right.
+        phases: in the order of their ends.
+        message: with the fields `phase`, `first`, `last` (steps counted from 1), `percent`, `answers` and `chance`
+            (percent).
+    """
+
+    term: str
+    answers: int
+    chance: float
+    phases: Sequence[Phase]
+    message: str
+    right: list[int] = field(default_factory=list)
+    seen: list[int] = field(default_factory=list)
+    ended: int = 0
+
+    def __post_init__(self) -> None:
+        self.phases = [phase for phase in self.phases if self._can_judge(phase)]
+        self.right, self.seen = [0] * len(self.phases), [0] * len(self.phases)
+
+    def _can_judge(self, phase: Phase) -> bool:
+        answers = self.answers * len(phase.judged)
+        learnt = math.floor(answers * min(2 * self.chance, (1 + self.chance) / 2))
+        return phase.stop - phase.start >= FEWEST_STEPS and above_chance(learnt, answers, self.chance)
+
+    @property
+    def warning(self) -> str | None:
+        """See `Watch`."""
+        number = self.ended - 1
+        if number < 0 or above_chance(self.right[number], self.seen[number], self.chance):
+            return None
+        phase = self.phases[number]
+        return self.message.format(
+            phase=phase.name,
+            first=phase.judged.start + 1,
+            last=phase.stop,
+            percent=100 * self.right[number] / max(1, self.seen[number]),
+            answers=self.seen[number],
+            chance=100 * self.chance,
+        )
+
+    def see(self, step: int, terms: Mapping[str, float]) -> None:
+        """See `Watch`."""
+        for number, phase in enumerate(self.phases):
+            if step in phase.judged and self.term in terms:
+                self.right[number] += round(terms[self.term] * self.answers)
+                self.seen[number] += self.answers
+            if step + 1 == phase.stop:
+                self.ended = number + 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Watch`."""
+        return {"right": list(self.right), "seen": list(self.seen), "ended": self.ended}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Watch`."""
+        self.right, self.seen, self.ended = list(state["right"]), list(state["seen"]), int(state["ended"])

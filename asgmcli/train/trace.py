@@ -1,0 +1,139 @@
+"""The operations of a piece of work, and the tensors that it keeps, counted on tensors without content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+
+
+@dataclass(frozen=True)
+class Work:
+    """Floating-point operations (two a multiply-add), and bytes kept for the backward pass."""
+
+    operations: int
+    kept: int = 0
+
+
+def trace(work: Callable[[], Tensor], precision: str, backward: bool = True) -> Work:
+    """Count `work` and, unless it only judges, its backward pass.
+
+    The storage behind a kept tensor counts once, however many operations keep it; parameters are counted elsewhere.
+    """
+    stored: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if not (isinstance(tensor, nn.Parameter) or (tensor.is_leaf and tensor.requires_grad)):
+            stored.setdefault(_address(tensor), tensor)
+        return tensor
+
+    lower = precision == "bf16"
+    with (
+        _Operations() as counter,
+        _AsOnACpu(lower),
+        torch.autocast("cpu", torch.bfloat16, enabled=lower),
+        torch.set_grad_enabled(backward),
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+    ):
+        result = work()
+        kept = sum(tensor.untyped_storage().nbytes() for tensor in stored.values())
+        if backward:
+            result.float().sum().backward()
+    return Work(counter.total, kept)
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+class _Operations(TorchDispatchMode):
+    """Count the floating-point operations of all that runs inside, by torch's own formulas."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from importing its compiler, more than a second, for a block that nothing compiles."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        shaped = _SHAPED.get(func)
+        result = func(*args, **(kwargs or {})) if shaped is None or kwargs else shaped(*args)
+        count = _COUNTS.get(func.overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+class _AsOnACpu(TorchFunctionMode):
+    """Let tensors without content take a CPU's fused attention and, if `lower`, autocast's types in products."""
+
+    def __init__(self, lower: bool) -> None:
+        super().__init__()
+        self.lower = lower
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.lower and func in _PRODUCTS:
+            args = [arg.bfloat16() if isinstance(arg, Tensor) and arg.is_floating_point() else arg for arg in args]
+        if func is F.scaled_dot_product_attention:
+            return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*args)[0]
+        return func(*args, **(kwargs or {}))
+
+
+_PRODUCTS = {
+    F.linear,
+    F.conv1d,
+    F.conv2d,
+    F.conv3d,
+    F.scaled_dot_product_attention,
+    torch.einsum,
+    torch.matmul,
+    torch.bmm,
+    torch.mm,
+    Tensor.matmul,
+    Tensor.__matmul__,
+}
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any) -> int:
+    return sdpa_flop_count(query.shape, key.shape, value.shape)
+
+
+def _attention_backward(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any) -> int:
+    """Two products for each of the forward pass's; what is computed again is not counted."""
+    return 2 * sdpa_flop_count(query.shape, key.shape, value.shape)
+
+
+def _norm(x: Tensor, shape: list[int], *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    statistics = x.new_empty((*x.shape[: -len(shape)], *[1] * len(shape)))
+    return torch.empty_like(x), statistics, torch.empty_like(statistics)
+
+
+def _norm_backward(into: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor | None, ...]:
+    _, _, _, gamma, beta, mask = rest
+    return tuple(torch.empty_like(y) if wanted else None for y, wanted in zip((x, gamma, beta), mask, strict=True))
+
+
+# The shapes of what transformers do most, for which torch's own rules take three quarters of the time.
+_SHAPED: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.native_layer_norm.default: _norm,
+    torch.ops.aten.native_layer_norm_backward.default: _norm_backward,
+    torch.ops.aten.gelu.default: torch.empty_like,
+    torch.ops.aten.gelu_backward.default: lambda gradient, x: torch.empty_like(x),
+    torch.ops.aten.addmm.default: lambda bias, left, right: left.new_empty(left.shape[0], right.shape[1]),
+}
+# A CPU's fused attention, which torch's formulas leave out.
+_COUNTS = {
+    **flop_registry,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}

@@ -1,0 +1,77 @@
+"""`asgm recipes`, and recipes called by name or copied elsewhere, by the real commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from asgmcli.cli import main
+from asgmcli.recipe.shipped import shipped
+
+
+def asgm(*arguments: object) -> Result:
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    assert "Traceback" not in result.output
+    return result
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_line_for_each_recipe() -> None:
+    result = asgm("recipes")
+    assert result.exit_code == 0
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert list(lines) == list(shipped())
+    assert lines["demo"] == "Demo, 5 labels a class"
+
+
+def test_the_list_as_json() -> None:
+    found = json.loads(asgm("recipes", "--json").stdout)["recipes"]
+    assert [item["name"] for item in found] == list(shipped())
+    assert all(Path(item["path"]).is_file() and item["title"] for item in found)
+
+
+def test_copy_says_what_to_do_next() -> None:
+    result = asgm("recipes", "copy", "demo", "mine.yaml", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {"path": "mine.yaml", "name": "mine", "copy_of": "demo"}
+    assert "asgm train mine.yaml" in result.stderr
+    again = asgm("recipes", "copy", "demo", "mine.yaml")
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr
+
+
+def test_a_copy_finds_the_shipped_recipes_it_needs() -> None:
+    asgm("recipes", "copy", "figure3_masks", "mine.yaml")
+    result = asgm("train", "mine.yaml", "--dry-run", "--json")
+    assert result.exit_code == 0, result.output
+    (run,) = json.loads(result.stdout)["runs"]
+    assert run["run"].startswith("runs/mine/")
+    assert run["before"][0] == "recipe localizer_flickr10k: is run first"
+    missing = asgm("train", "mine.yaml", "--dry-run", "--set", "localizer.recipe=localizer_flickr20k")
+    assert missing.exit_code == 0
+    assert "no such recipe (did you mean 'localizer_flickr10k'" in missing.output
+
+
+def test_train_and_eval_take_a_name() -> None:
+    result = asgm("train", "figure3_masks", "--dry-run", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["runs"][0]["run"].startswith("runs/figure3_masks/")
+    table = asgm("eval", "demo")
+    assert "runs/demo: no finished run of recipe 'demo'" in table.output
+    Path("demo").mkdir()
+    assert "demo: not a run" in asgm("eval", "demo").output  # a path wins
+
+
+def test_a_mistyped_name_is_answered_with_the_nearest() -> None:
+    for command in ("train", "eval"):
+        result = asgm(command, "dmeo")
+        assert result.exit_code in (2, 3)
+        assert "did you mean" in result.output
+        assert "demo" in result.output.split("did you mean")[1]
