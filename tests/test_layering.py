@@ -179,6 +179,7 @@ SCENARIOS = {
     "tasks/recognition/test_motion_guide.py",
     "test_layering.py",
     "test_recipes.py",
+    "test_seam.py",
     "test_setup.py",
     "test_untrusted.py",
     "train/test_nothing_lost.py",

@@ -1,0 +1,27 @@
+"""The toy system's recipe: how bright a clip is tells its class."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.sections import Data, Section
+
+
+class BrightnessModel(Section):
+    """A linear layer over the mean of each colour, `scale` times."""
+
+    scale: float = 1.0
+
+
+class BrightnessRecipe(Recipe):
+    """Classes from the mean colours of a clip's first frame."""
+
+    headline: ClassVar[str] = "right"
+    task: Literal["brightness"]
+    data: Data
+    model: BrightnessModel = BrightnessModel()
+
+    def data_sets(self) -> list[Data]:
+        """Return the one data set."""
+        return [self.data]
