@@ -1,5 +1,6 @@
 """Packaging of asgm: audio-source-localization-guided semi-supervised action recognition."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -9,6 +10,7 @@ ONNX = ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"]
 PYTEST = ["pytest>=8.2", "pytest-randomly>=3.15", "pytest-xdist>=3.6"]
 HERE = Path(__file__).parent
 README = HERE / "README.md"
+(VERSION,) = re.findall(r'^__version__ = "(.+)"$', (HERE / "asgmcli" / "__init__.py").read_text(), re.MULTILINE)
 RECIPES = sorted(path.relative_to(HERE).as_posix() for path in HERE.glob("recipes/**/*.yaml"))
 
 
@@ -37,8 +39,21 @@ class BuildWithRecipes(build_py):
 
 setup(
     name="asgm",
-    version="0.1.0",
-    description="Train action recognition from a handful of labelled clips and many unlabelled ones, with sound.",
+    version=VERSION,
+    description="Learn from picture and sound together, from few labels: ASGM-Former, SVFormer, FNAC.",
+    author="The asgm authors",
+    keywords=["semi-supervised learning", "audio-visual learning", "action recognition", "sound localization", "video"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Operating System :: MacOS",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 15)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Multimedia :: Video",
+        "Typing :: Typed",
+    ],
     long_description=README.read_text(encoding="utf-8") if README.exists() else "",
     long_description_content_type="text/markdown",
     license="MIT",

@@ -70,3 +70,11 @@ def test_readme_and_ci_install_from_the_lock() -> None:
     ]
     assert '-c requirements.lock -e ".[test]"' in run
     assert "\n.venv/bin/pytest\n" in run
+
+
+def test_one_version_is_told_everywhere() -> None:
+    from asgmcli import __version__
+
+    assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+    assert "version=VERSION" in (ROOT / "setup.py").read_text()
