@@ -27,7 +27,8 @@ COMMANDS = {
 }
 # What other tools call a command, by what it is called here.
 MEANT = {
-    **dict.fromkeys(("infer", "inference", "test", "evaluate", "validate", "val", "score", "judge"), "eval"),
+    **dict.fromkeys(("infer", "inference", "classify"), "predict"),
+    **dict.fromkeys(("test", "evaluate", "validate", "val", "score", "judge"), "eval"),
     **dict.fromkeys(("fit", "run", "finetune", "resume"), "train"),
     **dict.fromkeys(("list", "ls", "configs", "zoo"), "recipes"),
     **dict.fromkeys(("check", "info", "env", "diagnose"), "doctor"),
@@ -89,7 +90,7 @@ def _names_a_path(text: str, options: set[str]) -> bool:
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="asgm")
 def main() -> None:
-    """Train action recognition from a few labelled clips and many unlabelled ones, with picture and sound.
+    """Learn from a few labelled clips and many unlabelled ones, with picture and sound together.
 
     \b
     Start here:  asgm train recipes/demo.yaml   (without a clone: asgm train demo)

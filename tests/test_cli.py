@@ -53,7 +53,7 @@ def test_an_unknown_command_suggests_the_nearest() -> None:
 
 
 def test_what_other_tools_call_a_command_is_answered_with_ours_and_all_others_listed() -> None:
-    for word, meant in (("infer", "eval"), ("fit", "train"), ("Evaluate", "eval"), ("list", "recipes")):
+    for word, meant in (("infer", "predict"), ("fit", "train"), ("Evaluate", "eval"), ("list", "recipes")):
         code, text = invoke(word)
         assert code == 2
         assert f"No such command '{word}'. Did you mean '{meant}'? Commands: " in text
