@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from asgmcli.data.reader import RATE
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import replacing
-from asgmcli.tasks.recognition.load import TrainedRecognizer
 from asgmcli.train.task import Exported
+
+if TYPE_CHECKING:
+    from asgmcli.tasks.recognition.load import TrainedRecognizer
 
 OPSET = 18
 # The largest difference of a probability that rounding may make.
