@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-class Share(click.ParamType):
+class Share(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no argument
     """A number from 0 to 1, or a percentage."""
 
     name = "share"

@@ -56,7 +56,7 @@ def bench(measured: Measured) -> Callable[..., None]:
     @click.option("--overwrite", is_flag=True, help="Replace the file of --out where it is there.")
     @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on error.")
     @click.pass_context
-    def run(context: click.Context, out: Path | None, overwrite: bool, as_json: bool, **options: Any) -> None:
+    def run(context: click.Context, /, out: Path | None, overwrite: bool, as_json: bool, **options: Any) -> None:
         from dataclasses import replace
 
         from asgmcli.console import make_console

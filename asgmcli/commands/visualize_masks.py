@@ -21,7 +21,7 @@ MEAN_KEEP = 1 / 3
 """The mean of λ ~ Beta(5, 10)."""
 
 
-class Grid(click.ParamType):
+class Grid(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no argument
     """`14x14` or `14`: rows and columns of tokens."""
 
     name = "ROWSxCOLUMNS"

@@ -99,14 +99,14 @@ def _seek(container: Any, stream: Any, target: int) -> dict[int, int]:
 
 def _first_index(packets: Sequence[Any], places: dict[int, int]) -> int:
     """The presentation index of the first key frame read: its place and what is shown before but stored after it."""
-    leading = sum(packet.pts < packets[0].pts for packet in packets)
+    leading: int = sum(packet.pts < packets[0].pts for packet in packets)
     if not places:
         if leading:
             raise DoubtfulError("frames before the first key frame")
         return 0
     if packets[0].dts not in places:
         raise DoubtfulError("sought to an unknown packet")
-    return places[packets[0].dts] + leading
+    return leading + places[packets[0].dts]
 
 
 def _groups(container: Any, stream: Any) -> Iterator[tuple[list[Any], list[int], list[Any]]]:
