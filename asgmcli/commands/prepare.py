@@ -96,14 +96,14 @@ LOOKING = (
 class PrepareGroup(click.Group):
     """A command a data set, made of the options that its module names; modules are imported as they are asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
         """Return the data sets: generated ones first."""
         from asgmcli.prepare.datasets import DATASETS
         from asgmcli.synthetic import GENERATED
 
         return [*GENERATED, *DATASETS]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         """Return the command of a data set."""
         from asgmcli.prepare.datasets import DATASETS
         from asgmcli.synthetic import GENERATED, generator_of

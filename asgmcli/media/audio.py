@@ -182,7 +182,7 @@ class _Run:
         """Whether the resampler can go on with this frame."""
         mine = self.template
         # Layouts are compared as they are: to put one in words costs more than the rest of this.
-        return (
+        return bool(
             frame.sample_rate == mine.sample_rate
             and frame.layout == mine.layout
             and frame.format.name == mine.format.name
@@ -282,9 +282,8 @@ def _pieces(
         if frame.sample_rate != source:
             source = frame.sample_rate
             before, behind = math.floor(low * source), 0 if high is None else math.ceil(high * source)
-        stamp = None if frame.pts is None else clock.sample(frame.pts)
-        if position is None and stamp is not None:
-            stamp = places.get(frame.pts, stamp)
+        known = places if position is None else {}
+        stamp = None if frame.pts is None else known.get(frame.pts, clock.sample(frame.pts))
         if position is None or (stamp is not None and abs(stamp - position) > HOLE_SECONDS * source):
             position = stamp or 0
             if run is not None:
@@ -292,10 +291,7 @@ def _pieces(
                 run = None
         if high is not None and position >= behind:
             break
-        if position > MAX_SECONDS * source:  # a stamp may say anything; silence up to there would fill the memory
-            raise MediaError(
-                f"{path}: sound at {position / source:.0f} s, after all that a clip may last; is it whole?"
-            )
+        _check_reach(path, position, source)
         after = position + frame.samples
         if after > before:
             if run is not None and not run.fits(frame):
@@ -307,6 +303,12 @@ def _pieces(
         position = after
     if run is not None:
         yield run.close()
+
+
+def _check_reach(path: str | os.PathLike[str], position: int, rate: int) -> None:
+    """Refuse sound at a time that no clip reaches: a stamp may say anything, and silence up to it fill the memory."""
+    if position > MAX_SECONDS * rate:
+        raise MediaError(f"{path}: sound at {position / rate:.0f} s, after all that a clip may last; is it whole?")
 
 
 def _seek(container: Any, stream: Any, clock: _Clock, low: Fraction) -> dict[int, int]:

@@ -292,16 +292,7 @@ def _read_decord(path: str | os.PathLike[str], wanted: list[int], short_side: in
         import decord
     except ImportError as error:
         raise MediaError("decord is not installed here; use backend 'pyav'") from error
-    with open_media(path) as container:
-        stream = _video_stream(container, path)
-        if container.format.name not in DECORD_CONTAINERS:
-            raise MediaError(f"{path}: decord misses frames of this container; use backend 'pyav'")
-        other = container.streams.best("video")
-        if other is None or other.index != stream.index:
-            raise MediaError(f"{path}: decord would read another video stream; use backend 'pyav'")
-        matrix = display_matrix(first_frame(container, stream, path))
-        if matrix is not None and mirrors(matrix):
-            raise MediaError(f"{path}: decord does not mirror what the file wants mirrored; use backend 'pyav'")
+    _check_decord_reads(path)
     frames: dict[int, np.ndarray] = {}
     count, last = 0, None
     try:
@@ -319,6 +310,20 @@ def _read_decord(path: str | os.PathLike[str], wanted: list[int], short_side: in
         end = _resized(last.asnumpy(), short_side)
         frames |= _past_the_end(path, [index for index in wanted if index >= count], count, end)
     return frames
+
+
+def _check_decord_reads(path: str | os.PathLike[str]) -> None:
+    """Refuse a file of which decord would show other frames than PyAV."""
+    with open_media(path) as container:
+        stream = _video_stream(container, path)
+        if container.format.name not in DECORD_CONTAINERS:
+            raise MediaError(f"{path}: decord misses frames of this container; use backend 'pyav'")
+        other = container.streams.best("video")
+        if other is None or other.index != stream.index:
+            raise MediaError(f"{path}: decord would read another video stream; use backend 'pyav'")
+        matrix = display_matrix(first_frame(container, stream, path))
+        if matrix is not None and mirrors(matrix):
+            raise MediaError(f"{path}: decord does not mirror what the file wants mirrored; use backend 'pyav'")
 
 
 def _resized(rgb: np.ndarray, short_side: int | None) -> np.ndarray:
