@@ -318,13 +318,11 @@ def _progress(console: Console, title: str) -> Iterator[Callable[[int, int], Non
     """A live bar with rate and time left on a terminal, a line every few seconds elsewhere."""
     import time
 
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from asgmcli.console import progress_bar
 
-    rate = TextColumn("{task.fields[rate]}")
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     begin = time.monotonic()
     said, first = begin, -1
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with progress_bar(console, "rate") as bar:
         task = bar.add_task(title, total=None, rate="")
 
         def tell(done: int, total: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asgmcli.errors import UsageError
-from asgmcli.options import Share
+from asgmcli.options import Share, json_option
 from asgmcli.ranks.device import device_of_localizer, device_option
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Grid(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no a
 )
 @device_option
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
+@json_option
 def command(
     clip: Path,
     frame: int | None,
