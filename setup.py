@@ -30,7 +30,7 @@ class BuildWithRecipes(build_py):
 
     def get_source_files(self) -> list[str]:
         """Return what a source distribution holds."""
-        return [*super().get_source_files(), *RECIPES]
+        return [*super().get_source_files(), *RECIPES]  # type: ignore[no-untyped-call]  # the stubs leave it out
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
         """Return what is installed."""

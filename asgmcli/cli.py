@@ -42,11 +42,11 @@ MEANT = {
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is looked up, in the order of `COMMANDS`."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
         """Names of all commands, in the order a user meets them."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         """The command named `cmd_name`, None where there is none."""
         if cmd_name not in COMMANDS:
             return None

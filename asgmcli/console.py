@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def make_console(*, stderr: bool = True, quiet: bool = False, file: IO[str] | None = None) -> Console:
@@ -20,3 +23,36 @@ def make_console(*, stderr: bool = True, quiet: bool = False, file: IO[str] | No
         file: print there instead.
     """
     return Console(stderr=stderr, quiet=quiet, file=file, soft_wrap=True, markup=False, emoji=False, highlight=False)
+
+
+def progress_bar(
+    console: Console, *fields: str, counted: bool = True, width: int = 40, transient: bool = False
+) -> Progress:
+    """Return a bar with the time left, shown on a terminal alone; a log or a pipe gets nothing of it.
+
+    Args:
+        console: where it is drawn.
+        fields: names of task fields whose text stands behind the bar.
+        counted: show "3/7" rather than "43%".
+        width: columns of the bar itself.
+        transient: wipe it out at the end.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=width),
+        MofNCompleteColumn() if counted else TaskProgressColumn(),
+        TimeRemainingColumn(),
+        *(TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in fields),
+        console=console,
+        transient=transient,
+        disable=not console.is_terminal,
+    )

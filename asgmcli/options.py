@@ -1,11 +1,15 @@
-"""Types of options on the command line: shares, written 0.1 or 10%."""
+"""Options that several commands have, and types of options: shares, written 0.1 or 10%."""
 
 from __future__ import annotations
 
 import click
 
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error."
+)
 
-class Share(click.ParamType):
+
+class Share(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no argument
     """A number from 0 to 1, or a percentage."""
 
     name = "share"

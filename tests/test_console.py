@@ -7,8 +7,9 @@ import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from asgmcli.console import make_console
+from asgmcli.console import make_console, progress_bar
 
 PACKAGE = Path(__file__).parents[1] / "asgmcli"
 # Longer than any terminal, with a space to fold at, markup, an emoji's name and a number that rich would colour.
@@ -30,15 +31,41 @@ def test_standard_output_is_for_results_unless_asked(capsys: pytest.CaptureFixtu
     assert capsys.readouterr() == ("shown\n", "told\n")
 
 
+def drawn(terminal: bool, counted: bool = True) -> str:
+    """What a bar that stands at 3 of 4 leaves behind."""
+    out = io.StringIO()
+    with progress_bar(Console(file=out, force_terminal=terminal, width=100), "rate", counted=counted) as bar:
+        bar.add_task("clip[1].mp4", total=4, completed=3, rate="[7/s]")
+    return out.getvalue()
+
+
+def test_a_bar_counts_and_shows_names_as_they_are() -> None:
+    text = drawn(terminal=True)
+    assert "clip[1].mp4" in text
+    assert "3/4" in text
+    assert "[7/s]" in text
+    assert "75%" not in text
+
+
+def test_a_bar_of_a_share_shows_percents() -> None:
+    text = drawn(terminal=True, counted=False)
+    assert "75%" in text
+    assert "3/4" not in text
+
+
+def test_a_log_gets_no_bar() -> None:
+    assert drawn(terminal=False) == ""
+
+
 def test_whoever_prints_prints_there() -> None:
-    """No module makes a console of its own, or passes print an option of its own that could fold or mark up."""
+    """No module makes a console or a bar of its own, or passes print an option that could fold or mark up."""
     wrong = []
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or path.name == "console.py":
                 continue
             called = ast.unparse(node.func)
-            makes = called.split(".")[-1] == "Console"
+            makes = called.split(".")[-1] in ("Console", "Progress")
             if makes or (called.endswith("console.print") and node.keywords):
                 wrong.append(f"{path.relative_to(PACKAGE)}:{node.lineno}")
     assert not wrong

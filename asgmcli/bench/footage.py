@@ -114,7 +114,8 @@ def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         plane = np.fft.irfft2(spectrum, (height, width))
         channels.append(plane / plane.std())
     grey = np.stack(channels, axis=-1) @ np.array([[1.0, 1.0, 1.0], [0.3, 0.0, -0.3], [0.0, 0.2, -0.2]])
-    return (128 + 45 * grey).astype(np.float32)
+    picture: np.ndarray = (128 + 45 * grey).astype(np.float32)
+    return picture
 
 
 def _sound(seconds: float, seed: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import click
 
 from asgmcli.bench.step_setup import SIZES, Setup, setups_of
 from asgmcli.errors import UsageError
+from asgmcli.options import json_option
 from asgmcli.ranks.device import device_option
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ def bench(measured: Measured) -> Callable[..., None]:
     @functools.wraps(measured)
     @click.option("--out", type=click.Path(path_type=Path), help="File for the JSON.  [default: none is written]")
     @click.option("--overwrite", is_flag=True, help="Replace the file of --out where it is there.")
-    @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on error.")
+    @json_option
     @click.pass_context
-    def run(context: click.Context, out: Path | None, overwrite: bool, as_json: bool, **options: Any) -> None:
+    def run(context: click.Context, /, out: Path | None, overwrite: bool, as_json: bool, **options: Any) -> None:
         from dataclasses import replace
 
         from asgmcli.console import make_console

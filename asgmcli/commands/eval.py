@@ -14,6 +14,7 @@ import click
 
 from asgmcli.data.manifest import Manifest
 from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, UsageError
+from asgmcli.options import json_option
 from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
 
@@ -69,7 +70,7 @@ class Options:
     help="Folder of the results.  [default: <run>/eval-<split>; of a recipe RUNS/<recipe>]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace results that are there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
+@json_option
 def command(
     target: Path,
     split: str | None,
@@ -281,12 +282,10 @@ def _progress(console: Console, title: str, total: int) -> Iterator[Callable[[in
         InterruptedByKeyboard: Ctrl-C.
         AsgmError: what a loading process met, without that process's traceback.
     """
-    from rich.progress import MofNCompleteColumn, Progress
-
+    from asgmcli.console import progress_bar
     from asgmcli.ranks.exchange import count_ranks
 
-    columns = [*Progress.get_default_columns(), MofNCompleteColumn()]
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar = progress_bar(console, transient=True)
     task = bar.add_task(title, total=total)
     done, told = 0, time.monotonic()
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from asgmcli.errors import UsageError
+from asgmcli.options import json_option
 
 
 @click.command("export")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: model.onnx beside the weights]")
 @click.option("--overwrite", is_flag=True, help="Replace the file where it is there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
+@json_option
 def command(target: Path, out: Path | None, overwrite: bool, as_json: bool) -> None:
     """Write the network TARGET, the folder of a run or a weight file, as ONNX.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asgmcli.errors import DataError, InterruptedByKeyboard, UsageError
+from asgmcli.options import json_option
 from asgmcli.ranks.device import device_of_localizer, device_option
 from asgmcli.signals import interruptible
 
@@ -70,7 +71,7 @@ SETTINGS_NAME = "localize.json"
 )
 @device_option
 @click.option("--overwrite", is_flag=True, help="Replace results that are there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
+@json_option
 @interruptible("Stopped. The same command goes on where it was.")
 def command(
     path: Path,
@@ -170,17 +171,15 @@ def _shard(jobs: list[Job], shard: str | None) -> list[Job]:
 
 
 def _run_one(path: Path, settings: Settings, out: Path, overwrite: bool, console: Console) -> dict[str, Any]:
-    from rich.markup import escape
-    from rich.progress import Progress
-
+    from asgmcli.console import progress_bar
     from asgmcli.localize.outputs import Job, localize
 
     job = Job(path.name, path, path, out / path.stem)
     there = [str(target) for target in job.targets(settings).values() if target.exists()]
     if there and not overwrite:
         raise UsageError(f"{there[0]} is there already. Say --overwrite, or name another folder with --out.")
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(escape(path.name), total=1.0)
+    with progress_bar(console, counted=False, transient=True) as progress:
+        task = progress.add_task(path.name, total=1.0)
         answer = localize(job, settings, lambda share: progress.update(task, completed=share))
     _warn(answer, console)
     for target in answer["outputs"].values():
@@ -209,8 +208,7 @@ def _run_many(
     overwrite: bool,
     console: Console,
 ) -> dict[str, Any]:
-    from rich.progress import Progress
-
+    from asgmcli.console import progress_bar
     from asgmcli.localize.outputs import localize_all
 
     _remember(out, settings, overwrite)
@@ -220,7 +218,7 @@ def _run_many(
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     try:
-        with Progress(console=console, transient=True) as progress:
+        with progress_bar(console, transient=True) as progress:
             task = progress.add_task("localize", total=len(todo))
             for job, answer in localize_all(todo, settings, workers):
                 progress.advance(task)

@@ -78,12 +78,11 @@ def _ask(
     trained: Trained, files: list[MediaFile], console: Console
 ) -> tuple[list[tuple[MediaFile, list[list[Cell]], dict[str, Any]]], list[dict[str, str]]]:
     """The answer about each file as CSV lines and JSON, and the files that could not be read, with the reason."""
-    from rich.progress import MofNCompleteColumn, Progress
+    from asgmcli.console import progress_bar
 
     answers, failed = [], []
-    columns = [*Progress.get_default_columns(), MofNCompleteColumn()]
     try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        with progress_bar(console, transient=True) as progress:
             for file in progress.track(files, description="predict"):
                 try:
                     answer = trained.predict(file.path, file.audio)

@@ -96,14 +96,14 @@ LOOKING = (
 class PrepareGroup(click.Group):
     """A command a data set, made of the options that its module names; modules are imported as they are asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
         """Return the data sets: generated ones first."""
         from asgmcli.prepare.datasets import DATASETS
         from asgmcli.synthetic import GENERATED
 
         return [*GENERATED, *DATASETS]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         """Return the command of a data set."""
         from asgmcli.prepare.datasets import DATASETS
         from asgmcli.synthetic import GENERATED, generator_of
@@ -318,13 +318,11 @@ def _progress(console: Console, title: str) -> Iterator[Callable[[int, int], Non
     """A live bar with rate and time left on a terminal, a line every few seconds elsewhere."""
     import time
 
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from asgmcli.console import progress_bar
 
-    rate = TextColumn("{task.fields[rate]}")
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     begin = time.monotonic()
     said, first = begin, -1
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with progress_bar(console, "rate") as bar:
         task = bar.add_task(title, total=None, rate="")
 
         def tell(done: int, total: int) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from asgmcli.options import json_option
+
 
 @click.group("recipes", invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the list as one JSON object on standard output.")
@@ -38,7 +40,7 @@ def command(context: click.Context, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace the file where it is there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
+@json_option
 def copy(name: str, target: Path, overwrite: bool, as_json: bool) -> None:
     """Copy the shipped recipe NAME to the file TARGET, and name it after that file.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asgmcli.errors import UsageError
-from asgmcli.options import Share
+from asgmcli.options import Share, json_option
 from asgmcli.ranks.device import device_of_localizer, device_option
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ MEAN_KEEP = 1 / 3
 """The mean of λ ~ Beta(5, 10)."""
 
 
-class Grid(click.ParamType):
+class Grid(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no argument
     """`14x14` or `14`: rows and columns of tokens."""
 
     name = "ROWSxCOLUMNS"
@@ -79,7 +79,7 @@ class Grid(click.ParamType):
 )
 @device_option
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
+@json_option
 def command(
     clip: Path,
     frame: int | None,

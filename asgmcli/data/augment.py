@@ -58,7 +58,8 @@ def resize(images: Tensor, size: tuple[int, int], kind: Literal["bilinear", "bic
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional
 
-    return functional.resize(images, list(size), interpolation=InterpolationMode(kind), antialias=True)
+    resized: Tensor = functional.resize(images, list(size), interpolation=InterpolationMode(kind), antialias=True)
+    return resized
 
 
 def apply_geometry_to_maps(maps: Tensor, geometry: Geometry, frame: tuple[int, int]) -> Tensor:

@@ -14,7 +14,7 @@ GEOMETRIC = frozenset(("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 LAYOUTS = {"AutoContrast": torch.contiguous_format, "Sharpness": torch.channels_last}
 
 
-class Operations(v2.RandAugment):
+class Operations(v2.RandAugment):  # type: ignore[misc]  # torchvision ships no types
     """RandAugment, each operation on pixels laid out as suits it; the values are torchvision's.
 
     The draws come from a generator of their own, in torchvision's order: its own `forward` draws from torch's global

@@ -63,7 +63,8 @@ class ClipMaps:
 
     def at(self, time: float) -> Floats:
         """The map [h,w] at any time in seconds, linear between the two around it, held at the ends."""
-        return maps_at(self.maps, self.times, [time])[0]
+        found: Floats = maps_at(self.maps, self.times, [time])[0]
+        return found
 
 
 def motion_clip_maps(

@@ -113,7 +113,8 @@ def loudness(wave: Floats, rate: int) -> Floats:
     """
     hop = rate // LOUDNESS_RATE
     blocks = np.asarray(wave, dtype=np.float32)[: len(wave) // hop * hop].reshape(-1, hop)
-    return np.sqrt(np.einsum("ns,ns->n", blocks, blocks) / hop)
+    loudness: Floats = np.sqrt(np.einsum("ns,ns->n", blocks, blocks) / hop)
+    return loudness
 
 
 def no_sound(level: Floats) -> str | None:

@@ -258,7 +258,7 @@ def _write_pictures(targets: dict[str, Path], job: Job, found: ClipMaps, setting
     count = min(settings.frames, len(found.times))
     chosen = ((np.arange(count) + 0.5) * len(found.times) / count).astype(int)
     kept: list[Frame] = []
-    passing = _passing(job.path, found, [float(found.times[index]) for index in chosen], kept, report)
+    passing = _passing(job.path, [float(found.times[index]) for index in chosen], kept, report)
     if "overlay" in targets:
         step = _step(found)
         fps = (found.info.fps or 1.0) / step
@@ -284,9 +284,7 @@ def _step(found: ClipMaps) -> int:
     return max(1, -int(-found.info.fps // _MAX_FPS))
 
 
-def _passing(
-    path: Path, found: ClipMaps, wanted: list[float], kept: list[Frame], report: _Share
-) -> Iterator[tuple[float, Frame]]:
+def _passing(path: Path, wanted: list[float], kept: list[Frame], report: _Share) -> Iterator[tuple[float, Frame]]:
     """All frames in turn; those at the `wanted` times go to `kept` as well."""
     for time_, frame in iterate_frames(path, short_side=_SHORT_SIDE):
         while len(kept) < len(wanted) and time_ >= wanted[len(kept)] - 1e-6:

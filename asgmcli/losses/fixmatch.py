@@ -21,7 +21,7 @@ class FixedThreshold:
             raise ValueError(f"threshold must lie in (0, 1], got {threshold}")
         self.threshold = threshold
 
-    def select(self, ids: Tensor, probabilities: Tensor) -> Tensor:
+    def select(self, ids: Tensor, probabilities: Tensor) -> Tensor:  # noqa: ARG002 - as FlexibleThreshold's
         """Mark the clips whose teacher is confident enough.
 
         Args:

@@ -8,15 +8,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 
 from asgmcli.errors import MediaError
 from asgmcli.media.bounds import MAX_SECONDS
-from asgmcli.media.extent import first_shown, may_begin_late, read_only
+from asgmcli.media.extent import first_shown, may_begin_late, read_only, tick_of
 from asgmcli.media.probe import best_audio_stream, best_video_stream, open_media, reason_of
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.filter import Graph
 
 if TYPE_CHECKING:
     import torch
@@ -154,46 +160,45 @@ class _Run:
 
     first: int
     rate: int  # of the result
-    template: Any  # av.AudioFrame: format, layout and rate of the source
+    template: AudioFrame  # format, layout and rate of the source
     outputs: list[np.ndarray] = field(default_factory=list)
-    graph: Any = None  # av.filter.Graph
+    graph: Graph | None = None
     origin: int = 0  # output sample of the first one that comes out
     waiting: int = 0  # source samples pushed since the last pull
 
-    def push(self, frame: Any) -> None:
+    def push(self, frame: AudioFrame) -> None:
         """Resample one more decoded frame."""
-        if self.graph is None:
-            self._begin(frame)
+        graph = self._begin(frame) if self.graph is None else self.graph
         frame.pts = None  # samples are counted; jitter of the stamps must not reach the resampler
-        self.graph.push(frame)
+        graph.push(frame)
         self.waiting += frame.samples
         # Nothing comes out before a block is full, and being told so costs more than decoding the frame.
         if self.waiting >= BLOCK:
-            self._pull()
+            self._pull(graph)
 
     def close(self) -> tuple[int, np.ndarray]:
         """(first output sample from the clock's zero, float32 [S])."""
         if self.graph is not None:
             self.graph.push(None)
-            self._pull()
+            self._pull(self.graph)
         return self.origin, np.concatenate(self.outputs) if self.outputs else np.zeros(0, np.float32)
 
-    def fits(self, frame: Any) -> bool:
+    def fits(self, frame: AudioFrame) -> bool:
         """Whether the resampler can go on with this frame."""
         mine = self.template
         # Layouts are compared as they are: to put one in words costs more than the rest of this.
-        return (
+        return bool(
             frame.sample_rate == mine.sample_rate
             and frame.layout == mine.layout
             and frame.format.name == mine.format.name
         )
 
-    def _begin(self, frame: Any) -> None:
+    def _begin(self, frame: AudioFrame) -> Graph:
         """Start on the grid of output samples: silence fills the source back to the last sample both rates share.
 
         Every run, wherever it begins, thus gives output samples at the same instants, n / rate from the clock's zero.
         """
-        self.graph = _resampler(frame, self.rate)
+        self.graph = graph = _resampler(frame, self.rate)
         period = frame.sample_rate // math.gcd(frame.sample_rate, self.rate)
         missing = self.first % period
         self.origin = (self.first - missing) * self.rate // frame.sample_rate
@@ -204,18 +209,19 @@ class _Run:
                 plane.update(bytes([quiet]) * plane.buffer_size)
             silence.sample_rate = frame.sample_rate
             silence.time_base = frame.time_base
-            self.graph.push(silence)
+            graph.push(silence)
+        return graph
 
-    def _pull(self) -> None:
+    def _pull(self, graph: Graph) -> None:
         self.waiting = 0
         while True:
             try:
-                self.outputs.append(self.graph.pull().to_ndarray()[0])
+                self.outputs.append(graph.pull().to_ndarray()[0])
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
 
 
-def _resampler(frame: Any, rate: int) -> Any:
+def _resampler(frame: AudioFrame, rate: int) -> Graph:
     """A filter graph from frames of this kind to mono float at `rate`.
 
     PyAV's own AudioResampler adds channels up without dividing: stereo would come out louder than mono, beyond 1.
@@ -243,7 +249,7 @@ class _Clock:
     zero: int  # source sample, on the container's clock, at the first video frame (without video, the first sound)
 
     @classmethod
-    def of(cls, container: Any, stream: Any, path: str | os.PathLike[str]) -> _Clock:
+    def of(cls, container: InputContainer, stream: AudioStream, path: str | os.PathLike[str]) -> _Clock:
         source = stream.codec_context.sample_rate
         video = best_video_stream(container)
         reference = video or stream
@@ -254,8 +260,8 @@ class _Clock:
             except (av.FFmpegError, OSError):
                 shown = None  # the sound may be whole; the pictures' readers tell of theirs
             zero = zero if shown is None else shown
-        tick = (stream.time_base * source).as_integer_ratio()
-        return cls(tick, round(zero * reference.time_base * source))
+        tick = (tick_of(stream) * source).as_integer_ratio()
+        return cls(tick, round(zero * tick_of(reference) * source))
 
     def sample(self, pts: int) -> int:
         """The source sample, from the clock's zero, that a time stamp names."""
@@ -268,7 +274,7 @@ class _Clock:
 
 
 def _pieces(
-    container: Any, stream: Any, path: str | os.PathLike[str], rate: int, begin: int, end: int | None
+    container: InputContainer, stream: AudioStream, path: str | os.PathLike[str], rate: int, begin: int, end: int | None
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(first output sample, float32 [S]) of every stretch of sound without a hole that touches the span."""
     low = Fraction(begin, rate) - Fraction(FILTER_SECONDS)
@@ -282,9 +288,8 @@ def _pieces(
         if frame.sample_rate != source:
             source = frame.sample_rate
             before, behind = math.floor(low * source), 0 if high is None else math.ceil(high * source)
-        stamp = None if frame.pts is None else clock.sample(frame.pts)
-        if position is None and stamp is not None:
-            stamp = places.get(frame.pts, stamp)
+        known = places if position is None else {}
+        stamp = None if frame.pts is None else known.get(frame.pts, clock.sample(frame.pts))
         if position is None or (stamp is not None and abs(stamp - position) > HOLE_SECONDS * source):
             position = stamp or 0
             if run is not None:
@@ -292,10 +297,7 @@ def _pieces(
                 run = None
         if high is not None and position >= behind:
             break
-        if position > MAX_SECONDS * source:  # a stamp may say anything; silence up to there would fill the memory
-            raise MediaError(
-                f"{path}: sound at {position / source:.0f} s, after all that a clip may last; is it whole?"
-            )
+        _check_reach(path, position, source)
         after = position + frame.samples
         if after > before:
             if run is not None and not run.fits(frame):
@@ -309,7 +311,13 @@ def _pieces(
         yield run.close()
 
 
-def _seek(container: Any, stream: Any, clock: _Clock, low: Fraction) -> dict[int, int]:
+def _check_reach(path: str | os.PathLike[str], position: int, rate: int) -> None:
+    """Refuse sound at a time that no clip reaches: a stamp may say anything, and silence up to it fill the memory."""
+    if position > MAX_SECONDS * rate:
+        raise MediaError(f"{path}: sound at {position / rate:.0f} s, after all that a clip may last; is it whole?")
+
+
+def _seek(container: InputContainer, stream: AudioStream, clock: _Clock, low: Fraction) -> dict[int, int]:
     """Go to a little before `low` (s, the video's clock) where that is exact; else stay at the start.
 
     Returns:
@@ -336,7 +344,7 @@ def _seek(container: Any, stream: Any, clock: _Clock, low: Fraction) -> dict[int
     return places
 
 
-def _audio_frames(container: Any, stream: Any, path: str | os.PathLike[str]) -> Iterator[Any]:
+def _audio_frames(container: InputContainer, stream: AudioStream, path: str | os.PathLike[str]) -> Iterator[AudioFrame]:
     """Decoded frames from where the container stands; a broken first or last packet is passed over."""
     stream.codec_context.thread_count = 1
     read_only(container, stream)

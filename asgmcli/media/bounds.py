@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import av
 
 from asgmcli.errors import MediaError
 from asgmcli.media.mp4 import claimed_samples
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.stream import Stream
 
 MAX_BYTES = 64 * 2**30
 MAX_STREAMS = 64
@@ -27,7 +31,7 @@ CONTAINER_LIMITS = {"max_streams": str(MAX_STREAMS + 1)}  # one more than may be
 DECODER_LIMITS = {"max_pixels": str(MAX_PIXELS), "max_samples": str(MAX_FRAME_SAMPLES)}
 
 
-def strict_options(stream: Any) -> dict[str, str]:
+def strict_options(stream: Stream) -> dict[str, str]:
     """A video decoder's options: the limits, and to stop at broken data instead of painting over it.
 
     Not so for TIFF, where FFmpeg calls any tag that it does not know (a camera's, an editor's) broken.
@@ -52,7 +56,7 @@ def check_file(path: str | os.PathLike[str]) -> None:
             raise MediaError(f"{path}: claims {samples} samples in {size} bytes; is it whole?")
 
 
-def check_claims(path: str | os.PathLike[str], container: Any) -> None:
+def check_claims(path: str | os.PathLike[str], container: InputContainer) -> None:
     """See that what the headers of an open container say can be, and let its decoders take no more.
 
     Raises:
@@ -66,11 +70,11 @@ def check_claims(path: str | os.PathLike[str], container: Any) -> None:
             continue
         own = stream.duration * stream.time_base if stream.duration and stream.time_base else 0
         _within(path, "seconds", float(own), MAX_SECONDS)
-        if stream.type == "video":
+        if isinstance(stream, av.VideoStream):
             _within(path, "pixels a frame", stream.codec_context.width * stream.codec_context.height, MAX_PIXELS)
             _within(path, "frames a second", float(stream.average_rate or stream.guessed_rate or 0), MAX_FPS)
             _within(path, "frames", stream.frames, MAX_FPS * max(seconds, own, 1))
-        else:
+        elif isinstance(stream, av.AudioStream):
             _within(path, "samples a second", stream.codec_context.sample_rate, MAX_RATE)
             _within(path, "channels", stream.codec_context.channels, MAX_CHANNELS)
         stream.codec_context.options = dict(DECODER_LIMITS)

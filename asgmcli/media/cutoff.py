@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import av
 
-from asgmcli.media.extent import Opener, Shown, count_shown
+from asgmcli.media.extent import Opener, Shown, count_shown, tick_of
 from asgmcli.media.mp4 import last_byte
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.stream import Stream
 
 # Matroska that ends this long before its header says is cut off; sound may run on after the picture.
 SLACK_SECONDS = 1.0
@@ -38,7 +43,11 @@ def claimed_bytes(path: str | os.PathLike[str]) -> int:
 
 
 def missing(
-    path: str | os.PathLike[str], container: Any, streams: list[Any], shown: Shown | None, opener: Opener
+    path: str | os.PathLike[str],
+    container: InputContainer,
+    streams: Sequence[Stream],
+    shown: Shown | None,
+    opener: Opener,
 ) -> str:
     """One line with figures where a file is cut off; "" where nothing shows that it is.
 
@@ -65,7 +74,7 @@ def missing(
     if name == "matroska,webm" and container.duration:
         length = container.duration / av.time_base
         slack = SHORT_SECONDS if short else SLACK_SECONDS
-        if shown is not None and shown.end is not None and streams[0].time_base * shown.end >= length - slack:
+        if shown is not None and shown.end is not None and tick_of(streams[0]) * shown.end >= length - slack:
             return ""
         with opener(False) as again:
             end = last_second(again)
@@ -77,7 +86,7 @@ def missing(
     return f"the file ends at byte {size} of {claimed}; {there}{of} stored frames are there"
 
 
-def last_second(container: Any) -> float:
+def last_second(container: InputContainer) -> float:
     """When the last packet of any stream ends, in seconds on the container's clock; the container is at its start."""
     ends = [
         float((packet.pts + (packet.duration or 0)) * packet.time_base)
@@ -87,11 +96,11 @@ def last_second(container: Any) -> float:
     return max(ends, default=0.0)
 
 
-def _fragmented(streams: list[Any]) -> bool:
+def _fragmented(streams: Sequence[Stream]) -> bool:
     return not all(stream.frames for stream in streams)
 
 
-def _beyond(stream: Any, size: int) -> str:
+def _beyond(stream: Stream, size: int) -> str:
     """What a stream's table of samples places beyond the file's `size`; its last entry tells whether to look."""
     entries = stream.index_entries
     if entries[-1].pos + entries[-1].size <= size:

@@ -9,9 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import av
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from av.container import InputContainer
+    from av.stream import Stream
 
 # Duration times rate may differ from the header's count by this share before packets are counted.
 COUNT_TOLERANCE = 0.02
@@ -19,7 +25,7 @@ COUNT_TOLERANCE = 0.02
 REORDERED_PACKETS = 33
 SHOW_FRAME = 0x10  # of a VP8 packet's first byte (RFC 6386, 9.1)
 
-Opener = Callable[[bool], Any]
+Opener = Callable[[bool], "InputContainer"]
 """Opens the file anew: an av.container.InputContainer at its start, as a context manager.
 
 Given True, no packet of an mp4 is hidden, and time stamps are the movie's own: FFmpeg otherwise puts the first picture
@@ -61,19 +67,25 @@ class Shown:
         return f"shows {self.frames} of {self.stored} stored frames: {', '.join(parts)}" if parts else ""
 
 
-def read_only(container: Any, stream: Any) -> None:
+def read_only(container: InputContainer, stream: Stream) -> None:
     """Let the demuxer pass over the packets of every other stream."""
     for other in container.streams:
         if other.index != stream.index:
             other.discard = av.stream.Discard.all
 
 
-def start_seconds(stream: Any) -> float:
+def tick_of(stream: Stream) -> Fraction:
+    """Return the seconds in a unit of the stream's time stamps."""
+    assert stream.time_base is not None, "every stream of an open file has one"
+    return stream.time_base
+
+
+def start_seconds(stream: Stream) -> float:
     """Return when a stream begins by its header, in seconds on the container's clock."""
-    return 0.0 if stream.start_time is None else float(stream.start_time * stream.time_base)
+    return 0.0 if stream.start_time is None else float(stream.start_time * tick_of(stream))
 
 
-def may_begin_late(container: Any, stream: Any) -> bool:
+def may_begin_late(container: InputContainer, stream: Stream) -> bool:
     """Return True if the first packet may not be the first picture shown, by what opening the file has told."""
     entries = stream.index_entries
     if not len(entries):
@@ -85,7 +97,7 @@ def may_begin_late(container: Any, stream: Any) -> bool:
     return bool(matroska and stream.start_time is not None and first.timestamp > stream.start_time)
 
 
-def needs_counting(container: Any, stream: Any, seconds: float, fps: float) -> bool:
+def needs_counting(container: InputContainer, stream: Stream, seconds: float, fps: float) -> bool:
     """Return True if the header leaves open how many pictures are shown.
 
     Args:

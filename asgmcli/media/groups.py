@@ -12,9 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 from asgmcli.media.vops import DoubtfulError, begins_with_b_vop, is_numberable, numbered
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.codeccontext import VideoCodecContext
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
 
 # Containers whose presentation time stamps are stored, one a frame (AVI's are guessed from decoding order), and codecs
 # of which one packet is exactly one shown frame (VP8 hides frames, MPEG-2 may split them in two fields).
@@ -28,17 +35,19 @@ SEEK_AFTER_PACKETS = 64
 SKIPPING_CODECS = frozenset({"h264", "mpeg4"})
 
 
-def is_stamped(container: Any, stream: Any) -> bool:
+def is_stamped(container: InputContainer, stream: VideoStream) -> bool:
     """Whether packets' time stamps can be trusted to name frames."""
     return container.format.name in STAMPED_CONTAINERS and stream.codec_context.name in STAMPED_CODECS
 
 
-def has_short_cut(container: Any, stream: Any) -> bool:
+def has_short_cut(container: InputContainer, stream: VideoStream) -> bool:
     """Whether `frames_at` may try."""
     return is_stamped(container, stream) or is_numberable(container, stream)
 
 
-def frames_at(container: Any, stream: Any, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
+def frames_at(
+    container: InputContainer, stream: VideoStream, wanted: Sequence[int]
+) -> Iterator[tuple[int, VideoFrame]]:
     """Decode the frames of the given presentation indices.
 
     Args:
@@ -73,7 +82,7 @@ def frames_at(container: Any, stream: Any, wanted: Sequence[int]) -> Iterator[tu
         first += len(stamps)
 
 
-def _seek(container: Any, stream: Any, target: int) -> dict[int, int]:
+def _seek(container: InputContainer, stream: VideoStream, target: int) -> dict[int, int]:
     """In an indexed file go to a key frame shown before frame `target`, where that is worth it.
 
     Returns:
@@ -97,25 +106,32 @@ def _seek(container: Any, stream: Any, target: int) -> dict[int, int]:
     return places
 
 
-def _first_index(packets: Sequence[Any], places: dict[int, int]) -> int:
+def _stamp(packet: Packet[VideoStream]) -> int:
+    assert packet.pts is not None, "_runs_of_packets gives none without"
+    return packet.pts
+
+
+def _first_index(packets: Sequence[Packet[VideoStream]], places: dict[int, int]) -> int:
     """The presentation index of the first key frame read: its place and what is shown before but stored after it."""
-    leading = sum(packet.pts < packets[0].pts for packet in packets)
+    leading: int = sum(_stamp(packet) < _stamp(packets[0]) for packet in packets)
     if not places:
         if leading:
             raise DoubtfulError("frames before the first key frame")
         return 0
     if packets[0].dts not in places:
         raise DoubtfulError("sought to an unknown packet")
-    return places[packets[0].dts] + leading
+    return leading + places[packets[0].dts]
 
 
-def _groups(container: Any, stream: Any) -> Iterator[tuple[list[Any], list[int], list[Any]]]:
+def _groups(
+    container: InputContainer, stream: VideoStream
+) -> Iterator[tuple[list[Packet[VideoStream]], list[int], list[Packet[VideoStream]]]]:
     """Groups as (packets in file order, sorted stamps of the frames shown before the next key frame, leading packets).
 
     Leading packets follow the next key frame in the file and are shown before it (an open group): the key frame and
     all packets up to the last of them come third, empty when there are none.
     """
-    held: list[Any] = []
+    held: list[Packet[VideoStream]] = []
     for packets in _runs_of_packets(container, stream):
         if held:
             yield held, *_boundary(held, packets)
@@ -124,26 +140,28 @@ def _groups(container: Any, stream: Any) -> Iterator[tuple[list[Any], list[int],
         yield held, *_boundary(held, [])
 
 
-def _boundary(held: list[Any], following: list[Any]) -> tuple[list[int], list[Any]]:
+def _boundary(
+    held: list[Packet[VideoStream]], following: list[Packet[VideoStream]]
+) -> tuple[list[int], list[Packet[VideoStream]]]:
     """The stamps shown from `held`'s key frame up to that of `following`, and the leading packets of `following`."""
-    shown = [packet for packet in held if packet.pts >= held[0].pts]
+    shown = [packet for packet in held if _stamp(packet) >= _stamp(held[0])]
     last = 0
     if following:
         for place, packet in enumerate(following):
-            if packet.pts < following[0].pts:
+            if _stamp(packet) < _stamp(following[0]):
                 shown.append(packet)
                 last = place + 1
-        if any(packet.pts >= following[0].pts for packet in shown):
+        if any(_stamp(packet) >= _stamp(following[0]) for packet in shown):
             raise DoubtfulError("a frame is shown after the next key frame")
-    stamps = sorted(packet.pts for packet in shown if not packet.is_discard)
+    stamps = sorted(_stamp(packet) for packet in shown if not packet.is_discard)
     if any(one == other for one, other in pairwise(stamps)):
         raise DoubtfulError("two frames have the same time stamp")
     return stamps, following[:last]
 
 
-def _runs_of_packets(container: Any, stream: Any) -> Iterator[list[Any]]:
+def _runs_of_packets(container: InputContainer, stream: VideoStream) -> Iterator[list[Packet[VideoStream]]]:
     """Packets in file order, from one key frame up to the next."""
-    run: list[Any] = []
+    run: list[Packet[VideoStream]] = []
     latest: int | None = None
     packets = container.demux(stream)
     numberable = is_numberable(container, stream)
@@ -169,10 +187,12 @@ def _runs_of_packets(container: Any, stream: Any) -> Iterator[list[Any]]:
         yield run
 
 
-def _decode(context: Any, packets: Sequence[Any], wanted: dict[int, int]) -> Iterator[tuple[int, Any]]:
+def _decode(
+    context: VideoCodecContext, packets: Sequence[Packet[VideoStream]], wanted: dict[int, int]
+) -> Iterator[tuple[int, VideoFrame]]:
     """Decode one group for the frames whose stamps are the keys of `wanted`; yields (its value, frame)."""
     # What the first key frame's own leading packets refer to lies in the group before; nothing after it needs them.
-    packets = [packet for packet in packets if packet.pts >= packets[0].pts]
+    packets = [packet for packet in packets if _stamp(packet) >= _stamp(packets[0])]
     last = max(place for place, packet in enumerate(packets) if packet.pts in wanted)
     skipping = context.name in SKIPPING_CODECS
     missing = dict(wanted)

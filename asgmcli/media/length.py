@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING
 
 import av
 
 from asgmcli.media.bounds import MAX_SECONDS
 from asgmcli.media.cutoff import last_second, missing
-from asgmcli.media.extent import COUNT_TOLERANCE, Opener, Shown, count_shown, needs_counting, start_seconds
+from asgmcli.media.extent import COUNT_TOLERANCE, Opener, Shown, count_shown, needs_counting, start_seconds, tick_of
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.stream import Stream
+    from av.video.stream import VideoStream
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,11 @@ class Length:
 
 
 def video_length(
-    container: Any, video: Any, audio: Any | None, path: str | os.PathLike[str], opener: Opener
+    container: InputContainer,
+    video: VideoStream,
+    audio: AudioStream | None,
+    path: str | os.PathLike[str],
+    opener: Opener,
 ) -> tuple[Length, str]:
     """Return a video's length, and a line on what is missing where the file is cut off ("" otherwise).
 
@@ -49,12 +59,14 @@ def video_length(
     shown: Shown | None = None
     if needs_counting(container, video, seconds, fps):
         shown = count_shown(opener, video.index)
-        length = _counted(length, shown, video.time_base)
+        length = _counted(length, shown, tick_of(video))
     streams = [video] if audio is None else [video, audio]
     return length, missing(path, container, streams, shown, opener)
 
 
-def sound_length(container: Any, audio: Any, path: str | os.PathLike[str], opener: Opener) -> tuple[float, str]:
+def sound_length(
+    container: InputContainer, audio: AudioStream, path: str | os.PathLike[str], opener: Opener
+) -> tuple[float, str]:
     """Return the seconds of a file without pictures, and a line on what is missing where it is cut off.
 
     Raises:
@@ -77,10 +89,10 @@ def _counted(told: Length, shown: Shown, time_base: Fraction) -> Length:
     return Length(seconds, fps, shown.frames, float((shown.begin or 0) * time_base), shown.note)
 
 
-def _seconds(stream: Any, container: Any) -> float:
+def _seconds(stream: Stream, container: InputContainer) -> float:
     """A stream's duration: its own field, its Matroska tag, or the container's."""
     if stream.duration is not None:
-        return float(stream.duration * stream.time_base)
+        return float(stream.duration * tick_of(stream))
     tag = stream.metadata.get("DURATION", "")
     try:
         hours, minutes, seconds = tag.split(":")

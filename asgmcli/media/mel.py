@@ -45,7 +45,8 @@ def _power(frames: Tensor) -> Tensor:
     before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
     frames = torch.sub(frames, before, alpha=PREEMPHASIS).mul_(_hann(frames.shape[2]))
     spectrum = torch.fft.rfft(frames, n=_padded(frames.shape[2]))
-    return spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
+    power: Tensor = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
+    return power
 
 
 def _padded(window: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import av
 import numpy as np
@@ -20,6 +20,12 @@ from asgmcli.media.cutoff import claimed_bytes
 from asgmcli.media.extent import Opener, read_only, start_seconds
 from asgmcli.media.length import Length, sound_length, video_length
 from asgmcli.media.mp4 import display_matrices
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
 
 # Containers of one file. Playlists, concatenation scripts and device names, which lead FFmpeg to other files or to the
 # network, are left out; a text file that calls itself .mp4 is refused.
@@ -122,7 +128,7 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
         )
 
 
-def open_media(path: str | os.PathLike[str], *, believing: bool = False, unedited: bool = False) -> Any:
+def open_media(path: str | os.PathLike[str], *, believing: bool = False, unedited: bool = False) -> InputContainer:
     """Open a local media file with PyAV; use it as a context manager.
 
     Args:
@@ -168,7 +174,7 @@ def open_media(path: str | os.PathLike[str], *, believing: bool = False, unedite
     return container
 
 
-def _open(file: Path, form: str | None, options: dict[str, str]) -> Any:
+def _open(file: Path, form: str | None, options: dict[str, str]) -> InputContainer:
     return av.open(
         f"file:{file.absolute()}",
         format=form,
@@ -187,7 +193,7 @@ def _claimed_beyond(file: Path) -> str | None:
     return f"it ends at byte {size} of {claimed} or more, its index is lost" if claimed > size else None
 
 
-def _is_told(container: Any) -> bool:
+def _is_told(container: InputContainer) -> bool:
     """Whether an mp4's header lists every packet, and its streams begin soon after one another."""
     streams = [*container.streams.video, *container.streams.audio]
     starts = [start_seconds(stream) for stream in streams]
@@ -196,17 +202,17 @@ def _is_told(container: Any) -> bool:
     )
 
 
-def best_video_stream(container: Any) -> Any | None:
+def best_video_stream(container: InputContainer) -> VideoStream | None:
     """The video stream ffmpeg takes by default: marked as default, then the most pixels, then the first; or None."""
     return _best(container.streams.video, lambda stream: stream.width * stream.height)
 
 
-def best_audio_stream(container: Any) -> Any | None:
+def best_audio_stream(container: InputContainer) -> AudioStream | None:
     """The audio stream ffmpeg takes by default: marked as default, then the most channels, then the first; or None."""
     return _best(container.streams.audio, lambda stream: stream.codec_context.channels)
 
 
-def first_frame(container: Any, stream: Any, path: str | os.PathLike[str]) -> Any:
+def first_frame(container: InputContainer, stream: VideoStream, path: str | os.PathLike[str]) -> VideoFrame:
     """The first decodable av.VideoFrame of a container at its start; only decoded frames tell the display matrix.
 
     Its pixels are not those of `read_clip`: the last filter over them is left out, which takes a seventh of the time.
@@ -232,7 +238,9 @@ def first_frame(container: Any, stream: Any, path: str | os.PathLike[str]) -> An
     raise MediaError(f"{path}: holds no video frame that can be decoded; is it whole?")
 
 
-def _shape(container: Any, stream: Any, path: str | os.PathLike[str]) -> tuple[int, int, np.ndarray | None]:
+def _shape(
+    container: InputContainer, stream: VideoStream, path: str | os.PathLike[str]
+) -> tuple[int, int, np.ndarray | None]:
     """Width and height of the stored pictures, and the display matrix.
 
     Of an mp4 whose header tells all they are the header's, and a first packet must be there; of other files they are
@@ -257,7 +265,7 @@ def _shape(container: Any, stream: Any, path: str | os.PathLike[str]) -> tuple[i
     return stream.codec_context.width, stream.codec_context.height, matrix
 
 
-def display_matrix(frame: Any) -> np.ndarray | None:
+def display_matrix(frame: VideoFrame) -> np.ndarray | None:
     """The upper left [2, 2] signs of a frame's display matrix, nearest quarter turn; None when nothing turns.
 
     The rows map stored (x, y) to shown (x, y): shown_x = m[0, 0] x + m[1, 0] y (FFmpeg, libavutil/display.h).
@@ -280,7 +288,7 @@ def _quarter_turn(a: float, b: float, c: float, d: float) -> np.ndarray | None:
     return matrix if whole and (matrix != np.eye(2)).any() else None
 
 
-def _side_data(frame: Any) -> Any:
+def _side_data(frame: VideoFrame) -> SideDataContainer | None:
     """A frame's side data by kind; kinds that PyAV cannot name (a photograph's EXIF) are left out."""
     for _ in range(UNNAMED_KINDS):
         try:
@@ -296,14 +304,14 @@ def _side_data(frame: Any) -> Any:
     return None
 
 
-def _without(frame: Any, kind: str) -> Any:
+def _without(frame: VideoFrame, kind: str) -> VideoFrame:
     """A frame without its side data of one kind, by number."""
     graph = av.filter.Graph()
-    size = {"width": frame.width, "height": frame.height, "format": frame.format}
-    source = graph.add_buffer(**size, time_base=frame.time_base or Fraction(1))
+    tick = frame.time_base or Fraction(1)
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=tick)
     graph.link_nodes(source, graph.add("sidedata", f"mode=delete:type={kind}"), graph.add("buffersink")).configure()
-    graph.push(frame)
-    return graph.pull()
+    graph.vpush(frame)
+    return graph.vpull()
 
 
 def swaps_sides(matrix: np.ndarray) -> bool:
@@ -334,7 +342,7 @@ def _picture_format(head: bytes) -> str | None:
 
 
 def _best(streams: Iterable[Any], size: Any) -> Any | None:
-    def score(stream: Any) -> int:
+    def score(stream: VideoStream) -> int:
         return int(size(stream)) + DEFAULT_STREAM_BONUS * bool(stream.disposition & Disposition.default)
 
     # A cover picture inside a sound file is no video; a stream without a decoder cannot be read.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import av
 import numpy as np
@@ -15,7 +15,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from asgmcli.errors import MediaError
 from asgmcli.media.bounds import check_decoded, strict_options
 from asgmcli.media.cutoff import SLACK_SECONDS, last_second
-from asgmcli.media.extent import read_only
+from asgmcli.media.extent import read_only, tick_of
 from asgmcli.media.groups import STAMPED_CONTAINERS, frames_at, has_short_cut
 from asgmcli.media.probe import (
     best_video_stream,
@@ -28,6 +28,12 @@ from asgmcli.media.probe import (
     swaps_sides,
 )
 from asgmcli.media.vops import DoubtfulError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
 
 # Headers of AVI do count a frame or two too many.
 SLACK_FRAMES = 2
@@ -100,7 +106,7 @@ def iterate_frames(
         for index, frame in enumerate(_count_frames(container, stream, path)):
             begin = frame.pts if begin is None else begin
             if stamped and frame.pts is not None and begin is not None:
-                seconds = float((frame.pts - begin) * stream.time_base)
+                seconds = float((frame.pts - begin) * tick_of(stream))
             else:
                 # AVI stamps are guessed from decoding order and go back and forth with B-frames.
                 seconds = float(index / rate)
@@ -133,7 +139,7 @@ class _Picture:
         self.size: tuple[int, int] | None = None
         self.reformatter = VideoReformatter()  # one for all frames: setting up a scaler costs more than a frame
 
-    def view(self, frame: Any) -> np.ndarray:
+    def view(self, frame: VideoFrame) -> np.ndarray:
         """A decoded av.VideoFrame as uint8 [H, W, 3] in the rows that the scaler wrote; copy it to keep it."""
         if self.size is None:
             self.size = fitted_size(frame.width, frame.height, self.short_side)
@@ -145,7 +151,7 @@ class _Picture:
         array = rows.reshape(height, width, 3)
         return array if matrix is None else _turned(array, matrix)
 
-    def array(self, frame: Any) -> np.ndarray:
+    def array(self, frame: VideoFrame) -> np.ndarray:
         """A decoded av.VideoFrame as uint8 [H, W, 3] of its own."""
         return np.ascontiguousarray(self.view(frame))
 
@@ -169,7 +175,7 @@ def _turned(array: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return array[:: int(down), :: int(across)]
 
 
-def _video_stream(container: Any, path: str | os.PathLike[str]) -> Any:
+def _video_stream(container: InputContainer, path: str | os.PathLike[str]) -> VideoStream:
     """The stream to read, its decoder set to one thread and to stop at broken data instead of painting over it."""
     stream = best_video_stream(container)
     if stream is None:
@@ -201,11 +207,11 @@ def _read_pyav(path: str | os.PathLike[str], wanted: list[int], short_side: int 
 
 
 def _read_counting(
-    container: Any,
-    stream: Any,
+    container: InputContainer,
+    stream: VideoStream,
     path: str | os.PathLike[str],
     wanted: list[int],
-    convert: Callable[[Any], np.ndarray],
+    convert: Callable[[VideoFrame], np.ndarray],
 ) -> dict[int, np.ndarray]:
     """The frames of strictly ascending indices, by decoding from the start; past the end as `read_clip` says."""
     frames: dict[int, np.ndarray] = {}
@@ -234,7 +240,7 @@ def _past_the_end(
     return dict.fromkeys(beyond, last)
 
 
-def _count_frames(container: Any, stream: Any, path: str | os.PathLike[str]) -> Iterator[Any]:
+def _count_frames(container: InputContainer, stream: VideoStream, path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
     """Every frame in the order of showing, decoded plainly; stops at broken data and at a file that is cut off."""
     packets, frames, end, partial = 0, 0, 0, False
     try:
@@ -252,10 +258,10 @@ def _count_frames(container: Any, stream: Any, path: str | os.PathLike[str]) -> 
         raise MediaError(
             f"{path}: {what} at frame {frames} ({reason_of(error)}); fetch the file again or leave it out"
         ) from error
-    _check_whole(container, stream, path, packets, float(end * stream.time_base))
+    _check_whole(container, stream, path, packets, float(end * tick_of(stream)))
 
 
-def _decoded(packet: Any, frames: int) -> Sequence[Any]:
+def _decoded(packet: Packet[VideoStream], frames: int) -> Sequence[VideoFrame]:
     """The frames a packet brings out; what precedes the first decodable frame is passed over, as players do."""
     try:
         return list(packet.decode())
@@ -265,7 +271,9 @@ def _decoded(packet: Any, frames: int) -> Sequence[Any]:
         return []
 
 
-def _check_whole(container: Any, stream: Any, path: str | os.PathLike[str], packets: int, end: float) -> None:
+def _check_whole(
+    container: InputContainer, stream: VideoStream, path: str | os.PathLike[str], packets: int, end: float
+) -> None:
     """Raise where the file holds less than its header says: nothing else tells a truncated file."""
     name = container.format.name
     promised = 0
@@ -292,16 +300,7 @@ def _read_decord(path: str | os.PathLike[str], wanted: list[int], short_side: in
         import decord
     except ImportError as error:
         raise MediaError("decord is not installed here; use backend 'pyav'") from error
-    with open_media(path) as container:
-        stream = _video_stream(container, path)
-        if container.format.name not in DECORD_CONTAINERS:
-            raise MediaError(f"{path}: decord misses frames of this container; use backend 'pyav'")
-        other = container.streams.best("video")
-        if other is None or other.index != stream.index:
-            raise MediaError(f"{path}: decord would read another video stream; use backend 'pyav'")
-        matrix = display_matrix(first_frame(container, stream, path))
-        if matrix is not None and mirrors(matrix):
-            raise MediaError(f"{path}: decord does not mirror what the file wants mirrored; use backend 'pyav'")
+    _check_decord_reads(path)
     frames: dict[int, np.ndarray] = {}
     count, last = 0, None
     try:
@@ -319,6 +318,20 @@ def _read_decord(path: str | os.PathLike[str], wanted: list[int], short_side: in
         end = _resized(last.asnumpy(), short_side)
         frames |= _past_the_end(path, [index for index in wanted if index >= count], count, end)
     return frames
+
+
+def _check_decord_reads(path: str | os.PathLike[str]) -> None:
+    """Refuse a file of which decord would show other frames than PyAV."""
+    with open_media(path) as container:
+        stream = _video_stream(container, path)
+        if container.format.name not in DECORD_CONTAINERS:
+            raise MediaError(f"{path}: decord misses frames of this container; use backend 'pyav'")
+        other = container.streams.best("video")
+        if other is None or other.index != stream.index:
+            raise MediaError(f"{path}: decord would read another video stream; use backend 'pyav'")
+        matrix = display_matrix(first_frame(container, stream, path))
+        if matrix is not None and mirrors(matrix):
+            raise MediaError(f"{path}: decord does not mirror what the file wants mirrored; use backend 'pyav'")
 
 
 def _resized(rgb: np.ndarray, short_side: int | None) -> np.ndarray:

@@ -8,7 +8,12 @@ in the file, and nothing else is out of order.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
 
 VOP_START = b"\0\0\1\xb6"
 B_VOP = 2
@@ -21,12 +26,12 @@ class DoubtfulError(Exception):
     """What is read of a file's packets does not tell which packet is which frame; never reaches a user."""
 
 
-def is_numberable(container: Any, stream: Any) -> bool:
+def is_numberable(container: InputContainer, stream: VideoStream) -> bool:
     """Whether `numbered` may try: AVI with MPEG-4 part 2, as Xvid and DivX write it."""
     return bool(container.format.name == "avi" and stream.codec_context.name == "mpeg4")
 
 
-def numbered(packets: Iterable[Any]) -> Iterator[Any]:
+def numbered(packets: Iterable[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
     """The packets in the file's order, each one's `pts` set to its frame's place in the order of showing, from 0.
 
     Raises:
@@ -34,7 +39,7 @@ def numbered(packets: Iterable[Any]) -> Iterator[Any]:
             that refer to a picture before the first.
     """
     count = 0  # frames shown by what was yielded
-    held: list[Any] = []  # a reference picture and the B-VOPs that follow it in the file
+    held: list[Packet[VideoStream]] = []  # a reference picture and the B-VOPs that follow it in the file
     for packet in packets:
         if packet.size == 0 and packet.pts is None and packet.dts is None:
             continue  # PyAV's mark of the end
@@ -48,20 +53,20 @@ def numbered(packets: Iterable[Any]) -> Iterator[Any]:
     yield from _in_turn(held, count)
 
 
-def begins_with_b_vop(packet: Any) -> bool:
+def begins_with_b_vop(packet: Packet[VideoStream]) -> bool:
     """Return True if an MPEG-4 packet begins with a bidirectional picture."""
     head = bytes(memoryview(packet)[: len(VOP_START) + 1])
     return head.startswith(VOP_START) and head[-1] >> 6 == B_VOP
 
 
-def _in_turn(held: list[Any], count: int) -> list[Any]:
+def _in_turn(held: list[Packet[VideoStream]], count: int) -> list[Packet[VideoStream]]:
     """`held` with its stamps: the B-VOPs first, then the picture they precede."""
     for place, packet in enumerate(held):
         packet.pts = count + (place - 1) % len(held)
     return held
 
 
-def _kind(packet: Any) -> int:
+def _kind(packet: Packet[VideoStream]) -> int:
     """vop_coding_type: 0 intra, 1 predicted, 2 bidirectional, 3 sprite."""
     data = bytes(packet)
     if packet.is_corrupt or len(data) < SMALLEST_BYTES or data.count(VOP_START) != 1:

@@ -118,7 +118,8 @@ def _checked_audio(audio: np.ndarray, rate: int) -> np.ndarray:
         raise ValueError(f"aac knows no rate of {rate}; choose one of {AAC_RATES}")
     if not np.isfinite(audio).all():
         raise ValueError("audio holds values that are not finite")
-    return np.clip(audio, -1.0, 1.0).astype(np.float32)[None]
+    plane: np.ndarray = np.clip(audio, -1.0, 1.0).astype(np.float32)[None]
+    return plane
 
 
 def _encode_video(stream: Any, frames: Iterable[np.ndarray], shape: tuple[int, ...]) -> Iterator[tuple[int, list[Any]]]:

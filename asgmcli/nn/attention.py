@@ -64,7 +64,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[R, S, D] -> [R, S, D]; each row attends to itself."""
-        return self.proj(attend(self.qkv(x), self.heads))
+        mixed: Tensor = self.proj(attend(self.qkv(x), self.heads))
+        return mixed
 
     def first(self, x: Tensor) -> Tensor:
         """[R, S, D] -> [R, D]: what `forward` gives for each row's first token, at a fraction of the cost."""
@@ -73,7 +74,8 @@ class Attention(nn.Module):
         q = F.linear(x[:, 0], weight[:dim], bias[:dim]).view(rows, 1, self.heads, -1)
         kv = F.linear(x, weight[dim:], bias[dim:]).view(rows, length, 2, self.heads, -1)
         k, v = kv.permute(2, 0, 3, 1, 4)
-        return self.proj(F.scaled_dot_product_attention(q.transpose(1, 2), k, v).reshape(rows, dim))
+        mixed: Tensor = self.proj(F.scaled_dot_product_attention(q.transpose(1, 2), k, v).reshape(rows, dim))
+        return mixed
 
 
 class Mlp(nn.Module):
@@ -86,4 +88,5 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., D]."""
-        return self.fc2(F.gelu(self.fc1(x)))
+        result: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return result

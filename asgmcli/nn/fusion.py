@@ -34,4 +34,5 @@ class FusionTransformer(nn.Module):
         x = torch.stack((video, audio), dim=1)
         for block in self.blocks:
             x = block(x)
-        return self.head(self.norm(x).mean(1))
+        logits: Tensor = self.head(self.norm(x).mean(1))
+        return logits

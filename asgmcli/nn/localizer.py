@@ -62,7 +62,8 @@ def fnac_spectrogram(wave: Tensor, *, rate: int = 16000, seconds: float = 3.0) -
     spectrum = torch.fft.rfft((frames - frames.mean(-1, keepdim=True)) * window)
     power = (spectrum.real.square() + spectrum.imag.square()) / (rate * window.square().sum())
     power[..., 1:-1] *= 2  # one-sided: every frequency but 0 and the highest stands for two
-    return ((power + LOG_FLOOR).log() / LOG_SCALE).transpose(1, 2).unsqueeze(1)
+    scaled: Tensor = ((power + LOG_FLOOR).log() / LOG_SCALE).transpose(1, 2).unsqueeze(1)
+    return scaled
 
 
 def _tukey(samples: int, taper: float, device: torch.device) -> Tensor:
@@ -160,7 +161,8 @@ def similarity_map(image: Tensor, audio: Tensor, *, affinity: bool = False) -> T
     if affinity:
         # associativity: D x h w operations instead of (h w)^2
         result = torch.einsum("bdn,bd->bn", cells, torch.einsum("bdn,bn->bd", cells, result))
-    return result.unflatten(1, image.shape[2:])
+    grid: Tensor = result.unflatten(1, image.shape[2:])
+    return grid
 
 
 class FrozenLocalizer(nn.Module):
@@ -191,7 +193,7 @@ class FrozenLocalizer(nn.Module):
         self._heard: Kept | None = None
         self.eval()
 
-    def train(self, mode: bool = True) -> FrozenLocalizer:
+    def train(self, mode: bool = True) -> FrozenLocalizer:  # noqa: ARG002 - torch's own signature
         """Stays in eval mode, also when a network that holds it is put in training mode."""
         return super().train(False)
 
@@ -225,7 +227,8 @@ class FrozenLocalizer(nn.Module):
         if bool(silent.any()) and not self._warned:
             self._warned = True
             warnings.warn("A clip has no sound: its localization map is uniform (said once).", stacklevel=2)
-        return maps.masked_fill(silent.view(b, 1, 1, 1), 1.0)
+        filled: Tensor = maps.masked_fill(silent.view(b, 1, 1, 1), 1.0)
+        return filled
 
     def spectrogram(self, wave: Tensor) -> Tensor:
         """[B, S] at `rate` Hz -> [B, 1, 257, L]: `fnac_spectrogram` of the middle `seconds`."""

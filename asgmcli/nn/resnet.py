@@ -65,7 +65,8 @@ class ResNet18(nn.Module):
             x = _channels_last(x)
         # The paper's order is relu, then pool: the largest is the same, of a quarter of the numbers.
         x = F.relu(F.max_pool2d(self.bn1(self.conv1(x)), 3, stride=2, padding=1), inplace=True)
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        features: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return features
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -63,7 +63,8 @@ def _numpy_scalar(dtype: np.dtype[Any], raw: bytes) -> float | int:
     """Stands for numpy's own constructor while a checkpoint is read: plain numbers only."""
     if dtype.name not in _SCALAR_TYPES:
         raise pickle.UnpicklingError(f"a numpy scalar of type {dtype}")
-    return np.frombuffer(raw, dtype)[0].item()
+    number: float | int = np.frombuffer(raw, dtype)[0].item()
+    return number
 
 
 def _allowed_globals() -> list[Any]:

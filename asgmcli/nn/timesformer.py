@@ -135,7 +135,8 @@ class TimeSformer(nn.Module):
 
     def embed(self, video: Tensor) -> Tensor:
         """[B, 3, T, H, W], normalised -> tokens [B, T / tubelet, N, D] before positions, where clips are mixed."""
-        return self.patch_embed(video).transpose(0, 1)
+        tokens: Tensor = self.patch_embed(video).transpose(0, 1)
+        return tokens
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Patch tokens [B, T, N, D] before positions -> class-token features [B, D], normalised.
@@ -144,7 +145,8 @@ class TimeSformer(nn.Module):
             ValueError: where N is neither this network's grid nor a square.
         """
         _, cls = self._walk(tokens, class_only=True)
-        return self.norm(cls)
+        features: Tensor = self.norm(cls)
+        return features
 
     def encode_all(self, tokens: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As `encode`, with the patches' features too: class token [B, D] and patches [B, T, N, D], normalised.
@@ -179,7 +181,8 @@ class TimeSformer(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """[B, 3, T, H, W] -> logits [B, K]."""
-        return self.head(self.features(video))
+        logits: Tensor = self.head(self.features(video))
+        return logits
 
     def _grid_of(self, cells: int) -> tuple[int, int]:
         if cells == self.grid[0] * self.grid[1]:

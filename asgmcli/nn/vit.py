@@ -94,4 +94,5 @@ class AudioTransformer(nn.Module):
                 x = checkpoint(block, x, last, use_reentrant=False)
             else:
                 x = block(x, last)
-        return self.norm(x)
+        features: Tensor = self.norm(x)
+        return features

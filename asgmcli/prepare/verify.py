@@ -16,7 +16,15 @@ from asgmcli.errors import MediaError
 from asgmcli.media.audio import SILENCE_DBFS
 from asgmcli.media.bounds import strict_options
 from asgmcli.media.extent import start_seconds
-from asgmcli.media.probe import CutOffError, best_audio_stream, best_video_stream, open_media, probe, reason_of
+from asgmcli.media.probe import (
+    CutOffError,
+    MediaInfo,
+    best_audio_stream,
+    best_video_stream,
+    open_media,
+    probe,
+    reason_of,
+)
 
 EDGE_BYTES = 1 << 16
 HOLE_S = 0.5
@@ -66,28 +74,7 @@ class Fault:
 def examine(task: Task) -> Facts | Fault:
     """Look into a clip's files. Never raises for what a file may hold."""
     try:
-        size = os.path.getsize(task.path)
-        if size == 0:
-            return Fault("empty", "the file has no bytes")
-        info = probe(task.path)
-        if not info.width:
-            return Fault("no_video", "the file holds no pictures")
-        sound_path = task.audio or task.path
-        sound_info = probe(task.audio) if task.audio else info
-        for cut, which in ((info.cut, ""), (sound_info.cut if task.audio else "", "the sound's file: ")):
-            if cut:
-                return Fault("truncated", which + cut)
-        sound = sound_info.audio_rate > 0
-        frames, loudness = info.frames, None
-        if task.decode:
-            frames, loudness = play_through(
-                task.path, pictures=True, sound=sound and not task.audio, seconds=info.duration, frames=info.frames
-            )
-        if sound and (task.listen or task.decode) and loudness is None:
-            _, loudness = play_through(sound_path, pictures=False, sound=True)
-        if frames < 1:
-            return Fault("undecodable", "no frame can be decoded")
-        mark = fingerprint(task.path, size)
+        return _look_into(task)
     except CutOffError as error:
         return Fault("truncated", _without(error.message, task))
     except MediaError as error:
@@ -98,6 +85,31 @@ def examine(task: Task) -> Facts | Fault:
         return Fault("missing", f"{error.filename} is gone")
     except OSError as error:
         return Fault("unreadable", str(error.strerror or error))
+
+
+def _look_into(task: Task) -> Facts | Fault:
+    """Probe the files and play what the task asks for.
+
+    Raises:
+        MediaError: a file cannot be opened, or is cut off.
+        PlayError: it does not play to its end.
+        OSError: it cannot be read.
+    """
+    size = os.path.getsize(task.path)
+    if size == 0:
+        return Fault("empty", "the file has no bytes")
+    info = probe(task.path)
+    if not info.width:
+        return Fault("no_video", "the file holds no pictures")
+    sound_info = probe(task.audio) if task.audio else info
+    if info.cut:
+        return Fault("truncated", info.cut)
+    if sound_info.cut:
+        return Fault("truncated", f"the sound's file: {sound_info.cut}")
+    sound = sound_info.audio_rate > 0
+    frames, loudness = _play(task, info, sound)
+    if frames < 1:
+        return Fault("undecodable", "no frame can be decoded")
     duration, fps = info.duration, info.fps
     if info.kind == "image" and sound_info.duration:
         # A picture with a sound of its own is a video of one frame that lasts as long as the sound.
@@ -105,7 +117,20 @@ def examine(task: Task) -> Facts | Fault:
     elif task.decode and info.duration and abs(frames - info.frames) > 0.02 * info.frames:
         # Frames of varying length: what matters is how many a second there truly are.
         fps = frames / info.duration
+    mark = fingerprint(task.path, size)
     return Facts(duration, fps, frames, info.width, info.height, sound, loudness, mark, info.note)
+
+
+def _play(task: Task, info: MediaInfo, sound: bool) -> tuple[int, float | None]:
+    """Return the number of frames and the loudness (None: not listened to), decoding what the task asks for."""
+    frames, loudness = info.frames, None
+    if task.decode:
+        frames, loudness = play_through(
+            task.path, pictures=True, sound=sound and not task.audio, seconds=info.duration, frames=info.frames
+        )
+    if sound and (task.listen or task.decode) and loudness is None:
+        _, loudness = play_through(task.audio or task.path, pictures=False, sound=True)
+    return frames, loudness
 
 
 class PlayError(Exception):

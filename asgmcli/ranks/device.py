@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 KINDS = "auto, cpu, cuda, cuda:N (the GPU of that number, from 0), mps"
 
 
-class Device(click.ParamType):
+class Device(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no argument
     """The name of a device; whether it is there is asked once torch is loaded."""
 
     name = "auto|cpu|cuda|cuda:N|mps"

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from asgmcli.console import progress_bar
 from asgmcli.errors import DataError, RecipeError
 from asgmcli.prepare.source import how_to_prepare, is_generated, manifest_path
 from asgmcli.recipe.sections import Data
@@ -30,8 +30,7 @@ def ensure_prepared(data: Data, console: Console) -> None:
     _check_options(data, module.OPTIONS)
     if not path.exists():
         console.print(f"{path.parent}: generating the data set {data.dataset} (about a minute, once).")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task(f"{data.dataset} clips", total=None)
         module.generate(
             path.parent,

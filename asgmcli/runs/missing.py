@@ -12,7 +12,8 @@ from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.sections import Guide, Start
 from asgmcli.recipe.shipped import find_beside
-from asgmcli.runs.counts import Counting, Counts, expected
+from asgmcli.runs.counts import Counting, expected
+from asgmcli.train.cost import Counts
 from asgmcli.train.run import run_of
 
 

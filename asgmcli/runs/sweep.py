@@ -219,7 +219,7 @@ class _TerminatedError(Exception):
     """SIGTERM came."""
 
 
-def _interrupt(number: int, frame: Any) -> None:
+def _interrupt(*_: object) -> None:
     raise _TerminatedError
 
 

@@ -36,7 +36,8 @@ def _value_noise(rng: np.random.Generator, width: int, cells: float) -> np.ndarr
     rows = np.arange(width)
     weights[rows, base] = 1 - share
     weights[rows, base + 1] = share
-    return weights @ grid @ weights.T
+    smooth: np.ndarray = weights @ grid @ weights.T
+    return smooth
 
 
 def _axes(rng: np.random.Generator, width: int, cells: Range) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +66,8 @@ def _checks(rng: np.random.Generator, width: int) -> np.ndarray:
 def _dots(rng: np.random.Generator, width: int) -> np.ndarray:
     x, y = _axes(rng, width, (6, 11))
     from_middle = np.hypot(np.mod(x, 1) - 0.5, np.mod(y, 1) - 0.5)
-    return np.clip((rng.uniform(0.25, 0.38) - from_middle) * 8 + 0.5, 0, 1)
+    dots: np.ndarray = np.clip((rng.uniform(0.25, 0.38) - from_middle) * 8 + 0.5, 0, 1)
+    return dots
 
 
 def _waves(rng: np.random.Generator, width: int) -> np.ndarray:

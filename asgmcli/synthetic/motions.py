@@ -67,15 +67,17 @@ def _pose(
 
 def triangle(u: np.ndarray) -> np.ndarray:
     """From -1 up to 1 and back in one cycle, at even speed."""
-    return 1 - 4 * np.abs(np.mod(u, 1.0) - 0.5)
+    wave: np.ndarray = 1 - 4 * np.abs(np.mod(u, 1.0) - 0.5)
+    return wave
 
 
 def entry(table: np.ndarray, u: np.ndarray) -> np.ndarray:
     """The table's row for each whole cycle."""
-    return table[np.floor(u).astype(np.int64) % len(table)]
+    rows: np.ndarray = table[np.floor(u).astype(np.int64) % len(table)]
+    return rows
 
 
-def _bounce(u: np.ndarray, clock: Clock) -> Pose:
+def _bounce(u: np.ndarray, _: Clock) -> Pose:
     within = np.mod(u, 1.0)
     return _pose(u, y=0.15 - 0.30 * 4 * within * (1 - within))
 
@@ -84,12 +86,12 @@ def _spin(u: np.ndarray, clock: Clock) -> Pose:
     return _pose(u, angle=clock.sign * TURN * u)
 
 
-def _pulse(u: np.ndarray, clock: Clock) -> Pose:
+def _pulse(u: np.ndarray, _: Clock) -> Pose:
     scale = 1 + 0.3 * np.sin(TURN * u)
     return _pose(u, scale_x=scale, scale_y=scale)
 
 
-def _shake(u: np.ndarray, clock: Clock) -> Pose:
+def _shake(u: np.ndarray, _: Clock) -> Pose:
     return _pose(u, x=0.04 * np.sin(TURN * u), y=0.02 * np.sin(TURN * 1.3 * u), angle=0.2 * np.sin(TURN * 0.9 * u))
 
 
@@ -105,7 +107,7 @@ def _zigzag(u: np.ndarray, clock: Clock) -> Pose:
     return _pose(u, x=clock.sign * 0.24 * triangle(u / 5), y=0.11 * triangle(u))
 
 
-def _swing(u: np.ndarray, clock: Clock) -> Pose:
+def _swing(u: np.ndarray, _: Clock) -> Pose:
     angle = 0.9 * np.sin(TURN * u)
     return _pose(u, x=0.26 * np.sin(angle), y=0.26 * (np.cos(angle) - 0.81), angle=-angle)
 
@@ -115,16 +117,16 @@ def _jump(u: np.ndarray, clock: Clock) -> Pose:
     return _pose(u, x=place[:, 0], y=place[:, 1])
 
 
-def _stretch(u: np.ndarray, clock: Clock) -> Pose:
+def _stretch(u: np.ndarray, _: Clock) -> Pose:
     wave = 0.35 * np.sin(TURN * u)
     return _pose(u, scale_x=1 - wave, scale_y=1 + wave)
 
 
-def _fall(u: np.ndarray, clock: Clock) -> Pose:
+def _fall(u: np.ndarray, _: Clock) -> Pose:
     return _pose(u, y=0.56 * np.mod(u, 1.0) ** 2 - 0.28)
 
 
-def _rise(u: np.ndarray, clock: Clock) -> Pose:
+def _rise(u: np.ndarray, _: Clock) -> Pose:
     return _pose(u, y=0.28 - 0.56 * np.mod(u, 1.0))
 
 
@@ -143,11 +145,11 @@ def _lunge(u: np.ndarray, clock: Clock) -> Pose:
     return _pose(u, x=clock.sign * 0.24 * (2 * out - 1), y=0.24 * (2 * out - 1))
 
 
-def _flip(u: np.ndarray, clock: Clock) -> Pose:
+def _flip(u: np.ndarray, _: Clock) -> Pose:
     return _pose(u, scale_x=np.maximum(np.abs(np.cos(np.pi * u)), 0.15))
 
 
-def _nod(u: np.ndarray, clock: Clock) -> Pose:
+def _nod(u: np.ndarray, _: Clock) -> Pose:
     return _pose(u, angle=1.0 * np.sin(TURN * u))
 
 

@@ -87,7 +87,8 @@ def spectrogram(sound: np.ndarray, window: int = WINDOW, hop: int = HOP) -> np.n
     padded = np.pad(sound, (window // 2, window))
     starts = np.arange(0, len(sound), hop)
     pieces = padded[starts[:, None] + np.arange(window)] * np.hanning(window)
-    return 20 * np.log10(np.abs(np.fft.rfft(pieces, axis=1)).T + 1e-5)
+    decibels: np.ndarray = 20 * np.log10(np.abs(np.fft.rfft(pieces, axis=1)).T + 1e-5)
+    return decibels
 
 
 def _draw_sound(figure: Any, cells: Any, example: Example, rate: int) -> Any:

@@ -73,7 +73,8 @@ def render(scene: Scene, times: np.ndarray, size: int, without_source: bool = Fa
     for number, actor in enumerate(scene.actors):
         if not (without_source and number == scene.source):
             paint(canvas, cut(actor.shape, actor.pose(times), actor.radius, size), actor.colours)
-    return (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
+    frames: np.ndarray = (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return frames
 
 
 def source_boxes(scene: Scene, times: np.ndarray, size: int) -> np.ndarray:
@@ -108,4 +109,5 @@ def _place(rng: np.random.Generator, actors: Sequence[Actor], times: np.ndarray)
             apart = np.hypot(gap[..., 0], gap[..., 1]).min(axis=1) / (radii[one] + radii[two])
             closest = np.minimum(closest, apart)
     good = np.flatnonzero(closest >= APART)
-    return homes[good[0] if len(good) else int(closest.argmax())]
+    chosen: np.ndarray = homes[good[0] if len(good) else int(closest.argmax())]
+    return chosen

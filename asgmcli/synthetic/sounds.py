@@ -71,13 +71,15 @@ TIMBRES: dict[str, Timbre] = {
 def _struck(u: np.ndarray, decay: float) -> np.ndarray:
     """Loud at every whole cycle, then dying away with time constant `decay` (cycles)."""
     since = np.mod(u, 1.0)
-    return np.minimum(since / ATTACK, 1) * np.exp(-since / decay)
+    amplitude: np.ndarray = np.minimum(since / ATTACK, 1) * np.exp(-since / decay)
+    return amplitude
 
 
 def _gate(u: np.ndarray, share: float) -> np.ndarray:
     """On for the first `share` of each cycle, with short ramps."""
     since = np.mod(u, 1.0)
-    return np.clip(since / 0.03, 0, 1) * np.clip((share - since) / 0.05, 0, 1)
+    amplitude: np.ndarray = np.clip(since / 0.03, 0, 1) * np.clip((share - since) / 0.05, 0, 1)
+    return amplitude
 
 
 def _flat(u: np.ndarray) -> np.ndarray:
@@ -86,25 +88,25 @@ def _flat(u: np.ndarray) -> np.ndarray:
 
 ENVELOPES: dict[str, Envelope] = {
     # of the demo: each named by the motion it follows
-    "bounce": lambda u, clock: (_struck(u, 0.16), _flat(u)),
-    "spin": lambda u, clock: (0.7 + 0.3 * np.cos(2 * TURN * u), 0.5 * np.sin(TURN * u)),
-    "pulse": lambda u, clock: ((0.5 + 0.5 * np.sin(TURN * u)) ** 1.5, _flat(u)),
-    "shake": lambda u, clock: (0.5 + 0.5 * np.sin(2 * TURN * u), 1.5 * np.sin(TURN * u)),
-    "sweep": lambda u, clock: (0.9 + _flat(u), 7 * triangle(u)),
-    "orbit": lambda u, clock: (0.65 + 0.35 * np.cos(TURN * u), 2.5 * np.sin(TURN * u)),
-    "zigzag": lambda u, clock: (0.9 + _flat(u), np.where(np.mod(u, 1.0) < 0.5, -1.0, 5.0)),
-    "swing": lambda u, clock: (_struck(2 * u - 0.5, 0.3), np.where(np.mod(u - 0.25, 1.0) < 0.5, 3.0, -2.0)),
+    "bounce": lambda u, _: (_struck(u, 0.16), _flat(u)),
+    "spin": lambda u, _: (0.7 + 0.3 * np.cos(2 * TURN * u), 0.5 * np.sin(TURN * u)),
+    "pulse": lambda u, _: ((0.5 + 0.5 * np.sin(TURN * u)) ** 1.5, _flat(u)),
+    "shake": lambda u, _: (0.5 + 0.5 * np.sin(2 * TURN * u), 1.5 * np.sin(TURN * u)),
+    "sweep": lambda u, _: (0.9 + _flat(u), 7 * triangle(u)),
+    "orbit": lambda u, _: (0.65 + 0.35 * np.cos(TURN * u), 2.5 * np.sin(TURN * u)),
+    "zigzag": lambda u, _: (0.9 + _flat(u), np.where(np.mod(u, 1.0) < 0.5, -1.0, 5.0)),
+    "swing": lambda u, _: (_struck(2 * u - 0.5, 0.3), np.where(np.mod(u - 0.25, 1.0) < 0.5, 3.0, -2.0)),
     "jump": lambda u, clock: (_gate(u, 0.5), 4 * entry(clock.table, u)[:, 0]),
-    "stretch": lambda u, clock: (np.abs(np.sin(TURN * u)), 3 * np.sin(TURN * u)),
+    "stretch": lambda u, _: (np.abs(np.sin(TURN * u)), 3 * np.sin(TURN * u)),
     # of the pretext
-    "double": lambda u, clock: (np.maximum(_struck(u, 0.08), 0.8 * _struck(u - 0.25, 0.08)), _flat(u)),
-    "ramp": lambda u, clock: (np.mod(u, 1.0) ** 1.5, _flat(u)),
-    "triplet": lambda u, clock: (_gate(6 * u, 0.6) * (np.mod(u, 1.0) < 0.5), _flat(u)),
-    "warble": lambda u, clock: (0.8 + _flat(u), 2.0 * np.sign(np.sin(4 * TURN * u))),
-    "dive": lambda u, clock: (1 - 0.6 * np.mod(u, 1.0), 6 - 14 * np.mod(u, 1.0)),
-    "notch": lambda u, clock: (np.clip(np.abs(np.mod(u, 1.0) - 0.5) * 12 - 1, 0, 1), _flat(u)),
-    "scale": lambda u, clock: (_struck(4 * u, 0.5), 3.0 * np.floor(4 * np.mod(u, 1.0))),
-    "burst": lambda u, clock: (_gate(u, 0.25), 8 * np.mod(u, 1.0)),
+    "double": lambda u, _: (np.maximum(_struck(u, 0.08), 0.8 * _struck(u - 0.25, 0.08)), _flat(u)),
+    "ramp": lambda u, _: (np.mod(u, 1.0) ** 1.5, _flat(u)),
+    "triplet": lambda u, _: (_gate(6 * u, 0.6) * (np.mod(u, 1.0) < 0.5), _flat(u)),
+    "warble": lambda u, _: (0.8 + _flat(u), 2.0 * np.sign(np.sin(4 * TURN * u))),
+    "dive": lambda u, _: (1 - 0.6 * np.mod(u, 1.0), 6 - 14 * np.mod(u, 1.0)),
+    "notch": lambda u, _: (np.clip(np.abs(np.mod(u, 1.0) - 0.5) * 12 - 1, 0, 1), _flat(u)),
+    "scale": lambda u, _: (_struck(4 * u, 0.5), 3.0 * np.floor(4 * np.mod(u, 1.0))),
+    "burst": lambda u, _: (_gate(u, 0.25), 8 * np.mod(u, 1.0)),
 }
 
 

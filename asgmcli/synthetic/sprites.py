@@ -30,24 +30,29 @@ def polygon(x: np.ndarray, y: np.ndarray, corners: tuple[tuple[float, float], ..
 
 
 def _disc(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.hypot(x, y) - 0.9
+    outside: np.ndarray = np.hypot(x, y) - 0.9
+    return outside
 
 
 def _ring(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.abs(np.hypot(x, y) - 0.68) - 0.24
+    outside: np.ndarray = np.abs(np.hypot(x, y) - 0.68) - 0.24
+    return outside
 
 
 def _crescent(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     x = x - 0.22
-    return np.maximum(np.hypot(x, y) - 1.0, 0.8 - np.hypot(x - 0.52, y))
+    outside: np.ndarray = np.maximum(np.hypot(x, y) - 1.0, 0.8 - np.hypot(x - 0.52, y))
+    return outside
 
 
 def _pill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.hypot(np.maximum(np.abs(x) - 0.6, 0), y) - 0.4
+    outside: np.ndarray = np.hypot(np.maximum(np.abs(x) - 0.6, 0), y) - 0.4
+    return outside
 
 
 def _half_disc(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.maximum(np.hypot(x, y - 0.4) - 1.0, y - 0.4)
+    outside: np.ndarray = np.maximum(np.hypot(x, y - 0.4) - 1.0, y - 0.4)
+    return outside
 
 
 def _star_corners(points: int, inner: float) -> tuple[tuple[float, float], ...]:

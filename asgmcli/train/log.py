@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from asgmcli.console import progress_bar
 from asgmcli.errors import DataError
 
 LOG_EVERY = 10
@@ -135,16 +135,8 @@ class TrainingProgress:
         self.seconds = 0.0
         self._started = time.perf_counter()
         self._last_line = self._started
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[terms]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._task: TaskID = self._bar.add_task(title, total=steps, completed=done, terms="")
+        self._bar = progress_bar(console, "terms", width=20)
+        self._task = self._bar.add_task(title, total=steps, completed=done, terms="")
 
     def __enter__(self) -> TrainingProgress:
         self._bar.start()

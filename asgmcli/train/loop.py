@@ -44,7 +44,7 @@ from asgmcli.train.task import Context, Evaluation, Task, TrainData, TrainState
 class Trainer:
     """One run from its first or last saved step to its result."""
 
-    task: Task
+    task: Task[Any, Any, Any]
     recipe: Recipe
     run: Run
     data: TrainData
@@ -259,7 +259,12 @@ class Trainer:
 
 
 def make_trainer(
-    task: Task, recipe: Recipe, run: Run, context: Context, console: Console, data: TrainData | None = None
+    task: Task[Any, Any, Any],
+    recipe: Recipe,
+    run: Run,
+    context: Context,
+    console: Console,
+    data: TrainData | None = None,
 ) -> Trainer:
     """Build data (unless `data` are those of `recipe` already), state and optimizer of a run."""
     data = task.build_data(recipe) if data is None else data

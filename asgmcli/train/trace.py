@@ -50,14 +50,15 @@ def trace(work: Callable[[], Tensor], precision: str, backward: bool = True) -> 
 
 
 def _address(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    address: int = tensor.untyped_storage()._cdata
+    return address
 
 
 class _Operations(TorchDispatchMode):
     """Count the floating-point operations of all that runs inside, by torch's own formulas."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch left it without types
         self.total = 0
 
     @classmethod
@@ -104,21 +105,23 @@ _PRODUCTS = {
 }
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any) -> int:
-    return sdpa_flop_count(query.shape, key.shape, value.shape)
+def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+    operations: int = sdpa_flop_count(query.shape, key.shape, value.shape)
+    return operations
 
 
-def _attention_backward(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any) -> int:
+def _attention_backward(_: Tensor, query: Tensor, key: Tensor, value: Tensor, *__: Any, **___: Any) -> int:
     """Two products for each of the forward pass's; what is computed again is not counted."""
-    return 2 * sdpa_flop_count(query.shape, key.shape, value.shape)
+    operations: int = 2 * sdpa_flop_count(query.shape, key.shape, value.shape)
+    return operations
 
 
-def _norm(x: Tensor, shape: list[int], *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _norm(x: Tensor, shape: list[int], *_: Any) -> tuple[Tensor, Tensor, Tensor]:
     statistics = x.new_empty((*x.shape[: -len(shape)], *[1] * len(shape)))
     return torch.empty_like(x), statistics, torch.empty_like(statistics)
 
 
-def _norm_backward(into: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor | None, ...]:
+def _norm_backward(_: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor | None, ...]:
     _, _, _, gamma, beta, mask = rest
     return tuple(torch.empty_like(y) if wanted else None for y, wanted in zip((x, gamma, beta), mask, strict=True))
 
@@ -128,8 +131,8 @@ _SHAPED: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.native_layer_norm.default: _norm,
     torch.ops.aten.native_layer_norm_backward.default: _norm_backward,
     torch.ops.aten.gelu.default: torch.empty_like,
-    torch.ops.aten.gelu_backward.default: lambda gradient, x: torch.empty_like(x),
-    torch.ops.aten.addmm.default: lambda bias, left, right: left.new_empty(left.shape[0], right.shape[1]),
+    torch.ops.aten.gelu_backward.default: lambda _, x: torch.empty_like(x),
+    torch.ops.aten.addmm.default: lambda _, left, right: left.new_empty(left.shape[0], right.shape[1]),
 }
 # A CPU's fused attention, which torch's formulas leave out.
 _COUNTS = {

@@ -24,7 +24,7 @@ LIST_NAME = "vggsound.csv"
 SECONDS = 10.0
 
 
-def find(root: Path, options: Options) -> Listing:
+def find(root: Path, options: Options) -> Listing:  # noqa: ARG001 - as every data set's
     """The listed clips that are on disk.
 
     Raises:

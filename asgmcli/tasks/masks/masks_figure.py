@@ -50,7 +50,8 @@ def spread(mask: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.gene
     """A token mask [rows, columns] at the pixels [H,W] of a frame of `shape`; every pixel belongs to one token."""
     rows = np.arange(shape[0]) * mask.shape[0] // shape[0]
     columns = np.arange(shape[1]) * mask.shape[1] // shape[1]
-    return mask[rows[:, None], columns[None]]
+    pixels: NDArray[np.generic] = mask[rows[:, None], columns[None]]
+    return pixels
 
 
 def mask_panels(

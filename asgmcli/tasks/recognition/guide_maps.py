@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from asgmcli.console import progress_bar
 from asgmcli.data.maps import MapReader
 from asgmcli.errors import DataError
 from asgmcli.localize.outputs import Job, Settings, localize_all
@@ -32,8 +32,7 @@ def ensure_motion_maps(recipe: RecognitionRecipe, console: Console) -> None:
         return
     console.print(f"{reader.folder}: finding where {len(jobs)} clips move with their sound (once).")
     failed: list[str] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("maps", total=len(jobs))
         settings = Settings("motion", write=("maps",))
         for _, answer in localize_all(jobs, settings, max(1, recipe.data.workers)):
