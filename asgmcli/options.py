@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-class Share(click.ParamType):
+class ShareType(click.ParamType):
     """A number from 0 to 1, or a percentage."""
 
     name = "share"

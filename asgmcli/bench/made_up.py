@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from asgmcli.data.loader import Batch, Loudness
+from asgmcli.data.loader import Batch, LogMelStatistics
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks.recognition.model import RecognitionState, assemble, build_network, make_threshold
 
@@ -16,7 +16,7 @@ class MadeUpData:
     """What a state asks of the data: names of classes, and the length of the log-mel."""
 
     classes: list[str]
-    loudness: Loudness | None
+    mel_statistics: LogMelStatistics | None
     length: int
 
 

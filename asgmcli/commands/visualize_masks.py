@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asgmcli.errors import UsageError
-from asgmcli.options import Share
+from asgmcli.options import ShareType
 from asgmcli.ranks.device import device_of_localizer, device_option
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Grid(click.ParamType):
 )
 @click.option(
     "--keep",
-    type=Share(),
+    type=ShareType(),
     default=MEAN_KEEP,
     show_default="1/3, the mean of Beta(5, 10)",
     help="Share of the tokens that is kept.",

@@ -83,10 +83,10 @@ def rand_augment(
     """
     if not operations:
         return view
-    from asgmcli.data.rand_augment import ColourOperations, Operations
+    from asgmcli.data.rand_augment import AllOperations, ColourOperations
 
     draws = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    kind = Operations if geometric else ColourOperations
+    kind = AllOperations if geometric else ColourOperations
     return kind(num_ops=operations, magnitude=magnitude).change(view, draws)
 
 

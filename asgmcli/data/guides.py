@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asgmcli.data.augment import Geometry, apply_geometry_to_maps
 from asgmcli.data.boxes import BOXES_NAME, read_boxes
-from asgmcli.data.manifest import Manifest, Row
+from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.data.maps import MapReader
 from asgmcli.errors import DataError
 
@@ -19,7 +19,7 @@ from asgmcli.errors import DataError
 class ViewMaps(Protocol):
     """Where a clip's sound comes from, as its view shows it."""
 
-    def of_view(self, row: Row, frames: Sequence[int], geometry: Geometry, size: tuple[int, int]) -> Tensor:
+    def of_view(self, row: ManifestRow, frames: Sequence[int], geometry: Geometry, size: tuple[int, int]) -> Tensor:
         """Maps [T, h, w] of the crop and flip of `geometry`, of `frames`, which are `size` (height, width) pixels."""
 
 
@@ -29,7 +29,7 @@ class RecordedMaps:
     def __init__(self, manifest: Manifest, *, keep: bool = False) -> None:
         self.reader = MapReader(manifest, keep=keep)
 
-    def of_view(self, row: Row, frames: Sequence[int], geometry: Geometry, size: tuple[int, int]) -> Tensor:
+    def of_view(self, row: ManifestRow, frames: Sequence[int], geometry: Geometry, size: tuple[int, int]) -> Tensor:
         """Maps [T, h, w] with as many cells as were recorded.
 
         Raises:
@@ -52,7 +52,7 @@ class TrueMaps:
         self.boxes = read_boxes(manifest)
         self.grid = grid
 
-    def check(self, rows: Iterable[Row]) -> None:
+    def check(self, rows: Iterable[ManifestRow]) -> None:
         """See that every clip has a box somewhere.
 
         Raises:
@@ -65,7 +65,7 @@ class TrueMaps:
                 "needs the truth of all."
             )
 
-    def of_view(self, row: Row, frames: Sequence[int], geometry: Geometry, size: tuple[int, int]) -> Tensor:
+    def of_view(self, row: ManifestRow, frames: Sequence[int], geometry: Geometry, size: tuple[int, int]) -> Tensor:
         """float32 [T, rows, columns]: how much of each cell the source's box covers; 0 where the view has lost it."""
         maps = np.zeros((len(frames), *self.grid), np.float32)
         for place, frame in enumerate(frames):

@@ -14,7 +14,7 @@ GEOMETRIC = frozenset(("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 LAYOUTS = {"AutoContrast": torch.contiguous_format, "Sharpness": torch.channels_last}
 
 
-class Operations(v2.RandAugment):
+class AllOperations(v2.RandAugment):
     """RandAugment, each operation on pixels laid out as suits it; the values are torchvision's.
 
     The draws come from a generator of their own, in torchvision's order: its own `forward` draws from torch's global
@@ -42,7 +42,7 @@ class Operations(v2.RandAugment):
         return changed
 
 
-class ColourOperations(Operations):
+class ColourOperations(AllOperations):
     """RandAugment without the operations that move what is in the picture."""
 
     _AUGMENTATION_SPACE: ClassVar[dict[str, Any]] = {

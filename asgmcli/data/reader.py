@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from asgmcli.data.decoded import DecodedClips
-from asgmcli.data.manifest import Manifest, Row
+from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.errors import MediaError
 from asgmcli.media.audio import log_mel, read_audio
 from asgmcli.media.bounds import check_decoded
@@ -27,7 +27,7 @@ KEPT_LOG_MELS = 256 << 20
 class Moment:
     """A stretch of one clip: which frames, and where its sound is centred."""
 
-    row: Row
+    row: ManifestRow
     indices: list[int]
 
 
@@ -53,7 +53,7 @@ class ClipReader:
         self._waves: dict[str, np.ndarray] | None = {} if keep else None
         self._log_mels: dict[tuple[str, int], Tensor] | None = {} if keep else None
 
-    def moment(self, row: Row, start: int) -> Moment:
+    def moment(self, row: ManifestRow, start: int) -> Moment:
         """The T frames of `row` that begin at frame `start`."""
         return Moment(row, clip_indices(max(row.frames, 1), self.clip.frames, self.clip.stride, start))
 
@@ -101,7 +101,7 @@ class ClipReader:
             self._log_mels[key] = found
         return found
 
-    def _whole_frames(self, row: Row, path: Path, limit: int) -> np.ndarray:
+    def _whole_frames(self, row: ManifestRow, path: Path, limit: int) -> np.ndarray:
         """uint8 [T, H, W, 3]: all frames, from memory, from the shared files, or decoded."""
         if self._frames is not None and row.id in self._frames:
             return self._frames[row.id]
@@ -119,7 +119,7 @@ class ClipReader:
             self._frames[row.id] = whole
         return whole
 
-    def _whole_wave(self, row: Row, path: Path) -> np.ndarray:
+    def _whole_wave(self, row: ManifestRow, path: Path) -> np.ndarray:
         """float32 [S]: all sound, likewise."""
         if self._waves is not None and row.id in self._waves:
             return self._waves[row.id]

@@ -159,7 +159,7 @@ def consensus_map(boxes: Any, size: int | tuple[int, int], annotators: Sequence[
 
 
 def boxes_map(boxes: Any, size: int | tuple[int, int], annotators: Sequence[int]) -> Array:
-    """The boxes as the map that their data set is judged by: `consensus_map`, or `union_map` of one annotation.
+    """Return the boxes as the map their data set is evaluated on: `consensus_map`, or `union_map` of one annotation.
 
     Args:
         boxes: [n, 4] x1, y1, x2, y2 as fractions of the image.

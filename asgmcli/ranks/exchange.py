@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
-from asgmcli.data.plan import Share
+from asgmcli.data.plan import RankShare
 from asgmcli.errors import Interrupted, InterruptedByKeyboard, UsageError
 from asgmcli.ranks.launch import Launch
 
@@ -59,9 +59,9 @@ def own_rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def own_share() -> Share:
+def own_share() -> RankShare:
     """Return this rank's part of every batch."""
-    return Share(own_rank(), count_ranks())
+    return RankShare(own_rank(), count_ranks())
 
 
 def own_rows(rows: Tensor) -> Tensor:

@@ -72,11 +72,11 @@ class Table:
         Cells fold between words to the width there is, numbers never do; where the longest words are wider than that,
         so is the table. Title and note are whole lines.
         """
-        from asgmcli.report.terminal import Shown
+        from asgmcli.report.terminal import TerminalTable
 
         cells = [[self._text(cell) for cell in row] for row in self.rows]
         numbers = [self._is_number(index) for index in range(len(self.columns))]
-        return Shown(self.title, self.columns, cells, numbers, self.bold, self.note)
+        return TerminalTable(self.title, self.columns, cells, numbers, self.bold, self.note)
 
     def markdown(self, heading: bool = True) -> str:
         """The table in GitHub's Markdown, ending in a new line; the title in bold above when `heading`."""

@@ -22,7 +22,7 @@ from asgmcli.runs.compare import write_differences
 from asgmcli.runs.on_demo import RecipeFile, number_of
 from asgmcli.runs.same import with_twins
 from asgmcli.runs.session import matching_runs
-from asgmcli.runs.sweep import MAIN_METRIC, LeftOut, papers_note, summarize, write_summary
+from asgmcli.runs.sweep import MAIN_METRIC, StaleRun, papers_note, summarize, write_summary
 from asgmcli.tasks import DRAWERS
 from asgmcli.train.run import Run, run_of
 
@@ -51,7 +51,7 @@ class Gathered:
     recipe: Recipe
     results: Results
     table: Table
-    left_out: list[LeftOut]
+    left_out: list[StaleRun]
     missing: dict[str, list[int]]
     unfinished: list[Path]
     lines: Sequence[Line] = ()

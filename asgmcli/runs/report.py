@@ -33,7 +33,7 @@ WORST = 20
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluationReport:
     """An evaluation with a line for each clip or frame, on what, and with which views."""
 
     trained: Found
@@ -108,13 +108,13 @@ class Judged:
 
 
 def papers_numbers(trained: Found, manifest: Manifest, split: str) -> dict[str, float]:
-    """What the paper prints for the run's row, by metric; nothing of clips other than those the run was judged on."""
+    """Return what the paper prints for the run's row, by metric; empty on other clips than the run's own evaluation."""
     if trained.run is None:
         return {}
     recipe = trained.run.recipe()
     own = (trained.run.result() or {}).get("data", {})
-    judged_on = own.get("eval_manifest", own.get("manifest")), own.get("eval_split")
-    return recipe.rows[recipe.default_row].paper if judged_on == (manifest.sha256, split) else {}
+    evaluated_on = own.get("eval_manifest", own.get("manifest")), own.get("eval_split")
+    return recipe.rows[recipe.default_row].paper if evaluated_on == (manifest.sha256, split) else {}
 
 
 def _accuracy(line: Sequence[Cell]) -> float:

@@ -24,10 +24,10 @@ from asgmcli.runs.generated import ensure_prepared
 from asgmcli.runs.lock import held, refuse_if_held
 from asgmcli.runs.on_demo import RecipeFile
 from asgmcli.runs.room import check_room
-from asgmcli.runs.sweep import Job, LeftOut, run_jobs
+from asgmcli.runs.sweep import Job, StaleRun, run_jobs
 from asgmcli.tasks import DRAWERS, TASKS
 from asgmcli.train.cores import on_cores
-from asgmcli.train.loggers import check_boards
+from asgmcli.train.loggers import check_loggers
 from asgmcli.train.loop import make_trainer
 from asgmcli.train.run import Run, differences, run_of
 from asgmcli.train.task import Context, Work
@@ -57,7 +57,7 @@ class Session:
         on_main_rank(lambda: self._ensure(recipe))
 
     def _ensure(self, recipe: Recipe) -> None:
-        check_boards(recipe.log)
+        check_loggers(recipe.log)
         self._follow(recipe)
         self._ensure_data(recipe)
         for source in recipe.sources():
@@ -265,7 +265,7 @@ def other_recipes(recipe: Recipe) -> Iterator[Start | Guide]:
 
 def matching_runs(
     runs: Path, recipe: RecipeFile, overrides: tuple[str, ...]
-) -> tuple[list[dict[str, Any]], list[LeftOut]]:
+) -> tuple[list[dict[str, Any]], list[StaleRun]]:
     """Return the results of the finished runs of `recipe` that were made with its settings of today and `overrides`.
 
     Every other finished run of it is returned beside them.
@@ -277,7 +277,7 @@ def matching_runs(
         except RecipeError as error:
             changed = [error.message.splitlines()[0]]
         if changed:
-            left_out.append(LeftOut(run, result["row"], result["seed"], changed))
+            left_out.append(StaleRun(run, result["row"], result["seed"], changed))
         else:
             results.append(result)
     return results, left_out

@@ -47,7 +47,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class StaleRun:
     """A finished run that is no run of a recipe's row as the recipe is today, and what differs, a text a key."""
 
     run: Run
@@ -107,9 +107,9 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
                 left = (time.monotonic() - started) / finished * (len(jobs) - finished)
                 state = "FAILED" if job.code else "done"
                 console.print(f"{finished}/{len(jobs)} {job.title}: {state}; about {left / 60:.0f} min left")
-    except (KeyboardInterrupt, _TerminatedError) as stop:
+    except (KeyboardInterrupt, _SweepTerminatedError) as stop:
         _stop(running)
-        signalled = Interrupted if isinstance(stop, _TerminatedError) else InterruptedByKeyboard
+        signalled = Interrupted if isinstance(stop, _SweepTerminatedError) else InterruptedByKeyboard
         raise signalled("Stopped; running ones saved their state. The same command with --resume goes on.") from None
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -179,7 +179,7 @@ def _plain_table(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def write_summary(
-    folder: Path, table: Table, results: Sequence[Mapping[str, Any]], left_out: Sequence[LeftOut] = ()
+    folder: Path, table: Table, results: Sequence[Mapping[str, Any]], left_out: Sequence[StaleRun] = ()
 ) -> None:
     """Write table.md, table.csv and table.json (with every run's result and the runs that do not count) to `folder`.
 
@@ -192,7 +192,7 @@ def write_summary(
 
 
 def summary_data(
-    table: Table, results: Sequence[Mapping[str, Any]], left_out: Sequence[LeftOut] = ()
+    table: Table, results: Sequence[Mapping[str, Any]], left_out: Sequence[StaleRun] = ()
 ) -> dict[str, Any]:
     """Return the content of table.json."""
     return {**table.data(), "runs": list(results), "left_out": [run.data() for run in left_out]}
@@ -215,12 +215,12 @@ def _gain(main: Mapping[int, Mapping[str, Any]], other: Mapping[int, Mapping[str
     return with_interval(difference.mean, difference.low, difference.high)
 
 
-class _TerminatedError(Exception):
+class _SweepTerminatedError(Exception):
     """SIGTERM came."""
 
 
 def _interrupt(number: int, frame: Any) -> None:
-    raise _TerminatedError
+    raise _SweepTerminatedError
 
 
 def _stop(jobs: Sequence[Job]) -> None:

@@ -16,7 +16,7 @@ from asgmcli.data.manifest import Manifest
 from asgmcli.data.size import Size
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.sections import Data, Train
-from asgmcli.train.trace import Work
+from asgmcli.train.trace import TracedWork
 
 # Numbers that an optimizer keeps for each parameter.
 KEPT = {"sgd": 1, "adam": 2, "adamw": 2}
@@ -73,9 +73,9 @@ class Needs:
 
     parameters: dict[str, int]
     states: int
-    step: Work
-    supervised: Work
-    view: Work
+    step: TracedWork
+    supervised: TracedWork
+    view: TracedWork
     width: int
 
     @property
@@ -87,11 +87,11 @@ class Needs:
 def needs_of(
     network: nn.Module,
     settings: Train,
-    step: Work,
-    view: Work,
+    step: TracedWork,
+    view: TracedWork,
     width: int,
     *,
-    light: Work | None = None,
+    light: TracedWork | None = None,
     copies: int = 1,
 ) -> Needs:
     """Return what training `network` takes.
@@ -109,7 +109,7 @@ def needs_of(
     return Needs(parts(network), states, step, step if light is None else light, view, width)
 
 
-def by_depth(recipe: Any, works: Callable[[Any], list[Work]]) -> list[Work]:
+def by_depth(recipe: Any, works: Callable[[Any], list[TracedWork]]) -> list[TracedWork]:
     """Return what `works` counts for `recipe`, whose deep encoders need not be run in their whole depth.
 
     All blocks between an encoder's first and last take the same, so that two depths give every other one exactly.
@@ -120,7 +120,7 @@ def by_depth(recipe: Any, works: Callable[[Any], list[Work]]) -> list[Work]:
     if min(depths.values(), default=0) <= SHALLOW + 1:
         return works(recipe)
 
-    def counted(layers: dict[str, int]) -> list[Work]:
+    def counted(layers: dict[str, int]) -> list[TracedWork]:
         changed = {name: encoders[name].model_copy(update={"depth": depth}) for name, depth in layers.items()}
         return works(recipe.model_copy(update={"model": recipe.model.model_copy(update=changed)}))
 
@@ -131,7 +131,7 @@ def by_depth(recipe: Any, works: Callable[[Any], list[Work]]) -> list[Work]:
         more = counted({name: SHALLOW + (name in group) for name in depths})
         layers = depths[group[0]] - SHALLOW
         found = [
-            Work(
+            TracedWork(
                 sum_.operations + layers * (next_.operations - first.operations),
                 sum_.kept + layers * (next_.kept - first.kept),
             )

@@ -158,7 +158,7 @@ class Phase:
     stop: int
 
     @property
-    def judged(self) -> range:
+    def last_quarter(self) -> range:
         """The last quarter, by which a phase is judged."""
         return range(self.stop - (self.stop - self.start) // 4, self.stop)
 
@@ -193,7 +193,7 @@ class AtChance:
         self.right, self.seen = [0] * len(self.phases), [0] * len(self.phases)
 
     def _can_judge(self, phase: Phase) -> bool:
-        answers = self.answers * len(phase.judged)
+        answers = self.answers * len(phase.last_quarter)
         learnt = math.floor(answers * min(2 * self.chance, (1 + self.chance) / 2))
         return phase.stop - phase.start >= FEWEST_STEPS and above_chance(learnt, answers, self.chance)
 
@@ -206,7 +206,7 @@ class AtChance:
         phase = self.phases[number]
         return self.message.format(
             phase=phase.name,
-            first=phase.judged.start + 1,
+            first=phase.last_quarter.start + 1,
             last=phase.stop,
             percent=100 * self.right[number] / max(1, self.seen[number]),
             answers=self.seen[number],
@@ -216,7 +216,7 @@ class AtChance:
     def see(self, step: int, terms: Mapping[str, float]) -> None:
         """See `Watch`."""
         for number, phase in enumerate(self.phases):
-            if step in phase.judged and self.term in terms:
+            if step in phase.last_quarter and self.term in terms:
                 self.right[number] += round(terms[self.term] * self.answers)
                 self.seen[number] += self.answers
             if step + 1 == phase.stop:

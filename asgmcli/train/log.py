@@ -20,7 +20,7 @@ LOG_EVERY = 10
 LINE_SECONDS = 10.0
 
 
-class Board(Protocol):
+class Logger(Protocol):
     """Something else that shows the numbers."""
 
     def show(self, line: Mapping[str, Any]) -> None:
@@ -35,7 +35,7 @@ class MetricsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.boards: Sequence[Board] = ()
+        self.loggers: Sequence[Logger] = ()
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
 
@@ -62,8 +62,8 @@ class MetricsFile:
         """
         with self._told(), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        for board in self.boards:
-            board.show(line)
+        for logger in self.loggers:
+            logger.show(line)
 
     def restart(self) -> None:
         """Drop what a run that was killed before its first checkpoint left: its steps are done again."""

@@ -15,14 +15,14 @@ from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.sections import Log
-from asgmcli.train.log import Board
+from asgmcli.train.log import Logger
 from asgmcli.train.run import Run
 
 TENSORBOARD = "tensorboard"
 WANDB = "wandb"
 
 
-def check_boards(log: Log) -> None:
+def check_loggers(log: Log) -> None:
     """See that the packages that `log` asks for are installed, before anything is made.
 
     Raises:
@@ -37,21 +37,21 @@ def check_boards(log: Log) -> None:
 
 
 @contextmanager
-def open_boards(recipe: Recipe, run: Run, *, writing: bool = True) -> Iterator[list[Board]]:
-    """The boards that `recipe.log` asks for, closed at the end; none where another process is the one that writes.
+def open_loggers(recipe: Recipe, run: Run, *, writing: bool = True) -> Iterator[list[Logger]]:
+    """The loggers that `recipe.log` asks for, closed at the end; none where another process is the one that writes.
 
     Raises:
-        UsageError: see `check_boards`.
+        UsageError: see `check_loggers`.
         DataError: Weights & Biases refuses.
     """
-    check_boards(recipe.log)
+    check_loggers(recipe.log)
     with ExitStack() as stack:
-        boards: list[Board] = []
+        loggers: list[Logger] = []
         if writing and recipe.log.tensorboard:
-            boards.append(stack.enter_context(_tensorboard(run)))
+            loggers.append(stack.enter_context(_tensorboard(run)))
         if writing and recipe.log.wandb:
-            boards.append(stack.enter_context(_wandb(recipe, run)))
-        yield boards
+            loggers.append(stack.enter_context(_wandb(recipe, run)))
+        yield loggers
 
 
 def scalars(line: Mapping[str, Any]) -> dict[str, float]:
@@ -71,17 +71,17 @@ class _TensorBoard:
 
 
 @contextmanager
-def _tensorboard(run: Run) -> Iterator[Board]:
+def _tensorboard(run: Run) -> Iterator[Logger]:
     """The run's folder `tensorboard`, which says what metrics.jsonl says: after a resume, too, no step twice."""
     from torch.utils.tensorboard import SummaryWriter
 
     folder = run.folder / TENSORBOARD
     shutil.rmtree(folder, ignore_errors=True)
     with SummaryWriter(str(folder)) as writer:
-        board = _TensorBoard(writer)
+        logger = _TensorBoard(writer)
         for line in _lines(run.metrics_path):
-            board.show(line)
-        yield board
+            logger.show(line)
+        yield logger
 
 
 class _WandB:
@@ -94,7 +94,7 @@ class _WandB:
 
 
 @contextmanager
-def _wandb(recipe: Recipe, run: Run) -> Iterator[Board]:
+def _wandb(recipe: Recipe, run: Run) -> Iterator[Logger]:
     """A run of project `log.project`, gone on with where this run is resumed."""
     import wandb
 

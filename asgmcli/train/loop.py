@@ -33,7 +33,7 @@ from asgmcli.train.finite import numbers, where_not_finite
 from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.health import Health, watch_over
 from asgmcli.train.log import MetricsFile, NoMetrics, TrainingProgress
-from asgmcli.train.loggers import open_boards
+from asgmcli.train.loggers import open_loggers
 from asgmcli.train.run import Run
 from asgmcli.train.schedule import learning_rate, make_optimizer
 from asgmcli.train.seed import random_state, seed_everything, seed_rank, take_up_random_state
@@ -76,10 +76,10 @@ class Trainer:
         metrics = (MetricsFile if own_rank() == 0 else NoMetrics)(self.run.metrics_path)
         started = time.perf_counter()
         with self.stop:
-            self._take_up(metrics)
+            self._restore(metrics)
             for note in self._notes():
                 self.console.print(f"Note: {note}")
-            with open_boards(self.recipe, self.run, writing=own_rank() == 0) as metrics.boards:
+            with open_loggers(self.recipe, self.run, writing=own_rank() == 0) as metrics.loggers:
                 with TrainingProgress(self.console, self._title(), self.steps, self.step) as progress:
                     self._train(metrics, progress)
                 self._save(metrics)
@@ -227,7 +227,7 @@ class Trainer:
         }
         on_main_rank(lambda: save_state(self.run.state_path, state))
 
-    def _take_up(self, metrics: MetricsFile) -> None:
+    def _restore(self, metrics: MetricsFile) -> None:
         """Go on from the saved state, where there is one; nothing is written before all have found the same."""
         found = self.run.state_path.exists()
         state = load_state(self.run.state_path) if found else {}

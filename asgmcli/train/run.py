@@ -18,7 +18,7 @@ from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 from asgmcli.ranks.launch import find_launch
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.read import MEANS, WORDS, dump_yaml, load_recipe, recipe_hash
+from asgmcli.recipe.read import DESCRIPTIVE_KEYS, MACHINE_KEYS, dump_yaml, load_recipe, recipe_hash
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def differences(stored: Recipe, given: Recipe) -> list[str]:
 def _differences(stored: dict[str, Any], given: dict[str, Any], prefix: str = "") -> list[str]:
     lines = []
     for key in sorted(stored.keys() | given.keys()):
-        if (not prefix and key in WORDS) or key in MEANS.get(prefix.removesuffix("."), ()):
+        if (not prefix and key in DESCRIPTIVE_KEYS) or key in MACHINE_KEYS.get(prefix.removesuffix("."), ()):
             continue
         old, new = stored.get(key), given.get(key)
         if isinstance(old, dict) and isinstance(new, dict):

@@ -160,7 +160,7 @@ class Exported:
 
 
 class Trained(Protocol):
-    """A trained network, and the recipe that says how it is judged."""
+    """A trained network, and the recipe that says how it is evaluated."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -172,17 +172,17 @@ class Trained(Protocol):
 
     @property
     def data(self) -> Data:
-        """The data set that it is judged on."""
+        """The data set that it is evaluated on."""
 
     def examine(self, manifest: Manifest, beside: str | None = None) -> Examination:
-        """Check that it can be judged on the recipe's evaluation split of `manifest`.
+        """Check that it can be evaluated on the recipe's evaluation split of `manifest`.
 
         Args:
             manifest: whose clips are looked at.
             beside: the name of something that is measured on the same clips too.
 
         Raises:
-            DataError: it cannot be judged there.
+            DataError: it cannot be evaluated there.
             UsageError: `beside` is nothing that this task measures.
         """
 
