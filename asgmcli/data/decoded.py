@@ -50,7 +50,7 @@ class DecodedClips:
         return self._array(row, whole, self.manifest.resolve(row), decode)
 
     def wave(self, row: ManifestRow, source: Path, decode: Callable[[], np.ndarray]) -> np.ndarray:
-        """float32 [S] in steps of 16 bits, from the file or fresh from `decode` alike.
+        """Return float32 [S] in steps of 16 bits, from the cache or from `decode`, with equal values.
 
         Raises:
             MediaError: what `decode` raises.

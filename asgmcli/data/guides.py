@@ -17,10 +17,12 @@ from asgmcli.errors import DataError
 
 
 class ViewMaps(Protocol):
-    """Where a clip's sound comes from, as its view shows it."""
+    """Maps of a clip's sound source as its view shows it."""
 
     def of_view(self, row: ManifestRow, frames: Sequence[int], geometry: Geometry, size: tuple[int, int]) -> Tensor:
-        """Maps [T, h, w] of the crop and flip of `geometry`, of `frames`, which are `size` (height, width) pixels."""
+        """Return maps [T, h, w] for the crop and flip of `geometry`, of `frames`, which are `size` (height, width)
+        pixels.
+        """
 
 
 class RecordedMaps:
@@ -30,7 +32,7 @@ class RecordedMaps:
         self.reader = MapReader(manifest, keep=keep)
 
     def of_view(self, row: ManifestRow, frames: Sequence[int], geometry: Geometry, size: tuple[int, int]) -> Tensor:
-        """Maps [T, h, w] with as many cells as were recorded.
+        """Return maps [T, h, w] with as many cells as were recorded.
 
         Raises:
             MediaError: the clip has no maps, or they cannot be read.
@@ -66,7 +68,7 @@ class TrueMaps:
             )
 
     def of_view(self, row: ManifestRow, frames: Sequence[int], geometry: Geometry, size: tuple[int, int]) -> Tensor:
-        """float32 [T, rows, columns]: how much of each cell the source's box covers; 0 where the view has lost it."""
+        """Return float32 [T, rows, columns]: each cell's share inside the source's box; 0 if the view has lost it."""
         maps = np.zeros((len(frames), *self.grid), np.float32)
         for place, frame in enumerate(frames):
             found = self.boxes[row.id].get(frame)

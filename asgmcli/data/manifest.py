@@ -64,11 +64,11 @@ class Manifest:
         self._index = {name: number for number, name in enumerate(self.classes)}
 
     def resolve(self, row: ManifestRow) -> Path:
-        """The file that holds the clip's pictures."""
+        """Return the file that holds the clip's pictures."""
         return self.folder / row.path
 
     def resolve_audio(self, row: ManifestRow) -> Path | None:
-        """The file that holds the clip's sound, None where it has none."""
+        """Return the file that holds the clip's sound, None without sound."""
         return self.folder / row.audio if row.audio else None
 
     def of_split(self, name: str) -> list[ManifestRow]:
@@ -83,7 +83,7 @@ class Manifest:
         return rows
 
     def label_index(self, row: ManifestRow) -> int:
-        """The number of the row's class in `classes`, -1 where the row is unlabelled."""
+        """Return the number of the row's class in `classes`, -1 if it is unlabelled."""
         return self._index[row.label] if row.label else -1
 
 
@@ -252,7 +252,7 @@ def _row(values: list[str], line: int, faults: list[str]) -> ManifestRow | None:
 
 
 def _faults_of(cells: dict[str, str]) -> list[str]:
-    """What is wrong with one row's cells, in words."""
+    """Describe what is wrong with one row's cells."""
     faults = [f"{name} is empty" for name in ("id", "path") if not cells[name]]
     faults += [f"{name} holds a zero byte" for name in ("path", "audio") if "\0" in cells[name]]
     if not SPLIT_NAME.fullmatch(cells["split"]):

@@ -33,7 +33,7 @@ class MapReader:
         self._kept: dict[str, tuple[NDArray[np.float16], NDArray[np.float64]]] | None = {} if keep else None
 
     def stem(self, row: ManifestRow) -> Path:
-        """The path of a clip's maps without its ending.
+        """Return the path of a clip's maps without its ending.
 
         Raises:
             DataError: the clip's id would lead out of the folder.
@@ -43,11 +43,11 @@ class MapReader:
         return self.folder / row.id
 
     def missing(self, rows: Iterable[ManifestRow]) -> list[ManifestRow]:
-        """Those of `rows` that have no maps, or whose file has changed since they were made."""
+        """Return those of `rows` that have no maps, or whose file has changed since they were made."""
         return [row for row in rows if not self._is_new(row)]
 
     def maps(self, row: ManifestRow, frames: Sequence[int]) -> NDArray[np.float32]:
-        """Maps [T, h, w] in 0..1 at the given frames of a clip.
+        """Read maps [T, h, w] in 0..1 at the given frames of a clip.
 
         Raises:
             MediaError: there are none, or the file is broken or of another localizer.
@@ -92,7 +92,7 @@ class MapReader:
 
 
 def maps_at(maps: NDArray[np.floating], times: ArrayLike, wanted: ArrayLike) -> NDArray[np.float32]:
-    """Maps at any times: linear between the two around each, held at the ends.
+    """Interpolate maps at any times: linear between the two around each, held at the ends.
 
     Args:
         maps: [n, h, w].

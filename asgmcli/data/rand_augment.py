@@ -22,7 +22,7 @@ class AllOperations(v2.RandAugment):
     """
 
     def change(self, view: Tensor, draws: torch.Generator) -> Tensor:
-        """What `forward` makes of `view` where torch's global state is that of `draws`."""
+        """Return what `forward` gives for `view` when torch's global state is that of `draws`."""
         height, width = view.shape[-2:]
         space = self._AUGMENTATION_SPACE
         for _ in range(self.num_ops):

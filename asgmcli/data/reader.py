@@ -54,11 +54,11 @@ class ClipReader:
         self._log_mels: dict[tuple[str, int], Tensor] | None = {} if keep else None
 
     def moment(self, row: ManifestRow, start: int) -> Moment:
-        """The T frames of `row` that begin at frame `start`."""
+        """Return the T frames of `row` that begin at frame `start`, as a moment to read."""
         return Moment(row, clip_indices(max(row.frames, 1), self.clip.frames, self.clip.stride, start))
 
     def frames(self, moment: Moment) -> Tensor:
-        """uint8 [T, H, W, 3]; the short side is at most the largest that augmentation asks for.
+        """Read uint8 [T, H, W, 3]; the short side is at most the largest that augmentation asks for.
 
         Raises:
             MediaError: the file cannot be decoded.
@@ -71,9 +71,9 @@ class ClipReader:
         return torch.from_numpy(whole[np.minimum(moment.indices, len(whole) - 1)])
 
     def wave(self, moment: Moment, seconds: float, *, inside: bool = False) -> Tensor:
-        """float32 [S] mono at 16 kHz, `seconds` centred on the frames; silence where the file has none.
+        """Read float32 [S] mono at 16 kHz, `seconds` centred on the frames; silence if the file has no sound.
 
-        `inside` moves a span that would reach beyond the clip's ends back into it, as far as the clip is long enough.
+        `inside` shifts a span that would reach beyond the clip's ends back into it, as far as the clip is long enough.
 
         Raises:
             MediaError: the sound cannot be decoded.
@@ -92,7 +92,7 @@ class ClipReader:
         return torch.from_numpy(_window(self._whole_wave(moment.row, path), round(start * RATE), samples))
 
     def log_mel(self, moment: Moment) -> Tensor:
-        """float32 [L, M], not normalised; not to be written to."""
+        """Return float32 [L, M], not normalised; must not be written to."""
         key = (moment.row.id, moment.indices[0] + moment.indices[-1])  # twice the window's middle, in frames
         if self._log_mels is not None and key in self._log_mels:
             return self._log_mels[key]

@@ -10,7 +10,7 @@ from asgmcli.errors import DataError, RecipeError, UsageError
 
 
 def hashed(seed: int, clip_id: str) -> int:
-    """A 64-bit number drawn from (seed, clip id): the same on every machine and in every process."""
+    """Return a 64-bit number drawn from (seed, clip id): the same on every machine and in every process."""
     text = f"{seed}:{clip_id}".encode("utf-8", errors="surrogateescape")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
