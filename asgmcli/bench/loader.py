@@ -54,11 +54,11 @@ class Goal:
 
     @property
     def met(self) -> bool:
-        """Whether it is."""
+        """Return True if the goal is met."""
         return self.found >= self.wanted if self.at_least else self.found <= self.wanted
 
     def data(self) -> dict[str, Any]:
-        """What JSON holds of it."""
+        """Return the goal as JSON data."""
         return {**asdict(self), "found": float(f"{self.found:.4g}"), "met": self.met}
 
 
@@ -112,7 +112,7 @@ def measure(
 
 
 def table(goals: Sequence[Goal], note: str = "") -> Table:
-    """A line for each goal."""
+    """Return a table with one line a goal."""
     lines: list[list[Cell]] = []
     for goal in goals:
         wanted = f"{'at least' if goal.at_least else 'at most'} {goal.wanted:g}"
@@ -227,7 +227,7 @@ def _manifest_of(folder: Path, count: int) -> Callable[[int], object]:
 
 
 def memory_an_open(paths: Sequence[Path], opens: int) -> float:
-    """KB of memory that each open of a file leaves behind: its facts, a frame and some sound are read in turn."""
+    """Return the KB of memory that each open of a file leaves behind, with its facts, a frame and some sound read."""
 
     def look(number: int) -> None:
         path = paths[number // 3 % len(paths)]
@@ -249,7 +249,7 @@ def memory_an_open(paths: Sequence[Path], opens: int) -> float:
 
 
 def resident_bytes() -> int:
-    """The memory this process holds now; where the system does not say, the most it has held."""
+    """Return the memory this process holds now; if the system does not say, the most it has held."""
     statm = Path("/proc/self/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

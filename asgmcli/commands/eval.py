@@ -31,7 +31,7 @@ LINE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """What the user asked for; None where the recipe decides."""
+    """The user's options; None where the recipe decides."""
 
     split: str | None
     manifest: Path | None
@@ -256,7 +256,7 @@ def _open_manifest(data: Data, trained: Found, options: EvalOptions, console: Co
 
 
 def _folder(trained: Found, manifest: Manifest, split: str, options: EvalOptions) -> Path:
-    """Where the results go; asked before the work, not after it."""
+    """Return where the results go, checked before the work."""
     from asgmcli.runs.report import OUTPUTS
 
     name = f"eval-{manifest.path.resolve().parent.name}-{split}" if options.manifest is not None else f"eval-{split}"

@@ -237,7 +237,7 @@ def _look(console: Console, name: str, root: Path | None, out: Path, options: di
 
 
 def _options(module: ModuleType, given: dict[str, Any]) -> LayoutOptions:
-    """What a data set's module is told: what several know, and its own by name."""
+    """Return a data set module's options: those that several share, and its own by name."""
     from asgmcli.prepare.datasets.listing import LayoutOptions
 
     own = {option.name: given[option.name] for option in module.OPTIONS}

@@ -27,7 +27,7 @@ class Grid(click.ParamType):
     name = "ROWSxCOLUMNS"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """(rows, columns), each from 1 to 56."""
+        """Return (rows, columns), each from 1 to 56."""
         if isinstance(value, tuple):
             return value
         parts = str(value).lower().split("x")

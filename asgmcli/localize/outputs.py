@@ -42,7 +42,7 @@ _MAX_FPS = 30.0  # of the overlay
 
 @dataclass(frozen=True)
 class MapSettings:
-    """How maps are made and written.
+    """Settings by which maps are made and written.
 
     `localizer` is motion or fnac, `weights` fnac's file, `fps` maps a second (None: the localizer's own), `frames`
     pictures in the strip, `threshold` the heat inside a box, `confidence` the least with which a box is drawn, `write`

@@ -44,7 +44,7 @@ SHORTEST_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How thoroughly files are checked.
+    """Settings of the check of files.
 
     `drop_silent` leaves out clips below `silence_dbfs`, `verify` decodes everything once, `limit_s` is the seconds
     allowed for one file, `max_bad` the share of broken files that is tolerated.
