@@ -44,7 +44,7 @@ class EvaluationReport:
     views: dict[str, int]
 
     def result(self) -> dict[str, Any]:
-        """The content of result.json."""
+        """Return the content of result.json."""
         about: dict[str, Any] = {"target": str(self.trained.weights), "task": self.trained.task}
         if self.trained.run is not None:
             recipe = self.trained.run.recipe()
@@ -60,12 +60,12 @@ class EvaluationReport:
 
     @property
     def warnings(self) -> list[str]:
-        """What the training of the run around the weights warned of."""
+        """Return the warnings of the training that made the weights."""
         run = self.trained.run
         return list(((run.result() if run is not None else None) or {}).get("warnings", ()))
 
     def write(self, folder: Path) -> list[Path]:
-        """Pictures, tables and predictions in `folder`, result.json last; their paths."""
+        """Write pictures, tables and predictions to `folder`, result.json last. Return their paths."""
         outputs = []
         for name, draw in self.evaluation.figures.items():
             draw(folder / f"{name}.png")

@@ -120,10 +120,10 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
 
 
 def summarize(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
-    """Measured rows beside the paper's: mean ± deviation over seeds, and what the default row gains on each.
+    """Return the measured rows beside the paper's: mean ± deviation over seeds, and the default row's gain on each.
 
     The gain is paired: both rows on the same seeds, hence on the same labelled clips; the interval is Student's, 95%.
-    Where nothing was measured as top-1, all that was stands without gains.
+    Without top-1, all metrics are listed without gains.
     """
     known = {name for result in results for name in result["metrics"]}
     if MAIN_METRIC not in (known or {name for row in recipe.rows.values() for name in row.paper}):
@@ -150,7 +150,7 @@ def summarize(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def papers_note(recipe: Recipe) -> str:
-    """What the paper leaves open: rows that are cited, points of a figure that it draws and does not print."""
+    """Return a note on what the paper leaves open: cited rows, points of a figure drawn without their number."""
     notes = [f"{row.title}: {row.cited}." for row in recipe.rows.values() if row.cited]
     printed = sum(MAIN_METRIC in row.paper for row in recipe.rows.values())
     if recipe.figure is not None and 0 < printed < len(recipe.rows):
@@ -239,7 +239,7 @@ def _last_line(job: Job) -> str:
 
 
 def _news(job: Job) -> str:
-    """How far a running job is; without the name of its run, which its title says, but with that of a start's."""
+    """Return a running job's last message, without its run's name (already its title) but with a start's."""
     last = _last_line(job)
     run, marker, step = last.partition(": step ")
     own = "/".join(job.log.with_suffix("").parts[-3:])

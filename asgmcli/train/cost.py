@@ -48,9 +48,9 @@ class Counts:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What is kept decoded on disk: frames of at most `short_side` pixels, and `waves`.
+    """What the run caches on disk: decoded frames of at most `short_side` pixels, and `waves`.
 
-    `sound`: of the clips with sound alone.
+    `sound`: only clips with sound.
     """
 
     short_side: int
@@ -60,15 +60,15 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a row's networks take.
+    """The cost of a row's networks.
 
     Attributes:
         parameters: of the trained network, by its parts.
-        states: bytes of weights, gradients, what the optimizer keeps and, if there is one, the teacher.
+        states: bytes of weights, gradients, optimizer state and, if there is one, the teacher.
         step: the largest step.
         supervised: a step of the first, lighter epochs (`Counts.light_epochs`).
-        view: judging one view of a clip.
-        width: D, the tokens' width, of the products that a device is timed with.
+        view: evaluating one view of a clip.
+        width: D, the tokens' width, of the products by which a device is timed.
     """
 
     parameters: dict[str, int]
@@ -80,7 +80,7 @@ class Needs:
 
     @property
     def memory(self) -> int:
-        """Bytes that a step holds at least."""
+        """Return the bytes that a step holds at least."""
         return self.states + self.step.kept
 
 

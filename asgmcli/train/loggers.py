@@ -1,4 +1,4 @@
-"""What a run measures, shown by TensorBoard or Weights & Biases beside its metrics.jsonl, for those who use them."""
+"""TensorBoard and Weights & Biases: optional displays of a run's metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WANDB = "wandb"
 
 
 def check_loggers(log: Log) -> None:
-    """See that the packages that `log` asks for are installed, before anything is made.
+    """Check that the packages that `log` asks for are installed, before anything is made.
 
     Raises:
         UsageError: one is not.
@@ -38,11 +38,11 @@ def check_loggers(log: Log) -> None:
 
 @contextmanager
 def open_loggers(recipe: Recipe, run: Run, *, writing: bool = True) -> Iterator[list[Logger]]:
-    """The loggers that `recipe.log` asks for, closed at the end; none where another process is the one that writes.
+    """Open the loggers that `recipe.log` asks for, and close them at the end; none unless this process writes.
 
     Raises:
         UsageError: see `check_loggers`.
-        DataError: Weights & Biases refuses.
+        DataError: Weights & Biases fails.
     """
     check_loggers(recipe.log)
     with ExitStack() as stack:
@@ -55,7 +55,7 @@ def open_loggers(recipe: Recipe, run: Run, *, writing: bool = True) -> Iterator[
 
 
 def scalars(line: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a line of metrics.jsonl: `train/loss`, `evaluation/top1`."""
+    """Return the numbers of a line of metrics.jsonl: `train/loss`, `evaluation/top1`."""
     named = {f"evaluation/{name}": value for name, value in line.get("evaluation", {}).items()}
     named |= {f"train/{name}": value for name, value in line.items() if name not in ("step", "evaluation")}
     return {name: float(value) for name, value in named.items() if isinstance(value, int | float)}
@@ -72,7 +72,7 @@ class _TensorBoard:
 
 @contextmanager
 def _tensorboard(run: Run) -> Iterator[Logger]:
-    """The run's folder `tensorboard`, which says what metrics.jsonl says: after a resume, too, no step twice."""
+    """Open TensorBoard in the run's folder `tensorboard`, rewritten from metrics.jsonl: no step appears twice."""
     from torch.utils.tensorboard import SummaryWriter
 
     folder = run.folder / TENSORBOARD
@@ -95,7 +95,7 @@ class _WandB:
 
 @contextmanager
 def _wandb(recipe: Recipe, run: Run) -> Iterator[Logger]:
-    """A run of project `log.project`, gone on with where this run is resumed."""
+    """Open a run of project `log.project`, continued if this run is resumed."""
     import wandb
 
     place = run.folder / "wandb-id"
