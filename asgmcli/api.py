@@ -19,7 +19,7 @@ class Network:
 
     @property
     def classes(self) -> list[str]:
-        """Class names in the order of the network's scores; empty where it knows no classes."""
+        """Return the class names in the order of the network's scores; empty if it has no classes."""
         return list(getattr(self.trained, "classes", ()))
 
     def predict(self, clip: str | os.PathLike[str]) -> Any:

@@ -43,11 +43,11 @@ class LazyGroup(click.Group):
     """A group that imports a command's module when the command is looked up, in the order of `COMMANDS`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
-        """Names of all commands, in the order a user meets them."""
+        """Return the names of all commands, in the order of the user's workflow."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
-        """The command named `cmd_name`, None where there is none."""
+        """Return the command named `cmd_name`, or None."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"asgmcli.commands.{COMMANDS[cmd_name]}")
@@ -57,7 +57,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that `args` name; any other is answered with what it may mean, and with all there are."""
+        """Return the command that `args` name; for an unknown one suggest close matches and list all."""
         name = args[0]
         if name not in COMMANDS:
             meant = MEANT.get(name.lower())

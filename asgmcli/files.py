@@ -1,4 +1,4 @@
-"""Writing files whole or not at all: beside the target, flushed to the disk, then renamed over it."""
+"""Atomic file writing: beside the target, flushed to the disk, then renamed over it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ NAME_CHARACTERS = 60  # of the target's stem in the temporary name: file systems
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], size: int | None = None) -> Iterator[Path]:
-    """Give a path beside `path` to write to; when the block ends well it takes the place of `path`.
+    """Yield a path to write to; when the block succeeds it replaces `path`.
 
-    The temporary name, `.<stem>.<random>.part<suffix>`, keeps the suffix, so that writers which choose a format by it
-    do the same. Folders are made. When the block raises, nothing is left behind and a file that was there before stays
-    as it was.
+    The temporary name, `.<stem>.<random>.part<suffix>`, keeps the suffix, by which some writers choose a format.
+    Folders are made. If the block raises, the temporary file is removed and an existing `path` stays as it was.
 
     Args:
         path: the target.
-        size: about how many bytes will be written, where that is known; a message about a full disk tells it.
+        size: bytes to be written, roughly, if known; named in the message about a full disk.
 
     Raises:
         DataError: the folder cannot be made or written to, or the disk is full.
@@ -59,7 +58,7 @@ def replacing(path: str | os.PathLike[str], size: int | None = None) -> Iterator
 def read_bytes(path: str | os.PathLike[str], limit: int) -> bytes:
     """Return the content of a regular file of at most `limit` bytes.
 
-    Neither a device nor a pipe is opened, and no more than `limit` bytes are read of a file that grows meanwhile.
+    Devices and pipes are not opened, and at most `limit` bytes are read of a file that is still growing.
 
     Raises:
         OSError: the file is missing or cannot be read.
@@ -94,7 +93,7 @@ def read_text(path: str | os.PathLike[str], limit: int = MOST_TEXT) -> str:
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write `content` to `path`, whole or not at all.
+    """Write `content` to `path` atomically.
 
     Raises:
         DataError: see `replacing`.
@@ -104,7 +103,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write `text` as UTF-8 to `path`, whole or not at all; line ends stay as they are.
+    """Write `text` as UTF-8 to `path` atomically; line ends stay as they are.
 
     File names that are not UTF-8 come back as the bytes they were.
 
@@ -115,7 +114,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def remove_strays(path: str | os.PathLike[str]) -> list[Path]:
-    """Remove what killed processes left of writing `path`; only for a target that one process alone writes."""
+    """Remove temporary files that killed processes left of `path`; only for targets with a single writer."""
     target = Path(path)
     stem = glob.escape(target.stem[:NAME_CHARACTERS])
     found = list(target.parent.glob(f".{stem}.{'[0-9a-f]' * 12}.part{glob.escape(target.suffix)}"))
@@ -126,7 +125,7 @@ def remove_strays(path: str | os.PathLike[str]) -> list[Path]:
 
 
 def remove_all_strays(folder: str | os.PathLike[str]) -> list[Path]:
-    """Remove what killed processes left in `folder` and below; only for a folder that one process alone writes."""
+    """Remove temporary files that killed processes left in or below `folder`; only for folders with a single writer."""
     found = [path for path in Path(folder).rglob(f".*.{'[0-9a-f]' * 12}.part*") if path.is_file()]
     for stray in found:
         with suppress(OSError):
@@ -135,7 +134,7 @@ def remove_all_strays(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the new name outlive a power cut, where the file system lets a folder be flushed."""
+    """Make the new name survive a power failure, if the file system allows folders to be flushed."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -151,7 +150,7 @@ def _reason(error: OSError, temporary: Path) -> str:
 
 
 def _room(target: Path, size: int | None) -> str:
-    """What the disk has and what it would take; empty where nobody knows."""
+    """Describe the free and the needed room on the disk; "" if unknown."""
     rest = " What was there before is unchanged." if target.exists() else ""
     if size is None:
         return f" Make room or name another place.{rest}"

@@ -9,7 +9,7 @@ json_option = click.option(
 )
 
 
-class Share(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no argument
+class ShareType(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no argument
     """A number from 0 to 1, or a percentage."""
 
     name = "share"

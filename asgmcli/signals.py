@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: a flag that is looked at between steps, or an end with the exit code that says so."""
+"""SIGTERM and SIGINT: a flag checked between steps, or an end with the matching exit code."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopFlag:
-    """Notes SIGTERM and SIGINT while it is entered, for work that stops only where nothing is half done.
+    """Records SIGTERM and SIGINT while entered, for work that must stop at a safe point.
 
-    The same signal a second time ends the work at once, as it would without the flag; not so where `patient` (of
-    several processes each is signalled by whoever started them, and again by their launcher). Handlers belong to the
-    main thread; in another one nothing is noted.
+    The same signal a second time ends the work at once, as without the flag, unless `patient` (ranks are signalled
+    twice: by whoever started them and by their launcher). Handlers belong to the main thread; in other threads nothing
+    is recorded.
     """
 
     def __init__(self, patient: bool = False) -> None:
@@ -45,10 +45,11 @@ class StopFlag:
         self.number = number
 
     def raise_if_set(self, message: str) -> None:
-        """End with `message` where a signal was noted.
+        """Raise with `message` if a signal was recorded.
 
         Raises:
-            Interrupted: SIGTERM. InterruptedByKeyboard: SIGINT.
+            Interrupted: SIGTERM.
+            InterruptedByKeyboard: SIGINT.
         """
         if self.number is not None:
             raise (InterruptedByKeyboard if self.number == signal.SIGINT else Interrupted)(message)
@@ -58,10 +59,11 @@ class StopFlag:
 def interruptible(message: str) -> Iterator[None]:
     """Let SIGTERM and Ctrl-C end the block at once, with `message` and the exit codes 75 and 130.
 
-    For work that keeps nothing half done; files that are being written are written whole or not at all.
+    For work without state to save; files are written atomically in any case.
 
     Raises:
-        Interrupted: SIGTERM. InterruptedByKeyboard: Ctrl-C.
+        Interrupted: SIGTERM.
+        InterruptedByKeyboard: Ctrl-C.
     """
 
     def stop(*_: Any) -> None:
@@ -79,6 +81,6 @@ def interruptible(message: str) -> Iterator[None]:
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM came. No `Exception`, for the reason that KeyboardInterrupt is none: nobody is to take it for his own."""
+    """SIGTERM arrived. Like KeyboardInterrupt no `Exception`, so that no general handler catches it."""
 
     exit_code = Interrupted.exit_code

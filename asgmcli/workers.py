@@ -16,7 +16,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from asgmcli.errors import DataError
 
-Task = TypeVar("Task")
+Input = TypeVar("Input")
 Result = TypeVar("Result")
 START_LIMIT_S = 120.0
 
@@ -30,8 +30,8 @@ class Failure:
 
 
 def run_tasks(
-    function: Callable[[Task], Result], tasks: Iterable[Task], workers: int, limit_s: float
-) -> Iterator[tuple[Task, Result | Failure]]:
+    function: Callable[[Input], Result], tasks: Iterable[Input], workers: int, limit_s: float
+) -> Iterator[tuple[Input, Result | Failure]]:
     """Yield (task, result) as results arrive, each from one of `workers` processes.
 
     A process that takes more than `limit_s` seconds for a task, or dies of it, is killed and replaced, and the task
@@ -52,9 +52,9 @@ def run_tasks(
     waiting = iter(tasks)
     # A pool a process: in a shared one a crash may be told of the file that the process finished just before.
     crew: list[ProcessPool] = []
-    running: dict[Future[Result | Failure], tuple[Task, int]] = {}
+    running: dict[Future[Result | Failure], tuple[Input, int]] = {}
 
-    def give(task: Task, number: int) -> None:
+    def give(task: Input, number: int) -> None:
         if not crew[number].active:
             crew[number] = _start(context)
         running[crew[number].schedule(_guarded, (function, task), timeout=limit_s)] = (task, number)
@@ -93,7 +93,7 @@ def _start(context: ForkServerContext) -> ProcessPool:
     return pool
 
 
-def _guarded(function: Callable[[Task], Result], task: Task) -> Result | Failure:
+def _guarded(function: Callable[[Input], Result], task: Input) -> Result | Failure:
     """Call `function` in the child; what it raises comes back as a `Failure`, also where it cannot be pickled."""
     try:
         return function(task)

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from asgmcli.cli import main
-from asgmcli.data.manifest import CLASSES_NAME, COLUMNS, MANIFEST_NAME, Manifest, Row, read_manifest
+from asgmcli.data.manifest import CLASSES_NAME, COLUMNS, MANIFEST_NAME, Manifest, ManifestRow, read_manifest
 from asgmcli.data.maps import MapReader
 from asgmcli.errors import DataError, MediaError
 
@@ -117,7 +117,7 @@ def claim(shape: tuple[int, ...]) -> bytes:
 
 @pytest.mark.parametrize("kind", ["pickle", "claim"])
 def test_maps_that_would_run_or_fill_the_memory_are_refused(tmp_path: Path, kind: str) -> None:
-    row = Row("a", "a.mp4", "x", "train", 1.0, 8.0, 8, 32, 32, "", "")
+    row = ManifestRow("a", "a.mp4", "x", "train", 1.0, 8.0, 8, 32, 32, "", "")
     maps = MapReader(Manifest(tmp_path, [row], ["x"], tmp_path / MANIFEST_NAME, ""))
     path, harm = maps._file(row), tmp_path / "harm"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,9 +18,10 @@ SOUND_RATE = 44_100
 
 @dataclass(frozen=True)
 class Kind:
-    """How one data set's files are made.
+    """Encoding of one data set's files.
 
-    `seconds` is the usual length of a clip; `bit_rate` (bits/s) of the picture where the codec is not told a quality.
+    `seconds` is the usual length of a clip; `bit_rate` (bits/s) that of the picture if the codec has no quality
+    setting.
     """
 
     name: str
@@ -70,7 +71,9 @@ def make_original(path: Path, kind: Kind, seed: int = 0) -> Path:
 
 
 def footage(width: int, height: int, count: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """`count` pictures uint8 [H, W, 3]: a camera wanders over scenery, things move before it, the sensor is noisy."""
+    """Yield `count` pictures uint8 [H, W, 3]: a camera wanders over scenery, things move before it, the sensor is
+    noisy.
+    """
     rng = np.random.default_rng(seed)
     scenery = _texture(rng, height + 2 * MARGIN, width + 2 * MARGIN)
     things = [_Thing(rng, width, height) for _ in range(3)]

@@ -17,8 +17,8 @@ import torch
 
 from asgmcli.bench import rivals
 from asgmcli.bench.footage import KINETICS, LARGE, UCF, Kind, make_original
-from asgmcli.data.loader import Loudness, TrainViews
-from asgmcli.data.manifest import MANIFEST_NAME, Manifest, Row, read_manifest, write_manifest
+from asgmcli.data.loader import LogMelStatistics, TrainViews
+from asgmcli.data.manifest import MANIFEST_NAME, Manifest, ManifestRow, read_manifest, write_manifest
 from asgmcli.data.plan import SampleKey, generator
 from asgmcli.data.reader import RATE, ClipReader, Moment
 from asgmcli.errors import DataError
@@ -27,7 +27,7 @@ from asgmcli.media.clips import audio_window, random_start
 from asgmcli.media.probe import probe
 from asgmcli.media.video import fitted_size, read_clip
 from asgmcli.prepare.cache import cache_clip, cache_task
-from asgmcli.prepare.verify import Facts, Fault, Task, examine
+from asgmcli.prepare.verify import Facts, Fault, FileCheck, examine
 from asgmcli.recipe.sections import Audio, Augment, Clip
 from asgmcli.report.table import Cell, Table
 from asgmcli.report.timing import Timing, interleaved
@@ -54,11 +54,11 @@ class Goal:
 
     @property
     def met(self) -> bool:
-        """Whether it is."""
+        """Return True if the goal is met."""
         return self.found >= self.wanted if self.at_least else self.found <= self.wanted
 
     def data(self) -> dict[str, Any]:
-        """What JSON holds of it."""
+        """Return the goal as JSON data."""
         return {**asdict(self), "found": float(f"{self.found:.4g}"), "met": self.met}
 
 
@@ -67,8 +67,8 @@ class Original:
     """A generated file: its row, and the row of its copy in the cache."""
 
     kind: Kind
-    row: Row
-    cached: Row
+    row: ManifestRow
+    cached: ManifestRow
 
 
 def measure(
@@ -112,7 +112,7 @@ def measure(
 
 
 def table(goals: Sequence[Goal], note: str = "") -> Table:
-    """A line for each goal."""
+    """Return a table with one line a goal."""
     lines: list[list[Cell]] = []
     for goal in goals:
         wanted = f"{'at least' if goal.at_least else 'at most'} {goal.wanted:g}"
@@ -125,7 +125,7 @@ def table(goals: Sequence[Goal], note: str = "") -> Table:
 def _make(folder: Path, kind: Kind) -> Original:
     name = kind.name.replace(" ", "_")
     path = make_original(folder / f"{name}{kind.suffix}", kind)
-    facts = examine(Task(name, str(path), "", listen=False, decode=True))
+    facts = examine(FileCheck(name, str(path), "", listen=False, decode=True))
     if isinstance(facts, Fault):
         raise DataError(f"The generated {kind.name} file does not play: {facts.detail}")
     row = _row(name, path.name, facts, path.name)
@@ -136,9 +136,9 @@ def _make(folder: Path, kind: Kind) -> Original:
     return Original(kind, row, _row(f"{name}_cached", task.video, copy, task.sound))
 
 
-def _row(name: str, path: str, facts: Facts, audio: str) -> Row:
+def _row(name: str, path: str, facts: Facts, audio: str) -> ManifestRow:
     numbers = (facts.duration, facts.fps, facts.frames, facts.width, facts.height)
-    return Row(name, path, "made", "train", *numbers, audio if facts.sound else "", "")
+    return ManifestRow(name, path, "made", "train", *numbers, audio if facts.sound else "", "")
 
 
 def _samples(manifest: Manifest, part: Original, repeats: int) -> list[Timing]:
@@ -147,11 +147,11 @@ def _samples(manifest: Manifest, part: Original, repeats: int) -> list[Timing]:
     path = manifest.resolve(part.row)
     size = fitted_size(part.row.width, part.row.height, CLIP.short_side[1])
 
-    def moment(row: Row, number: int) -> Moment:
+    def moment(row: ManifestRow, number: int) -> Moment:
         uniform = float(generator(0, "bench", number).random())
         return reader.moment(row, random_start(row.frames, CLIP.frames, CLIP.stride, uniform))
 
-    def sample(row: Row, number: int) -> None:
+    def sample(row: ManifestRow, number: int) -> None:
         at = moment(row, number)
         reader.frames(at)
         reader.wave(at, AUDIO.seconds)
@@ -205,10 +205,12 @@ def _ratio(values: Sequence[float], others: Sequence[float]) -> float:
     return statistics.median(value / other for value, other in zip(values, others, strict=True))
 
 
-def _views(manifest: Manifest, row: Row) -> Callable[[int], object]:
+def _views(manifest: Manifest, row: ManifestRow) -> Callable[[int], object]:
     """The training views of a clip that is decoded already."""
     reader = ClipReader(manifest, CLIP, AUDIO, keep=True)
-    views = TrainViews(reader, [], [row], {row.id: 0}, CLIP, Augment(), Loudness(-5.0, 4.0), guide_seconds=None, seed=0)
+    views = TrainViews(
+        reader, [], [row], {row.id: 0}, CLIP, Augment(), LogMelStatistics(-5.0, 4.0), guide_seconds=None, seed=0
+    )
     return lambda number: views[SampleKey("unlabeled", 0, number + 1, 0)]
 
 
@@ -219,13 +221,13 @@ def _manifest_of(folder: Path, count: int) -> Callable[[int], object]:
     for number in range(count):
         label = names[number % 400]
         path = f"train/{label}/{number:011d}_000001_000011.mp4"
-        rows.append(Row(f"{number:011d}_000001", path, label, "train", 10.01, 29.97, 300, 340, 256, path, ""))
+        rows.append(ManifestRow(f"{number:011d}_000001", path, label, "train", 10.01, 29.97, 300, 340, 256, path, ""))
     write_manifest(folder, rows, names)
     return lambda _: read_manifest(folder)
 
 
 def memory_an_open(paths: Sequence[Path], opens: int) -> float:
-    """KB of memory that each open of a file leaves behind: its facts, a frame and some sound are read in turn."""
+    """Return the KB of memory that each open of a file leaves behind, with its facts, a frame and some sound read."""
 
     def look(number: int) -> None:
         path = paths[number // 3 % len(paths)]
@@ -247,7 +249,7 @@ def memory_an_open(paths: Sequence[Path], opens: int) -> float:
 
 
 def resident_bytes() -> int:
-    """The memory this process holds now; where the system does not say, the most it has held."""
+    """Return the memory this process holds now; if the system does not say, the most it has held."""
     statm = Path("/proc/self/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

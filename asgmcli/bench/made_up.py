@@ -6,22 +6,22 @@ from dataclasses import dataclass
 
 import torch
 
-from asgmcli.data.loader import Batch, Loudness
+from asgmcli.data.loader import Batch, LogMelStatistics
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks.recognition.model import RecognitionState, assemble, build_network, make_threshold
 
 
 @dataclass(frozen=True)
 class MadeUpData:
-    """What a state asks of the data: names of classes, and the length of the log-mel."""
+    """The data that a state needs to be built: class names, and the length of the log-mel."""
 
     classes: list[str]
-    loudness: Loudness | None
+    mel_statistics: LogMelStatistics | None
     length: int
 
 
 def made_up_state(recipe: RecognitionRecipe, classes: int, device: torch.device) -> RecognitionState:
-    """The state of a run of `recipe` (a tube for a mask) at its start, with random weights."""
+    """Build the initial state of a run of `recipe` (with a tube mask), with random weights."""
     length = recipe.audio.length if recipe.listens else 0
     data = MadeUpData([f"class {number}" for number in range(classes)], None, length)
     student = build_network(recipe, classes, length).to(device)
@@ -30,7 +30,10 @@ def made_up_state(recipe: RecognitionRecipe, classes: int, device: torch.device)
 
 
 def made_up_batch(recipe: RecognitionRecipe, classes: int, labeled: int, unlabeled: int, device: torch.device) -> Batch:
-    """Random pixels and sound for one step of `recipe`, as its loader would bring them; no unlabelled clip: None."""
+    """Return random pixels and sound for one step of `recipe`, shaped like its loader's batches.
+
+    `unlabeled` is None without unlabelled clips.
+    """
     draw = torch.Generator().manual_seed(0)
     clip = recipe.clip
 

@@ -12,25 +12,25 @@ import numpy as np
 
 
 def has_decord() -> bool:
-    """Whether decord can be imported; it has wheels for x86-64 alone."""
+    """Return True if decord can be imported; it has wheels for x86-64 only."""
     return find_spec("decord") is not None
 
 
 def decord_sample(
     path: Path, indices: Sequence[int], size: tuple[int, int], rate: int, start: float, seconds: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Frames and sound by decord's two readers, on one thread.
+    """Read frames and sound by decord's two readers, on one thread.
 
     Args:
         path: the file.
         indices: of the frames.
         size: (width, height) of the result.
         rate: samples a second of the sound.
-        start: where the sound begins in seconds; the reader always decodes all of it.
+        start: start of the sound in seconds; the reader always decodes all of it.
         seconds: length of the sound.
 
     Returns:
-        uint8 [T, H, W, 3] and float32 [S], which is shorter where the file ends before.
+        uint8 [T, H, W, 3] and float32 [S], shorter if the file ends before.
     """
     import decord
 
@@ -44,7 +44,7 @@ def decord_sample(
 
 
 def find_ffmpeg() -> str | None:
-    """The path of ffmpeg's command line, None where there is none."""
+    """Return the path of ffmpeg's command line, or None."""
     return shutil.which("ffmpeg")
 
 
@@ -54,7 +54,7 @@ def start_ffmpeg(program: str) -> None:
 
 
 def ffmpeg_frames(program: str, path: Path, indices: Sequence[int], fps: float, size: tuple[int, int]) -> np.ndarray:
-    """Frames at a regular step by ffmpeg's command line, which seeks to the first one; on one thread.
+    """Read frames at a regular step by ffmpeg's command line, which seeks to the first one; on one thread.
 
     Args:
         program: ffmpeg.

@@ -40,7 +40,7 @@ WARM_UP = 3
 
 
 def recipe_of(setup: Setup) -> RecognitionRecipe:
-    """SVFormer's step (tube mask, no sound), or with sound ASGM-Former's without its guide.
+    """Return SVFormer's step (tube mask, no sound), or with sound ASGM-Former's without its guide.
 
     Raises:
         RecipeError: the numbers do not go together.
@@ -93,7 +93,7 @@ class Step:
         self.number = 0
 
     def __call__(self) -> None:
-        """One step."""
+        """Train one step."""
         self.state.begin_step(0, self.number)
         compute_gradients(recognition.train_step, self.state, self.batch, self.optimizer, self.recipe.train)
         self.optimizer.step()
@@ -127,7 +127,7 @@ def measure(setup: Setup, repeats: int) -> dict[str, Any]:
 
 
 def answer() -> None:
-    """The other end of `measure`."""
+    """Run the child process of `measure`."""
     question = json.loads(sys.stdin.read())
     print(json.dumps(measure_here(Setup(**question["setup"]), question["repeats"])))
 
@@ -175,7 +175,7 @@ def measure_here(setup: Setup, repeats: int) -> dict[str, Any]:
 
 
 def summary(found: dict[str, Any]) -> dict[str, float]:
-    """Medians of what `measure` found: seconds a step, share of the products' rate, gigabytes.
+    """Return medians of what `measure` found: seconds a step, share of the products' rate, gigabytes.
 
     The share is the median of each step's share of the rate around it.
     """
@@ -193,9 +193,9 @@ def summary(found: dict[str, Any]) -> dict[str, float]:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most memory so far: of this process, or of the tensors on a GPU.
+    """Return the peak memory so far: of this process, or of the tensors on a GPU.
 
-    Linux tells this program's own peak; what `getrusage` says there may be that of the process which started it.
+    Linux reports this program's own peak; `getrusage` may report that of the process that started it.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
@@ -208,7 +208,7 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def largest(fits: Callable[[int], bool]) -> int:
-    """The largest n for which `fits(n)`, by doubling and then halving the gap; 0 where even 1 does not fit."""
+    """Return the largest n for which `fits(n)`, by doubling and then bisecting; 0 if even 1 does not fit."""
     low, high = 0, 1
     while fits(high):
         low, high = high, 2 * high

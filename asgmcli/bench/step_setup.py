@@ -32,12 +32,12 @@ class Setup:
 
     @property
     def clips(self) -> int:
-        """Clips a step."""
+        """Return the clips a step."""
         return self.labeled + self.unlabeled
 
 
 def setups_of(first: Setup, sizes: Iterable[str]) -> Iterator[Setup]:
-    """What is measured for each of `sizes`, all else as in `first`.
+    """Yield the setups to measure for each of `sizes`, all else as in `first`.
 
     On a CPU or an Apple GPU with and without activation checkpointing; on a CUDA GPU fp32, bf16, and bf16 compiled,
     each with the largest batch that fits.

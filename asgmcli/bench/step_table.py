@@ -32,7 +32,7 @@ def cpu_table(measured: Sequence[dict[str, Any]]) -> Table:
 
 
 def gpu_table(measured: Sequence[dict[str, Any]]) -> Table:
-    """A line a setting, each with the largest batch that fits."""
+    """Return a table with one line a setting, each with the largest batch that fits."""
     lines: list[list[Cell]] = []
     plain = {found["setup"]["size"]: summary(found) for found in measured if found["setup"]["precision"] == "fp32"}
     for found in measured:

@@ -26,7 +26,7 @@ class Benches(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The bench that `args` name."""
+        """Return the bench that `args` name."""
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             self._refuse(ctx, args[0])
         return super().resolve_command(ctx, args)
@@ -50,7 +50,7 @@ Measured = Callable[..., tuple["Table", dict[str, Any]]]
 
 
 def bench(measured: Measured) -> Callable[..., None]:
-    """A bench's command around `measured`: with --out, --overwrite and --json, and the environment in the JSON."""
+    """Return a bench's command around `measured`, with --out, --overwrite and --json (which holds the environment)."""
 
     @functools.wraps(measured)
     @click.option("--out", type=click.Path(path_type=Path), help="File for the JSON.  [default: none is written]")
@@ -84,7 +84,7 @@ def bench(measured: Measured) -> Callable[..., None]:
 
 
 def repeats(default: int) -> Callable[..., Any]:
-    """The option --repeats."""
+    """Add the option --repeats."""
     return click.option(
         "--repeats", type=click.IntRange(1, 1_000_000), default=default, show_default=True, help="How often."
     )

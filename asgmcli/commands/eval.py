@@ -31,8 +31,8 @@ LINE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Options:
-    """What the user asked for; None where the recipe decides."""
+class EvalOptions:
+    """The user's options; None where the recipe decides."""
 
     split: str | None
     manifest: Path | None
@@ -95,7 +95,7 @@ def command(
 
     \b
     asgm eval runs/demo/asgm_former/seed0
-    asgm eval runs/demo/asgm_former/seed0/model.safetensors --data other/manifest.csv --out judged
+    asgm eval runs/demo/asgm_former/seed0/model.safetensors --data other/manifest.csv --out evaluated
     asgm eval recipes/demo.yaml
     torchrun --nproc-per-node=4 -m asgmcli eval runs/demo/asgm_former/seed0
     """
@@ -107,7 +107,7 @@ def command(
 
     launch = find_launch()
     console = make_console(quiet=launch.rank > 0)
-    options = Options(
+    options = EvalOptions(
         split,
         manifest,
         clips,
@@ -129,12 +129,12 @@ def command(
         if gathering:
             result = _gather(RecipeFile(target, on_demo), runs, options, console)
         else:
-            result = _judge(target, options, console, launch)
+            result = _evaluate(target, options, console, launch)
     if as_json and launch.rank == 0:
         click.echo(json.dumps(result))
 
 
-def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) -> dict[str, Any]:
+def _gather(file: RecipeFile, runs: Path, options: EvalOptions, console: Console) -> dict[str, Any]:
     """The finished runs of a recipe."""
     from asgmcli.recipe.shipped import spoken
     from asgmcli.runs.gather import gather
@@ -167,11 +167,11 @@ def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) ->
     }
 
 
-def _judge(path: Path, options: Options, console: Console, launch: Launch) -> dict[str, Any]:
+def _evaluate(path: Path, options: EvalOptions, console: Console, launch: Launch) -> dict[str, Any]:
     """Judge one trained network, by all ranks; return the result on the first."""
     from asgmcli.ranks.device import choose_device
     from asgmcli.ranks.exchange import joined
-    from asgmcli.runs.report import Judged, papers_numbers
+    from asgmcli.runs.report import EvaluationReport, papers_numbers
     from asgmcli.runs.target import find_trained
 
     device = choose_device(options.device, launch)
@@ -195,15 +195,15 @@ def _judge(path: Path, options: Options, console: Console, launch: Launch) -> di
             evaluation, lines = examination.run(seen, paper)
         if launch.rank:
             return {}
-        judged = Judged(found, evaluation, lines, manifest, split, examination.views)
-        result = {**judged.result(), "seconds": round(time.perf_counter() - started, 1)}
-        outputs = judged.write(folder)
-        judged.show(console)
+        evaluated = EvaluationReport(found, evaluation, lines, manifest, split, examination.views)
+        result = {**evaluated.result(), "seconds": round(time.perf_counter() - started, 1)}
+        outputs = evaluated.write(folder)
+        evaluated.show(console)
     console.print(f"Written to {folder}: {', '.join(output.name for output in outputs)}")
     return {**result, "outputs": [str(output) for output in outputs]}
 
 
-def _with_options(trained: Trained, options: Options) -> Trained:
+def _with_options(trained: Trained, options: EvalOptions) -> Trained:
     """The network with the recipe's keys that the user asked for: another split, other views, other workers.
 
     Raises:
@@ -225,7 +225,7 @@ def _with_options(trained: Trained, options: Options) -> Trained:
         known = set(type(section).model_fields) if section is not None else set()
         for key in given:
             if key not in known and key != "keep_decoded":
-                raise UsageError(f"--{key}: a {recipe.task} network is not judged by that.")
+                raise UsageError(f"--{key}: does not apply to a {recipe.task} network.")
         if section is not None:
             changes[name] = section.model_copy(update={key: value for key, value in given.items() if key in known})
     return replace(trained, recipe=recipe.model_copy(update=changes))  # type: ignore[type-var]
@@ -235,7 +235,7 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _open_manifest(data: Data, trained: Found, options: Options, console: Console) -> Manifest:
+def _open_manifest(data: Data, trained: Found, options: EvalOptions, console: Console) -> Manifest:
     """The manifest that the user named, or that of the recipe's `data`; a word where it has changed since."""
     from asgmcli.data.manifest import read_manifest
     from asgmcli.prepare.source import manifest_path, open_manifest
@@ -250,14 +250,14 @@ def _open_manifest(data: Data, trained: Found, options: Options, console: Consol
     manifest = open_manifest(data)
     before = (trained.run.result() or {}) if trained.run is not None else {}
     own = before.get("data", {})
-    judged_on = own.get("eval_manifest", own.get("manifest"))
-    if judged_on not in (None, manifest.sha256):
-        console.print(f"Warning: {manifest.path} is not the one that the run was judged on, it has changed since.")
+    evaluated_on = own.get("eval_manifest", own.get("manifest"))
+    if evaluated_on not in (None, manifest.sha256):
+        console.print(f"Warning: {manifest.path} is not the one that the run was evaluated on, it has changed since.")
     return manifest
 
 
-def _folder(trained: Found, manifest: Manifest, split: str, options: Options) -> Path:
-    """Where the results go; asked before the work, not after it."""
+def _folder(trained: Found, manifest: Manifest, split: str, options: EvalOptions) -> Path:
+    """Return where the results go, checked before the work."""
     from asgmcli.runs.report import OUTPUTS
 
     name = f"eval-{manifest.path.resolve().parent.name}-{split}" if options.manifest is not None else f"eval-{split}"

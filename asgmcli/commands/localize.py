@@ -19,7 +19,7 @@ from asgmcli.signals import interruptible
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from asgmcli.localize.outputs import Job, Settings
+    from asgmcli.localize.outputs import ClipFiles, MapSettings
 
 KINDS = ("overlay", "strip", "maps", "boxes")
 SETTINGS_NAME = "localize.json"
@@ -102,7 +102,7 @@ def command(
     asgm localize data/demo/manifest.csv --out maps --shard 1/4
     """
     from asgmcli.console import make_console
-    from asgmcli.localize.outputs import NO_WEIGHTS, Settings, check_there, choose_localizer
+    from asgmcli.localize.outputs import NO_WEIGHTS, MapSettings, check_there, choose_localizer
 
     console = make_console()
     check_there(path)
@@ -114,7 +114,7 @@ def command(
         raise UsageError(f"--shard divides the clips of a folder or manifest; {path} is one clip.")
     manifest = path.suffix.lower() == ".csv" or (path / "manifest.csv").is_file()
     write = tuple(kind for kind in KINDS if kind in kinds) or (("maps", "boxes") if manifest else KINDS)
-    settings = Settings(name, weights, fps, frames, threshold, confidence, write, device_of_localizer(name, device))
+    settings = MapSettings(name, weights, fps, frames, threshold, confidence, write, device_of_localizer(name, device))
     if many:
         folder = out or Path("localized")
         jobs = _shard(list(_clips(path, folder, manifest)), shard)
@@ -131,10 +131,10 @@ def command(
         )
 
 
-def _clips(path: Path, out: Path, manifest: bool) -> Iterator[Job]:
+def _clips(path: Path, out: Path, manifest: bool) -> Iterator[ClipFiles]:
     """The clips of a manifest, or all videos of a folder but those in `out`."""
     from asgmcli.data.manifest import read_manifest
-    from asgmcli.localize.outputs import Job
+    from asgmcli.localize.outputs import ClipFiles
     from asgmcli.prepare.datasets.listing import VIDEO_SUFFIXES, walk_files
 
     if manifest:
@@ -144,7 +144,7 @@ def _clips(path: Path, out: Path, manifest: bool) -> Iterator[Job]:
                 raise DataError(f"{rows.path}: the id {row.id!r} would lead out of {out}. Rename it.")
             video = rows.resolve(row)
             # Without sound of its own the clip's file is asked, which then says that it holds none.
-            yield Job(row.id, video, rows.resolve_audio(row) or video, out / row.id)
+            yield ClipFiles(row.id, video, rows.resolve_audio(row) or video, out / row.id)
         return
     inside = out.resolve()
     videos = [file for file in walk_files(path) if file.suffix.lower() in VIDEO_SUFFIXES]
@@ -155,10 +155,10 @@ def _clips(path: Path, out: Path, manifest: bool) -> Iterator[Job]:
     names = [file.relative_to(path).with_suffix("").as_posix() for file in videos]
     for file, name in zip(videos, names, strict=True):
         unique = name if names.count(name) == 1 else file.relative_to(path).as_posix()
-        yield Job(unique, file, file, out / unique)
+        yield ClipFiles(unique, file, file, out / unique)
 
 
-def _shard(jobs: list[Job], shard: str | None) -> list[Job]:
+def _shard(jobs: list[ClipFiles], shard: str | None) -> list[ClipFiles]:
     """The part `i/n` of the clips, by a hash of their ids, so that it does not depend on their order."""
     if shard is None:
         return jobs
@@ -170,11 +170,11 @@ def _shard(jobs: list[Job], shard: str | None) -> list[Job]:
     return [job for job in jobs if hashed(0, job.id) % int(count) == int(index) - 1]
 
 
-def _run_one(path: Path, settings: Settings, out: Path, overwrite: bool, console: Console) -> dict[str, Any]:
+def _run_one(path: Path, settings: MapSettings, out: Path, overwrite: bool, console: Console) -> dict[str, Any]:
     from asgmcli.console import progress_bar
-    from asgmcli.localize.outputs import Job, localize
+    from asgmcli.localize.outputs import ClipFiles, localize
 
-    job = Job(path.name, path, path, out / path.stem)
+    job = ClipFiles(path.name, path, path, out / path.stem)
     there = [str(target) for target in job.targets(settings).values() if target.exists()]
     if there and not overwrite:
         raise UsageError(f"{there[0]} is there already. Say --overwrite, or name another folder with --out.")
@@ -200,8 +200,8 @@ def _sureness(answer: dict[str, Any], least: float) -> str:
 
 
 def _run_many(
-    jobs: list[Job],
-    settings: Settings,
+    jobs: list[ClipFiles],
+    settings: MapSettings,
     out: Path,
     shard: str | None,
     workers: int,
@@ -235,7 +235,7 @@ def _run_many(
     return {"clips": done, "skipped": len(jobs) - len(todo), "failed": failed, "failed_list": str(listed)}
 
 
-def _remember(out: Path, settings: Settings, overwrite: bool) -> None:
+def _remember(out: Path, settings: MapSettings, overwrite: bool) -> None:
     """Note how the maps in `out` are made; another way would mix two kinds in one folder."""
     from asgmcli.files import write_text
     from asgmcli.localize.outputs import weights_file

@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asgmcli.errors import UsageError
-from asgmcli.options import Share
+from asgmcli.options import ShareType
 from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from asgmcli.data.manifest import Manifest
-    from asgmcli.prepare.datasets.listing import Options
+    from asgmcli.prepare.datasets.listing import LayoutOptions
 
 LINE_SECONDS = 10.0
 STOPPED = "Stopped. The same command goes on where it was."
 SHARED = ("lists", "classes", "val_share", "test_share")
-"""Options that several data sets have, which `Options` knows by name."""
+"""LayoutOptions that several data sets have, which `LayoutOptions` knows by name."""
 
 COMMON = (
     click.Option(["--out"], type=click.Path(path_type=Path), help="Where the manifest goes.  [default: data/NAME]"),
@@ -73,7 +73,7 @@ LOOKING = (
     ),
     click.Option(
         ["--max-bad"],
-        type=Share(),
+        type=ShareType(),
         default=0.05,
         show_default=True,
         help="Share of broken files above which the run fails at its end: 0.1 or 10%.",
@@ -199,14 +199,14 @@ def _from_disk(name: str, root: Path | None, out: Path | None, as_json: bool, **
 
 def _look(console: Console, name: str, root: Path | None, out: Path, options: dict[str, Any]) -> dict[str, Any]:
     from asgmcli.prepare.datasets import DATASETS
-    from asgmcli.prepare.judge import Check
-    from asgmcli.prepare.run import Job, prepare
+    from asgmcli.prepare.run import Preparation, prepare
+    from asgmcli.prepare.selection import Check
     from asgmcli.prepare.show import show_summary
 
     if options["merge"] and options["shard"]:
         raise UsageError("--merge joins all shards; give it without --shard.")
     verify = options["cache"] is not None if options["verify"] is None else options["verify"]
-    job = Job(
+    job = Preparation(
         name,
         DATASETS[name],
         root or _default_root(name, options),
@@ -236,9 +236,9 @@ def _look(console: Console, name: str, root: Path | None, out: Path, options: di
     return summary
 
 
-def _options(module: ModuleType, given: dict[str, Any]) -> Options:
-    """What a data set's module is told: what several know, and its own by name."""
-    from asgmcli.prepare.datasets.listing import Options
+def _options(module: ModuleType, given: dict[str, Any]) -> LayoutOptions:
+    """Return a data set module's options: those that several share, and its own by name."""
+    from asgmcli.prepare.datasets.listing import LayoutOptions
 
     own = {option.name: given[option.name] for option in module.OPTIONS}
     shared: dict[str, Any] = {"seed": given["seed"], "own": {k: v for k, v in own.items() if k not in SHARED}}
@@ -250,7 +250,7 @@ def _options(module: ModuleType, given: dict[str, Any]) -> Options:
         shared["lists"] = tuple(_list_option(text) for text in own["lists"])
     if "classes" in own:
         shared["classes"] = own["classes"]
-    return Options(**shared)
+    return LayoutOptions(**shared)
 
 
 def _show_split(console: Console, out: Path, options: dict[str, Any]) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def command(
 
 
 def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[str, Any]:
-    """What each of `recipes` would be and take; a single one is printed in full on standard output."""
+    """Show the size and cost of each of `recipes`; a single one is printed in full on standard output."""
     from asgmcli.recipe.read import dump_yaml
     from asgmcli.runs.dry_run import dry_runs, dry_table, rates
 
@@ -266,7 +266,7 @@ def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], 
 
 
 def _name(recipe: Recipe) -> str:
-    """What a run is called among those of one recipe."""
+    """Return a run's name among those of one recipe."""
     return f"{recipe.default_row} seed {recipe.seed}"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asgmcli.errors import UsageError
-from asgmcli.options import Share, json_option
+from asgmcli.options import ShareType, json_option
 from asgmcli.ranks.device import device_of_localizer, device_option
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Grid(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no a
     name = "ROWSxCOLUMNS"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """(rows, columns), each from 1 to 56."""
+        """Return (rows, columns), each from 1 to 56."""
         if isinstance(value, tuple):
             return value
         parts = str(value).lower().split("x")
@@ -50,7 +50,7 @@ class Grid(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no a
 )
 @click.option(
     "--keep",
-    type=Share(),
+    type=ShareType(),
     default=MEAN_KEEP,
     show_default="1/3, the mean of Beta(5, 10)",
     help="Share of the tokens that is kept.",

@@ -33,7 +33,7 @@ class Geometry:
 def draw_geometry(
     rng: np.random.Generator, height: int, width: int, size: int, short_side: tuple[int, int], flip: float
 ) -> Geometry:
-    """Random crop of `size` pixels from the frame resized to a random short side, in the pixels of the original.
+    """Draw a random crop of `size` pixels from the frame resized to a random short side, in the original's pixels.
 
     Resizing the crop alone is the same picture (up to the filter's support at its edge) for less work.
     """
@@ -45,7 +45,7 @@ def draw_geometry(
 
 
 def apply_geometry(frames: Tensor, geometry: Geometry, size: int) -> Tensor:
-    """uint8 [T, H, W, 3] -> uint8 [T, 3, size, size] with the crop and flip of `geometry`."""
+    """Crop, resize and flip uint8 [T, H, W, 3] by `geometry`; return uint8 [T, 3, size, size]."""
     crop = frames[
         :, geometry.top : geometry.top + geometry.height, geometry.left : geometry.left + geometry.width
     ].permute(0, 3, 1, 2)
@@ -63,7 +63,7 @@ def resize(images: Tensor, size: tuple[int, int], kind: Literal["bilinear", "bic
 
 
 def apply_geometry_to_maps(maps: Tensor, geometry: Geometry, frame: tuple[int, int]) -> Tensor:
-    """Maps [T, h, w] of whole frames of (height, width) pixels -> maps of the crop and flip of `geometry`.
+    """Crop and flip maps [T, h, w] of whole frames of (height, width) pixels by `geometry`.
 
     The number of cells stays: a crop shows fewer of them finer, bilinear between their centres.
     """
@@ -78,29 +78,29 @@ def apply_geometry_to_maps(maps: Tensor, geometry: Geometry, frame: tuple[int, i
 def rand_augment(
     view: Tensor, rng: np.random.Generator, operations: int, magnitude: int, *, geometric: bool = True
 ) -> Tensor:
-    """RandAugment (Cubuk et al., 2020) with one draw for the whole clip: uint8 [T, 3, H, W] -> the same shape.
+    """Apply RandAugment (Cubuk et al., 2020) with one draw for the whole clip; uint8 [T, 3, H, W], shape kept.
 
     Without `geometric` operations everything stays in its place.
     """
     if not operations:
         return view
-    from asgmcli.data.rand_augment import ColourOperations, Operations
+    from asgmcli.data.rand_augment import AllOperations, ColourOperations
 
     draws = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    kind = Operations if geometric else ColourOperations
+    kind = AllOperations if geometric else ColourOperations
     return kind(num_ops=operations, magnitude=magnitude).change(view, draws)
 
 
 def draw_dropped_channel(rng: np.random.Generator, probability: float) -> int:
-    """The colour channel that the strong view loses, or `KEEP_CHANNELS`."""
+    """Draw the colour channel that the strong view loses, or `KEEP_CHANNELS`."""
     return int(rng.integers(3)) if rng.random() < probability else KEEP_CHANNELS
 
 
 def draw_warp(rng: np.random.Generator, frames: int) -> list[int]:
-    """TWAug: for each of the T positions the frame shown there.
+    """Draw TWAug: for each of the T positions the frame shown there.
 
     With probability 1/3 each 2 frames, 4 frames or all are kept; a dropped position shows its nearest kept frame, the
-    earlier one where two are as near.
+    earlier one on a tie.
     """
     kept_count = (*WARP_LENGTHS, frames)[int(rng.integers(len(WARP_LENGTHS) + 1))]
     if kept_count >= frames:
@@ -110,14 +110,15 @@ def draw_warp(rng: np.random.Generator, frames: int) -> list[int]:
 
 
 def spec_augment(logmel: Tensor, rng: np.random.Generator, frequency: int, time: int, fill: float) -> Tensor:
-    """SpecAugment (Park et al., 2019): one band up to `frequency` bins and one span up to `time` steps set to `fill`.
+    """Apply SpecAugment (Park et al., 2019): one band up to `frequency` bins and one span up to `time` steps set to
+    `fill`.
 
     Args:
         logmel: [L, M].
         rng: source of widths and places.
         frequency: widest band in mel bins.
         time: longest span in steps of 10 ms.
-        fill: the value of what is masked, the dataset's mean.
+        fill: the value of masked cells, the data set's mean.
 
     Returns:
         A new tensor [L, M].
@@ -134,7 +135,7 @@ def spec_augment(logmel: Tensor, rng: np.random.Generator, frequency: int, time:
 
 
 def crops(frames: Tensor, size: int, count: int) -> Tensor:
-    """Evaluation views: uint8 [T, H, W, 3] -> uint8 [count, T, 3, size, size].
+    """Return evaluation views uint8 [count, T, 3, size, size] of uint8 [T, H, W, 3].
 
     The short side is resized to `size`; one crop is the centre, three are left, centre, right (or top, middle, bottom).
     """

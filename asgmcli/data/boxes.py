@@ -35,7 +35,7 @@ Boxes = dict[str, dict[int, FrameBoxes]]
 
 
 def read_boxes(manifest: Manifest) -> Boxes:
-    """Clip id -> frame -> its boxes.
+    """Read a data set's boxes by clip id and frame.
 
     Raises:
         DataError: no such file, or a row that is not as described; the line is named.
@@ -59,7 +59,7 @@ def read_boxes(manifest: Manifest) -> Boxes:
 
 
 def has_boxes(manifest: Manifest) -> bool:
-    """Whether the data set says where its sounds come from."""
+    """Return True if the data set has boxes around its sound sources."""
     return (manifest.folder / BOXES_NAME).exists()
 
 

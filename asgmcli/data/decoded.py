@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asgmcli.data.manifest import Manifest, Row
+from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.errors import DataError
 from asgmcli.files import replacing
 
@@ -16,7 +16,7 @@ DECODED_FOLDER = "decoded"
 FULL_SCALE = 32768
 
 
-def decoded_paths(manifest: Manifest, row: Row, short_side: int, backend: str = "pyav") -> tuple[Path, Path]:
+def decoded_paths(manifest: Manifest, row: ManifestRow, short_side: int, backend: str = "pyav") -> tuple[Path, Path]:
     """Return where the frames of `row`, at most `short_side` pixels, decoded by `backend`, and its sound are kept."""
     stem = manifest.folder / DECODED_FOLDER / row.id
     side = min(short_side, row.width, row.height)
@@ -36,7 +36,7 @@ class DecodedClips:
         self.folder = manifest.folder / DECODED_FOLDER
 
     def frames(
-        self, row: Row, short_side: int, decode: Callable[[], np.ndarray], *, backend: str = "pyav"
+        self, row: ManifestRow, short_side: int, decode: Callable[[], np.ndarray], *, backend: str = "pyav"
     ) -> np.ndarray:
         """Return uint8 [T, H, W, 3] with a short side of at most `short_side` pixels; `decode` gives them where needed.
 
@@ -49,8 +49,8 @@ class DecodedClips:
         whole = decoded_paths(self.manifest, row, short_side, backend)[0]
         return self._array(row, whole, self.manifest.resolve(row), decode)
 
-    def wave(self, row: Row, source: Path, decode: Callable[[], np.ndarray]) -> np.ndarray:
-        """float32 [S] in steps of 16 bits, from the file or fresh from `decode` alike.
+    def wave(self, row: ManifestRow, source: Path, decode: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return float32 [S] in steps of 16 bits, from the cache or from `decode`, with equal values.
 
         Raises:
             MediaError: what `decode` raises.
@@ -64,7 +64,7 @@ class DecodedClips:
             self._array(row, decoded_paths(self.manifest, row, 0)[1], source, rounded).astype(np.float32) / FULL_SCALE
         )
 
-    def _array(self, row: Row, path: Path, source: Path, decode: Callable[[], np.ndarray]) -> np.ndarray:
+    def _array(self, row: ManifestRow, path: Path, source: Path, decode: Callable[[], np.ndarray]) -> np.ndarray:
         if Path(row.id).is_absolute() or ".." in Path(row.id).parts:
             raise DataError(f"{self.manifest.path}: the id {row.id!r} would lead out of {self.folder}. Rename it.")
         try:

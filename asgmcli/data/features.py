@@ -32,12 +32,12 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Origin:
-    """What features are made from; with another origin they are other features.
+    """The inputs that features are computed from; another origin gives other features.
 
     Attributes:
         manifest: SHA-256 of the manifest.
         weights: SHA-256 of the network's weight file, or a word for features as their authors released them.
-        settings: everything else that decides the numbers, as JSON.
+        settings: everything else that affects the numbers, as JSON.
     """
 
     manifest: str
@@ -45,7 +45,7 @@ class Origin:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def differences(self, other: Origin) -> list[str]:
-        """Name what differs from `other`, a line each."""
+        """Describe each difference from `other`, one line each."""
         found = [f"another {name}" for name in ("manifest", "weights") if getattr(self, name) != getattr(other, name)]
         names = sorted({*self.settings, *other.settings})
         values = [(name, self.settings.get(name), other.settings.get(name)) for name in names]
@@ -91,7 +91,7 @@ class Features:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one row."""
+        """Return the shape of one row."""
         return tuple(self.array.shape[1:])
 
     def of_clip(self, clip: str) -> Array:
@@ -246,7 +246,7 @@ class FeatureWriter:
 
     @property
     def missing(self) -> list[str]:
-        """Clips whose rows are not written yet, in order."""
+        """Return the clips whose rows are not written yet, in order."""
         return [clip for clip in self._places if clip not in self._done]
 
     def write(self, rows: Iterable[tuple[str, Array]]) -> None:

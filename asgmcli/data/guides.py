@@ -11,16 +11,18 @@ from torch import Tensor
 
 from asgmcli.data.augment import Geometry, apply_geometry_to_maps
 from asgmcli.data.boxes import BOXES_NAME, read_boxes
-from asgmcli.data.manifest import Manifest, Row
+from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.data.maps import MapReader
 from asgmcli.errors import DataError
 
 
 class ViewMaps(Protocol):
-    """Where a clip's sound comes from, as its view shows it."""
+    """Maps of a clip's sound source as its view shows it."""
 
-    def of_view(self, row: Row, frames: Sequence[int], geometry: Geometry, size: tuple[int, int]) -> Tensor:
-        """Maps [T, h, w] of the crop and flip of `geometry`, of `frames`, which are `size` (height, width) pixels."""
+    def of_view(self, row: ManifestRow, frames: Sequence[int], geometry: Geometry, size: tuple[int, int]) -> Tensor:
+        """Return maps [T, h, w] for the crop and flip of `geometry`, of `frames`, which are `size` (height, width)
+        pixels.
+        """
 
 
 class RecordedMaps:
@@ -29,8 +31,8 @@ class RecordedMaps:
     def __init__(self, manifest: Manifest, *, keep: bool = False) -> None:
         self.reader = MapReader(manifest, keep=keep)
 
-    def of_view(self, row: Row, frames: Sequence[int], geometry: Geometry, size: tuple[int, int]) -> Tensor:
-        """Maps [T, h, w] with as many cells as were recorded.
+    def of_view(self, row: ManifestRow, frames: Sequence[int], geometry: Geometry, size: tuple[int, int]) -> Tensor:
+        """Return maps [T, h, w] with as many cells as were recorded.
 
         Raises:
             MediaError: the clip has no maps, or they cannot be read.
@@ -52,7 +54,7 @@ class TrueMaps:
         self.boxes = read_boxes(manifest)
         self.grid = grid
 
-    def check(self, rows: Iterable[Row]) -> None:
+    def check(self, rows: Iterable[ManifestRow]) -> None:
         """See that every clip has a box somewhere.
 
         Raises:
@@ -65,8 +67,8 @@ class TrueMaps:
                 "needs the truth of all."
             )
 
-    def of_view(self, row: Row, frames: Sequence[int], geometry: Geometry, size: tuple[int, int]) -> Tensor:
-        """float32 [T, rows, columns]: how much of each cell the source's box covers; 0 where the view has lost it."""
+    def of_view(self, row: ManifestRow, frames: Sequence[int], geometry: Geometry, size: tuple[int, int]) -> Tensor:
+        """Return float32 [T, rows, columns]: each cell's share inside the source's box; 0 if the view has lost it."""
         maps = np.zeros((len(frames), *self.grid), np.float32)
         for place, frame in enumerate(frames):
             found = self.boxes[row.id].get(frame)

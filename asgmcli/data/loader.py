@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from asgmcli.data import augment
 from asgmcli.data.augment import Geometry
 from asgmcli.data.guides import ViewMaps
-from asgmcli.data.manifest import Row
+from asgmcli.data.manifest import ManifestRow
 from asgmcli.data.plan import Plan, SampleKey, Stream, generator
 from asgmcli.data.reader import ClipReader, Moment
 from asgmcli.errors import AsgmError, DataError, MediaError
@@ -35,7 +35,7 @@ Batch = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Loudness:
+class LogMelStatistics:
     """Mean and standard deviation of a data set's log-mel values (the AST convention divides by twice the latter)."""
 
     mean: float
@@ -56,7 +56,7 @@ class TrainViews(Dataset[Batch]):
         labels: class index of each row of the manifest by id, -1 where unknown. Those of unlabelled rows are only
             reported, never trained on.
         clip, augment: sizes and strengths.
-        loudness: of the data set, or None to leave the sound out.
+        mel_statistics: of the data set, or None to leave the sound out.
         guide_seconds: length of sound the localizer listens to, or None without one.
         seed: of all draws.
         maps: of a guide that is known beforehand, or None. They follow the strong view, whose RandAugment then uses its
@@ -65,12 +65,12 @@ class TrainViews(Dataset[Batch]):
     """
 
     reader: ClipReader
-    labeled: list[Row]
-    unlabeled: list[Row]
+    labeled: list[ManifestRow]
+    unlabeled: list[ManifestRow]
     labels: dict[str, int]
     clip: Clip
     augment: Augment
-    loudness: Loudness | None
+    mel_statistics: LogMelStatistics | None
     guide_seconds: float | None
     seed: int
     maps: ViewMaps | None = None
@@ -87,10 +87,10 @@ class TrainViews(Dataset[Batch]):
         names = (key.stream, key.epoch, key.occurrence)
         return first_decodable(rows, key.number, self.seed, names, self._views(key.stream), self.labels)
 
-    def _views(self, stream: Stream) -> Callable[[Row, np.random.Generator], Batch]:
+    def _views(self, stream: Stream) -> Callable[[ManifestRow, np.random.Generator], Batch]:
         return self._labeled if stream == "labeled" else self._unlabeled
 
-    def _moment(self, row: Row, rng: np.random.Generator) -> Moment:
+    def _moment(self, row: ManifestRow, rng: np.random.Generator) -> Moment:
         start = random_start(max(row.frames, 1), self.clip.frames, self.clip.stride, float(rng.random()))
         return self.reader.moment(row, start)
 
@@ -107,15 +107,15 @@ class TrainViews(Dataset[Batch]):
         geometric = settings.geometric and self.maps is None
         return augment.rand_augment(view, rng, settings.operations, settings.magnitude, geometric=geometric)
 
-    def _labeled(self, row: Row, rng: np.random.Generator) -> Batch:
+    def _labeled(self, row: ManifestRow, rng: np.random.Generator) -> Batch:
         """`video` uint8 [T, 3, S, S]; `audio` float [L, M] where the sound is used."""
         moment = self._moment(row, rng)
         views: Batch = {"video": self._weak(self.reader.frames(moment), rng)}
-        if self.loudness is not None:
-            views["audio"] = self.loudness.normalise(self.reader.log_mel(moment))
+        if self.mel_statistics is not None:
+            views["audio"] = self.mel_statistics.normalise(self.reader.log_mel(moment))
         return views
 
-    def _unlabeled(self, row: Row, rng: np.random.Generator) -> Batch:
+    def _unlabeled(self, row: ManifestRow, rng: np.random.Generator) -> Batch:
         """`weak` and `strong` uint8 [T, 3, S, S], `dropped` channel, `warp` [T / tubelet]; `audio` and `strong_audio`
         [L, M].
 
@@ -133,8 +133,8 @@ class TrainViews(Dataset[Batch]):
             "dropped": augment.draw_dropped_channel(rng, settings.channel_dropout),
             "warp": torch.tensor(augment.draw_warp(rng, positions) if settings.temporal_warp else range(positions)),
         }
-        if self.loudness is not None:
-            views["audio"] = self.loudness.normalise(self.reader.log_mel(moment))
+        if self.mel_statistics is not None:
+            views["audio"] = self.mel_statistics.normalise(self.reader.log_mel(moment))
             masks = (settings.frequency_mask, settings.time_mask)
             views["strong_audio"] = augment.spec_augment(views["audio"], rng, *masks, fill=0.0)
         if self.guide_seconds is not None:
@@ -149,10 +149,10 @@ class EvaluationViews(Dataset[Batch]):
     """Several clips x crops of each video, every frame decoded once."""
 
     reader: ClipReader
-    rows: list[Row]
+    rows: list[ManifestRow]
     labels: dict[str, int]
     clip: Clip
-    loudness: Loudness | None
+    mel_statistics: LogMelStatistics | None
     clips: int
     crops: int
 
@@ -175,18 +175,18 @@ class EvaluationViews(Dataset[Batch]):
         clips = [decoded[[place[index] for index in moment.indices]] for moment in moments]
         video = torch.cat([augment.crops(clip, self.clip.size, self.crops) for clip in clips])
         views: Batch = {"video": video, "label": self.labels[row.id], "id": row.id, "split": row.split, "failures": []}
-        if self.loudness is not None:
-            sounds = torch.stack([self.loudness.normalise(self.reader.log_mel(m)) for m in moments])
+        if self.mel_statistics is not None:
+            sounds = torch.stack([self.mel_statistics.normalise(self.reader.log_mel(m)) for m in moments])
             views["audio"] = sounds.repeat_interleave(self.crops, dim=0)
         return views
 
 
 def first_decodable(
-    rows: list[Row],
+    rows: list[ManifestRow],
     number: int,
     seed: int,
     names: tuple[object, ...],
-    views: Callable[[Row, np.random.Generator], Batch],
+    views: Callable[[ManifestRow, np.random.Generator], Batch],
     labels: dict[str, int] | None = None,
 ) -> Batch:
     """`views` of row `number`, or of its replacement where that cannot be decoded; the draws depend on `names`.
@@ -369,7 +369,7 @@ def _quiet_worker(_: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def measure_loudness(reader: ClipReader, rows: list[Row], clips: int = 200) -> Loudness:
+def measure_log_mel(reader: ClipReader, rows: list[ManifestRow], clips: int = 200) -> LogMelStatistics:
     """Mean and standard deviation of log-mel values over the first `clips` rows whose sound can be read.
 
     Raises:
@@ -386,4 +386,4 @@ def measure_loudness(reader: ClipReader, rows: list[Row], clips: int = 200) -> L
     std, mean = torch.std_mean(torch.cat(values))
     if not float(std) > 0:
         raise DataError("The training clips' sound is silence. Set model.modality to video.")
-    return Loudness(float(mean), float(std))
+    return LogMelStatistics(float(mean), float(std))

@@ -27,7 +27,7 @@ MOST_CLASSES_TEXT = 16 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ManifestRow:
     """One clip. Paths are relative to the manifest's folder or absolute.
 
     `label` is a class name, "" where the clip is unlabelled; `split` is any plain name; `duration` is in seconds,
@@ -54,7 +54,7 @@ class Manifest:
     """A manifest that was read: its rows in file order, the class names in index order, and its hash."""
 
     folder: Path
-    rows: list[Row]
+    rows: list[ManifestRow]
     classes: list[str]
     path: Path
     sha256: str
@@ -63,15 +63,15 @@ class Manifest:
     def __post_init__(self) -> None:
         self._index = {name: number for number, name in enumerate(self.classes)}
 
-    def resolve(self, row: Row) -> Path:
-        """The file that holds the clip's pictures."""
+    def resolve(self, row: ManifestRow) -> Path:
+        """Return the file that holds the clip's pictures."""
         return self.folder / row.path
 
-    def resolve_audio(self, row: Row) -> Path | None:
-        """The file that holds the clip's sound, None where it has none."""
+    def resolve_audio(self, row: ManifestRow) -> Path | None:
+        """Return the file that holds the clip's sound, None without sound."""
         return self.folder / row.audio if row.audio else None
 
-    def of_split(self, name: str) -> list[Row]:
+    def of_split(self, name: str) -> list[ManifestRow]:
         """Return the rows of a split in file order; none of train, val and test where the manifest lacks them.
 
         Raises:
@@ -82,8 +82,8 @@ class Manifest:
             raise DataError(f"{self.path}: no split {name!r} here; there are {', '.join(splits_of(self.rows))}.")
         return rows
 
-    def label_index(self, row: Row) -> int:
-        """The number of the row's class in `classes`, -1 where the row is unlabelled."""
+    def label_index(self, row: ManifestRow) -> int:
+        """Return the number of the row's class in `classes`, -1 if it is unlabelled."""
         return self._index[row.label] if row.label else -1
 
 
@@ -92,7 +92,7 @@ def split_order(name: str) -> tuple[int, str]:
     return (SPLITS.index(name) if name in SPLITS else len(SPLITS), name)
 
 
-def splits_of(rows: Iterable[Row]) -> list[str]:
+def splits_of(rows: Iterable[ManifestRow]) -> list[str]:
     """Return the names of the splits that `rows` are in, sorted."""
     return sorted({row.split for row in rows}, key=split_order)
 
@@ -129,7 +129,7 @@ def read_manifest(path: str | Path) -> Manifest:
     return Manifest(file.parent, rows, classes, file, hashlib.sha256(raw).hexdigest())
 
 
-def write_manifest(folder: str | Path, rows: Iterable[Row], classes: Sequence[str]) -> Manifest:
+def write_manifest(folder: str | Path, rows: Iterable[ManifestRow], classes: Sequence[str]) -> Manifest:
     """Write `manifest.csv` and `classes.txt` into `folder` and return them as read; each file is replaced whole.
 
     Raises:
@@ -148,7 +148,7 @@ def write_manifest(folder: str | Path, rows: Iterable[Row], classes: Sequence[st
     return Manifest(target, kept, list(classes), target / MANIFEST_NAME, hashlib.sha256(raw).hexdigest())
 
 
-def check_files(manifest: Manifest, rows: Iterable[Row], shown: int = 5) -> None:
+def check_files(manifest: Manifest, rows: Iterable[ManifestRow], shown: int = 5) -> None:
     """See that the picture and sound files of `rows` exist.
 
     Raises:
@@ -187,7 +187,7 @@ def _read_classes(path: Path) -> list[str] | None:
     return names
 
 
-def _parse(text: str, classes: frozenset[str] | None) -> tuple[list[Row], list[str]]:
+def _parse(text: str, classes: frozenset[str] | None) -> tuple[list[ManifestRow], list[str]]:
     """Rows and faults of a manifest's text; labels are checked where `classes` is given."""
     reader = csv.reader(io.StringIO(text, newline=""))
     header = next(reader, None)
@@ -199,7 +199,7 @@ def _parse(text: str, classes: frozenset[str] | None) -> tuple[list[Row], list[s
     order = [header.index(name) for name in COLUMNS]
     straight = order == list(range(len(COLUMNS)))
     width = len(header)
-    rows: list[Row] = []
+    rows: list[ManifestRow] = []
     faults: list[str] = []
     lines: dict[str, int] = {}
     try:
@@ -223,11 +223,11 @@ def _parse(text: str, classes: frozenset[str] | None) -> tuple[list[Row], list[s
     return rows, faults
 
 
-def _row(values: list[str], line: int, faults: list[str]) -> Row | None:
+def _row(values: list[str], line: int, faults: list[str]) -> ManifestRow | None:
     """One checked row, or None with its faults added."""
     try:
         name, path, label, split, duration, fps, frames, width, height, audio, note = values
-        row = Row(
+        row = ManifestRow(
             name, path, label, split, float(duration), float(fps), int(frames), int(width), int(height), audio, note
         )
         # One chained test for the good case; NaN fails it as well. A zero byte in a path would make every later call
@@ -252,7 +252,7 @@ def _row(values: list[str], line: int, faults: list[str]) -> Row | None:
 
 
 def _faults_of(cells: dict[str, str]) -> list[str]:
-    """What is wrong with one row's cells, in words."""
+    """Describe what is wrong with one row's cells."""
     faults = [f"{name} is empty" for name in ("id", "path") if not cells[name]]
     faults += [f"{name} holds a zero byte" for name in ("path", "audio") if "\0" in cells[name]]
     if not SPLIT_NAME.fullmatch(cells["split"]):
@@ -278,7 +278,7 @@ def _faults_of(cells: dict[str, str]) -> list[str]:
     return faults or ["a number is out of range"]
 
 
-def _to_csv(rows: Iterable[Row]) -> str:
+def _to_csv(rows: Iterable[ManifestRow]) -> str:
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from asgmcli.data.manifest import Manifest, Row
+from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.errors import DataError, MediaError
 
 MAPS_ENDING = "_maps.npz"
@@ -32,8 +32,8 @@ class MapReader:
         self.folder = manifest.folder / MOTION_FOLDER
         self._kept: dict[str, tuple[NDArray[np.float16], NDArray[np.float64]]] | None = {} if keep else None
 
-    def stem(self, row: Row) -> Path:
-        """The path of a clip's maps without its ending.
+    def stem(self, row: ManifestRow) -> Path:
+        """Return the path of a clip's maps without its ending.
 
         Raises:
             DataError: the clip's id would lead out of the folder.
@@ -42,12 +42,12 @@ class MapReader:
             raise DataError(f"{self.manifest.path}: the id {row.id!r} would lead out of {self.folder}. Rename it.")
         return self.folder / row.id
 
-    def missing(self, rows: Iterable[Row]) -> list[Row]:
-        """Those of `rows` that have no maps, or whose file has changed since they were made."""
+    def missing(self, rows: Iterable[ManifestRow]) -> list[ManifestRow]:
+        """Return those of `rows` that have no maps, or whose file has changed since they were made."""
         return [row for row in rows if not self._is_new(row)]
 
-    def maps(self, row: Row, frames: Sequence[int]) -> NDArray[np.float32]:
-        """Maps [T, h, w] in 0..1 at the given frames of a clip.
+    def maps(self, row: ManifestRow, frames: Sequence[int]) -> NDArray[np.float32]:
+        """Read maps [T, h, w] in 0..1 at the given frames of a clip.
 
         Raises:
             MediaError: there are none, or the file is broken or of another localizer.
@@ -55,18 +55,18 @@ class MapReader:
         maps, times = self._read(row)
         return maps_at(maps, times, np.asarray(frames) / row.fps if row.fps > 0 else np.zeros(len(frames)))
 
-    def _file(self, row: Row) -> Path:
+    def _file(self, row: ManifestRow) -> Path:
         stem = self.stem(row)
         return stem.with_name(stem.name + MAPS_ENDING)
 
-    def _is_new(self, row: Row) -> bool:
+    def _is_new(self, row: ManifestRow) -> bool:
         try:
             made = self._file(row).stat().st_mtime_ns
             return made >= self.manifest.resolve(row).stat().st_mtime_ns
         except OSError:
             return False
 
-    def _read(self, row: Row) -> tuple[NDArray[np.float16], NDArray[np.float64]]:
+    def _read(self, row: ManifestRow) -> tuple[NDArray[np.float16], NDArray[np.float64]]:
         if self._kept is not None and row.id in self._kept:
             return self._kept[row.id]
         path = self._file(row)
@@ -92,7 +92,7 @@ class MapReader:
 
 
 def maps_at(maps: NDArray[np.floating], times: ArrayLike, wanted: ArrayLike) -> NDArray[np.float32]:
-    """Maps at any times: linear between the two around each, held at the ends.
+    """Interpolate maps at any times: linear between the two around each, held at the ends.
 
     Args:
         maps: [n, h, w].

@@ -30,7 +30,7 @@ def generator(seed: int, *names: object) -> np.random.Generator:
 
 
 @dataclass(frozen=True)
-class Share:
+class RankShare:
     """One of several processes that read one plan: a slice of every batch, and of a list of batches."""
 
     rank: int = 0
@@ -69,7 +69,7 @@ class Plan:
     ratio: int
     seed: int
     supervised_epochs: int = 0
-    share: Share = Share()
+    share: RankShare = RankShare()
 
     @property
     def steps(self) -> int:

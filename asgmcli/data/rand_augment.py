@@ -14,7 +14,7 @@ GEOMETRIC = frozenset(("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 LAYOUTS = {"AutoContrast": torch.contiguous_format, "Sharpness": torch.channels_last}
 
 
-class Operations(v2.RandAugment):  # type: ignore[misc]  # torchvision ships no types
+class AllOperations(v2.RandAugment):  # type: ignore[misc]  # torchvision ships no types
     """RandAugment, each operation on pixels laid out as suits it; the values are torchvision's.
 
     The draws come from a generator of their own, in torchvision's order: its own `forward` draws from torch's global
@@ -22,7 +22,7 @@ class Operations(v2.RandAugment):  # type: ignore[misc]  # torchvision ships no 
     """
 
     def change(self, view: Tensor, draws: torch.Generator) -> Tensor:
-        """What `forward` makes of `view` where torch's global state is that of `draws`."""
+        """Return what `forward` gives for `view` when torch's global state is that of `draws`."""
         height, width = view.shape[-2:]
         space = self._AUGMENTATION_SPACE
         for _ in range(self.num_ops):
@@ -42,7 +42,7 @@ class Operations(v2.RandAugment):  # type: ignore[misc]  # torchvision ships no 
         return changed
 
 
-class ColourOperations(Operations):
+class ColourOperations(AllOperations):
     """RandAugment without the operations that move what is in the picture."""
 
     _AUGMENTATION_SPACE: ClassVar[dict[str, Any]] = {

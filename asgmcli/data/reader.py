@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from asgmcli.data.decoded import DecodedClips
-from asgmcli.data.manifest import Manifest, Row
+from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.errors import MediaError
 from asgmcli.media.audio import log_mel, read_audio
 from asgmcli.media.bounds import check_decoded
@@ -27,7 +27,7 @@ KEPT_LOG_MELS = 256 << 20
 class Moment:
     """A stretch of one clip: which frames, and where its sound is centred."""
 
-    row: Row
+    row: ManifestRow
     indices: list[int]
 
 
@@ -53,12 +53,12 @@ class ClipReader:
         self._waves: dict[str, np.ndarray] | None = {} if keep else None
         self._log_mels: dict[tuple[str, int], Tensor] | None = {} if keep else None
 
-    def moment(self, row: Row, start: int) -> Moment:
-        """The T frames of `row` that begin at frame `start`."""
+    def moment(self, row: ManifestRow, start: int) -> Moment:
+        """Return the T frames of `row` that begin at frame `start`, as a moment to read."""
         return Moment(row, clip_indices(max(row.frames, 1), self.clip.frames, self.clip.stride, start))
 
     def frames(self, moment: Moment) -> Tensor:
-        """uint8 [T, H, W, 3]; the short side is at most the largest that augmentation asks for.
+        """Read uint8 [T, H, W, 3]; the short side is at most the largest that augmentation asks for.
 
         Raises:
             MediaError: the file cannot be decoded.
@@ -71,9 +71,9 @@ class ClipReader:
         return torch.from_numpy(whole[np.minimum(moment.indices, len(whole) - 1)])
 
     def wave(self, moment: Moment, seconds: float, *, inside: bool = False) -> Tensor:
-        """float32 [S] mono at 16 kHz, `seconds` centred on the frames; silence where the file has none.
+        """Read float32 [S] mono at 16 kHz, `seconds` centred on the frames; silence if the file has no sound.
 
-        `inside` moves a span that would reach beyond the clip's ends back into it, as far as the clip is long enough.
+        `inside` shifts a span that would reach beyond the clip's ends back into it, as far as the clip is long enough.
 
         Raises:
             MediaError: the sound cannot be decoded.
@@ -92,7 +92,7 @@ class ClipReader:
         return torch.from_numpy(_window(self._whole_wave(moment.row, path), round(start * RATE), samples))
 
     def log_mel(self, moment: Moment) -> Tensor:
-        """float32 [L, M], not normalised; not to be written to."""
+        """Return float32 [L, M], not normalised; must not be written to."""
         key = (moment.row.id, moment.indices[0] + moment.indices[-1])  # twice the window's middle, in frames
         if self._log_mels is not None and key in self._log_mels:
             return self._log_mels[key]
@@ -101,7 +101,7 @@ class ClipReader:
             self._log_mels[key] = found
         return found
 
-    def _whole_frames(self, row: Row, path: Path, limit: int) -> np.ndarray:
+    def _whole_frames(self, row: ManifestRow, path: Path, limit: int) -> np.ndarray:
         """uint8 [T, H, W, 3]: all frames, from memory, from the shared files, or decoded."""
         if self._frames is not None and row.id in self._frames:
             return self._frames[row.id]
@@ -119,7 +119,7 @@ class ClipReader:
             self._frames[row.id] = whole
         return whole
 
-    def _whole_wave(self, row: Row, path: Path) -> np.ndarray:
+    def _whole_wave(self, row: ManifestRow, path: Path) -> np.ndarray:
         """float32 [S]: all sound, likewise."""
         if self._waves is not None and row.id in self._waves:
             return self._waves[row.id]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How many classes and, by split, clips a data set has, and what tells so; `boxes`: whether each clip has some."""
+    """The number of classes and, by split, of clips in a data set, and their source; `boxes`: every clip has some."""
 
     classes: int
     clips: Mapping[str, int]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from asgmcli.data.manifest import Row
+from asgmcli.data.manifest import ManifestRow
 from asgmcli.errors import DataError, RecipeError, UsageError
 
 
 def hashed(seed: int, clip_id: str) -> int:
-    """A 64-bit number drawn from (seed, clip id): the same on every machine and in every process."""
+    """Return a 64-bit number drawn from (seed, clip id): the same on every machine and in every process."""
     text = f"{seed}:{clip_id}".encode("utf-8", errors="surrogateescape")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
-def labeled_subset(rows: Iterable[Row], per_class: int, seed: int, classes: Iterable[str] = ()) -> list[Row]:
+def labeled_subset(
+    rows: Iterable[ManifestRow], per_class: int, seed: int, classes: Iterable[str] = ()
+) -> list[ManifestRow]:
     """Return the `per_class` labelled clips of each class that keep their label, ordered by class, then by draw.
 
     The clips of a class with the smallest seeded hash of their id: the draw depends neither on the order of `rows` nor
@@ -34,7 +36,7 @@ def labeled_subset(rows: Iterable[Row], per_class: int, seed: int, classes: Iter
     """
     if per_class < 1:
         raise RecipeError(f"data.labeled_per_class is {per_class}; it must be 1 or more.")
-    found: dict[str, list[tuple[int, str, Row]]] = {name: [] for name in classes}
+    found: dict[str, list[tuple[int, str, ManifestRow]]] = {name: [] for name in classes}
     for row in rows:
         if row.label:
             found.setdefault(row.label, []).append((hashed(seed, row.id), row.id, row))
@@ -47,7 +49,7 @@ def labeled_subset(rows: Iterable[Row], per_class: int, seed: int, classes: Iter
             f"data.labeled_per_class asks for {per_class} labelled clips a class, but {', '.join(short[:10])}{more}. "
             "Ask for fewer, label more, or take the labels that are there: --set data.labeled_per_class=null"
         )
-    chosen: list[Row] = []
+    chosen: list[ManifestRow] = []
     for name in sorted(found):
         chosen += [row for _, _, row in sorted(found[name], key=lambda item: item[:2])[:per_class]]
     return chosen

@@ -101,7 +101,7 @@ def _package(name: str, line: Mapping[str, str], torch: str) -> Finding:
 
 
 def _mend(name: str, error: str, torch: str) -> str:
-    """How to come to a `name` that loads."""
+    """Return how to install a `name` that loads."""
     package = NEEDED.get(name, name)
     if error.startswith("ModuleNotFoundError: No module named") and f"'{name}'" in error:
         return f"pip install {package}"

@@ -42,11 +42,11 @@ Crop = Callable[[Frame], Frame]
 
 @dataclass(frozen=True)
 class ClipMaps:
-    """Where a clip's sound comes from.
+    """Maps of where a clip's sound comes from.
 
     `maps` float32 [T,h,w] in [0, 1], at `times` seconds [T]; `level` is the sound's loudness (root mean square), 100
     values a second [n]; `warning` says why the maps are uniform, if they are. `confidence` [T] in [0, 1] says how
-    surely what is hot makes the sound (see `asgmcli.localize.evidence`); NaN from a trained localizer.
+    surely the hot region makes the sound (see `asgmcli.localize.evidence`); NaN from a trained localizer.
     """
 
     info: MediaInfo
@@ -62,7 +62,7 @@ class ClipMaps:
         return not float(np.interp(time, self.times, self.confidence)) < least
 
     def at(self, time: float) -> Floats:
-        """The map [h,w] at any time in seconds, linear between the two around it, held at the ends."""
+        """Return the map [h,w] at any time in seconds, interpolated linearly, held at the ends."""
         found: Floats = maps_at(self.maps, self.times, [time])[0]
         return found
 
@@ -78,17 +78,17 @@ def motion_clip_maps(
     until: float = math.inf,
     progress: Callable[[float], None] | None = None,
 ) -> ClipMaps:
-    """Maps of a clip by the motion localizer (see `asgmcli.localize.motion`).
+    """Compute a clip's maps by the motion localizer (see `asgmcli.localize.motion`).
 
     Args:
         path: the clip.
-        audio: the file with its sound, where that is another one.
-        fps: maps a second; the nearest whole number of frames is stepped over, never less than one.
+        audio: the file with its sound, if that is a separate one.
+        fps: maps a second, rounded to a whole number of frames, at least one.
         grid: (h, w).
         window: seconds over which motion and sound are compared.
-        crop: what part of each frame is looked at.
-        until: seconds after which the clip is left unread.
-        progress: is given the seconds of video done.
+        crop: the part of each frame to look at.
+        until: seconds after which the clip is not read.
+        progress: called with the seconds of video done.
 
     Raises:
         MediaError: not a video, or it cannot be decoded.
@@ -125,7 +125,7 @@ def fnac_clip_maps(
     crop: Crop | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> ClipMaps:
-    """Maps of a clip by a trained FNAC: each frame with the seconds of sound around it, min-max normalised a frame.
+    """Compute a clip's maps by a trained FNAC: each frame with the sound around it, min-max normalised per frame.
 
     Arguments and errors as `motion_clip_maps`; frames of silence get a uniform map.
     """
@@ -160,7 +160,7 @@ class Sound:
         self._rate, self._start, self._held = 0, 0, np.zeros(0, np.float32)
 
     def samples(self, rate: int, start: int, count: int) -> Floats:
-        """`count` samples at `rate` from sample `start` on the video's clock; silence beyond the ends.
+        """Return `count` samples at `rate` from sample `start` on the video's clock; silence beyond the ends.
 
         Raises:
             MediaError: the sound cannot be read.
@@ -175,7 +175,7 @@ class Sound:
 
 
 def clip_loudness(sound: Sound, seconds: float) -> Floats:
-    """Loudness (root mean square) of the first `seconds`, 100 values a second [n]; none where there is no sound.
+    """Return the loudness (root mean square) of the first `seconds`, 100 values a second [n]; n is 0 without sound.
 
     Raises:
         MediaError: the sound cannot be read.
@@ -192,13 +192,13 @@ def _silence(sound: Sound, level: Floats) -> str | None:
 
 
 def every(frames: Iterable[tuple[float, Frame]], info: MediaInfo, fps: float) -> Iterator[tuple[float, Frame]]:
-    """Of all frames every n-th, about `fps` a second: steps of one length, so that motion is not seen to pulse."""
+    """Yield every n-th frame, about `fps` a second; steps of one length keep the motion from pulsing."""
     step = max(1, round(info.fps / fps)) if info.fps else 1
     return islice(iter(frames), 0, None, step)
 
 
 def normalised(maps: Floats) -> Floats:
-    """Each map of [T,h,w] brought to [0, 1] by its smallest and largest value; a flat one is 1 everywhere."""
+    """Return each map of [T,h,w] scaled to [0, 1] by its smallest and largest value; a flat one is 1 everywhere."""
     low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
     flat = high - low <= 1e-6 * np.maximum(np.abs(high), np.abs(low))
     scaled: Floats = (maps - low) / np.where(flat, 1, high - low)

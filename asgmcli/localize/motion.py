@@ -53,7 +53,7 @@ def motion_maps(
     grid: tuple[int, int] = GRID,
     window: float = WINDOW,
 ) -> Floats:
-    """Where the sound comes from in each frame.
+    """Locate the sound's source in each frame by the motion that follows the sound.
 
     Args:
         frames: uint8 [F,H,W,3], or grey [F,H,W]; 8 to 15 a second are enough.
@@ -64,8 +64,8 @@ def motion_maps(
         window: seconds over which motion and sound are compared.
 
     Returns:
-        float32 [F,h,w] in [0, 1], 1 where the evidence is strongest. Where there is none (silence, a still picture, a
-        single frame) the map is uniform, and a warning says so when that is the whole clip.
+        float32 [F,h,w] in [0, 1], 1 where the evidence is strongest. Without evidence (silence, a still picture, a
+        single frame) the map is uniform; if the whole clip has none, a warning says so.
 
     Raises:
         ValueError: F of frames and times differ, or a grid below 1 x 1.
@@ -87,7 +87,7 @@ def motion_maps(
 
 
 def gray(frame: NDArray[np.uint8], grid: tuple[int, int] = GRID) -> Floats:
-    """A frame [H,W,3] or [H,W] as grey levels float32 [8h, 8w], each cell eight pixels high and wide."""
+    """Return a frame [H,W,3] or [H,W] as grey levels float32 [8h, 8w], each cell eight pixels high and wide."""
     if min(grid) < 1:
         raise ValueError(f"a grid of {grid[0]} x {grid[1]} cells")
     picture = Image.fromarray(frame).convert("L").resize((grid[1] * CELL, grid[0] * CELL), Image.Resampling.BOX)
@@ -95,10 +95,9 @@ def gray(frame: NDArray[np.uint8], grid: tuple[int, int] = GRID) -> Floats:
 
 
 def cell_motion(before: Floats, after: Floats, grid: tuple[int, int] = GRID) -> Floats:
-    """Motion energy [h,w] between two frames of `gray`, in grey levels.
+    """Return the motion energy [h,w] between two frames of `gray`, in grey levels.
 
-    The median of the absolute difference is taken off, so that what changes the whole picture, a moving camera or the
-    light, counts little.
+    The median of the absolute difference is subtracted to suppress global change: a moving camera or the light.
     """
     change = np.abs(after - before)
     change = np.maximum(change - np.median(change), 0)
@@ -107,9 +106,10 @@ def cell_motion(before: Floats, after: Floats, grid: tuple[int, int] = GRID) -> 
 
 
 def loudness(wave: Floats, rate: int) -> Floats:
-    """Root mean square of each hundredth of a second, float32 [100 S / rate]; the rest of the last one is left out.
+    """Return the root mean square of each hundredth of a second, float32 [100 S / rate], without an incomplete last
+    one.
 
-    Stretches whose length is a multiple of rate / 100 samples can be joined afterwards.
+    Results of spans whose length is a multiple of rate / 100 samples can be concatenated.
     """
     hop = rate // LOUDNESS_RATE
     blocks = np.asarray(wave, dtype=np.float32)[: len(wave) // hop * hop].reshape(-1, hop)
@@ -118,12 +118,12 @@ def loudness(wave: Floats, rate: int) -> Floats:
 
 
 def no_sound(level: Floats) -> str | None:
-    """Why there is nothing to hear in the loudness [n]; None where there is something."""
+    """Return why the loudness [n] holds nothing to hear; None if it does."""
     return "the clip is silent" if float(level.max(initial=0)) < _FLOOR else None
 
 
 def no_evidence(motion: Floats, level: Floats) -> str | None:
-    """Why nothing can be said about a clip with motion [F,h,w] and loudness [n]; None where something can."""
+    """Return why a clip with motion [F,h,w] and loudness [n] gives no evidence; None if it does."""
     silence = no_sound(level)
     if silence:
         return silence
@@ -137,7 +137,7 @@ def no_evidence(motion: Floats, level: Floats) -> str | None:
 
 
 def synchrony(motion: Floats, level: Floats, times: ArrayLike, *, window: float = WINDOW) -> Floats:
-    """Maps float32 [F,h,w] in [0, 1] from motion [F,h,w], loudness [n] and the frames' times in seconds [F].
+    """Return maps float32 [F,h,w] in [0, 1] from motion [F,h,w], loudness [n] and the frames' times in seconds [F].
 
     A cell's score is its largest correlation with loudness or onsets (sound up to a quarter second early or late)
     inside the window, times the root of its motion just then. A frame's map reaches 1, or less where its evidence is
@@ -208,7 +208,7 @@ def _windowed(values: NDArray[np.float64], times: NDArray[np.float64], seconds: 
 
 
 def blurred(maps: Floats) -> NDArray[np.float64]:
-    """Each cell with half of its neighbours' motion, [F,h,w]: what moves does not stop at a cell's border."""
+    """Add half of its neighbours' motion to each cell, [F,h,w]: what moves does not stop at a cell's border."""
     padded = np.pad(maps.astype(np.float64), ((0, 0), (1, 1), (1, 1)), mode="edge")
     rows = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / 4
     result: NDArray[np.float64] = (rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]) / 4

@@ -41,10 +41,13 @@ _MAX_FPS = 30.0  # of the overlay
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How clips are looked at: `localizer` is motion or fnac, `weights` fnac's file, `fps` maps a second (None: its
-    own), `frames` pictures in the strip, `threshold` the heat inside a box, `confidence` the least with which a box is
-    drawn, `write` keys of `ENDINGS`, `device` where fnac computes."""
+class MapSettings:
+    """Settings by which maps are made and written.
+
+    `localizer` is motion or fnac, `weights` fnac's file, `fps` maps a second (None: the localizer's own), `frames`
+    pictures in the strip, `threshold` the heat inside a box, `confidence` the least with which a box is drawn, `write`
+    keys of `ENDINGS`, `device` where fnac runs.
+    """
 
     localizer: str = "motion"
     weights: Path | None = None
@@ -57,21 +60,21 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Job:
-    """One clip: its name in messages, its file, where its sound lies, and the outputs' path without their endings."""
+class ClipFiles:
+    """One clip: its name in messages, its file, the file of its sound, and its outputs' path without their endings."""
 
     id: str
     path: Path
     audio: Path
     stem: Path
 
-    def targets(self, settings: Settings) -> dict[str, Path]:
-        """The files that will be written, by kind."""
+    def targets(self, settings: MapSettings) -> dict[str, Path]:
+        """Return the files to write, by kind."""
         return {kind: self.stem.with_name(self.stem.name + ENDINGS[kind]) for kind in settings.write}
 
 
 def check_there(path: Path) -> None:
-    """See that a clip, folder or manifest exists, before a localizer is announced or loaded for it.
+    """Check that a clip, folder or manifest exists, before a localizer is loaded for it.
 
     Raises:
         MediaError: nothing is there.
@@ -81,7 +84,7 @@ def check_there(path: Path) -> None:
 
 
 def choose_localizer(localizer: str | None, weights: Path | None) -> str:
-    """The localizer's name from what a user asked for: fnac where weights are given, else motion.
+    """Return the localizer's name for a user's options: fnac if weights are given, else motion.
 
     Raises:
         UsageError: a name that does not go with the weights. DataError: there are no such weights.
@@ -100,7 +103,7 @@ def choose_localizer(localizer: str | None, weights: Path | None) -> str:
 
 
 def weights_file(path: Path) -> Path:
-    """The weight file that `path`, a file or a localizer run's folder, stands for.
+    """Return the weight file that `path`, a file or a localizer run's folder, stands for.
 
     Raises:
         DataError: nothing there, or a folder without a localizer.
@@ -121,8 +124,8 @@ def _localizer(file: Path, device: str) -> FrozenLocalizer:
     return load_localizer(file).to(device)
 
 
-def find_maps(path: Path, settings: Settings, *, audio: Path | None = None, **options: Any) -> ClipMaps:
-    """Maps of a clip by the chosen localizer; options are those of `motion_clip_maps`."""
+def find_maps(path: Path, settings: MapSettings, *, audio: Path | None = None, **options: Any) -> ClipMaps:
+    """Compute a clip's maps by the chosen localizer; options are those of `motion_clip_maps`."""
     if settings.localizer == "motion":
         return motion_clip_maps(path, audio=audio, fps=settings.fps or MOTION_FPS, **options)
     if settings.weights is None:
@@ -132,7 +135,7 @@ def find_maps(path: Path, settings: Settings, *, audio: Path | None = None, **op
     return fnac_clip_maps(path, localizer, audio=audio, fps=settings.fps or FNAC_FPS, **options)
 
 
-def localize(job: Job, settings: Settings, progress: Progress | None = None) -> dict[str, Any]:
+def localize(job: ClipFiles, settings: MapSettings, progress: Progress | None = None) -> dict[str, Any]:
     """Find where a clip's sound comes from and write the outputs, each whole or not at all.
 
     Returns:
@@ -145,7 +148,7 @@ def localize(job: Job, settings: Settings, progress: Progress | None = None) -> 
     begin = time.perf_counter()
     targets = job.targets(settings)
     pictures = [kind for kind in ("overlay", "strip") if kind in targets]
-    report = _Share(progress, 0.5 if pictures else 1.0)
+    report = _ProgressShare(progress, 0.5 if pictures else 1.0)
     found = find_maps(job.path, settings, audio=job.audio, progress=report.of_seconds)
     report.length = found.info.duration
     if "maps" in targets:
@@ -173,8 +176,10 @@ def _number(confidence: np.floating) -> float | None:
     return None if np.isnan(confidence) else round(float(confidence), 4)
 
 
-def localize_all(jobs: list[Job], settings: Settings, workers: int) -> Iterator[tuple[Job, dict[str, Any] | str]]:
-    """Each clip with what was written of it (see `localize`), or with the reason why it cannot be read."""
+def localize_all(
+    jobs: list[ClipFiles], settings: MapSettings, workers: int
+) -> Iterator[tuple[ClipFiles, dict[str, Any] | str]]:
+    """Yield each clip with what was written of it (see `localize`), or with the reason it cannot be read."""
     if workers == 1:
         for job in jobs:
             yield job, _localize_one((job, settings))
@@ -183,14 +188,14 @@ def localize_all(jobs: list[Job], settings: Settings, workers: int) -> Iterator[
         yield job, f"{job.path}: {answer.reason}: {answer.detail}" if isinstance(answer, Failure) else answer
 
 
-def _localize_one(task: tuple[Job, Settings]) -> dict[str, Any] | str:
+def _localize_one(task: tuple[ClipFiles, MapSettings]) -> dict[str, Any] | str:
     try:
         return localize(*task)
     except MediaError as error:
         return error.message
 
 
-class _Share:
+class _ProgressShare:
     """Turns seconds of video done into the share of all work done."""
 
     def __init__(self, progress: Progress | None, weight: float) -> None:
@@ -218,14 +223,14 @@ def _write_maps(target: Path, found: ClipMaps) -> None:
         )
 
 
-def _box(found: ClipMaps, index: int, settings: Settings) -> Box | None:
+def _box(found: ClipMaps, index: int, settings: MapSettings) -> Box | None:
     """Return the box of a map; None where its place is not sure."""
     if not found.sure(float(found.times[index]), settings.confidence):
         return None
     return hottest_box(found.maps[index], settings.threshold)
 
 
-def _write_boxes(target: Path, job: Job, found: ClipMaps, settings: Settings) -> None:
+def _write_boxes(target: Path, job: ClipFiles, found: ClipMaps, settings: MapSettings) -> None:
     width, height = found.info.width, found.info.height
     entries = []
     for index, (time_, heatmap, sure) in enumerate(zip(found.times, found.maps, found.confidence, strict=True)):
@@ -250,7 +255,9 @@ def _write_boxes(target: Path, job: Job, found: ClipMaps, settings: Settings) ->
     write_text(target, f'{head},\n "frames": [\n  {lines}\n ]\n}}\n')
 
 
-def _write_pictures(targets: dict[str, Path], job: Job, found: ClipMaps, settings: Settings, report: _Share) -> None:
+def _write_pictures(
+    targets: dict[str, Path], job: ClipFiles, found: ClipMaps, settings: MapSettings, report: _ProgressShare
+) -> None:
     """Go through the clip once more for the overlay and the strip's frames."""
     from asgmcli.localize.overlay import strip
     from asgmcli.localize.overlay_video import write_with_sound
@@ -284,7 +291,9 @@ def _step(found: ClipMaps) -> int:
     return max(1, -int(-found.info.fps // _MAX_FPS))
 
 
-def _passing(path: Path, wanted: list[float], kept: list[Frame], report: _Share) -> Iterator[tuple[float, Frame]]:
+def _passing(
+    path: Path, wanted: list[float], kept: list[Frame], report: _ProgressShare
+) -> Iterator[tuple[float, Frame]]:
     """All frames in turn; those at the `wanted` times go to `kept` as well."""
     for time_, frame in iterate_frames(path, short_side=_SHORT_SIDE):
         while len(kept) < len(wanted) and time_ >= wanted[len(kept)] - 1e-6:
@@ -297,7 +306,7 @@ def _confidence_text(confidence: float) -> str:
     return "" if np.isnan(confidence) else f"confidence {confidence:.2f}"
 
 
-def _caption(found: ClipMaps, time_: float, settings: Settings) -> str:
+def _caption(found: ClipMaps, time_: float, settings: MapSettings) -> str:
     """Return what the overlay says of a map: how sure it is, or why it shows nothing."""
     if found.warning:
         return f"no evidence: {found.warning}"
@@ -305,7 +314,9 @@ def _caption(found: ClipMaps, time_: float, settings: Settings) -> str:
     return text if not text or found.sure(time_, settings.confidence) else f"not sure: {text}"
 
 
-def _overlaid(frames: Iterator[tuple[float, Frame]], found: ClipMaps, step: int, settings: Settings) -> Iterator[Frame]:
+def _overlaid(
+    frames: Iterator[tuple[float, Frame]], found: ClipMaps, step: int, settings: MapSettings
+) -> Iterator[Frame]:
     from asgmcli.localize.overlay import ALPHA, FAINT_ALPHA, overlay, with_caption
 
     for index, (time_, frame) in enumerate(frames):

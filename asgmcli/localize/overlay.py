@@ -30,7 +30,7 @@ PER_LINE = 4
 
 
 def overlay(frame: Frame, heatmap: Floats, alpha: float = ALPHA) -> Frame:
-    """The frame with its heat map in colour over it, uint8 [H,W,3].
+    """Blend a heat map in colour over a frame; uint8 [H,W,3].
 
     Args:
         frame: uint8 [H,W,3].

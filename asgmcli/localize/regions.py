@@ -14,14 +14,14 @@ Box = tuple[float, float, float, float]
 
 
 def hottest_box(heatmap: NDArray[np.float32], threshold: float = THRESHOLD) -> Box | None:
-    """The box around the connected region above `threshold` that holds the map's peak.
+    """Return the box around the connected region above `threshold` that holds the map's peak.
 
     Args:
         heatmap: [h,w] in [0, 1], spread bilinearly between the cells' centres.
         threshold: heat from which a place belongs to the region, above 0 and up to 1.
 
     Returns:
-        The box, or None where the map is uniform or stays below the threshold: then it points nowhere.
+        The box, or None if the map is uniform or stays below the threshold.
     """
     from scipy import ndimage  # slow to import, and needed only where boxes are drawn
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def visual_audio_contrastive(video: Tensor, audio: Tensor, temperature: float = 0.05) -> Tensor:
-    """L_c (Eq. 20): the mean of the two directions' noise-contrastive losses.
+    """Compute L_c (Eq. 20): the mean of the two directions' noise-contrastive losses.
 
     Args:
         video: [K, D] class tokens of the labelled, unlabelled and mixed clips (Eq. 15).

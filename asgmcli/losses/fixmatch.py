@@ -34,7 +34,7 @@ class FixedThreshold:
         return (probabilities.detach().float().amax(dim=1) >= self.threshold).float()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Nothing: a fixed threshold learns nothing."""
+        """Return an empty state: a fixed threshold learns nothing."""
         return {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -48,11 +48,11 @@ class FixedThreshold:
 
 
 def consistency(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
-    """L_u (Eq. 3, 6): cross-entropy against hard labels, where the mask lets it count.
+    """Compute L_u (Eq. 3, 6): cross-entropy against hard labels, counting only clips the mask selects.
 
     Args:
-        logits: [B, K] the student's on the strong view.
-        labels: [B] int64 the teacher's on the weak view.
+        logits: [B, K], the student's on the strong view.
+        labels: [B] int64, the teacher's on the weak view.
         mask: [B] 0 or 1.
 
     Returns:

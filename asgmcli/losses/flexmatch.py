@@ -52,14 +52,16 @@ class FlexibleThreshold:
 
     @property
     def status(self) -> Tensor:
-        """[K] float32 in 0..1: σ(c) over its maximum, with warm-up over the larger of that and the unlabelled count."""
+        """Return [K] float32 in 0..1: σ(c) over its maximum, with warm-up over the larger of that and the unlabelled
+        count.
+        """
         largest = self._counts.amax()
         if self.warmup:
             largest = torch.maximum(largest, self._labels.numel() - self._counts.sum())
         return self._counts / largest.clamp_min(1)
 
     def thresholds(self) -> Tensor:
-        """[K] float32: each class's threshold T(c), in 0..τ (Eq. 5)."""
+        """Return [K] float32: each class's threshold T(c), in 0..τ (Eq. 5)."""
         status = self.status
         mapped = status / (2 - status) if self.mapping == "convex" else status
         if not self.warmup:
@@ -109,7 +111,7 @@ class FlexibleThreshold:
         self._counts += ((gained & counted).long() - (lost & counted).long()).sum(dim=0)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """`labels` [clips] int64: each clip's latest confident label, -1 where there is none yet."""
+        """Return `labels` [clips] int64: each clip's latest confident label, -1 if there is none yet."""
         return {"labels": self._labels.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:

@@ -14,7 +14,7 @@ _RANGE_FLOOR = 1e-5
 
 
 def fnac_losses(image: Tensor, audio: Tensor, temperature: float, foreground: float = 0.6) -> dict[str, Tensor]:
-    """The contrastive loss and the three L1 terms between adjacency matrices, each a scalar and unweighted.
+    """Compute the contrastive loss and the three L1 terms between adjacency matrices, each an unweighted scalar.
 
     An adjacency matrix holds the inner products of a batch's vectors over the temperature, softmaxed by row.
 
@@ -22,7 +22,7 @@ def fnac_losses(image: Tensor, audio: Tensor, temperature: float, foreground: fl
         image: [B, D, h, w] image features, of unit length in every cell.
         audio: [B, D] audio features of the same clips, of unit length.
         temperature: divisor of every similarity (0.03 in the released model).
-        foreground: a cell belongs to the source where its min-max normalised similarity is above this.
+        foreground: a cell belongs to the source if its min-max normalised similarity exceeds this.
 
     Returns:
         `contrastive`: cross-entropy of the cells' largest similarity, both ways, summed.

@@ -18,17 +18,17 @@ def mixup_target(
     *,
     soft: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """What the student should say of a mixture, and how much that counts.
+    """Return the student's target for a mixture, and the target's weight.
 
-    Each clip gives its one-hot teacher label where its confidence passed the threshold, its soft prediction otherwise.
+    Each clip contributes its one-hot teacher label if its confidence passed the threshold, else its soft prediction.
 
     Args:
-        probabilities_a: [B, K] the teacher's on the weak view of A.
-        probabilities_b: [B, K] of B.
-        passes_a: [B] 0 or 1, as the threshold selected A.
-        passes_b: [B] of B.
+        probabilities_a: [B, K], the teacher's on the weak view of A.
+        probabilities_b: [B, K], of B.
+        passes_a: [B] 0 or 1, whether A passed the threshold.
+        passes_b: [B], of B.
         weight: scalar or [B] in 0..1, A's share of the mixture: the fraction of tokens truly kept, or of the mass.
-        soft: take the soft prediction of every clip; the mask stays.
+        soft: use the soft prediction of every clip; the mask stays.
 
     Returns:
         target [B, K] float32: weight·A + (1 - weight)·B; mask [B]: weight·1[A passes] + (1 - weight)·1[B passes].
@@ -44,10 +44,10 @@ def mixup_target(
 
 
 def mixup(logits: Tensor, target: Tensor, mask: Tensor, space: Literal["logits", "probabilities"] = "logits") -> Tensor:
-    """L_mix (Eq. 12): squared difference between target and prediction, where the mask lets it count.
+    """Compute L_mix (Eq. 12): squared difference between target and prediction, weighted by the mask.
 
     Args:
-        logits: [B, K] the student's on the mixture.
+        logits: [B, K], the student's on the mixture.
         target: [B, K] of `mixup_target`.
         mask: [B] in 0..1.
         space: compare with the raw logits (SVFormer's released code) or with their softmax.
@@ -56,7 +56,7 @@ def mixup(logits: Tensor, target: Tensor, mask: Tensor, space: Literal["logits",
         Scalar: mean over classes, times the mask, mean over all B.
 
     Raises:
-        ValueError: another `space`.
+        ValueError: unknown `space`.
     """
     if space not in ("logits", "probabilities"):
         raise ValueError(f"space must be 'logits' or 'probabilities', got {space!r}")

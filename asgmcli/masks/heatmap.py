@@ -44,19 +44,19 @@ def heatmap_mask(
 
 
 def token_weights(heatmap: Tensor, grid: tuple[int, int], average_frames: int = 1, sharpness: float = 1.0) -> Tensor:
-    """The weights by which `heatmap_mask` draws: [B, T, N] float64 in 1e-6..1, equal within a group of frames.
+    """Return the weights by which `heatmap_mask` draws: [B, T, N] float64 in 1e-6..1, equal within a group of frames.
 
-    The map is averaged over neighbouring frames, resized (bilinear) to the grid, min-max normalised a frame, raised to
-    the sharpness and kept above 1e-6. Arguments and errors as there.
+    The map is averaged over neighbouring frames, resized (bilinear) to the grid, min-max normalised per frame, raised
+    to the sharpness and kept above 1e-6. Arguments and errors as `heatmap_mask`.
     """
     return _share(_group_weights(heatmap, grid, average_frames, sharpness), average_frames)
 
 
 def draw_tokens(weights: Tensor, keep: float, generator: torch.Generator) -> Tensor:
-    """Sequential draws without replacement, all at once: the Gumbel top-n trick.
+    """Draw tokens without replacement, with probability proportional to their weights (Gumbel top-n trick).
 
-    With E exponential, the order of E / w ascending is that of draws proportional to w without replacement. Double
-    precision, because a single-precision uniform has steps of 6e-8, too coarse beside weights of 1e-6.
+    With E exponential, the order of E / w ascending is that of sequential draws proportional to w without replacement.
+    Double precision, because a single-precision uniform has steps of 6e-8, too coarse beside weights of 1e-6.
 
     Args:
         weights: [..., N] positive and finite.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def mix_tokens(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
-    """Eq. 7: A's tokens where the mask is 1, B's elsewhere, after the patch embedding and before the positions.
+    """Mix tokens by Eq. 7: A's where the mask is 1, B's elsewhere, after the patch embedding and before the positions.
 
     Args:
         a: [B, T, N, D].
@@ -22,7 +22,7 @@ def mix_tokens(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
 
 
 def mix_audio(a: Tensor, b: Tensor, weight: Tensor | float) -> Tensor:
-    """Eq. 8: weight·A + (1 - weight)·B of two log-mel filter banks.
+    """Mix two log-mel filter banks by Eq. 8: weight·A + (1 - weight)·B.
 
     Args:
         a: [B, L, M].
@@ -38,7 +38,7 @@ def mix_audio(a: Tensor, b: Tensor, weight: Tensor | float) -> Tensor:
 
 
 def draw_lambda(alpha: float, beta: float, generator: torch.Generator) -> float:
-    """λ ~ Beta(α, β), seeded by the next draw of the generator.
+    """Draw λ ~ Beta(α, β), seeded by the next draw of the generator.
 
     Args:
         alpha: α > 0 (5 with the guided mask, 10 with the tube).
@@ -55,12 +55,12 @@ def draw_lambda(alpha: float, beta: float, generator: torch.Generator) -> float:
 
 
 def partners(batch: int, generator: torch.Generator) -> Tensor:
-    """[B] int64: for each clip A of the batch the index of its partner B, a random permutation."""
+    """Return [B] int64: the index of each clip's partner B, a random permutation of the batch."""
     return torch.randperm(batch, generator=generator, device=generator.device)
 
 
 def mass_weight(weights_a: Tensor, weights_b: Tensor, mask: Tensor) -> Tensor:
-    """A's share of the mixture by what is truly left of each source.
+    """Return A's share of the mixture by heat-map mass: how much of each source's mass remains.
 
     λ' = s_A / (s_A + s_B), where s_A is the share of A's weights under the kept tokens and s_B that of B's under the
     rest, each summed over the whole clip.

@@ -9,19 +9,19 @@ from torch import Tensor
 
 
 def misplaced(heatmap: Tensor, kind: Literal["roll", "shuffle"], generator: torch.Generator) -> Tensor:
-    """Each clip's maps with their cells elsewhere, alike in all its frames.
+    """Move the cells of each clip's maps elsewhere, in the same way in all its frames.
 
     Args:
         heatmap: [B, T, h, w].
-        kind: `roll` moves the whole map around the edges, by at least a third of its rows or of its columns, so that
-            what was a spot is a spot somewhere else; `shuffle` draws a new place for every cell.
+        kind: `roll` shifts the whole map around the edges, by at least a third of its rows or columns, so that a spot
+            stays a spot; `shuffle` draws a new place for every cell.
         generator: source of the draws, on any device.
 
     Returns:
         A new tensor [B, T, h, w]: the same values in every frame.
 
     Raises:
-        ValueError: another kind, or a map of a single cell, which has no other place.
+        ValueError: unknown kind, or a map of a single cell.
     """
     batch, _, height, width = heatmap.shape
     if height * width < 2:
@@ -42,7 +42,7 @@ def misplaced(heatmap: Tensor, kind: Literal["roll", "shuffle"], generator: torc
 
 
 def far_shifts(height: int, width: int) -> list[tuple[int, int]]:
-    """Every shift (rows, columns) around the edges that is at least a third of the rows or of the columns away."""
+    """Return every shift (rows, columns) around the edges that moves at least a third of the rows or of the columns."""
     return [
         (rows, columns)
         for rows in range(height)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def kept_tokens(tokens: int, keep: float) -> int:
-    """How many tokens a frame stay A's: at least 1 and at most N - 1, so that both clips are seen.
+    """Return how many tokens a frame stay A's: 1 to N - 1, so that both clips are seen.
 
     Args:
         tokens: N, at least 2.

@@ -91,7 +91,7 @@ def read_audio(
 
 
 def loudness_dbfs(wave: np.ndarray) -> float:
-    """The peak level of float [S] in decibels relative to full scale: 0 at 1.0, `SILENCE_DBFS` at most silence."""
+    """Return the peak level of float [S] in decibels relative to full scale: 0 at 1.0, `SILENCE_DBFS` for silence."""
     peak = float(np.max(np.abs(wave), initial=0.0))
     return max(20 * math.log10(peak), SILENCE_DBFS) if peak > 0 else SILENCE_DBFS
 
@@ -99,7 +99,7 @@ def loudness_dbfs(wave: np.ndarray) -> float:
 def log_mel(
     wave: np.ndarray | torch.Tensor, *, rate: int = 16_000, mels: int = 128, length: int | None = None
 ) -> torch.Tensor:
-    """Log-mel filter bank of METHOD, section 1 (the AST convention, Gong et al. 2021; not yet normalised).
+    """Return the log-mel filter bank of METHOD, section 1 (the AST convention, Gong et al. 2021; not yet normalised).
 
     Kaldi's filter bank: 25 ms Hann window, 10 ms hop, no dither, no energy. The sound is padded with
     silence, not the image with zeros, so that the added steps look like silence.
@@ -137,7 +137,7 @@ def log_mel(
 
 
 def _read_cache(path: str | os.PathLike[str], rate: int, begin: int, end: int | None) -> np.ndarray:
-    """A span of an int16 16 kHz cache, of which only the needed part is read from disk."""
+    """Read a span of an int16 16 kHz cache; only the needed part is read from disk."""
     try:
         cache = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -155,7 +155,7 @@ def _read_cache(path: str | os.PathLike[str], rate: int, begin: int, end: int | 
 
 
 @dataclass(slots=True)
-class _Run:
+class _Stretch:
     """Sound without a hole: source samples from `first` on (counted from the clock's zero), resampled as they come."""
 
     first: int
@@ -177,14 +177,14 @@ class _Run:
             self._pull(graph)
 
     def close(self) -> tuple[int, np.ndarray]:
-        """(first output sample from the clock's zero, float32 [S])."""
+        """Return (first output sample from the clock's zero, float32 [S])."""
         if self.graph is not None:
             self.graph.push(None)
             self._pull(self.graph)
         return self.origin, np.concatenate(self.outputs) if self.outputs else np.zeros(0, np.float32)
 
     def fits(self, frame: AudioFrame) -> bool:
-        """Whether the resampler can go on with this frame."""
+        """Return True if the resampler can go on with this frame."""
         mine = self.template
         # Layouts are compared as they are: to put one in words costs more than the rest of this.
         return bool(
@@ -222,7 +222,7 @@ class _Run:
 
 
 def _resampler(frame: AudioFrame, rate: int) -> Graph:
-    """A filter graph from frames of this kind to mono float at `rate`.
+    """Return a filter graph from frames of this kind to mono float at `rate`.
 
     PyAV's own AudioResampler adds channels up without dividing: stereo would come out louder than mono, beyond 1.
     """
@@ -242,14 +242,14 @@ def _resampler(frame: AudioFrame, rate: int) -> Graph:
 
 
 @dataclass(frozen=True, slots=True)
-class _Clock:
+class _SampleClock:
     """Turns time stamps of the sound into source samples from the clock's zero."""
 
     tick: tuple[int, int]  # source samples in a unit of the time stamps, as a fraction
     zero: int  # source sample, on the container's clock, at the first video frame (without video, the first sound)
 
     @classmethod
-    def of(cls, container: InputContainer, stream: AudioStream, path: str | os.PathLike[str]) -> _Clock:
+    def of(cls, container: InputContainer, stream: AudioStream, path: str | os.PathLike[str]) -> _SampleClock:
         source = stream.codec_context.sample_rate
         video = best_video_stream(container)
         reference = video or stream
@@ -264,7 +264,7 @@ class _Clock:
         return cls(tick, round(zero * tick_of(reference) * source))
 
     def sample(self, pts: int) -> int:
-        """The source sample, from the clock's zero, that a time stamp names."""
+        """Return the source sample, from the clock's zero, that a time stamp names."""
         up, down = self.tick
         # round(pts * up / down) in integers: this is asked for every frame, and fractions are slow.
         whole, rest = divmod(pts * up, down)
@@ -276,11 +276,11 @@ class _Clock:
 def _pieces(
     container: InputContainer, stream: AudioStream, path: str | os.PathLike[str], rate: int, begin: int, end: int | None
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """(first output sample, float32 [S]) of every stretch of sound without a hole that touches the span."""
+    """Yield (first output sample, float32 [S]) of each stretch of sound without a hole that touches the span."""
     low = Fraction(begin, rate) - Fraction(FILTER_SECONDS)
     high = None if end is None else Fraction(end, rate) + Fraction(FILTER_SECONDS)
-    run: _Run | None = None
-    clock = _Clock.of(container, stream, path)
+    run: _Stretch | None = None
+    clock = _SampleClock.of(container, stream, path)
     places = _seek(container, stream, clock, low)
     position: int | None = None  # source sample, from the clock's zero, at which the next frame begins
     source, before, behind = 0, 0, 0  # of the frame: its rate, and the span's bounds in its samples
@@ -304,7 +304,7 @@ def _pieces(
                 yield run.close()
                 run = None
             if run is None:
-                run = _Run(position, rate, frame)
+                run = _Stretch(position, rate, frame)
             run.push(frame)
         position = after
     if run is not None:
@@ -317,7 +317,7 @@ def _check_reach(path: str | os.PathLike[str], position: int, rate: int) -> None
         raise MediaError(f"{path}: sound at {position / rate:.0f} s, after all that a clip may last; is it whole?")
 
 
-def _seek(container: InputContainer, stream: AudioStream, clock: _Clock, low: Fraction) -> dict[int, int]:
+def _seek(container: InputContainer, stream: AudioStream, clock: _SampleClock, low: Fraction) -> dict[int, int]:
     """Go to a little before `low` (s, the video's clock) where that is exact; else stay at the start.
 
     Returns:
@@ -345,7 +345,7 @@ def _seek(container: InputContainer, stream: AudioStream, clock: _Clock, low: Fr
 
 
 def _audio_frames(container: InputContainer, stream: AudioStream, path: str | os.PathLike[str]) -> Iterator[AudioFrame]:
-    """Decoded frames from where the container stands; a broken first or last packet is passed over."""
+    """Yield decoded frames from the container's position on, skipping a broken first or last packet."""
     stream.codec_context.thread_count = 1
     read_only(container, stream)
     decoded, broken = False, ""

@@ -1,4 +1,4 @@
-"""What a media file may claim: checked before memory is taken for it."""
+"""Limits on what a media file may claim, checked before memory is allocated for it."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ DECODER_LIMITS = {"max_pixels": str(MAX_PIXELS), "max_samples": str(MAX_FRAME_SA
 
 
 def strict_options(stream: Stream) -> dict[str, str]:
-    """A video decoder's options: the limits, and to stop at broken data instead of painting over it.
+    """Return a video decoder's options: the limits, and to stop at broken data instead of painting over it.
 
-    Not so for TIFF, where FFmpeg calls any tag that it does not know (a camera's, an editor's) broken.
+    TIFF is not decoded strictly: FFmpeg calls any tag it does not know (a camera's, an editor's) broken.
     """
     return DECODER_LIMITS if stream.codec_context.name == "tiff" else {**DECODER_LIMITS, "err_detect": "explode"}
 
 
 def check_file(path: str | os.PathLike[str]) -> None:
-    """See that a file's size, and the samples that its index claims, are a clip's.
+    """Check that a file's size, and the samples that its index claims, are within the limits for a clip.
 
     Raises:
-        MediaError: no bytes, more than 64 GiB, or more samples than it has room for.
+        MediaError: empty, over 64 GiB, or more samples claimed than the file has room for.
         OSError: it cannot be read.
     """
     with Path(path).open("rb") as file:
@@ -57,10 +57,10 @@ def check_file(path: str | os.PathLike[str]) -> None:
 
 
 def check_claims(path: str | os.PathLike[str], container: InputContainer) -> None:
-    """See that what the headers of an open container say can be, and let its decoders take no more.
+    """Check what the headers of an open container claim against the limits, and limit its decoders.
 
     Raises:
-        MediaError: too long, too large, too many; which is named with its limit.
+        MediaError: too long, too large or too many streams; the message names the limit.
     """
     _within(path, "streams", len(container.streams), MAX_STREAMS)
     seconds = (container.duration or 0) / av.time_base
@@ -81,7 +81,7 @@ def check_claims(path: str | os.PathLike[str], container: InputContainer) -> Non
 
 
 def check_decoded(path: str | os.PathLike[str], size: float) -> None:
-    """See that a video whose frames take `size` bytes can be held in memory.
+    """Check that a video whose frames take `size` bytes fits in memory.
 
     Raises:
         MediaError: more than 8 GiB.

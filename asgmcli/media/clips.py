@@ -1,4 +1,4 @@
-"""Which frames a clip takes, and which seconds of sound go with them: index arithmetic only."""
+"""Choose the frames of a clip and the seconds of sound that go with them: index arithmetic only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def clip_indices(total: int, frames: int, stride: int, start: int) -> list[int]:
-    """Indices start, start + stride, ... of a video of `total` frames; past its end the last frame repeats.
+    """Return the indices start, start + stride, ... of `frames` frames; past the video's end the last frame repeats.
 
     METHOD: 8 frames, stride 8, at the video's own rate.
     """
@@ -18,9 +18,9 @@ def clip_indices(total: int, frames: int, stride: int, start: int) -> list[int]:
 
 
 def random_start(total: int, frames: int, stride: int, uniform: float) -> int:
-    """The first index of a clip placed by a uniform number in [0, 1), every place that lies within the video alike.
+    """Return the first index of a clip placed uniformly within the video by `uniform` in [0, 1).
 
-    0 where the clip is longer than the video.
+    0 if the clip is longer than the video.
     """
     if not 0.0 <= uniform < 1.0:
         raise ValueError(f"uniform must lie in [0, 1), got {uniform}")
@@ -29,9 +29,9 @@ def random_start(total: int, frames: int, stride: int, uniform: float) -> int:
 
 
 def uniform_starts(total: int, frames: int, stride: int, clips: int) -> list[int]:
-    """The first indices of `clips` clips spread evenly from the video's start to its end; of one clip, its middle.
+    """Return the first indices of `clips` clips spread evenly from the video's start to its end; one clip is centred.
 
-    The same start several times where the video is too short for different ones.
+    Starts repeat if the video is too short for distinct ones.
     """
     if clips < 1:
         raise ValueError(f"clips must be 1 or more, got {clips}")
@@ -43,21 +43,21 @@ def uniform_starts(total: int, frames: int, stride: int, clips: int) -> list[int
 
 
 def last_start(total: int, frames: int, stride: int) -> int:
-    """The last start from which a whole clip lies within the video; 0 where none does."""
+    """Return the last start from which a whole clip lies within the video; 0 if none does."""
     if total < 1 or frames < 1 or stride < 1:
         raise ValueError(f"total, frames and stride must be 1 or more; got {total, frames, stride}")
     return max(total - 1 - (frames - 1) * stride, 0)
 
 
 def clip_span(indices: Sequence[int], fps: float) -> tuple[float, float]:
-    """(start, end) in seconds of the time a clip's frames are shown: the first one's start to the last one's end."""
+    """Return (start, end), in seconds, of the time a clip's frames are shown: first one's start to last one's end."""
     if not indices or fps <= 0:
         raise ValueError(f"a span needs frames and a positive rate; got {len(indices)} frames at {fps} fps")
     return min(indices) / fps, (max(indices) + 1) / fps
 
 
 def audio_window(indices: Sequence[int], fps: float, seconds: float) -> float:
-    """The start (s) of `seconds` of sound centred on the clip's span; negative where it begins before the video.
+    """Return the start (s) of `seconds` of sound centred on the clip's span; negative if it begins before the video.
 
     What lies beyond the file is silence (METHOD, section 1); `read_audio` gives it.
     """

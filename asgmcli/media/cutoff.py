@@ -1,4 +1,4 @@
-"""What of a file is missing at its end, told from the sizes that the file itself claims; nothing is decoded."""
+"""Find what a file lacks at its end, from the sizes that the file itself claims; nothing is decoded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import av
 
-from asgmcli.media.extent import Opener, Shown, count_shown, tick_of
+from asgmcli.media.extent import Opener, ShownFrames, count_shown, tick_of
 from asgmcli.media.mp4 import last_byte
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ MAX_CHUNKS = 256  # at the top of an AVI file
 
 
 def claimed_bytes(path: str | os.PathLike[str]) -> int:
-    """How long MP4, Matroska or AVI data are by the sizes in the file itself; 0 where they do not tell.
+    """Return the length in bytes that an MP4, Matroska or AVI file claims for itself; 0 if it does not say.
 
-    Of AVI it is the end of the pictures and sound: the index after them is no loss.
+    For AVI this is the end of the pictures and sound: a missing index loses nothing.
 
     Raises:
         OSError: the file cannot be read.
@@ -46,10 +46,10 @@ def missing(
     path: str | os.PathLike[str],
     container: InputContainer,
     streams: Sequence[Stream],
-    shown: Shown | None,
+    shown: ShownFrames | None,
     opener: Opener,
 ) -> str:
-    """One line with figures where a file is cut off; "" where nothing shows that it is.
+    """Return one line with figures if a file is cut off, "" if nothing shows that it is.
 
     Args:
         path: the file.
@@ -87,7 +87,10 @@ def missing(
 
 
 def last_second(container: InputContainer) -> float:
-    """When the last packet of any stream ends, in seconds on the container's clock; the container is at its start."""
+    """Return when the last packet of any stream ends, in seconds on the container's clock.
+
+    The container must stand at its start.
+    """
     ends = [
         float((packet.pts + (packet.duration or 0)) * packet.time_base)
         for packet in container.demux()
@@ -101,7 +104,7 @@ def _fragmented(streams: Sequence[Stream]) -> bool:
 
 
 def _beyond(stream: Stream, size: int) -> str:
-    """What a stream's table of samples places beyond the file's `size`; its last entry tells whether to look."""
+    """Describe what a stream's sample table places beyond the file's `size`; "" if nothing."""
     entries = stream.index_entries
     if entries[-1].pos + entries[-1].size <= size:
         return ""
@@ -112,7 +115,7 @@ def _beyond(stream: Stream, size: int) -> str:
 
 
 def _segment_end(file: BinaryIO) -> int:
-    """Where a Matroska file's segment ends; 0 where a live recording left its size open."""
+    """Return where a Matroska file's segment ends; 0 if a live recording left its size open."""
     begin, inside = 0, b""
     for _ in range(2):  # the EBML header, then the segment
         file.seek(begin)
@@ -128,7 +131,7 @@ def _segment_end(file: BinaryIO) -> int:
 
 
 def _movi_end(file: BinaryIO) -> int:
-    """Where the last list of pictures and sound of an AVI file ends (OpenDML has several); 0 where none tells."""
+    """Return where the last list of pictures and sound of an AVI file ends (OpenDML has several); 0 if unknown."""
     begin, end, size = 0, 0, os.fstat(file.fileno()).st_size
     for _ in range(MAX_CHUNKS):
         file.seek(begin)

@@ -1,4 +1,4 @@
-"""Which of a video's stored pictures are shown, and when: what cutting without re-encoding leaves open.
+"""Find which of a video's stored pictures are shown, and when: cutting without re-encoding leaves it open.
 
 Such a file begins at the key frame before the cut. An edit list hides the pictures up to the cut (FFmpeg marks their
 packets `discard`), or the key frame was lost and what hangs on it cannot be decoded.
@@ -38,7 +38,7 @@ _Packet: TypeAlias = "tuple[int | None, int, bool]"
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownFrames:
     """The shown part of a video stream.
 
     `frames` of `stored` packets are shown, `hidden` of the others by an edit list, and `early` come before the first
@@ -58,7 +58,7 @@ class Shown:
 
     @property
     def note(self) -> str:
-        """One line on what is not shown; "" where all is."""
+        """Return one line on the frames that are not shown; "" if all are."""
         parts = []
         if self.hidden:
             parts.append(f"an edit list hides {self.hidden}")
@@ -117,7 +117,7 @@ def needs_counting(container: InputContainer, stream: Stream, seconds: float, fp
     return may_begin_late(container, stream) or entries[-1].is_discard or (len(entries) > 1 and entries[1].is_discard)
 
 
-def count_shown(opener: Opener, index: int, most: int | None = None) -> Shown:
+def count_shown(opener: Opener, index: int, most: int | None = None) -> ShownFrames:
     """Read a file's video packets once, and count those that are shown; nothing is decoded in an ordinary file.
 
     Where the file does not begin with a key frame, it is decoded up to the first picture that comes out.
@@ -153,7 +153,7 @@ def count_shown(opener: Opener, index: int, most: int | None = None) -> Shown:
                 break
     decoded = None if starts_with_key else _first_decoded(opener, index)
     if decoded is None and not starts_with_key:
-        return Shown(0, len(packets), 0, len(packets), None, None, whole, None)
+        return ShownFrames(0, len(packets), 0, len(packets), None, None, whole, None)
     first = packets[0][0] if packets and not guessed and decoded is None else decoded
     shown = _shown(packets, first, whole)
     if decoded is not None:
@@ -165,7 +165,7 @@ def count_shown(opener: Opener, index: int, most: int | None = None) -> Shown:
 
 
 def first_shown(opener: Opener, index: int) -> int | None:
-    """The time stamp of the first picture shown, in units of the stream's time base, on the clock of the sound.
+    """Return the time stamp of the first picture shown, in units of the stream's time base, on the clock of the sound.
 
     Returns:
         None where no picture has a time.
@@ -176,8 +176,8 @@ def first_shown(opener: Opener, index: int) -> int | None:
     return count_shown(opener, index, REORDERED_PACKETS).begin
 
 
-def _shown(packets: list[_Packet], first: int | None, whole: bool) -> Shown:
-    """What is shown of the packets, of which those before `first` cannot be decoded."""
+def _shown(packets: list[_Packet], first: int | None, whole: bool) -> ShownFrames:
+    """Return the shown part of the packets; those before `first` cannot be decoded."""
     early = hidden = frames = 0
     start: int | None = None
     last: tuple[int, int] | None = None
@@ -195,11 +195,11 @@ def _shown(packets: list[_Packet], first: int | None, whole: bool) -> Shown:
     if start is not None and last is not None:
         # A live recording gives no durations: the last picture lasts as long as the others did on average.
         end = last[0] + (last[1] or round((last[0] - start) / max(frames - 1, 1)))
-    return Shown(frames, len(packets), hidden, early, start, end, whole, start)
+    return ShownFrames(frames, len(packets), hidden, early, start, end, whole, start)
 
 
 def _movie_time(opener: Opener, index: int, place: int, stamp: int) -> int:
-    """The time stamp, on the movie's own clock, of the packet at `place` in the file; `stamp` where it has none."""
+    """Return the time stamp, on the movie's own clock, of the packet at `place` in the file; `stamp` if it has none."""
     with opener(True) as container:
         stream = container.streams[index]
         read_only(container, stream)
@@ -209,7 +209,7 @@ def _movie_time(opener: Opener, index: int, place: int, stamp: int) -> int:
 
 
 def _first_decoded(opener: Opener, index: int) -> int | None:
-    """The time stamp of the first picture that a decoder gives; None where it gives none."""
+    """Return the time stamp of the first picture that a decoder gives; None if it gives none."""
     with opener(False) as container:
         stream = container.streams[index]
         read_only(container, stream)

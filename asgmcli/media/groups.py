@@ -1,4 +1,4 @@
-"""Which packets must be decoded for which frames: the exact short cut of `read_clip`.
+"""Decode only the packets that the wanted frames need: the exact short cut of `read_clip`.
 
 A video is a row of groups, each from one key frame up to the next. Packets are read (cheap; a long mp4 is entered at a
 key frame that its index tells) but only groups that hold a wanted frame are decoded (dear); within one, h264 and MPEG-4
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
-from asgmcli.media.vops import DoubtfulError, begins_with_b_vop, is_numberable, numbered
+from asgmcli.media.mpeg4_order import DoubtfulError, begins_with_b_vop, is_numberable, numbered
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -36,12 +36,12 @@ SKIPPING_CODECS = frozenset({"h264", "mpeg4"})
 
 
 def is_stamped(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether packets' time stamps can be trusted to name frames."""
+    """Return True if the packets' time stamps identify frames reliably."""
     return container.format.name in STAMPED_CONTAINERS and stream.codec_context.name in STAMPED_CODECS
 
 
 def has_short_cut(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether `frames_at` may try."""
+    """Return True if `frames_at` can be tried on this container."""
     return is_stamped(container, stream) or is_numberable(container, stream)
 
 

@@ -1,4 +1,4 @@
-"""How long a video or a sound is: by its header, or by reading its packets where that leaves it open."""
+"""The length of a video or a sound, from its header or by reading its packets if the header leaves it open."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ import av
 
 from asgmcli.media.bounds import MAX_SECONDS
 from asgmcli.media.cutoff import last_second, missing
-from asgmcli.media.extent import COUNT_TOLERANCE, Opener, Shown, count_shown, needs_counting, start_seconds, tick_of
+from asgmcli.media.extent import (
+    COUNT_TOLERANCE,
+    Opener,
+    ShownFrames,
+    count_shown,
+    needs_counting,
+    start_seconds,
+    tick_of,
+)
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """Seconds, frames a second (0 where unknown), frames, when the first is shown (s), and a line on what is not."""
+    """Seconds, frames a second (0 if unknown), frames, start of the first one (s), and a note on frames not shown."""
 
     seconds: float
     fps: float
@@ -56,7 +64,7 @@ def video_length(
     if not seconds and video.frames and fps:
         seconds = video.frames / fps
     length = Length(seconds, fps, video.frames, start_seconds(video))
-    shown: Shown | None = None
+    shown: ShownFrames | None = None
     if needs_counting(container, video, seconds, fps):
         shown = count_shown(opener, video.index)
         length = _counted(length, shown, tick_of(video))
@@ -67,7 +75,7 @@ def video_length(
 def sound_length(
     container: InputContainer, audio: AudioStream, path: str | os.PathLike[str], opener: Opener
 ) -> tuple[float, str]:
-    """Return the seconds of a file without pictures, and a line on what is missing where it is cut off.
+    """Return the seconds of a file without pictures, and a line on what is missing if it is cut off.
 
     Raises:
         av.FFmpegError, OSError: packets cannot be read.
@@ -79,8 +87,8 @@ def sound_length(
     return seconds, missing(path, container, [audio], None, opener)
 
 
-def _counted(told: Length, shown: Shown, time_base: Fraction) -> Length:
-    """The length by what is shown; the header's rate is kept where it fits that."""
+def _counted(told: Length, shown: ShownFrames, time_base: Fraction) -> Length:
+    """Return the length by the frames shown, keeping the header's rate if it fits them."""
     if shown.start is None or shown.end is None:
         return Length(told.seconds, told.fps, shown.frames, told.start, shown.note)
     seconds = float((shown.end - shown.start) * time_base)
@@ -90,7 +98,7 @@ def _counted(told: Length, shown: Shown, time_base: Fraction) -> Length:
 
 
 def _seconds(stream: Stream, container: InputContainer) -> float:
-    """A stream's duration: its own field, its Matroska tag, or the container's."""
+    """Return a stream's duration in seconds: its own field, its Matroska tag, or the container's."""
     if stream.duration is not None:
         return float(stream.duration * tick_of(stream))
     tag = stream.metadata.get("DURATION", "")

@@ -19,7 +19,7 @@ MAX_DEPTH = 8
 
 
 def claimed_samples(file: BinaryIO) -> int:
-    """The samples of all tracks of an MP4 or QuickTime file, by its index (ISO 14496-12: stsz, stz2, trun).
+    """Return the samples of all tracks of an MP4 or QuickTime file, by its index (ISO 14496-12: stsz, stz2, trun).
 
     FFmpeg builds its index for that many, whatever the file holds.
 
@@ -30,11 +30,11 @@ def claimed_samples(file: BinaryIO) -> int:
 
 
 def display_matrices(file: BinaryIO) -> dict[int, np.ndarray]:
-    """How each track of an MP4 or QuickTime file is turned when it is shown (ISO 14496-12: mvhd, tkhd).
+    """Return how each track of an MP4 or QuickTime file is turned for display (ISO 14496-12: mvhd, tkhd).
 
     Returns:
-        By track number the upper left [2, 2] float64 of its matrix, by which a row vector (x, y) is multiplied; times
-        the whole file's, as FFmpeg does. A track that is not there is not turned.
+        By track number the upper left [2, 2] float64 of its matrix times the whole file's, as FFmpeg does; a row vector
+        (x, y) is multiplied by it. Tracks that are not turned are left out.
     """
     movie, tracks = np.eye(2), {}
     for name, inside in _boxes(file, HEADERS):
@@ -50,7 +50,7 @@ def display_matrices(file: BinaryIO) -> dict[int, np.ndarray]:
 
 
 def last_byte(file: BinaryIO) -> int:
-    """Where the outermost boxes of an MP4 or QuickTime file end by their own sizes; beyond its end where it is cut off.
+    """Return where the outermost boxes of an MP4 or QuickTime file end by their sizes; past its end if it is cut off.
 
     Returns:
         The place in bytes; 0 where the file is of another kind.

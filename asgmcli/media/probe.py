@@ -1,4 +1,4 @@
-"""What is in a media file: its headers, and where they leave something open its first frame, decoded."""
+"""Describe a media file from its headers and, if they leave something open, from its first frame."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """What a media file holds.
+    """The contents of a media file.
 
-    `frames` is how many `read_clip` gives, by the header, or by counting packets where that leaves it open (0 without
-    video); width and height are those of the frames as read, after rotation. The two start times are on the container's
-    own clock: readers count from the first video frame. `note` says which part of the stored frames is shown where that
-    is not all, `cut` what is missing of a file that is cut off; both are "" in most files.
+    `frames` is how many `read_clip` gives, from the header or by counting packets (0 without video); width and height
+    are those of the frames as read, after rotation. Both start times are on the container's own clock: readers count
+    from the first video frame. `note` says which stored frames are shown if not all are, `cut` what a cut-off file
+    lacks; both are "" in most files.
     """
 
     path: Path
@@ -81,15 +81,15 @@ class MediaInfo:
 
 
 class CutOffError(MediaError):
-    """A file that cannot be opened, and is shorter than the sizes in it say."""
+    """The file cannot be opened, and is shorter than the sizes in it say."""
 
 
 def probe(path: str | os.PathLike[str]) -> MediaInfo:
-    """Say what `path` holds: of an mp4 whose header tells all by that, of others by decoding the first frame.
+    """Describe the media file at `path`: by its header if that is complete (mp4), else by decoding the first frame.
 
     Raises:
-        MediaError: no such file, empty, not media, neither picture nor sound, or not even a first frame (of an mp4: its
-            packet; whether it can be decoded is what `prepare --verify` finds out).
+        MediaError: no such file, empty, not media, neither picture nor sound, or no first frame (in an mp4, no first
+            packet; `prepare --verify` finds out if it can be decoded).
     """
     with open_media(path, believing=True) as container:
         video, audio = best_video_stream(container), best_audio_stream(container)
@@ -185,7 +185,7 @@ def _open(file: Path, form: str | None, options: dict[str, str]) -> InputContain
 
 
 def _claimed_beyond(file: Path) -> str | None:
-    """How much of a file that cannot be opened is there, where the sizes in it tell that some is missing."""
+    """Say how much of an unreadable file is there, if the sizes in it show that some is missing."""
     try:
         size, claimed = file.stat().st_size, claimed_bytes(file)
     except OSError:
@@ -194,7 +194,7 @@ def _claimed_beyond(file: Path) -> str | None:
 
 
 def _is_told(container: InputContainer) -> bool:
-    """Whether an mp4's header lists every packet, and its streams begin soon after one another."""
+    """Return True if an mp4's header lists every packet and its streams begin at about the same time."""
     streams = [*container.streams.video, *container.streams.audio]
     starts = [start_seconds(stream) for stream in streams]
     return (
@@ -203,19 +203,19 @@ def _is_told(container: InputContainer) -> bool:
 
 
 def best_video_stream(container: InputContainer) -> VideoStream | None:
-    """The video stream ffmpeg takes by default: marked as default, then the most pixels, then the first; or None."""
+    """Return the video stream ffmpeg takes by default (marked as default, then most pixels, then first), or None."""
     return _best(container.streams.video, lambda stream: stream.width * stream.height)
 
 
 def best_audio_stream(container: InputContainer) -> AudioStream | None:
-    """The audio stream ffmpeg takes by default: marked as default, then the most channels, then the first; or None."""
+    """Return the audio stream ffmpeg takes by default (marked as default, then most channels, then first), or None."""
     return _best(container.streams.audio, lambda stream: stream.codec_context.channels)
 
 
 def first_frame(container: InputContainer, stream: VideoStream, path: str | os.PathLike[str]) -> VideoFrame:
-    """The first decodable av.VideoFrame of a container at its start; only decoded frames tell the display matrix.
+    """Decode the first av.VideoFrame of a container at its start; only decoded frames tell the display matrix.
 
-    Its pixels are not those of `read_clip`: the last filter over them is left out, which takes a seventh of the time.
+    Its pixels differ from those of `read_clip`: the deblocking filter is skipped to save time.
 
     Raises:
         MediaError: no frame can be decoded.
@@ -241,10 +241,9 @@ def first_frame(container: InputContainer, stream: VideoStream, path: str | os.P
 def _shape(
     container: InputContainer, stream: VideoStream, path: str | os.PathLike[str]
 ) -> tuple[int, int, np.ndarray | None]:
-    """Width and height of the stored pictures, and the display matrix.
+    """Return width and height of the stored pictures, and the display matrix.
 
-    Of an mp4 whose header tells all they are the header's, and a first packet must be there; of other files they are
-    the first frame's.
+    Taken from the header of an mp4 that describes itself fully (a first packet must exist), else from the first frame.
 
     Raises:
         MediaError: there is no first packet, or no frame of another file can be decoded.
@@ -266,7 +265,7 @@ def _shape(
 
 
 def display_matrix(frame: VideoFrame) -> np.ndarray | None:
-    """The upper left [2, 2] signs of a frame's display matrix, nearest quarter turn; None when nothing turns.
+    """Return the upper left [2, 2] signs of a frame's display matrix, nearest quarter turn; None if it does not turn.
 
     The rows map stored (x, y) to shown (x, y): shown_x = m[0, 0] x + m[1, 0] y (FFmpeg, libavutil/display.h).
     """
@@ -279,7 +278,7 @@ def display_matrix(frame: VideoFrame) -> np.ndarray | None:
 
 
 def _quarter_turn(a: float, b: float, c: float, d: float) -> np.ndarray | None:
-    """The signs of the quarter turn nearest to a matrix; None for none."""
+    """Return the signs of the quarter turn nearest to a matrix, or None if it does not turn."""
     if abs(b) > abs(a):
         matrix = np.array([[0, np.sign(b)], [np.sign(c), 0]], dtype=np.int64)
     else:
@@ -289,7 +288,7 @@ def _quarter_turn(a: float, b: float, c: float, d: float) -> np.ndarray | None:
 
 
 def _side_data(frame: VideoFrame) -> SideDataContainer | None:
-    """A frame's side data by kind; kinds that PyAV cannot name (a photograph's EXIF) are left out."""
+    """Return a frame's side data by kind, without kinds PyAV cannot name (a photograph's EXIF)."""
     for _ in range(UNNAMED_KINDS):
         try:
             # Not `frame.side_data`: the frame would hold what holds the frame, and only the collector of such cycles,
@@ -305,7 +304,7 @@ def _side_data(frame: VideoFrame) -> SideDataContainer | None:
 
 
 def _without(frame: VideoFrame, kind: str) -> VideoFrame:
-    """A frame without its side data of one kind, by number."""
+    """Return a frame without its side data of one kind, by number."""
     graph = av.filter.Graph()
     tick = frame.time_base or Fraction(1)
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=tick)
@@ -315,26 +314,26 @@ def _without(frame: VideoFrame, kind: str) -> VideoFrame:
 
 
 def swaps_sides(matrix: np.ndarray) -> bool:
-    """Whether the display matrix turns the picture by 90 or 270 degrees."""
+    """Return True if the display matrix turns the picture by 90 or 270 degrees."""
     return bool(matrix[0, 1])
 
 
 def mirrors(matrix: np.ndarray) -> bool:
-    """Whether the display matrix shows the picture as in a mirror, turned or not."""
+    """Return True if the display matrix mirrors the picture, turned or not."""
     return bool(matrix[0, 0] * matrix[1, 1] < matrix[0, 1] * matrix[1, 0])
 
 
 def reason_of(error: BaseException) -> str:
-    """The short reason of a PyAV or operating-system error."""
+    """Return the short reason of a PyAV or operating-system error."""
     if isinstance(error, av.error.ArgumentError):  # what FFmpeg answers when the format is not on our list
         return "no video, sound or picture format"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _picture_format(head: bytes) -> str | None:
-    """FFmpeg's reader of single pictures by a file's first bytes; None for what is no picture.
+    """Return FFmpeg's reader of single pictures for a file's first bytes; None if it is no picture.
 
-    Left to itself FFmpeg may take a picture's name for the pattern of a numbered series.
+    By default FFmpeg may take a picture's name for the pattern of a numbered series.
     """
     return next((name for start, name in PICTURES if head.startswith(start)), None) or (
         "webp_pipe" if head[:4] == b"RIFF" and head[8:] == b"WEBP" else None
@@ -351,7 +350,7 @@ def _best(streams: Iterable[Any], size: Any) -> Any | None:
 
 
 def _measured(path: str | os.PathLike[str], measure: Callable[[Opener], Result]) -> Result:
-    """`measure`, given how to open the file anew; what it cannot read is a MediaError."""
+    """Call `measure` with a function that opens the file anew; raise MediaError for what it cannot read."""
     try:
         return measure(lambda unedited: open_media(path, believing=True, unedited=unedited))
     except (av.FFmpegError, OSError) as error:
@@ -359,7 +358,7 @@ def _measured(path: str | os.PathLike[str], measure: Callable[[Opener], Result])
 
 
 def _degrees(matrix: np.ndarray) -> int:
-    """The turn of the display matrix in degrees anticlockwise, a mirrored picture's flip left aside."""
+    """Return the display matrix's turn in degrees anticlockwise, ignoring a mirror flip."""
     if swaps_sides(matrix):
         return 270 if matrix[0, 1] > 0 else 90
     return 180 if matrix[0, 0] < 0 and matrix[1, 1] < 0 else 0

@@ -1,4 +1,4 @@
-"""Frames of a video file, exact: the same pixels as a plain decode of the whole file, wherever the clip lies."""
+"""Exact frames of a video file: the same pixels as a plain decode of the whole file, wherever the clip starts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from asgmcli.media.bounds import check_decoded, strict_options
 from asgmcli.media.cutoff import SLACK_SECONDS, last_second
 from asgmcli.media.extent import read_only, tick_of
 from asgmcli.media.groups import STAMPED_CONTAINERS, frames_at, has_short_cut
+from asgmcli.media.mpeg4_order import DoubtfulError
 from asgmcli.media.probe import (
     best_video_stream,
     display_matrix,
@@ -27,7 +28,6 @@ from asgmcli.media.probe import (
     reason_of,
     swaps_sides,
 )
-from asgmcli.media.vops import DoubtfulError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -132,7 +132,7 @@ def decode_video(path: str | os.PathLike[str], *, short_side: int | None = None)
 
 
 class _Picture:
-    """Turns decoded frames into upright RGB arrays of one size, that of the first one fitted to `short_side`."""
+    """Convert decoded frames to upright RGB arrays of one size, that of the first one fitted to `short_side`."""
 
     def __init__(self, short_side: int | None) -> None:
         self.short_side = short_side
@@ -140,7 +140,7 @@ class _Picture:
         self.reformatter = VideoReformatter()  # one for all frames: setting up a scaler costs more than a frame
 
     def view(self, frame: VideoFrame) -> np.ndarray:
-        """A decoded av.VideoFrame as uint8 [H, W, 3] in the rows that the scaler wrote; copy it to keep it."""
+        """Return a decoded av.VideoFrame as uint8 [H, W, 3] in the scaler's own buffer; copy it to keep it."""
         if self.size is None:
             self.size = fitted_size(frame.width, frame.height, self.short_side)
         width, height = self.size
@@ -152,12 +152,12 @@ class _Picture:
         return array if matrix is None else _turned(array, matrix)
 
     def array(self, frame: VideoFrame) -> np.ndarray:
-        """A decoded av.VideoFrame as uint8 [H, W, 3] of its own."""
+        """Return a decoded av.VideoFrame as uint8 [H, W, 3] of its own."""
         return np.ascontiguousarray(self.view(frame))
 
 
 def fitted_size(width: int, height: int, short_side: int | None) -> tuple[int, int]:
-    """(width, height) with the shorter side reduced to `short_side`, aspect kept; never enlarged."""
+    """Return (width, height) with the shorter side reduced to `short_side`, aspect kept; never enlarged."""
     shorter = min(width, height)
     if short_side is None or short_side >= shorter:
         return width, height
@@ -167,7 +167,7 @@ def fitted_size(width: int, height: int, short_side: int | None) -> tuple[int, i
 
 
 def _turned(array: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """[H, W, 3] as the display matrix shows it: shown_x = m00 x + m10 y, shown_y = m01 x + m11 y, signs only."""
+    """Return [H, W, 3] as the display matrix shows it: shown_x = m00 x + m10 y, shown_y = m01 x + m11 y, signs only."""
     if swaps_sides(matrix):
         array, across, down = array.transpose(1, 0, 2), matrix[1, 0], matrix[0, 1]
     else:
@@ -176,7 +176,7 @@ def _turned(array: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _video_stream(container: InputContainer, path: str | os.PathLike[str]) -> VideoStream:
-    """The stream to read, its decoder set to one thread and to stop at broken data instead of painting over it."""
+    """Return the stream to read, its decoder set to one thread and to stop at broken data instead of concealing it."""
     stream = best_video_stream(container)
     if stream is None:
         raise MediaError(f"{path}: holds no video")
@@ -187,7 +187,7 @@ def _video_stream(container: InputContainer, path: str | os.PathLike[str]) -> Vi
 
 
 def _read_pyav(path: str | os.PathLike[str], wanted: list[int], short_side: int | None) -> dict[int, np.ndarray]:
-    """The frames of strictly ascending indices, by the short cut where it is exact, else by counting."""
+    """Read the frames of strictly ascending indices, by the short cut if it is exact, else by counting."""
     picture = _Picture(short_side)
     for believing in (True, False):  # a decoder that the header told too little loses frames: then with all it can know
         with open_media(path, believing=believing) as container:
@@ -213,7 +213,7 @@ def _read_counting(
     wanted: list[int],
     convert: Callable[[VideoFrame], np.ndarray],
 ) -> dict[int, np.ndarray]:
-    """The frames of strictly ascending indices, by decoding from the start; past the end as `read_clip` says."""
+    """Read the frames of strictly ascending indices by decoding from the start; past the end as `read_clip` says."""
     frames: dict[int, np.ndarray] = {}
     pending = iter(wanted)
     target: int | None = next(pending)
@@ -233,7 +233,7 @@ def _read_counting(
 def _past_the_end(
     path: str | os.PathLike[str], beyond: list[int], count: int, last: np.ndarray
 ) -> dict[int, np.ndarray]:
-    """The last frame for every index that the header promised; an error for one that it did not."""
+    """Return the last frame for every index that the header promised; raise for one that it did not."""
     promised = probe(path).frames
     if beyond[-1] >= max(promised, count):
         raise MediaError(f"{path}: frame {beyond[-1]} is past the end; the video has {count} frames")
@@ -241,7 +241,7 @@ def _past_the_end(
 
 
 def _count_frames(container: InputContainer, stream: VideoStream, path: str | os.PathLike[str]) -> Iterator[VideoFrame]:
-    """Every frame in the order of showing, decoded plainly; stops at broken data and at a file that is cut off."""
+    """Yield every frame in display order, decoded plainly; stop at broken data and at a file that is cut off."""
     packets, frames, end, partial = 0, 0, 0, False
     try:
         for packet in container.demux(stream):
@@ -262,7 +262,7 @@ def _count_frames(container: InputContainer, stream: VideoStream, path: str | os
 
 
 def _decoded(packet: Packet[VideoStream], frames: int) -> Sequence[VideoFrame]:
-    """The frames a packet brings out; what precedes the first decodable frame is passed over, as players do."""
+    """Return the frames a packet yields, skipping those before the first decodable frame, as players do."""
     try:
         return list(packet.decode())
     except av.error.InvalidDataError:
@@ -274,7 +274,7 @@ def _decoded(packet: Packet[VideoStream], frames: int) -> Sequence[VideoFrame]:
 def _check_whole(
     container: InputContainer, stream: VideoStream, path: str | os.PathLike[str], packets: int, end: float
 ) -> None:
-    """Raise where the file holds less than its header says: nothing else tells a truncated file."""
+    """Raise MediaError if the file holds less than its header says: nothing else reveals a truncated file."""
     name = container.format.name
     promised = 0
     if name.startswith("mov") or name == "avi":
@@ -295,7 +295,7 @@ def _last_time(path: str | os.PathLike[str]) -> float:
 
 
 def _read_decord(path: str | os.PathLike[str], wanted: list[int], short_side: int | None) -> dict[int, np.ndarray]:
-    """As `_read_pyav`, by decord, read in order: its jumps give wrong frames in open groups and AVI with B-frames."""
+    """Read like `_read_pyav`, by decord, in order: its jumps give wrong frames in open groups and AVI with B-frames."""
     try:
         import decord
     except ImportError as error:
@@ -335,7 +335,7 @@ def _check_decord_reads(path: str | os.PathLike[str]) -> None:
 
 
 def _resized(rgb: np.ndarray, short_side: int | None) -> np.ndarray:
-    """uint8 [H, W, 3] with its shorter side reduced (bicubic); None leaves it as it is."""
+    """Return uint8 [H, W, 3] with its shorter side reduced (bicubic); None leaves it as it is."""
     if short_side is None:
         return rgb
     width, height = fitted_size(rgb.shape[1], rgb.shape[0], short_side)

@@ -1,4 +1,4 @@
-"""Write a clip: uint8 frames and mono sound to an mp4 file (h264 + aac), whole or not at all."""
+"""Write a clip: uint8 frames and mono sound to an mp4 file (h264 + aac), atomically."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from asgmcli.files import replacing
 
 AUDIO_BIT_RATE = 64_000  # bits/s: ample for mono speech-band sound, where aac's own default doubles a small file
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
-# x264's macroblock tree gives other bytes from run to run on processors with AVX-512, with and without B-frames (seen
-# in PyAV 18: up to 7 results of 10 runs). Without it every run and every processor from SSE4.2 on gives the same bytes,
-# 3% to 28% more of them at the same quality.
+# x264's macroblock tree gives different bytes from run to run on processors with AVX-512. Without it the bytes are
+# the same everywhere, and 3% to 28% more at the same quality.
 REPEATABLE = {"mbtree": "0"}
 MAX_FPS_DENOMINATOR = 65_535  # 29.97002997 becomes 30000/1001, which players know
 
@@ -100,7 +99,7 @@ def write_clip(
 
 
 def _first_frame(frames: np.ndarray | Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-    """The first frame, whose size the encoder needs, and the others."""
+    """Return the first frame, whose size the encoder needs, and the others."""
     rest = iter(frames)
     first = next(rest, None)
     if first is None:
@@ -111,7 +110,7 @@ def _first_frame(frames: np.ndarray | Iterable[np.ndarray]) -> tuple[np.ndarray,
 
 
 def _checked_audio(audio: np.ndarray, rate: int) -> np.ndarray:
-    """The sound as float32 [1, S] in [-1, 1]."""
+    """Return the sound as float32 [1, S] in [-1, 1]."""
     if audio.ndim != 1 or not np.issubdtype(audio.dtype, np.floating):
         raise ValueError(f"audio must be float [S]; it is {audio.dtype} {list(audio.shape)}")
     if rate not in AAC_RATES:
@@ -123,7 +122,7 @@ def _checked_audio(audio: np.ndarray, rate: int) -> np.ndarray:
 
 
 def _encode_video(stream: Any, frames: Iterable[np.ndarray], shape: tuple[int, ...]) -> Iterator[tuple[int, list[Any]]]:
-    """(frames given so far, the packets that came out), and at the end what the encoder still held."""
+    """Yield (frames given so far, packets that came out), and at the end what the encoder still held."""
     pad = ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0))
     count = 0
     for count, pixels in enumerate(frames, start=1):
@@ -151,7 +150,7 @@ def _mux_both(
 
 
 def _encode_audio(container: Any, stream: Any, sound: np.ndarray, start: int, end: int, rate: int) -> int:
-    """Encode samples start to end; returns the first sample not yet encoded."""
+    """Encode samples start to end. Return the first sample not yet encoded."""
     if end <= start:
         return start
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[:, start:end]), format="fltp", layout="mono")

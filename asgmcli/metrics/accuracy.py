@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def top_k(scores: Any, labels: Any, k: int = 1) -> float:
-    """Share of clips whose label is among the k best scores, in percent.
+    """Return the percentage of clips whose label is among the k best scores.
 
     Args:
         scores: [B, K] logits or probabilities, torch or numpy.
@@ -33,14 +33,14 @@ def top_k(scores: Any, labels: Any, k: int = 1) -> float:
 
 
 def per_class(scores: Any, labels: Any) -> Tensor:
-    """Top-1 accuracy of each class's clips.
+    """Return the top-1 accuracy of each class's clips.
 
     Args:
         scores: [B, K] logits or probabilities, torch or numpy.
         labels: [B] integers in 0..K - 1.
 
     Returns:
-        [K] float64 percent; NaN where no clip has the class.
+        [K] float64 percent; NaN for a class without clips.
 
     Raises:
         ValueError: as `top_k`.
@@ -50,7 +50,7 @@ def per_class(scores: Any, labels: Any) -> Tensor:
 
 
 def confusion_matrix(scores: Any, labels: Any) -> Tensor:
-    """How often each true class (row) was taken for each class (column).
+    """Count how often each true class (row) was taken for each class (column).
 
     Args:
         scores: [B, K] logits or probabilities, torch or numpy.

@@ -22,9 +22,9 @@ _SUCCESS_STEPS = 21
 
 
 def ciou(heatmap: Any, boxes_map: Any, threshold: float) -> float:
-    """Consensus intersection over union of the map's hot pixels with the boxes.
+    """Return the consensus intersection over union of the map's hot pixels with the boxes.
 
-    cIoU = Σ_hot g / (Σ g + number of hot pixels where g is 0), where hot means map >= threshold.
+    cIoU = Σ_hot g / (Σ g + number of hot pixels with g = 0), where hot means map >= threshold.
 
     Args:
         heatmap: [H, W] in the threshold's scale (see `normalise_map`), torch or numpy.
@@ -32,7 +32,7 @@ def ciou(heatmap: Any, boxes_map: Any, threshold: float) -> float:
         threshold: a hot pixel is at least this.
 
     Returns:
-        0..1; 0 where nothing is hot and no box is given.
+        0..1; 0 if nothing is hot and no box is given.
 
     Raises:
         ValueError: shapes that differ, or NaN.
@@ -50,7 +50,7 @@ def ciou(heatmap: Any, boxes_map: Any, threshold: float) -> float:
 def evaluate_ciou(
     heatmaps: Sequence[Any], boxes_maps: Sequence[Any], threshold: float | Sequence[float] | None = None
 ) -> dict[str, float]:
-    """cIoU over a test set; each map is resized to its boxes' size and min-max normalised first.
+    """Compute cIoU over a test set; each map is resized to its boxes' size and min-max normalised first.
 
     Args:
         heatmaps: one [h, w] an image, any scale.
@@ -79,7 +79,7 @@ def evaluate_ciou(
 
 
 def summarize_ciou(values: Sequence[float]) -> dict[str, float]:
-    """Summary of a test set's cIoU.
+    """Summarise a test set's cIoU.
 
     Args:
         values: one cIoU in 0..1 an image.
@@ -101,7 +101,7 @@ def summarize_ciou(values: Sequence[float]) -> dict[str, float]:
 
 
 def resize_map(heatmap: Any, size: tuple[int, ...]) -> Array:
-    """The map [h, w] resized to [H, W], bilinear with aligned corners."""
+    """Resize a map [h, w] to [H, W], bilinear with aligned corners."""
     values = torch.as_tensor(_array(heatmap))
     resized = F.interpolate(values[None, None], size=tuple(size), mode="bilinear", align_corners=True)
     result: Array = resized[0, 0].numpy()
@@ -109,19 +109,19 @@ def resize_map(heatmap: Any, size: tuple[int, ...]) -> Array:
 
 
 def normalise_map(heatmap: Any) -> Array:
-    """The map [H, W] brought to 0..1 by its own least and greatest value; a flat map stays as it is."""
+    """Scale a map [H, W] to 0..1 by its own least and greatest value; a flat map stays as it is."""
     values = _array(heatmap)
     low, high = values.min(), values.max()
     return values if high == low else (values - low) / (high - low)
 
 
 def median_threshold(heatmap: Any) -> float:
-    """The value at rank H·W // 2 of the sorted map, at or above which half of the pixels lie."""
+    """Return the value at rank H·W // 2 of the sorted map, at or above which half of the pixels lie."""
     return float(np.sort(_array(heatmap), axis=None)[np.size(_array(heatmap)) // 2])
 
 
 def union_map(boxes: Any, size: int | tuple[int, int]) -> Array:
-    """One annotation's boxes as a map (VGG-SS): 1 inside any of them.
+    """Draw one annotation's boxes as a map (VGG-SS): 1 inside any of them.
 
     Args:
         boxes: [n, 4] x1, y1, x2, y2 as fractions of the image.
@@ -134,12 +134,12 @@ def union_map(boxes: Any, size: int | tuple[int, int]) -> Array:
 
 
 def consensus_map(boxes: Any, size: int | tuple[int, int], annotators: Sequence[int] | None = None) -> Array:
-    """Several annotators' boxes as a map (Flickr-SoundNet): min(1, number of annotators / 2) in each pixel.
+    """Draw several annotators' boxes as a map (Flickr-SoundNet): min(1, number of annotators / 2) in each pixel.
 
     Args:
         boxes: [n, 4] x1, y1, x2, y2 as fractions of the image.
         size: (H, W), or one number for both.
-        annotators: [n] who drew each box, so that one person's overlapping boxes count once; None takes each box for
+        annotators: [n] who drew each box, so that one person's overlapping boxes count once; None: each box is
             another person's.
 
     Returns:
@@ -159,7 +159,7 @@ def consensus_map(boxes: Any, size: int | tuple[int, int], annotators: Sequence[
 
 
 def boxes_map(boxes: Any, size: int | tuple[int, int], annotators: Sequence[int]) -> Array:
-    """The boxes as the map that their data set is judged by: `consensus_map`, or `union_map` of one annotation.
+    """Return the boxes as the map their data set is evaluated on: `consensus_map`, or `union_map` of one annotation.
 
     Args:
         boxes: [n, 4] x1, y1, x2, y2 as fractions of the image.
@@ -173,7 +173,7 @@ def boxes_map(boxes: Any, size: int | tuple[int, int], annotators: Sequence[int]
 
 
 def inside_share(heatmaps: Any, boxes: Any) -> tuple[float, float]:
-    """How often the map's hottest cell lies in the box, and how often chance would put it there.
+    """Return how often the map's hottest cell lies in the box, and how often chance would put it there.
 
     Args:
         heatmaps: [n, h, w], torch or numpy.

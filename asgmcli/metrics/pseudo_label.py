@@ -7,16 +7,16 @@ from torch import Tensor
 
 
 def pseudo_label_quality(mask: Tensor, labels: Tensor, truth: Tensor | None = None) -> dict[str, Tensor]:
-    """Quantity and quality of a batch's pseudo-labels.
+    """Measure the quantity and quality of a batch's pseudo-labels.
 
     Args:
         mask: [B] 0 or 1, the labels that passed the threshold.
         labels: [B] int64, the teacher's.
-        truth: [B] int64 the clips' own labels where known, negative where not; None knows none.
+        truth: [B] int64, the clips' own labels, negative where unknown; None if none is known.
 
     Returns:
         Scalars on the mask's device, in percent: `used` of all clips; `accuracy` of the used labels whose truth is
-        known, NaN where there are none.
+        known, NaN if there are none.
     """
     passed = mask.detach() > 0
     known = passed & (truth >= 0) if truth is not None else torch.zeros_like(passed)

@@ -29,7 +29,7 @@ def attend(qkv: Tensor, heads: int) -> Tensor:
 
 
 def survival(shape: tuple[int, ...], rate: float, like: Tensor) -> Tensor:
-    """Stochastic depth's factors: 0 with probability `rate`, else 1 / (1 - rate), so that the mean is 1.
+    """Draw stochastic depth's factors: 0 with probability `rate`, else 1 / (1 - rate), so that the mean is 1.
 
     Args:
         shape: shape of the result; size 1 where a whole axis survives or falls together.
@@ -40,12 +40,12 @@ def survival(shape: tuple[int, ...], rate: float, like: Tensor) -> Tensor:
 
 
 def add_branch(x: Tensor, branch: Tensor, factor: Tensor | None) -> Tensor:
-    """The residual sum x + factor * branch, in one pass over memory."""
+    """Return the residual sum x + factor * branch, in one pass over memory."""
     return x + branch if factor is None else torch.addcmul(x, branch, factor)
 
 
 def init_transformer(module: nn.Module) -> None:
-    """For `module.apply`: truncated normal for linear weights, zero for their biases, as ViT does."""
+    """Initialise a layer as ViT does, for `module.apply`: truncated normal linear weights, zero biases."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=INIT_STD)
         nn.init.zeros_(module.bias)
@@ -63,12 +63,12 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[R, S, D] -> [R, S, D]; each row attends to itself."""
-        mixed: Tensor = self.proj(attend(self.qkv(x), self.heads))
-        return mixed
+        """Attend within each row: [R, S, D] -> [R, S, D]."""
+        found: Tensor = self.proj(attend(self.qkv(x), self.heads))
+        return found
 
     def first(self, x: Tensor) -> Tensor:
-        """[R, S, D] -> [R, D]: what `forward` gives for each row's first token, at a fraction of the cost."""
+        """Return the first token's output of `forward`, [R, S, D] -> [R, D], at a fraction of the cost."""
         rows, length, dim = x.shape
         weight, bias = self.qkv.weight, self.qkv.bias
         q = F.linear(x[:, 0], weight[:dim], bias[:dim]).view(rows, 1, self.heads, -1)
@@ -87,6 +87,6 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(ratio * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., D] -> [..., D]."""
-        result: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return result
+        """Apply the two layers to [..., D] -> [..., D]."""
+        found: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return found

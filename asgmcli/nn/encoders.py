@@ -12,7 +12,7 @@ from asgmcli.recipe.sections import Audio, Clip, Encoder, Start, VideoEncoder
 
 
 def build_video_encoder(settings: VideoEncoder, clip: Clip, classes: int) -> TimeSformer:
-    """A TimeSformer for clips as `clip` describes them; `classes` of its head, 0 for none."""
+    """Build a TimeSformer for clips as `clip` describes them, with a head of `classes`, 0 for none."""
     return TimeSformer(
         settings.dim,
         settings.depth,
@@ -28,7 +28,7 @@ def build_video_encoder(settings: VideoEncoder, clip: Clip, classes: int) -> Tim
 
 
 def build_audio_encoder(settings: Encoder, audio: Audio, length: int) -> AudioTransformer:
-    """An audio transformer for log-mels of `length` time steps."""
+    """Build an audio transformer for log-mels of `length` time steps."""
     return AudioTransformer(
         settings.dim,
         settings.depth,

@@ -30,7 +30,7 @@ class FusionTransformer(nn.Module):
         self.apply(init_transformer)
 
     def forward(self, video: Tensor, audio: Tensor) -> Tensor:
-        """Class tokens [B, D] and [B, D] -> logits [B, K]."""
+        """Return logits [B, K] from class tokens [B, D] of video and [B, D] of audio."""
         x = torch.stack((video, audio), dim=1)
         for block in self.blocks:
             x = block(x)

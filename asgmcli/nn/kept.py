@@ -13,13 +13,13 @@ AT_ONCE = 8
 
 
 class Kept:
-    """What a network makes of inputs that come again and again, computed once for each.
+    """A frozen network's features, computed once for each recurring input.
 
-    In its last bits a result depends on how many inputs go through at once. Here it is always the same number, so that
-    no result depends on which others were new in its batch: a resumed run, to which all are, finds the same.
+    Floating-point results depend on the batch size, so every call computes the same number of inputs: no result depends
+    on which others were new in its batch, and a resumed run reproduces them.
 
     Args:
-        most: bytes that are kept; what comes later is computed each time. None keeps all.
+        most: bytes to keep; inputs beyond are computed each time. None keeps all.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -28,11 +28,11 @@ class Kept:
         self._found: dict[Hashable, Tensor] = {}
 
     def __call__(self, keys: Sequence[Hashable], compute: Callable[[list[int]], Tensor]) -> Tensor:
-        """The results [n, ...] of n inputs.
+        """Return the results [n, ...] of n inputs.
 
         Args:
-            keys: what tells the inputs apart.
-            compute: gives the results [m, ...] of the inputs at m places of `keys`.
+            keys: identify the inputs.
+            compute: returns the results [m, ...] of the inputs at m places of `keys`.
         """
         found = {key: self._found[key] for key in keys if key in self._found}
         places = list({key: place for place, key in enumerate(keys) if key not in found}.values())
@@ -49,5 +49,5 @@ class Kept:
 
 
 def name_sounds(wave: Tensor) -> list[bytes]:
-    """A name for each sound of [B, S]: equal samples, equal names."""
+    """Return a name for each sound of [B, S]: equal samples, equal names."""
     return [hashlib.sha256(sound.numpy().data).digest() for sound in wave.cpu().contiguous()]

@@ -35,20 +35,20 @@ _FORMAT = "asgm-localizer"
 
 
 def fnac_spectrogram(wave: Tensor, *, rate: int = 16000, seconds: float = 3.0) -> Tensor:
-    """FNAC's input: log(S + 1e-7) / 12 of scipy.signal.spectrogram's S (512 samples, 274 overlap), for a whole batch.
+    """Compute FNAC's input: log(S + 1e-7) / 12 of scipy.signal.spectrogram's S (512 samples, 274 overlap), batched.
 
     S is scipy's default: Tukey(0.25) window, the window's mean removed, one-sided power density per Hz.
 
     Args:
         wave: [B, S] mono in [-1, 1] at `rate` Hz. Longer than `seconds` is cut, shorter repeats.
         rate: samples a second, Hz.
-        seconds: length of sound that is looked at, s; the released model's 3.
+        seconds: length of sound that is used, s; the released model's 3.
 
     Returns:
         [B, 1, 257, L]; L = 200 for 3 s at 16 kHz.
 
     Raises:
-        ValueError: without samples, or where `seconds` is shorter than one window.
+        ValueError: no samples, or `seconds` shorter than one window.
     """
     wanted = round(rate * seconds)
     if wave.ndim != 2 or wave.shape[1] == 0:
@@ -116,37 +116,42 @@ class FNAC(nn.Module):
                 nn.init.normal_(module.weight, mean=1.0, std=0.02)
 
     def image_features(self, image: Tensor) -> Tensor:
-        """ImageNet-normalised [B, 3, H, W] -> [B, D, h, w], L2-normalised over D."""
+        """Return image features [B, D, h, w], L2-normalised over D, of ImageNet-normalised [B, 3, H, W]."""
         return self.project_image(self.imgnet(image))
 
     def project_image(self, cells: Tensor) -> Tensor:
-        """The image network's [B, C, h, w] -> [B, D, h, w], L2-normalised over D."""
+        """Project the image network's [B, C, h, w] to [B, D, h, w], L2-normalised over D."""
         return F.normalize(self.img_proj(self.img_dropout(self.img_norm(cells))), dim=1)
 
     def audio_features(self, spectrogram: Tensor) -> Tensor:
-        """[B, 1, F, L] of `fnac_spectrogram` -> [B, D], L2-normalised."""
+        """Return audio features [B, D], L2-normalised, of [B, 1, F, L] from `fnac_spectrogram`."""
         return self.project_audio(self.audnet(spectrogram).amax((2, 3)))
 
     def project_audio(self, pooled: Tensor) -> Tensor:
-        """The audio network's maxima [B, C] -> [B, D], L2-normalised."""
+        """Project the audio network's maxima [B, C] to [B, D], L2-normalised."""
         return F.normalize(self.aud_proj(self.aud_dropout(self.aud_norm(pooled))), dim=1)
 
     def features(self, image: Tensor, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, 3, H, W], [B, 1, F, L] -> image [B, D, h, w] and audio [B, D], both L2-normalised."""
+        """Return image features [B, D, h, w] and audio features [B, D], both L2-normalised.
+
+        Args:
+            image: [B, 3, H, W], ImageNet-normalised.
+            spectrogram: [B, 1, F, L] of `fnac_spectrogram`.
+        """
         return self.image_features(image), self.audio_features(spectrogram)
 
     def forward(self, image: Tensor, spectrogram: Tensor) -> Tensor:
-        """[B, 3, H, W], [B, 1, F, L] -> cosine similarity [B, B, h, w], image b against audio m."""
+        """Return the cosine similarity [B, B, h, w] of image b with audio m; inputs as `features`."""
         image, audio = self.features(image, spectrogram)
         return torch.einsum("bdhw,md->bmhw", image, audio)
 
     def heatmap(self, image: Tensor, spectrogram: Tensor, *, affinity: bool = False) -> Tensor:
-        """[B, 3, H, W], [B, 1, F, L] -> each image's map for its own sound, [B, h, w]; see `similarity_map`."""
+        """Return each image's map for its own sound, [B, h, w]; inputs as `features`, see `similarity_map`."""
         return similarity_map(*self.features(image, spectrogram), affinity=affinity)
 
 
 def similarity_map(image: Tensor, audio: Tensor, *, affinity: bool = False) -> Tensor:
-    """Map of each image's own sound (the paper's Sec. 3.3, Eq. 13-14).
+    """Return the map of each image's own sound (the paper's Sec. 3.3, Eq. 13-14).
 
     Args:
         image: [B, D, h, w], L2-normalised over D.
@@ -194,7 +199,7 @@ class FrozenLocalizer(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> FrozenLocalizer:  # noqa: ARG002 - torch's own signature
-        """Stays in eval mode, also when a network that holds it is put in training mode."""
+        """Do nothing: it stays in eval mode, also inside a network that is put in training mode."""
         return super().train(False)
 
     def remember_sounds(self) -> None:
@@ -206,15 +211,15 @@ class FrozenLocalizer(nn.Module):
 
     @torch.no_grad()
     def maps(self, frames: Tensor, wave: Tensor) -> Tensor:
-        """Where in each frame the clip's sound comes from.
+        """Return a map of the sound's source for each frame.
 
         Args:
             frames: [B, 3, T, H, W] RGB in [0, 1], on any device.
-            wave: [B, S] mono at `rate` Hz, on any device; of more than `seconds` the middle is heard, less repeats.
+            wave: [B, S] mono at `rate` Hz, on any device; the middle `seconds` of longer sound, shorter sound repeats.
 
         Returns:
-            [B, T, h, w] on the network's device; a clip without sound gets a uniform map of ones, and the first one a
-            warning.
+            [B, T, h, w] on the network's device; a clip without sound gets a uniform map of ones, and the first such
+            clip a warning.
         """
         b, _, t = frames.shape[:3]
         frames, wave = frames.to(self.image_mean.device), wave.to(self.image_mean.device)
@@ -231,7 +236,7 @@ class FrozenLocalizer(nn.Module):
         return filled
 
     def spectrogram(self, wave: Tensor) -> Tensor:
-        """[B, S] at `rate` Hz -> [B, 1, 257, L]: `fnac_spectrogram` of the middle `seconds`."""
+        """Return [B, 1, 257, L], the `fnac_spectrogram` of the middle `seconds` of [B, S] at `rate` Hz."""
         start = max(0, (wave.shape[1] - round(self.rate * self.seconds)) // 2)
         return fnac_spectrogram(wave[:, start:], rate=self.rate, seconds=self.seconds)
 
@@ -250,10 +255,10 @@ class FrozenLocalizer(nn.Module):
 
 
 def load_fnac(model: FNAC, state: str | Path | Mapping[str, Any]) -> LoadReport:
-    """Weights of a released FNAC (`model` key, `module.` prefixes) or of this project's into `model`.
+    """Load the weights of a released FNAC (`model` key, `module.` prefixes) or of this project's into `model`.
 
     Raises:
-        DataError: where the file cannot be read or is not FNAC's.
+        DataError: the file cannot be read or is not FNAC's.
     """
     tensors, source = state_of(state)
     return fit(model, tensors, source, may_keep=_may_keep, resize={})
@@ -280,17 +285,17 @@ def save_localizer(path: str | Path, model: FNAC, config: Mapping[str, Any]) -> 
 
 
 def load_localizer(path: str | Path, *, map: str | None = None) -> FrozenLocalizer:
-    """The frozen localizer in a file of `save_localizer` or in a released FNAC checkpoint.
+    """Load the frozen localizer from a file of `save_localizer` or a released FNAC checkpoint.
 
-    A released checkpoint says nothing of its inputs: 224 pixels, 3 s at 16 kHz and stride 32 are taken, width
-    and D from its tensors.
+    A released checkpoint does not describe its inputs: 224 pixels, 3 s at 16 kHz and stride 32 are assumed; width and D
+    come from its tensors.
 
     Args:
         path: the file.
         map: `cosine` or `affinity`; None for the file's own.
 
     Raises:
-        DataError: where the file is missing, broken, would run code, or is not FNAC's.
+        DataError: the file is missing, broken, would run code, or is not FNAC's.
     """
     metadata, state = read_metadata(path), read_state(path)
     first, last = state.get("imgnet.conv1.weight"), state.get("img_proj.weight")

@@ -27,10 +27,10 @@ class PatchEmbed(nn.Module):
         self.expand = nn.Conv2d(hidden, dim, kernel_size=1) if hidden else None
 
     def forward(self, video: Tensor) -> Tensor:
-        """[B, C, T, H, W] -> [T / tubelet, B, N, D]; time first, which is how `TimeSformer` walks its tokens.
+        """Embed [B, C, T, H, W] as tokens [T / tubelet, B, N, D], time first as `TimeSformer` takes them.
 
         Raises:
-            ValueError: where the patch size does not divide H and W, or the tubelet T.
+            ValueError: the patch size does not divide H and W, or the tubelet T.
         """
         b, c, t, h, w = video.shape
         p, k = self.patch_size, self.tubelet
@@ -48,12 +48,12 @@ class PatchEmbed(nn.Module):
 
 
 def resize_positions(positions: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """Positional embeddings of one patch grid, resized (bicubic, antialiased, as timm does) to another.
+    """Resize the positional embeddings of one patch grid to another (bicubic, antialiased, as timm does).
 
     Args:
         positions: [1, old rows * old columns, D], row by row, without the class token's.
         old: rows and columns of the grid they were made for.
-        new: rows and columns wanted.
+        new: rows and columns of the result.
 
     Returns:
         [1, new rows * new columns, D].
@@ -66,14 +66,14 @@ def resize_positions(positions: Tensor, old: tuple[int, int], new: tuple[int, in
 
 
 def resize_class_positions(positions: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """As `resize_positions`, for [1, 1 + cells, D] whose first row is the class token's."""
+    """Resize like `resize_positions`, for [1, 1 + cells, D] whose first row is the class token's."""
     if old == new:
         return positions
     return torch.cat((positions[:, :1], resize_positions(positions[:, 1:], old, new)), dim=1)
 
 
 def resize_times(times: Tensor, frames: int) -> Tensor:
-    """Temporal embeddings [1, T, D] for another number of frames, nearest, as TimeSformer does."""
+    """Resize temporal embeddings [1, T, D] to another number of frames, nearest, as TimeSformer does."""
     if times.shape[1] == frames:
         return times
     return F.interpolate(times.transpose(1, 2), size=frames, mode="nearest").transpose(1, 2)

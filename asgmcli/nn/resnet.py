@@ -23,7 +23,7 @@ class BasicBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C_in, H, W] -> [B, C, H / stride, W / stride]."""
+        """Apply the block: [B, C_in, H, W] -> [B, C, H / stride, W / stride]."""
         shortcut = x if self.downsample is None else self.downsample(x)
         # In place: no norm looks at its result again, forward or backward.
         branch = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)), inplace=True)))
@@ -59,7 +59,7 @@ class ResNet18(nn.Module):
         return nn.Sequential(BasicBlock(channels_in, channels, stride), BasicBlock(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, channels, H, W] -> [B, 8 * width, H / stride, W / stride], rounded up."""
+        """Return features [B, 8 * width, H / stride, W / stride], rounded up, of [B, channels, H, W]."""
         # Not in training: in this order three ranks were seen to leave one process's numbers.
         if x.device.type == "cpu" and not self.training:
             x = _channels_last(x)
@@ -78,7 +78,7 @@ def _channels_last(x: Tensor) -> Tensor:
 
 
 def lay_channels_last(module: nn.Module) -> None:
-    """Order the convolutions' weights channels last, in place; their outputs follow, and only the speed changes."""
+    """Order the convolutions' weights channels last, in place. Only the speed changes."""
     for parameter in module.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

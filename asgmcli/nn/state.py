@@ -30,7 +30,7 @@ _SCALAR_TYPES = ("float64", "float32", "int64")
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of a checkpoint's tensors; names are the network's own."""
+    """The result of loading a checkpoint, by tensor; names are the network's own."""
 
     source: str
     loaded: list[str]
@@ -39,7 +39,9 @@ class LoadReport:
     resized: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
 
     def summary(self) -> str:
-        """One paragraph for a person: how many were loaded, which were resized, kept their start, or not used."""
+        """Return one paragraph for a person: how many tensors were loaded, which were resized, kept their start, or not
+        used.
+        """
         total = len(self.loaded) + len(self.missing)
         parts = [f"{self.source}: {len(self.loaded)} of {total} tensors loaded"]
         if self.resized:
@@ -68,16 +70,16 @@ def _numpy_scalar(dtype: np.dtype[Any], raw: bytes) -> float | int:
 
 
 def _allowed_globals() -> list[Any]:
-    """What a pickle may name beside torch's own tensors: numpy's number constructor, under its old and new path."""
+    """Return what a pickle may name beside torch's own tensors: numpy's number constructor, under both its paths."""
     constructors = [(_numpy_scalar, f"{module}.multiarray.scalar") for module in ("numpy.core", "numpy._core")]
     return [*constructors, np.dtype, *(type(np.dtype(name)) for name in _SCALAR_TYPES)]
 
 
 def read_checkpoint(path: str | Path) -> Mapping[str, Any]:
-    """Everything in a weight file, on the CPU: safetensors, or torch's format with nothing but tensors and numbers.
+    """Read all of a weight file onto the CPU: safetensors, or torch's format with nothing but tensors and numbers.
 
     Raises:
-        DataError: where there is no such file, it is broken, or reading it would run code (which is never done).
+        DataError: no such file, it is broken, or reading it would run code (which is never done).
     """
     path = Path(path)
     if not path.is_file():
@@ -114,7 +116,7 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def network_state(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
-    """The tensors of the network in a checkpoint's content, without DataParallel's `module.` prefixes.
+    """Return the network's tensors in a checkpoint's content, without DataParallel's `module.` prefixes.
 
     Args:
         content: names to tensors (or numpy arrays), or a training checkpoint that holds them as `model_state`, `model`
@@ -122,7 +124,7 @@ def network_state(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
         source: the file, for messages.
 
     Raises:
-        DataError: where there is no tensor in it.
+        DataError: there is no tensor in it.
     """
     for key in _NETWORK_KEYS:
         if isinstance(content.get(key), Mapping):
@@ -140,22 +142,22 @@ def network_state(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
-    """The network's tensors in a weight file; see `read_checkpoint` and `network_state` for what is understood."""
+    """Read the network's tensors from a weight file; see `read_checkpoint` and `network_state` for the formats."""
     return network_state(read_checkpoint(path), str(path))
 
 
 def state_of(state: str | Path | Mapping[str, Any]) -> tuple[dict[str, Tensor], str]:
-    """The tensors, and what to call their source in messages, of a path or of a mapping."""
+    """Return the tensors of a path or mapping, and the name of their source for messages."""
     if isinstance(state, str | Path):
         return read_state(state), str(state)
     return network_state(state, "The given mapping"), "given tensors"
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """The metadata of a safetensors file; empty where it has none or is of another kind.
+    """Read the metadata of a safetensors file; empty if it has none or is of another kind.
 
     Raises:
-        DataError: where there is no such file or it is broken.
+        DataError: no such file, or it is broken.
     """
     path = Path(path)
     if not path.is_file():

@@ -31,10 +31,9 @@ class DividedBlock(nn.Module):
         self.mlp = Mlp(dim)
 
     def forward(self, patches: Tensor, cls: Tensor, last: bool = False) -> tuple[Tensor, Tensor]:
-        """Patch tokens [T, B, N, D] and class tokens [B, D] to the same.
+        """Apply the block to patch tokens [T, B, N, D] and class tokens [B, D]; return both in the same shapes.
 
-        `last`: only the class tokens are wanted, so the patch tokens' share of what follows the attention over time
-        is left out, and the patches come back unfinished.
+        `last` computes only the class tokens after the attention over time; the patch tokens come back unfinished.
         """
         patches = self._over_time(patches)
         patches, cls = self._over_space(patches, cls, last)
@@ -134,24 +133,24 @@ class TimeSformer(nn.Module):
                 nn.init.zeros_(block.temporal_fc.weight)
 
     def embed(self, video: Tensor) -> Tensor:
-        """[B, 3, T, H, W], normalised -> tokens [B, T / tubelet, N, D] before positions, where clips are mixed."""
-        tokens: Tensor = self.patch_embed(video).transpose(0, 1)
-        return tokens
+        """Embed normalised [B, 3, T, H, W] as tokens [B, T / tubelet, N, D] before positions, where clips are mixed."""
+        found: Tensor = self.patch_embed(video).transpose(0, 1)
+        return found
 
     def encode(self, tokens: Tensor) -> Tensor:
-        """Patch tokens [B, T, N, D] before positions -> class-token features [B, D], normalised.
+        """Return class-token features [B, D], normalised, of patch tokens [B, T, N, D] before positions.
 
         Raises:
-            ValueError: where N is neither this network's grid nor a square.
+            ValueError: N is neither this network's grid nor a square.
         """
         _, cls = self._walk(tokens, class_only=True)
         features: Tensor = self.norm(cls)
         return features
 
     def encode_all(self, tokens: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As `encode`, with the patches' features too: class token [B, D] and patches [B, T, N, D], normalised.
+        """Encode like `encode`, and return the patches' features too: [B, D] and [B, T, N, D], normalised.
 
-        `kept` int64 [B, N]: the cells of this network's own grid that the N tokens are, where they are only some of it.
+        `kept` int64 [B, N] gives the cells of this network's grid that the N tokens stand for, if they are a subset.
         """
         patches, cls = self._walk(tokens, class_only=False, kept=kept)
         return self.norm(cls), self.norm(patches).transpose(0, 1)
@@ -176,13 +175,13 @@ class TimeSformer(nn.Module):
         return patches, cls
 
     def features(self, video: Tensor) -> Tensor:
-        """[B, 3, T, H, W] -> class-token features [B, D]."""
+        """Return class-token features [B, D] of [B, 3, T, H, W]."""
         return self.encode(self.embed(video))
 
     def forward(self, video: Tensor) -> Tensor:
-        """[B, 3, T, H, W] -> logits [B, K]."""
-        logits: Tensor = self.head(self.features(video))
-        return logits
+        """Return logits [B, K] of [B, 3, T, H, W]."""
+        found: Tensor = self.head(self.features(video))
+        return found
 
     def _grid_of(self, cells: int) -> tuple[int, int]:
         if cells == self.grid[0] * self.grid[1]:

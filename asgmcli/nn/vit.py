@@ -23,7 +23,7 @@ class Block(nn.Module):
         self.mlp = Mlp(dim)
 
     def forward(self, x: Tensor, first_only: bool = False) -> Tensor:
-        """[B, S, D] -> [B, S, D], or with `first_only` [B, D]: the first token's output alone, computed alone."""
+        """Apply the block: [B, S, D] -> [B, S, D]; `first_only` computes and returns the first token alone, [B, D]."""
         drop = self.training and self.drop_path > 0
         shape = (x.shape[0], 1) if first_only else (x.shape[0], 1, 1)
         if first_only:
@@ -79,10 +79,10 @@ class AudioTransformer(nn.Module):
         nn.init.trunc_normal_(self.pos_embed, std=INIT_STD)
 
     def forward(self, logmel: Tensor) -> Tensor:
-        """Normalised log-mel [B, L, M] -> class-token features [B, D].
+        """Return class-token features [B, D] of a normalised log-mel [B, L, M].
 
         Raises:
-            ValueError: where L and M are not what the network was made for.
+            ValueError: L or M differ from those the network was built for.
         """
         tokens = self.patch_embed(logmel.transpose(1, 2)[:, None, None])[0]
         if tokens.shape[1] != self.grid[0] * self.grid[1]:

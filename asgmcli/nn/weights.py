@@ -50,14 +50,14 @@ _AST_ROWS = (12, 8)
 
 
 def load_timesformer(model: TimeSformer, state: State) -> LoadReport:
-    """Weights of a TimeSformer, an SVFormer or a ViT into `model`.
+    """Load the weights of a TimeSformer, an SVFormer or a ViT into `model`.
 
-    Understood: `model_state`, `model` or `state_dict` around the tensors; `module.` and `model.` prefixes; SVFormer's
+    Supported: `model_state`, `model` or `state_dict` around the tensors; `module.` and `model.` prefixes; SVFormer's
     head outside its `model.`; bare names; timm's ViT names (the temporal parts then keep their start, with temporal_fc
     zero). Positions are resized bicubic, times nearest; a head of another number of classes keeps its start.
 
     Raises:
-        DataError: where the file cannot be read, is of another network, or a shape cannot be made to fit.
+        DataError: the file cannot be read, is of another network, or a shape cannot be made to fit.
     """
     tensors, source = state_of(state)
     tensors = {name.removeprefix("model."): value for name, value in tensors.items()}
@@ -75,15 +75,15 @@ def load_timesformer(model: TimeSformer, state: State) -> LoadReport:
 
 
 def load_vit_audio(model: AudioTransformer, state: State) -> LoadReport:
-    """Weights of a timm ViT, an AST or another `AudioTransformer` into `model`.
+    """Load the weights of a timm ViT, an AST or another `AudioTransformer` into `model`.
 
     A patch embedding of three input channels is summed over them, as AST does. Positions are resized bicubic: a ViT's
-    from its square, an AST's from its rows of frequency and columns of time. An AST has two leading tokens; the class
-    token is taken, its distillation token (whose output AST averages with the class token's) is dropped. AST's own
-    names (`v.` prefixes) and Hugging Face's are understood.
+    from its square, an AST's from its rows of frequency and columns of time. Of AST's two leading tokens the class
+    token is used and the distillation token dropped (AST averages their outputs). AST's own names (`v.` prefixes) and
+    Hugging Face's are supported.
 
     Raises:
-        DataError: where the file cannot be read, is of another network, or a shape cannot be made to fit.
+        DataError: the file cannot be read, is of another network, or a shape cannot be made to fit.
     """
     tensors, source = state_of(state)
     tensors = _from_huggingface_ast({name.removeprefix("v."): value for name, value in tensors.items()})
@@ -116,10 +116,10 @@ def _resize_audio_positions(positions: Tensor, grid: tuple[int, int], is_ast: bo
 
 
 def load_resnet(model: ResNet18, state: State) -> LoadReport:
-    """Weights of timm's or torchvision's ResNet-18 into `model`; the classifier is left aside.
+    """Load the weights of timm's or torchvision's ResNet-18 into `model`, without the classifier.
 
     Raises:
-        DataError: where the file cannot be read, is of another network, or a shape does not fit.
+        DataError: the file cannot be read, is of another network, or a shape does not fit.
     """
     tensors, source = state_of(state)
     body = {name: value for name, value in tensors.items() if not name.startswith("fc.")}
@@ -127,7 +127,7 @@ def load_resnet(model: ResNet18, state: State) -> LoadReport:
 
 
 def timm_file(name: str, folder: str | Path = WEIGHTS_FOLDER) -> Path | None:
-    """The file in `folder` with the weights of timm's network `name`; None: they are fetched from the network."""
+    """Return the file in `folder` with the weights of timm's network `name`; None: they are downloaded."""
     candidates = (Path(folder) / f"{name}{suffix}" for suffix in (".safetensors", ".bin", ".pth"))
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
@@ -188,10 +188,10 @@ def _load(model: TimeSformer | AudioTransformer | ResNet18, state: State) -> Loa
 
 
 def timm_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of the RGB frames (in [0, 1]) that a timm network was trained with.
+    """Return the mean and standard deviation of the RGB frames (in [0, 1]) that a timm network was trained with.
 
     Raises:
-        DataError: for a name timm does not know.
+        DataError: timm does not know the name.
     """
     config = _timm_config(name)
     return tuple(config.mean), tuple(config.std)

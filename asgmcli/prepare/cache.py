@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asgmcli.data.manifest import Row
+from asgmcli.data.manifest import ManifestRow
 from asgmcli.errors import DataError
 from asgmcli.files import replacing
 from asgmcli.media.audio import CACHE_RATE, read_audio
@@ -20,7 +20,7 @@ from asgmcli.media.probe import probe
 from asgmcli.media.video import iterate_frames
 from asgmcli.media.write import write_clip
 from asgmcli.prepare.datasets.listing import LeftOut
-from asgmcli.prepare.judge import Outcome, Progress, relative
+from asgmcli.prepare.selection import Outcome, Progress, relative
 from asgmcli.prepare.verify import Facts, Fault
 from asgmcli.workers import Failure, run_tasks
 
@@ -63,7 +63,7 @@ def cache_all(
         answers[task.id] = Fault(answer.reason, answer.detail) if isinstance(answer, Failure) else answer
         if progress is not None:
             progress(done, len(tasks))
-    rows: list[Row] = []
+    rows: list[ManifestRow] = []
     left_out = list(outcome.left_out)
     for row in outcome.rows:
         if row.id not in tasks:
@@ -90,7 +90,7 @@ def cache_all(
 
 
 def estimate(folder: Path, outcome: Outcome, out: Path) -> tuple[int, int]:
-    """(clips still to be copied, bytes they will take, roughly)."""
+    """Return (clips still to be copied, the bytes they will take, roughly)."""
     todo, size = 0, 0.0
     for row in outcome.rows:
         if row.frames > 1 and not os.path.exists(cache_task(folder, row, out).video):
@@ -102,7 +102,7 @@ def estimate(folder: Path, outcome: Outcome, out: Path) -> tuple[int, int]:
 
 
 def see_room(folder: Path, todo: int, size: int) -> str:
-    """One line on the room the copy takes and the room there is.
+    """Return one line on the room the copy takes and the room there is.
 
     Raises:
         DataError: it will not fit, or the folder cannot be made.
@@ -122,8 +122,8 @@ def _room(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def cache_task(folder: Path, row: Row, out: Path) -> CacheTask:
-    """Where a row's copy lies: named by its id and the state of its files, so that a changed file is copied anew."""
+def cache_task(folder: Path, row: ManifestRow, out: Path) -> CacheTask:
+    """Return where a row's copy lies; id and state of the files are in its name, so changed files are copied anew."""
     path, audio = out / row.path, out / row.audio if row.audio else None
     parts: list[object] = [VERSION, row.id]
     for file in (path, audio):

@@ -1,4 +1,4 @@
-"""What has been found out about each file, kept on disk so that a killed run goes on where it was."""
+"""A journal of what was found in each file, kept on disk so that an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
-from asgmcli.prepare.verify import Facts, Fault, Task
+from asgmcli.prepare.verify import Facts, Fault, FileCheck
 
 FOLDER = ".prepare"
 VERSION = 2  # of what is examined: raised when old answers no longer hold
@@ -20,8 +20,8 @@ VERSION = 2  # of what is examined: raised when old answers no longer hold
 FLEETING = frozenset(("timeout", "crash", "error"))
 
 
-def task_key(task: Task) -> str:
-    """Names what was asked and of which state of the files: path, size, time of change, depth of the look."""
+def task_key(task: FileCheck) -> str:
+    """Return a key of the check and of the files' state: path, size, modification time, depth of the check."""
     parts: list[Any] = [VERSION, task.id, task.listen, task.decode]
     for path in (task.path, task.audio):
         if path:
@@ -34,7 +34,7 @@ def task_key(task: Task) -> str:
 
 
 class Journal:
-    """Answers by key, appended to a file as they come; a line cut short by a kill is passed over.
+    """Answers by key, appended to a file as they arrive; a line truncated by a kill is ignored.
 
     Use it as a context manager. `name` tells the journals of shards and of the cache apart.
     """
@@ -65,7 +65,7 @@ class Journal:
         self._stream.close()
 
     def add(self, key: str, answer: Facts | Fault) -> None:
-        """Remember an answer; it outlives this process at once."""
+        """Store an answer on disk at once, except faults that may be the machine's."""
         self.known[key] = answer
         if isinstance(answer, Fault) and answer.reason in FLEETING:
             return
@@ -84,7 +84,7 @@ def write_shard(out: Path, index: int, count: int, kind: dict[str, Any], answers
 
 
 def read_shards(out: Path, kind: dict[str, Any]) -> dict[str, Facts | Fault]:
-    """The answers of all shards by clip id.
+    """Return the answers of all shards by clip id.
 
     Raises:
         DataError: shards are missing, of different counts, or cannot be read.

@@ -1,4 +1,4 @@
-"""The course of `asgm prepare`: list, look, judge, write; whole, in shards, or the merging of shards."""
+"""The course of `asgm prepare`: list, check, select, write; all at once, in shards, or merging shards."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from asgmcli.data.manifest import MANIFEST_NAME, write_manifest
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 from asgmcli.prepare.cache import cache_all, estimate, see_room
-from asgmcli.prepare.datasets.listing import Listing, Options
+from asgmcli.prepare.datasets.listing import LayoutOptions, Listing
 from asgmcli.prepare.journal import read_shards, write_shard
-from asgmcli.prepare.judge import Check, Outcome, Progress, judge, look, quarantine_csv, shard_of, summarise
+from asgmcli.prepare.selection import Check, Outcome, Progress, look, quarantine_csv, select, shard_of, summarise
 
 QUARANTINE_NAME = "quarantine.csv"
 SUMMARY_NAME = "summary.json"
@@ -25,7 +25,7 @@ Tracker = Callable[[str], AbstractContextManager[Progress]]
 
 
 @dataclass(frozen=True)
-class Job:
+class Preparation:
     """One call of `asgm prepare` on a data set that is on disk.
 
     `cache` is the folder of the smaller copy; `shard` is (index from 1, count); `merge` joins what the shards found.
@@ -35,7 +35,7 @@ class Job:
     module: ModuleType
     root: Path
     out: Path
-    options: Options = field(default_factory=Options)
+    options: LayoutOptions = field(default_factory=LayoutOptions)
     check: Check = field(default_factory=Check)
     workers: int = 1
     cache: Path | None = None
@@ -44,7 +44,7 @@ class Job:
     overwrite: bool = False
 
     def settings(self) -> dict[str, Any]:
-        """What the manifest depends on besides the files, as summary.json keeps it."""
+        """Return the settings that the manifest depends on besides the files, as summary.json keeps them."""
         check = asdict(self.check)
         del check["limit_s"], check["max_bad"]
         chosen = asdict(self.options)
@@ -56,8 +56,8 @@ class Job:
         return {"root": str(self.root), "cache": cache, **chosen, **check}
 
 
-def prepare(job: Job, track: Tracker, say: Callable[[str], None]) -> dict[str, Any]:
-    """Make the data set ready and return its summary (or the shard's); `say` is given lines for a person.
+def prepare(job: Preparation, track: Tracker, say: Callable[[str], None]) -> dict[str, Any]:
+    """Prepare the data set and return its summary (or the shard's); `say` gets lines for a person.
 
     Raises:
         UsageError: --out holds a data set of other settings.
@@ -70,7 +70,7 @@ def prepare(job: Job, track: Tracker, say: Callable[[str], None]) -> dict[str, A
         raise DataError(f"{where}: {error.strerror or error}. Mend that and run the same command again.") from None
 
 
-def _prepare(job: Job, track: Tracker, say: Callable[[str], None]) -> dict[str, Any]:
+def _prepare(job: Preparation, track: Tracker, say: Callable[[str], None]) -> dict[str, Any]:
     if not job.root.exists():
         raise DataError(f"Nothing at {job.root}.\n{job.module.ROOT_HELP}\nName another place with --root.")
     claim(job)
@@ -81,7 +81,7 @@ def _prepare(job: Job, track: Tracker, say: Callable[[str], None]) -> dict[str, 
         part = shard_of(listing.candidates, index, count)
         with track(f"shard {index} of {count}") as progress:
             answers = look(job.out, part, job.check, job.workers, progress, f"shard-{index}-{count}")
-        copied(job, judge(replace(listing, candidates=part), answers, job.check, job.out, False), track, say)
+        copied(job, select(replace(listing, candidates=part), answers, job.check, job.out, False), track, say)
         path = write_shard(job.out, index, count, kind, answers)
         return {"dataset": job.name, "shard": index, "of": count, "clips": len(answers), "file": str(path)}
     if job.merge:
@@ -89,7 +89,7 @@ def _prepare(job: Job, track: Tracker, say: Callable[[str], None]) -> dict[str, 
     else:
         with track("looking into files") as progress:
             answers = look(job.out, listing.candidates, job.check, job.workers, progress)
-    outcome = judge(listing, answers, job.check, job.out, job.module.MISSING_IS_BAD)
+    outcome = select(listing, answers, job.check, job.out, job.module.MISSING_IS_BAD)
     # Before hours go into a copy, and again with what could not be copied.
     see_enough(job, outcome)
     outcome = copied(job, outcome, track, say)
@@ -97,8 +97,11 @@ def _prepare(job: Job, track: Tracker, say: Callable[[str], None]) -> dict[str, 
     return write_outputs(job, listing, outcome)
 
 
-def copied(job: Job, outcome: Outcome, track: Tracker, say: Callable[[str], None]) -> Outcome:
-    """The outcome with its clips copied into the cache, where one is asked for; the room it takes is told first."""
+def copied(job: Preparation, outcome: Outcome, track: Tracker, say: Callable[[str], None]) -> Outcome:
+    """Copy the outcome's clips into the cache, if one is asked for, and return the outcome.
+
+    Say first how much room the copy takes.
+    """
     if job.cache is None:
         return outcome
     say(see_room(job.cache, *estimate(job.cache, outcome, job.out)))
@@ -106,8 +109,8 @@ def copied(job: Job, outcome: Outcome, track: Tracker, say: Callable[[str], None
         return cache_all(job.cache, outcome, job.out, job.workers, job.check.limit_s, progress)
 
 
-def claim(job: Job) -> None:
-    """Make --out ours.
+def claim(job: Preparation) -> None:
+    """Claim --out for this data set.
 
     Raises:
         UsageError: it holds a manifest of other settings, or of unknown origin, and --overwrite is not given.
@@ -137,11 +140,11 @@ def claim(job: Job) -> None:
         raise DataError(f"{job.out} cannot be made ({error.strerror}); name another folder with --out.") from None
 
 
-def see_enough(job: Job, outcome: Outcome) -> None:
-    """Write quarantine.csv, and stop before the manifest where what is left cannot be trusted.
+def see_enough(job: Preparation, outcome: Outcome) -> None:
+    """Write quarantine.csv, and stop before the manifest if too much is broken or nothing is left.
 
     Raises:
-        DataError: more than the borne share of files is broken, or nothing is left.
+        DataError: more than `max_bad` of the files are broken, or no clip is left.
     """
     where = job.out / QUARANTINE_NAME
     write_text(where, quarantine_csv(outcome.left_out))
@@ -156,8 +159,8 @@ def see_enough(job: Job, outcome: Outcome) -> None:
         raise DataError(f"No clip of {job.root} can be used; {where} says why of each.")
 
 
-def write_outputs(job: Job, listing: Listing, outcome: Outcome) -> dict[str, Any]:
-    """Write the listing's own files, manifest.csv, classes.txt and, last, summary.json; the summary."""
+def write_outputs(job: Preparation, listing: Listing, outcome: Outcome) -> dict[str, Any]:
+    """Write the listing's own files, manifest.csv, classes.txt and, last, summary.json. Return the summary."""
     for name, text_of in listing.files.items():
         write_text(job.out / name, text_of(outcome.rows))
     manifest = write_manifest(job.out, outcome.rows, listing.classes)

@@ -1,4 +1,4 @@
-"""What a person sees of a prepared data set: its table, and the labelled clips that a recipe would draw."""
+"""Print a prepared data set: its table, and the labelled clips that a recipe would draw."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from asgmcli.data.manifest import Manifest, Row
+from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.report.table import Cell, Table
 
 CLASSES_SHOWN = 12
@@ -61,8 +61,8 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     console.print(f"manifest sha256 {summary['manifest_sha256'][:16]}")
 
 
-def split_summary(manifest: Manifest, labeled: list[Row], per_class: int, seed: int) -> dict[str, Any]:
-    """The labelled subset as one object: counts and clip ids by class."""
+def split_summary(manifest: Manifest, labeled: list[ManifestRow], per_class: int, seed: int) -> dict[str, Any]:
+    """Return the labelled subset as one object: counts and clip ids by class."""
     ids: dict[str, list[str]] = {}
     for row in labeled:
         ids.setdefault(row.label, []).append(row.id)

@@ -1,4 +1,4 @@
-"""Files that nobody has prepared, for networks that are asked about them: which there are, and a manifest of one."""
+"""Files without a manifest, for prediction: find them, and make a manifest of one."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asgmcli.data.manifest import MANIFEST_NAME, Manifest, Row, read_manifest
+from asgmcli.data.manifest import MANIFEST_NAME, Manifest, ManifestRow, read_manifest
 from asgmcli.errors import DataError, MediaError
 from asgmcli.prepare.datasets.listing import VIDEO_SUFFIXES, walk_files
-from asgmcli.prepare.verify import Fault, Task, examine
+from asgmcli.prepare.verify import Fault, FileCheck, examine
 
 
 @dataclass(frozen=True)
 class MediaFile:
-    """A clip; `audio` is the file of its sound where that lies apart."""
+    """A clip; `audio` is the file of its sound if that is a separate one."""
 
     path: Path
     audio: Path | None = None
@@ -58,10 +58,10 @@ def manifest_of(path: Path, audio: Path | None = None) -> Manifest:
     if not file.is_file():
         raise MediaError(f"{path}: no such file; is the path right?")
     apart = "" if audio is None else str(audio.absolute())
-    facts = examine(Task(file.name, str(file), apart, listen=False, decode=False))
+    facts = examine(FileCheck(file.name, str(file), apart, listen=False, decode=False))
     if isinstance(facts, Fault):
         raise MediaError(f"{path}: {facts.detail}")
     sound = (apart or str(file)) if facts.sound else ""
     size = (facts.width, facts.height)
-    row = Row(file.name, str(file), "", "test", facts.duration, facts.fps, facts.frames, *size, sound, "")
+    row = ManifestRow(file.name, str(file), "", "test", facts.duration, facts.fps, facts.frames, *size, sound, "")
     return Manifest(file.parent, [row], [], file, "")

@@ -1,4 +1,4 @@
-"""Where a recipe's manifest lies."""
+"""Locate a recipe's manifest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def is_generated(data: Data) -> bool:
 
 
 def open_manifest(data: Data) -> Manifest:
-    """The recipe's manifest.
+    """Open the recipe's manifest.
 
     Raises:
         DataError: it is missing (the message says how to make it) or faulty.
@@ -40,7 +40,7 @@ def open_manifest(data: Data) -> Manifest:
 
 
 def how_to_prepare(data: Data) -> str:
-    """What to type where the manifest of `data` is missing; a name that no command prepares may be mistyped."""
+    """Return what to type if the manifest of `data` is missing; an unknown name gets the closest known one."""
     # A manifest with a name of its own was made with options that only the recipe's author knows.
     where = f" --out {manifest_path(data).parent} and the options at the head of the recipe" if data.manifest else ""
     if data.dataset in GENERATED:

@@ -1,4 +1,4 @@
-"""What is in one clip's files, and what is wrong with them: probed, listened to, or decoded from end to end."""
+"""Check one clip's files: probe them, listen to them, or decode them from end to end."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ HOLE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """A clip to look into: `audio` is the file of its sound where that lies apart, "" otherwise.
+class FileCheck:
+    """A clip to check: `audio` is the file of its sound if that is a separate one, else "".
 
     `listen` measures the loudness, `decode` decodes every frame and sample.
     """
@@ -46,10 +46,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A clip that can be used: seconds, frames a second, pixels, peak level in dBFS (None: not listened to).
+    """A usable clip: seconds, frames a second, pixels, peak level in dBFS (None: not listened to).
 
-    `fingerprint` is of the file's size, beginning and end: equal files have equal ones. `note` says which part of the
-    file is used where that is not all of it.
+    `fingerprint` hashes the file's size, beginning and end: equal files have equal ones. `note` says which part of the
+    file is used if not all of it is.
     """
 
     duration: float
@@ -65,14 +65,14 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A clip that cannot be used, and why."""
+    """An unusable clip, and why."""
 
     reason: str
     detail: str
 
 
-def examine(task: Task) -> Facts | Fault:
-    """Look into a clip's files. Never raises for what a file may hold."""
+def examine(task: FileCheck) -> Facts | Fault:
+    """Check a clip's files. Never raises for anything a file may hold."""
     try:
         return _look_into(task)
     except CutOffError as error:
@@ -87,7 +87,7 @@ def examine(task: Task) -> Facts | Fault:
         return Fault("unreadable", str(error.strerror or error))
 
 
-def _look_into(task: Task) -> Facts | Fault:
+def _look_into(task: FileCheck) -> Facts | Fault:
     """Probe the files and play what the task asks for.
 
     Raises:
@@ -121,7 +121,7 @@ def _look_into(task: Task) -> Facts | Fault:
     return Facts(duration, fps, frames, info.width, info.height, sound, loudness, mark, info.note)
 
 
-def _play(task: Task, info: MediaInfo, sound: bool) -> tuple[int, float | None]:
+def _play(task: FileCheck, info: MediaInfo, sound: bool) -> tuple[int, float | None]:
     """Return the number of frames and the loudness (None: not listened to), decoding what the task asks for."""
     frames, loudness = info.frames, None
     if task.decode:
@@ -134,7 +134,7 @@ def _play(task: Task, info: MediaInfo, sound: bool) -> tuple[int, float | None]:
 
 
 class PlayError(Exception):
-    """A file that does not play to its end."""
+    """The file does not play to its end."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -181,7 +181,7 @@ def play_through(
 
 
 class _Pass:
-    """One run through a file's packets: what came out, and up to where."""
+    """One pass through a file's packets: what came out, and up to what time."""
 
     def __init__(self, seconds: float, promised: int) -> None:
         self.seconds = seconds
@@ -199,8 +199,8 @@ class _Pass:
     def take(self, packet: Any) -> None:
         """Decode a packet of either stream.
 
-        What precedes the first frame that can be decoded is passed over, as players do; so is a last packet of sound
-        that was cut. Anything broken between whole frames is an error.
+        Frames before the first decodable one are skipped, as players do; so is a truncated last packet of sound.
+        Anything broken in between is an error.
         """
         if packet.is_corrupt:
             raise PlayError("truncated", f"the data ends within a packet after {self.where}")
@@ -277,12 +277,12 @@ class _Meter:
 
 
 def loudest(samples: np.ndarray) -> float:
-    """The largest magnitude of float samples."""
+    """Return the largest magnitude of float samples."""
     return float(np.abs(samples).max(initial=0.0))
 
 
 def fingerprint(path: str, size: int) -> str:
-    """A hash of a file's size, first and last 64 KB: cheap, and equal for equal files."""
+    """Return a hash of a file's size, first and last 64 KB: cheap, and equal for equal files."""
     digest = hashlib.blake2b(str(size).encode(), digest_size=12)
     with open(path, "rb") as stream:
         digest.update(stream.read(EDGE_BYTES))
@@ -292,8 +292,8 @@ def fingerprint(path: str, size: int) -> str:
     return digest.hexdigest()
 
 
-def _without(message: str, task: Task) -> str:
-    """The message without the path it begins with: the row names it already."""
+def _without(message: str, task: FileCheck) -> str:
+    """Return the message without the path it begins with: the row names it already."""
     for path in (task.path, task.audio):
         if path:
             message = message.replace(f"{path}: ", "").replace(path, "the file")

@@ -1,1 +1,1 @@
-"""Several processes that train together."""
+"""Distributed training: several processes that train one run."""

@@ -1,4 +1,4 @@
-"""The device that a command computes on: what a user may ask for, and what is there."""
+"""The device that a command computes on: the option, the check, the choice."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ KINDS = "auto, cpu, cuda, cuda:N (the GPU of that number, from 0), mps"
 
 
 class Device(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no argument
-    """The name of a device; whether it is there is asked once torch is loaded."""
+    """The name of a device; its availability is checked once torch is loaded."""
 
     name = "auto|cpu|cuda|cuda:N|mps"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return `value` in lower case, where it names a device that there may be."""
+        """Return `value` in lower case if it is the name of a device."""
         name = str(value).lower()
         if not re.fullmatch(r"auto|cpu|cuda|cuda:(0|[1-9][0-9]{0,3})|mps", name):
             self.fail(f"{value!r} is none of {KINDS}.", param, ctx)
@@ -43,7 +43,7 @@ def choose_device(name: str, launch: Launch | None = None) -> torch.device:
     """Return the device called `name`; `auto` takes a CUDA GPU if there is one. Each of several ranks has its own GPU.
 
     Raises:
-        UsageError: it is not there, or not one for each rank.
+        UsageError: it is not available, or there is not one for each rank.
     """
     import torch
 
@@ -77,10 +77,10 @@ def choose_device(name: str, launch: Launch | None = None) -> torch.device:
 
 
 def device_of_localizer(localizer: str, name: str) -> str:
-    """Return the device of a localizer, `motion` or `fnac`, where `name` was asked for.
+    """Return the device for a localizer, `motion` or `fnac`, when the user asked for `name`.
 
     Raises:
-        UsageError: see `choose_device`; or motion, which computes on the CPU, is asked for another.
+        UsageError: see `choose_device`; or `motion`, which runs on the CPU, with another device.
     """
     if localizer == "motion":
         if name not in ("auto", "cpu"):
@@ -90,7 +90,7 @@ def device_of_localizer(localizer: str, name: str) -> str:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until `device` has done what it was given."""
+    """Wait until `device` has finished its queued work."""
     import torch
 
     if device.type == "cuda":

@@ -1,7 +1,7 @@
-"""Training on several devices: what the processes (ranks) that torchrun starts share out, exchange and agree on.
+"""Communication between ranks: the processes that torchrun starts for one run.
 
 Every rank holds the whole state and takes its part of each global batch. Weights stay equal because all start from one
-seed and step by the same averaged gradients. In a process alone each function gives its argument back.
+seed and step by the same averaged gradients. In a single process each function returns its argument.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
-from asgmcli.data.plan import Share
+from asgmcli.data.plan import RankShare
 from asgmcli.errors import Interrupted, InterruptedByKeyboard, UsageError
 from asgmcli.ranks.launch import Launch
 
@@ -32,7 +32,7 @@ def joined(launch: Launch, device: torch.device) -> Iterator[None]:
     """Join the other ranks for the block: nccl for tensors on a GPU, gloo for those on a CPU.
 
     Raises:
-        Interrupted: another rank is gone, as gloo saw it.
+        Interrupted: another rank is gone.
     """
     if not launch.several:
         yield
@@ -50,33 +50,33 @@ def joined(launch: Launch, device: torch.device) -> Iterator[None]:
 
 
 def count_ranks() -> int:
-    """Return how many processes work on one batch: 1 without torch.distributed."""
+    """Return the number of ranks: 1 without torch.distributed."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def own_rank() -> int:
-    """Return this process's number among them, from 0. The first writes and speaks."""
+    """Return this process's rank, from 0. Rank 0 writes and reports."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def own_share() -> Share:
+def own_share() -> RankShare:
     """Return this rank's part of every batch."""
-    return Share(own_rank(), count_ranks())
+    return RankShare(own_rank(), count_ranks())
 
 
 def own_rows(rows: Tensor) -> Tensor:
-    """Return this rank's rows of all ranks' [n, ...]."""
+    """Return this rank's part of all ranks' rows [n, ...]."""
     return rows.chunk(count_ranks())[own_rank()]
 
 
 def gather_rows(rows: Tensor) -> Tensor:
     """Concatenate the rows of every rank, in rank order, with gradient.
 
-    A loss that every rank computes from the result, whose gradients are averaged afterwards, has the gradient of one
-    process that holds all rows: each rank's loss asks the same of its own rows, so that nothing travels backwards.
+    A loss computed on every rank from the result, with gradients averaged afterwards, has the gradient of one process
+    that holds all rows: the backward pass needs no communication.
 
     Args:
-        rows: [n, ...] numbers of this rank; all ranks have equal shapes.
+        rows: [n, ...] of this rank; all ranks have equal shapes.
 
     Returns:
         [n * ranks, ...], equal on all ranks.
@@ -92,7 +92,7 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Replace the gradients by their means over all ranks; the same parameters must have one on every rank."""
+    """Replace gradients by their means over all ranks; every rank must have gradients for the same parameters."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if count_ranks() == 1 or not gradients:
         return
@@ -103,7 +103,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 
 
 def mean_terms(terms: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return a step's terms as numbers, each the mean over all ranks, which see equally many clips."""
+    """Return a step's terms as numbers, averaged over all ranks, which see equally many clips."""
     if count_ranks() == 1:
         return {name: float(value.detach()) for name, value in terms.items()}
     values = torch.stack([value.detach().double() for value in terms.values()])
@@ -112,7 +112,7 @@ def mean_terms(terms: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 def share_buffers(networks: Iterable[nn.Module]) -> None:
-    """Give all ranks the first one's buffers: on CPUs each rank's batch norms follow its own clips."""
+    """Copy the first rank's buffers to all: on CPUs each rank's batch norms follow its own clips."""
     if count_ranks() > 1:
         for network in networks:
             for buffer in network.buffers():
@@ -120,7 +120,7 @@ def share_buffers(networks: Iterable[nn.Module]) -> None:
 
 
 def gathered(items: Sequence[T]) -> list[T]:
-    """Return the items of all ranks, in rank order; nothing but on the first rank."""
+    """Return the items of all ranks, in rank order, on the first rank; an empty list on the others."""
     if count_ranks() == 1:
         return list(items)
     parts: list[Any] | None = [None] * count_ranks() if own_rank() == 0 else None
@@ -129,7 +129,7 @@ def gathered(items: Sequence[T]) -> list[T]:
 
 
 def agree(*numbers: int) -> list[int]:
-    """Return each number's largest value on any rank; all ranks ask together."""
+    """Return each number's maximum over all ranks. Collective."""
     if count_ranks() == 1:
         return list(numbers)
     values = torch.tensor(numbers)
@@ -138,9 +138,9 @@ def agree(*numbers: int) -> list[int]:
 
 
 def on_main_rank(work: Callable[[], T]) -> T:
-    """Return what `work` gives on the first rank, which alone does it while the others wait.
+    """Run `work` on the first rank while the others wait. Return its result on all ranks.
 
-    Where it fails the first rank raises its error, and the others end in silence with the same exit code.
+    If it fails, the first rank raises its error, and the others exit silently with the same code.
     """
     if count_ranks() == 1:
         return work()
@@ -163,10 +163,10 @@ def on_main_rank(work: Callable[[], T]) -> T:
 
 
 def check_same(facts: Mapping[str, Any]) -> None:
-    """See that all ranks are about to train the same; all ask together.
+    """Check that all ranks are about to train the same run. Collective.
 
     Raises:
-        UsageError: they are not; what differs from the first rank is named.
+        UsageError: they are not; the message names the differences from the first rank.
     """
     parts: list[Any] = [dict(facts)] * count_ranks()
     if count_ranks() > 1:

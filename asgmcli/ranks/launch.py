@@ -1,4 +1,4 @@
-"""Whether this process is one of several that train together, as torchrun tells those that it starts."""
+"""Detect the launch: this process alone, or one of several that torchrun started."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PARTING_S = 1.0  # for the first to tell its error: torchrun ends all once one h
 
 @dataclass(frozen=True)
 class Launch:
-    """This process's number among `ranks`, and among those on its machine."""
+    """This process's rank among `ranks`, and among those on its machine."""
 
     rank: int = 0
     ranks: int = 1
@@ -27,12 +27,12 @@ class Launch:
 
     @property
     def several(self) -> bool:
-        """Whether there are others."""
+        """Return True if there is more than one rank."""
         return self.ranks > 1
 
 
 def find_launch() -> Launch:
-    """Return what the environment says; one process alone where no launcher has set it."""
+    """Return the launch that the environment describes; a single process without a launcher."""
     try:
         return Launch(*(int(os.environ[name]) for name in VARIABLES[:3]))
     except (KeyError, ValueError):
@@ -41,9 +41,9 @@ def find_launch() -> Launch:
 
 @contextmanager
 def one_voice(launch: Launch) -> Iterator[None]:
-    """Let the first of several processes tell what all meet alike, and each end with its own exit code.
+    """Let only the first rank report an error that all ranks share; each exits with its own code.
 
-    What may be wrong on one machine alone, with its data, is told by whichever process meets it.
+    Errors that may concern one machine, with its data, are reported by whichever process meets them.
     """
     try:
         yield
@@ -58,7 +58,7 @@ def one_voice(launch: Launch) -> Iterator[None]:
 
 
 def own_environment() -> dict[str, str]:
-    """Return the environment for a process that is to train alone, whoever starts it."""
+    """Return the environment for a child process that trains alone."""
     return {
         name: value
         for name, value in os.environ.items()

@@ -44,9 +44,9 @@ MODELS: dict[str, type[Recipe]] = {
     "pretext": PretextRecipe,
     "masks": MasksRecipe,
 }
-WORDS = ("title", "about", "cost", "figure", "compare", "rows", "log")
+DESCRIPTIVE_KEYS = ("title", "about", "cost", "figure", "compare", "rows", "log")
 """Keys of a recipe that decide nothing about its result."""
-MEANS = {"data": {"workers"}, "train": {"cores", "save_minutes"}}
+MACHINE_KEYS = {"data": {"workers"}, "train": {"cores", "save_minutes"}}
 """Keys, by section, of what a machine gives a run: with others it counts as the same, and may go on. Other cores change
 the last digits, as another machine does."""
 RETIRED = {"train": {"on_nonfinite", "max_skips"}}
@@ -229,16 +229,16 @@ def check_section(values: dict[str, Any], source: Path, kind: type[M]) -> M:
 
 def recipe_hash(recipe: Recipe) -> str:
     """SHA-256 of what decides the result (not titles, rows and a machine's means), for telling runs apart."""
-    return _hash(recipe, WORDS)
+    return _hash(recipe, DESCRIPTIVE_KEYS)
 
 
 def settings_hash(recipe: Recipe) -> str:
     """SHA-256 of what decides the result except the seed: equal for rows of two recipes that come out the same."""
-    return _hash(recipe, (*WORDS, "name", "default_row", "seed"))
+    return _hash(recipe, (*DESCRIPTIVE_KEYS, "name", "default_row", "seed"))
 
 
 def _hash(recipe: Recipe, without: tuple[str, ...]) -> str:
-    values = recipe.model_dump(mode="json", exclude={**dict.fromkeys(without, True), **MEANS})
+    values = recipe.model_dump(mode="json", exclude={**dict.fromkeys(without, True), **MACHINE_KEYS})
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

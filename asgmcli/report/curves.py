@@ -65,7 +65,7 @@ def _is_number(value: Any) -> bool:
 
 
 def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Mean over the `width` values around each of values [n], fewer at the ends."""
+    """Return the mean over the `width` values around each of values [n], fewer at the ends."""
     total = np.concatenate([[0.0], np.cumsum(values)])
     index = np.arange(len(values))
     low, high = np.maximum(index - width // 2, 0), np.minimum(index + width // 2 + 1, len(values))

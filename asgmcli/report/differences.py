@@ -37,16 +37,18 @@ class Panel:
 
 
 def difference_intervals(panels: Sequence[Panel], path: str | os.PathLike[str], *, label: str, title: str = "") -> Path:
-    """Rows from top to bottom, a panel a measure beside each other; zero, no difference, is marked.
+    """Draw intervals in rows from top to bottom, one panel a measure, with zero (no difference) marked; return the
+    file.
 
     Args:
         panels: each with one interval a row.
         path: .png, .svg or .pdf.
-        label: what is told, in which unit.
-        title: stands above all.
+        label: what is shown, with its unit.
+        title: above the figure.
 
     Raises:
-        DataError: there is no row. UsageError: the suffix.
+        DataError: there is no row.
+        UsageError: the suffix.
     """
     _refuse_nothing(panels, path)
     return save_figure(path, lambda: _draw_intervals(panels, label, title))
@@ -55,17 +57,18 @@ def difference_intervals(panels: Sequence[Panel], path: str | os.PathLike[str], 
 def difference_curves(
     panels: Sequence[Panel], path: str | os.PathLike[str], *, label: str, axis: str, title: str = ""
 ) -> Path:
-    """A curve a line over each interval's place, a panel a measure; zero, no difference, is marked.
+    """Draw a curve a line over each interval's place, one panel a measure, with zero (no difference) marked.
 
     Args:
         panels: each with intervals that have a place.
         path: .png, .svg or .pdf.
-        label: what is told, in which unit.
-        axis: what the places are.
-        title: stands above all.
+        label: what is shown, with its unit.
+        axis: name of the places.
+        title: above the figure.
 
     Raises:
-        DataError: there is no line. UsageError: the suffix.
+        DataError: there is no line.
+        UsageError: the suffix.
     """
     _refuse_nothing(panels, path)
     return save_figure(path, lambda: _draw_curves(panels, label, title, axis))

@@ -71,7 +71,7 @@ _STYLE: dict[str, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The project's matplotlib settings, for the length of the block only."""
+    """Apply the project's matplotlib settings for the length of the block."""
     with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type]  # the stubs list every key there is
         yield
 
@@ -82,14 +82,14 @@ def title_over(axes: Axes, title: str, letters: int) -> None:
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """An empty figure of `width` x `height` inches, apart from pyplot's global list of figures."""
+    """Return an empty figure of `width` x `height` inches, outside pyplot's global list of figures."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def check_figure_path(path: str | os.PathLike[str]) -> Path:
-    """`path`, if a figure can be saved under that name.
+    """Return `path` if a figure can be saved under that name.
 
     Raises:
         UsageError: the suffix is none of .png, .svg, .pdf.

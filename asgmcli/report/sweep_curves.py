@@ -25,9 +25,9 @@ TITLE_LETTERS = 62
 
 @dataclass(frozen=True)
 class Point:
-    """Where on the axis, the mean there, the interval around it, each run's value, and the number the paper prints.
+    """A place on the axis, its mean, the interval around it, each run's value, and the paper's number.
 
-    `mean` is None where nothing was measured, `low` and `high` where one run gives no interval.
+    `mean` is None if nothing was measured, `low` and `high` if one run gives no interval.
     """
 
     at: float

@@ -18,21 +18,21 @@ MISSING = "–"
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """`value` with `digits` decimals; a dash where there is none or it is not finite."""
+    """Format `value` with `digits` decimals; a dash if it is missing or not finite."""
     if value is None or not math.isfinite(value):
         return MISSING
     return f"{value:.{digits}f}"
 
 
 def signed(value: float | None, digits: int = 1) -> str:
-    """A difference with its sign: `+11.2`, `-0.3`."""
+    """Format a difference with its sign: `+11.2`, `-0.3`."""
     if value is None or not math.isfinite(value):
         return MISSING
     return f"{value:+.{digits}f}"
 
 
 def mean_std(values: Sequence[float], digits: int = 1) -> str:
-    """Mean ± sample standard deviation (n - 1): `78.6 ± 2.3`; one value alone stands without a spread."""
+    """Format mean ± sample standard deviation (n - 1): `78.6 ± 2.3`; a single value gets no spread."""
     if not values:
         return MISSING
     if len(values) == 1:
@@ -41,7 +41,7 @@ def mean_std(values: Sequence[float], digits: int = 1) -> str:
 
 
 def with_interval(mean: float, low: float, high: float, digits: int = 1) -> str:
-    """A difference with its interval: `+6.0 [+4.1, +7.9]`."""
+    """Format a difference with its interval: `+6.0 [+4.1, +7.9]`."""
     return f"{signed(mean, digits)} [{signed(low, digits)}, {signed(high, digits)}]"
 
 
@@ -72,14 +72,14 @@ class Table:
         Cells fold between words to the width there is, numbers never do; where the longest words are wider than that,
         so is the table. Title and note are whole lines.
         """
-        from asgmcli.report.terminal import Shown
+        from asgmcli.report.terminal import TerminalTable
 
         cells = [[self._text(cell) for cell in row] for row in self.rows]
         numbers = [self._is_number(index) for index in range(len(self.columns))]
-        return Shown(self.title, self.columns, cells, numbers, self.bold, self.note)
+        return TerminalTable(self.title, self.columns, cells, numbers, self.bold, self.note)
 
     def markdown(self, heading: bool = True) -> str:
-        """The table in GitHub's Markdown, ending in a new line; the title in bold above when `heading`."""
+        """Return the table in GitHub's Markdown, ending in a new line; the title in bold above when `heading`."""
         lines = [f"**{_escape(self.title)}**", ""] if heading and self.title else []
         lines.append(_line([_escape(name) for name in self.columns]))
         lines.append(_line(["---:" if self._is_number(index) else "---" for index in range(len(self.columns))]))

@@ -15,7 +15,7 @@ AROUND = 3  # characters of a column's padding and rule; one more at the table's
 
 
 @dataclass(frozen=True)
-class Shown:
+class TerminalTable:
     """Texts in columns; `numbers` says which columns are right-aligned and never fold, `bold` which rows stand out."""
 
     title: str

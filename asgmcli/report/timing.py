@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Timing:
-    """What was timed and the wall-clock milliseconds of each repeat."""
+    """The name of what was timed and the milliseconds of each repeat."""
 
     name: str
     milliseconds: Sequence[float]
 
     @property
     def median(self) -> float:
-        """In milliseconds."""
+        """Return the median in milliseconds."""
         return statistics.median(self.milliseconds)
 
     def data(self) -> dict[str, str | int | float]:
-        """What JSON holds of it."""
+        """Return the timing as JSON data."""
         values = sorted(self.milliseconds)
         return {
             "name": self.name,
@@ -34,7 +34,7 @@ class Timing:
 
 
 def repeat(name: str, work: Callable[[], object], repeats: int, warm_up: int = 1) -> Timing:
-    """Time `work` `repeats` times, after `warm_up` times that do not count."""
+    """Time `repeats` calls of `work`, after `warm_up` calls that do not count."""
     for _ in range(warm_up):
         work()
     taken = []
@@ -46,20 +46,19 @@ def repeat(name: str, work: Callable[[], object], repeats: int, warm_up: int = 1
 
 
 def cpu_seconds() -> float:
-    """Processor time so far of this process's threads and of the processes it has waited for.
+    """Return the processor time so far of this process's threads and of the child processes it has waited for.
 
-    On a machine that is shared it says what a piece of work takes of a core, where the clock on the wall says how long
-    others were let in between.
+    On a shared machine this measures the work itself; wall-clock time also counts what others ran in between.
     """
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def interleaved(works: Mapping[str, Callable[[int], object]], repeats: int) -> list[Timing]:
-    """Time several works in turns, each in every round, so that what else the machine does falls on all alike.
+    """Time several works in turns, each in every round, so that other load falls on all alike.
 
     Args:
-        works: by name; each is given the number of the round, -1 in the one that does not count.
+        works: by name; each is called with the number of the round, -1 in the warm-up round.
         repeats: rounds that count.
 
     Returns:

@@ -20,9 +20,9 @@ Results = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Difference:
-    """What `row` has of `metric`, in percent by seed, and how that differs from the row it is measured against.
+    """A row's `metric`, in percent by seed, and its difference from the row it is compared with.
 
-    `paired` is None for that row itself, and where the two have no seed in common.
+    `paired` is None for the reference row itself, and for rows that share no seed with it.
     """
 
     row: str
@@ -34,9 +34,9 @@ class Difference:
 def compare(
     recipe: Recipe, results: Results, against: str, places: Mapping[str, float] | None = None
 ) -> list[Difference]:
-    """Every row of `recipe` with a result, in its order, against the row or the curve `against`.
+    """Compare every row of `recipe` that has a result, in its order, with the row or the curve `against`.
 
-    A row of a curve is measured against that curve's row at the same place; `places` are those of all rows.
+    A row of a curve is compared with that curve's row at the same place; `places` are those of all rows.
     """
     found: dict[tuple[str, str], dict[int, float]] = {}
     for result in results:
@@ -65,7 +65,7 @@ def _reference(recipe: Recipe, row: str, against: str, places: Mapping[str, floa
 
 
 def difference_table(recipe: Recipe, differences: Sequence[Difference], against: str) -> Table:
-    """A line a row: of each metric mean ± deviation, the difference ± its standard error, its interval and wins."""
+    """Return a table, a line a row: each metric's mean ± deviation, difference ± standard error, interval and wins."""
     assert recipe.compare is not None
     metrics = recipe.compare.metrics
     columns = ["row", "seeds"]
@@ -101,14 +101,14 @@ def _cells(difference: Difference | None) -> list[Cell]:
 def write_differences(
     folder: Path, file: RecipeFile, recipe: Recipe, results: Results
 ) -> tuple[list[Table], list[Path]]:
-    """against_<row>.md, .csv and .png in `folder` for each row, or curve, that `recipe` is to be measured against.
+    """Write against_<row>.md, .csv and .png to `folder` for each reference row, or curve, of `recipe`.
 
-    Rows that have no result yet are left out; so is a comparison of which nothing is there.
+    Rows without a result are left out; so is a comparison without any row.
 
     Args:
         folder: where the files go.
-        file: of the recipe, which says where on its axis a figure's rows lie.
-        recipe: as it was loaded, with its overrides.
+        file: the recipe's file, which gives the rows' places on a figure's axis.
+        recipe: as loaded, with its overrides.
         results: the content of each run's result.json.
 
     Raises:

@@ -45,7 +45,7 @@ class DryRun:
 
     @property
     def steps(self) -> int | None:
-        """Of the whole run."""
+        """Return the steps of the whole run."""
         if self.counts is None or self.needs is None:
             return None
         steps = self.recipe.train.epochs * self.counts.steps
@@ -53,7 +53,7 @@ class DryRun:
 
     @property
     def operations(self) -> int | None:
-        """Of the whole run: its steps and its evaluations."""
+        """Return the operations of the whole run: its steps and its evaluations."""
         steps = self.steps
         if steps is None or self.counts is None or self.needs is None:
             return None
@@ -64,7 +64,7 @@ class DryRun:
         return trained + evaluations * self.counts.views * self.needs.view.operations
 
     def lines(self) -> list[str]:
-        """Where the run would lie, its clips, the networks' parts, and what comes first."""
+        """Return lines on the run's folder, clips, networks' parts, and what must be made first."""
         found = [f"Run: {self.run} ({self.state})"]
         if self.counts is not None and self.counts.clips:
             clips = ", ".join(f"{count:,} {kind}" for kind, count in self.counts.clips.items())
@@ -84,7 +84,7 @@ class DryRun:
         return found + [f"First: {line}" for line in self.before] + [f"Missing: {line}" for line in self.missing]
 
     def data(self, rate: float | None) -> dict[str, Any]:
-        """What JSON holds of it; `rate` operations a second give the least seconds."""
+        """Return the run as JSON data; `rate` operations a second give the least seconds."""
         found: dict[str, Any] = {
             "recipe": self.recipe.model_dump(mode="json", exclude={"rows"}),
             "run": str(self.run),
@@ -139,7 +139,7 @@ def dry_runs(recipes: Sequence[Recipe], runs: Path, folder: Path) -> list[DryRun
 
 
 def rates(runs: Sequence[DryRun], device: torch.device) -> list[float | None]:
-    """For each run the rate of `device` at its networks' width and precision, measured once each."""
+    """Measure for each run the rate of `device` at its networks' width and precision, once for each pair."""
     found: dict[tuple[int, str], float] = {}
     answer: list[float | None] = []
     for run in runs:
@@ -154,7 +154,7 @@ def rates(runs: Sequence[DryRun], device: torch.device) -> list[float | None]:
 
 
 def dry_table(runs: Sequence[DryRun], measured: Sequence[float | None]) -> Table:
-    """A line a run."""
+    """Return a table with one line a run."""
     lines: list[list[Cell]] = []
     for run, rate in zip(runs, measured, strict=True):
         found, total = run.needs, run.operations

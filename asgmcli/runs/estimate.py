@@ -17,7 +17,7 @@ RATE_SECONDS = 0.1  # of products that are timed, beyond the one that warms up
 
 
 def product_rate(device: torch.device, settings: Train, width: int) -> float:
-    """Operations a second at which `device` multiplies matrices of a network `width` wide, measured here and now."""
+    """Measure the operations a second of `device` when it multiplies matrices of a network `width` wide."""
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     rows = RATE_ROWS.get(device.type, RATE_ROWS_ELSEWHERE)
     left = torch.randn(rows, width, device=device, dtype=dtype)

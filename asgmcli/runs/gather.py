@@ -22,7 +22,7 @@ from asgmcli.runs.compare import write_differences
 from asgmcli.runs.on_demo import RecipeFile, number_of
 from asgmcli.runs.same import with_twins
 from asgmcli.runs.session import matching_runs
-from asgmcli.runs.sweep import MAIN_METRIC, LeftOut, papers_note, summarize, write_summary
+from asgmcli.runs.sweep import MAIN_METRIC, StaleRun, papers_note, summarize, write_summary
 from asgmcli.tasks import DRAWERS
 from asgmcli.train.run import Run, run_of
 
@@ -51,7 +51,7 @@ class Gathered:
     recipe: Recipe
     results: Results
     table: Table
-    left_out: list[LeftOut]
+    left_out: list[StaleRun]
     missing: dict[str, list[int]]
     unfinished: list[Path]
     lines: Sequence[Line] = ()
@@ -59,7 +59,7 @@ class Gathered:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of the files that `write` makes."""
+        """Return the names of the files that `write` makes."""
         measured = CURVES if self.lines else COMPARISON
         pictures = DRAWERS[self.recipe.task].PICTURES if self.drawn is not None else measured
         return (*TABLES, *(pictures if self.results else ()))
@@ -178,9 +178,9 @@ def _drawn(recipe: Recipe, results: Results, runs: Path) -> Path | None:
 
 
 def figure_lines(file: RecipeFile, recipe: Recipe, results: Results) -> list[Line]:
-    """The recipe's figure: a line for each `curve` of its rows, a point for each value that they give the key.
+    """Return the recipe's figure: a line for each `curve` of its rows, a point for each value of the key.
 
-    Rows that come out with the same value (eight frames averaged where a clip has two) are one point.
+    Rows that result in the same value (eight frames averaged where a clip has two) are one point.
     """
     if recipe.figure is None or not results:
         return []
@@ -204,7 +204,7 @@ def figure_lines(file: RecipeFile, recipe: Recipe, results: Results) -> list[Lin
 
 
 def _other_clips(file: RecipeFile, results: Results) -> bool:
-    """Whether runs that name the same clips were made on different ones; each seed may have clips of its own."""
+    """Return True if runs that name the same clips were made on different ones; each seed may have clips of its own."""
     manifests: dict[Path | None, set[Any]] = {}
     for result in results:
         recipe = file.load(result["row"], seed=result["seed"])
@@ -214,7 +214,7 @@ def _other_clips(file: RecipeFile, results: Results) -> bool:
 
 
 def main_metric(results: Results) -> str:
-    """The metric that the picture shows: top-1, or the first that there is."""
+    """Return the metric that the picture shows: top-1, else the first one."""
     return (
         MAIN_METRIC
         if any(MAIN_METRIC in result["metrics"] for result in results)
@@ -223,7 +223,7 @@ def main_metric(results: Results) -> str:
 
 
 def measured_rows(recipe: Recipe, results: Results) -> dict[str, MeasuredRow]:
-    """The recipe's rows that have a finished run, by name, with Student's 95% interval of their mean."""
+    """Return the recipe's rows that have a finished run, by name, with Student's 95% interval of their mean."""
     metric = main_metric(results)
     rows = {}
     for name, row in recipe.rows.items():
@@ -238,7 +238,7 @@ def measured_rows(recipe: Recipe, results: Results) -> dict[str, MeasuredRow]:
 
 
 def read_metrics(run: Run) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl; evaluations, where there are several, as quantities of their own.
+    """Read a run's metrics.jsonl; several evaluations become separate quantities.
 
     Raises:
         DataError: a line is not JSON.

@@ -19,7 +19,7 @@ from asgmcli.train.run import run_of
 
 @dataclass
 class Missing:
-    """What is looked for, and what was not found.
+    """The files that runs need, and those that are missing.
 
     Attributes:
         lines: what a user has to bring, a line each with what to do.

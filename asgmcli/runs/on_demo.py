@@ -24,9 +24,10 @@ FOLDER = "on_demo"
 
 
 class Overlay(Section):
-    """What makes a task's recipes small: `take` keys of the recipe `recipe`, `keep` those of the large one among them.
+    """The changes that scale a task's recipes down to the demo data.
 
-    The row's own settings come next, then `set`; a number at a key of `at_most` is lowered to it.
+    `take` are keys taken from the recipe `recipe`, `keep` keys among them that keep the large recipe's value. The row's
+    own settings come next, then `set`; a number at a key of `at_most` is lowered to it.
     """
 
     recipe: Name
@@ -55,14 +56,14 @@ class RecipeFile:
 
     @property
     def flags(self) -> list[str]:
-        """The options that make a command read the file the same way."""
+        """Return the options that make a command read the file the same way."""
         return [FLAG] if self.on_demo else []
 
 
 def load_on_demo(
     path: Path, row: str | None = None, overrides: tuple[str, ...] = (), seed: int | None = None
 ) -> Recipe:
-    """The recipe in `path` on the demo data: without the paper's numbers, under the name <recipe>@demo.
+    """Load the recipe in `path` on the demo data: without the paper's numbers, under the name <recipe>@demo.
 
     Raises:
         RecipeError: the recipe, its task's overlay or the small recipe cannot be read, there is no such overlay, or the
@@ -101,7 +102,7 @@ def _value(values: Any, dotted: str) -> Any:
 
 
 def number_of(recipe: Recipe, dotted: str) -> float:
-    """The number that `recipe` has at a dotted key.
+    """Return the number that `recipe` has at a dotted key.
 
     Raises:
         RecipeError: there is no such key, or no number there.

@@ -33,7 +33,7 @@ WORST = 20
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluationReport:
     """An evaluation with a line for each clip or frame, on what, and with which views."""
 
     trained: Found
@@ -44,7 +44,7 @@ class Judged:
     views: dict[str, int]
 
     def result(self) -> dict[str, Any]:
-        """The content of result.json."""
+        """Return the content of result.json."""
         about: dict[str, Any] = {"target": str(self.trained.weights), "task": self.trained.task}
         if self.trained.run is not None:
             recipe = self.trained.run.recipe()
@@ -60,12 +60,12 @@ class Judged:
 
     @property
     def warnings(self) -> list[str]:
-        """What the training of the run around the weights warned of."""
+        """Return the warnings of the training that made the weights."""
         run = self.trained.run
         return list(((run.result() if run is not None else None) or {}).get("warnings", ()))
 
     def write(self, folder: Path) -> list[Path]:
-        """Pictures, tables and predictions in `folder`, result.json last; their paths."""
+        """Write pictures, tables and predictions to `folder`, result.json last. Return their paths."""
         outputs = []
         for name, draw in self.evaluation.figures.items():
             draw(folder / f"{name}.png")
@@ -108,13 +108,13 @@ class Judged:
 
 
 def papers_numbers(trained: Found, manifest: Manifest, split: str) -> dict[str, float]:
-    """What the paper prints for the run's row, by metric; nothing of clips other than those the run was judged on."""
+    """Return what the paper prints for the run's row, by metric; empty on other clips than the run's own evaluation."""
     if trained.run is None:
         return {}
     recipe = trained.run.recipe()
     own = (trained.run.result() or {}).get("data", {})
-    judged_on = own.get("eval_manifest", own.get("manifest")), own.get("eval_split")
-    return recipe.rows[recipe.default_row].paper if judged_on == (manifest.sha256, split) else {}
+    evaluated_on = own.get("eval_manifest", own.get("manifest")), own.get("eval_split")
+    return recipe.rows[recipe.default_row].paper if evaluated_on == (manifest.sha256, split) else {}
 
 
 def _accuracy(line: Sequence[Cell]) -> float:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from asgmcli.data.decoded import decoded_paths
-from asgmcli.data.manifest import Manifest, Row
+from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.data.reader import RATE
 from asgmcli.errors import DataError
 from asgmcli.prepare.source import manifest_path, open_manifest
@@ -86,7 +86,7 @@ def decoded_bytes(data: Data, kept: Decoded) -> int:
     return sum(_missing(manifest, rows, kept.short_side, kept.waves))
 
 
-def _missing(manifest: Manifest, rows: Sequence[Row], limit: int, heard: bool) -> Iterator[int]:
+def _missing(manifest: Manifest, rows: Sequence[ManifestRow], limit: int, heard: bool) -> Iterator[int]:
     for row in rows:
         short = min(row.width, row.height)
         scale = min(1.0, limit / short) if short else 0.0

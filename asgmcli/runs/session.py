@@ -24,18 +24,18 @@ from asgmcli.runs.generated import ensure_prepared
 from asgmcli.runs.lock import held, refuse_if_held
 from asgmcli.runs.on_demo import RecipeFile
 from asgmcli.runs.room import check_room
-from asgmcli.runs.sweep import Job, LeftOut, run_jobs
+from asgmcli.runs.sweep import Job, StaleRun, run_jobs
 from asgmcli.tasks import DRAWERS, TASKS
 from asgmcli.train.cores import on_cores
-from asgmcli.train.loggers import check_boards
+from asgmcli.train.loggers import check_loggers
 from asgmcli.train.loop import make_trainer
 from asgmcli.train.run import Run, differences, run_of
-from asgmcli.train.task import Context, Work
+from asgmcli.train.task import Context, ReadyRun
 
 
 @dataclass(frozen=True)
 class Session:
-    """Where runs are kept and recipes are found, on what device, and where progress is shown."""
+    """The surroundings of a command: folders of runs and recipes, the device, and the console for progress."""
 
     runs: Path
     recipes: Path
@@ -57,7 +57,7 @@ class Session:
         on_main_rank(lambda: self._ensure(recipe))
 
     def _ensure(self, recipe: Recipe) -> None:
-        check_boards(recipe.log)
+        check_loggers(recipe.log)
         self._follow(recipe)
         self._ensure_data(recipe)
         for source in recipe.sources():
@@ -164,7 +164,7 @@ class Session:
         if finished is not None:
             return finished
         context = Context(self.device, self.runs, self.recipes)
-        work: Work
+        work: ReadyRun
         if recipe.task in DRAWERS:
             work = DRAWERS[recipe.task].draw(recipe, run, context)
             cores = None
@@ -200,16 +200,18 @@ class Session:
         return None
 
     def going_on(self, recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
-        """What --resume trains: the run's stored recipe where there is a run, with `recipe`'s table; else `recipe`.
+        """Return the recipe that --resume trains: the stored one of an existing run, with `recipe`'s table; else
+        `recipe`.
 
-        So are a machine's means (`data.workers`, `train.cores`, `train.save_minutes`), unless `overrides` give others.
+        Machine settings (`data.workers`, `train.cores`, `train.save_minutes`) are the stored ones too, unless
+        `overrides` give others.
 
         Args:
             recipe: as its file says today, with the overrides.
             overrides: `--set` texts; they may repeat what the run was started with.
 
         Raises:
-            UsageError: an override says something else than the stored recipe; both values are named.
+            UsageError: an override contradicts the stored recipe; both values are named.
         """
         run = run_of(recipe, self.runs)
         if not run.recipe_path.exists():
@@ -247,7 +249,7 @@ class Session:
 
 
 def _data_key(recipe: Recipe) -> str:
-    """What tells the data of one run from those of others."""
+    """Return a key for the data of a run: equal keys, equal data."""
     return f"{recipe_hash(recipe)} {recipe.model_dump_json(include={'data'})}"
 
 
@@ -265,7 +267,7 @@ def other_recipes(recipe: Recipe) -> Iterator[Start | Guide]:
 
 def matching_runs(
     runs: Path, recipe: RecipeFile, overrides: tuple[str, ...]
-) -> tuple[list[dict[str, Any]], list[LeftOut]]:
+) -> tuple[list[dict[str, Any]], list[StaleRun]]:
     """Return the results of the finished runs of `recipe` that were made with its settings of today and `overrides`.
 
     Every other finished run of it is returned beside them.
@@ -277,14 +279,14 @@ def matching_runs(
         except RecipeError as error:
             changed = [error.message.splitlines()[0]]
         if changed:
-            left_out.append(LeftOut(run, result["row"], result["seed"], changed))
+            left_out.append(StaleRun(run, result["row"], result["seed"], changed))
         else:
             results.append(result)
     return results, left_out
 
 
 def finished_runs(runs: Path, recipe: str) -> list[tuple[Run, dict[str, Any]]]:
-    """Every finished run of `recipe` under `runs`, sorted by row and seed."""
+    """Return every finished run of `recipe` under `runs`, sorted by row and seed."""
     found = []
     for path in sorted((runs / recipe).glob("*/seed*/result.json")):
         run = Run(path.parent)

@@ -47,7 +47,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class StaleRun:
     """A finished run that is no run of a recipe's row as the recipe is today, and what differs, a text a key."""
 
     run: Run
@@ -107,9 +107,9 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
                 left = (time.monotonic() - started) / finished * (len(jobs) - finished)
                 state = "FAILED" if job.code else "done"
                 console.print(f"{finished}/{len(jobs)} {job.title}: {state}; about {left / 60:.0f} min left")
-    except (KeyboardInterrupt, _TerminatedError) as stop:
+    except (KeyboardInterrupt, _SweepTerminatedError) as stop:
         _stop(running)
-        signalled = Interrupted if isinstance(stop, _TerminatedError) else InterruptedByKeyboard
+        signalled = Interrupted if isinstance(stop, _SweepTerminatedError) else InterruptedByKeyboard
         raise signalled("Stopped; running ones saved their state. The same command with --resume goes on.") from None
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -120,10 +120,10 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
 
 
 def summarize(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
-    """Measured rows beside the paper's: mean ± deviation over seeds, and what the default row gains on each.
+    """Return the measured rows beside the paper's: mean ± deviation over seeds, and the default row's gain on each.
 
     The gain is paired: both rows on the same seeds, hence on the same labelled clips; the interval is Student's, 95%.
-    Where nothing was measured as top-1, all that was stands without gains.
+    Without top-1, all metrics are listed without gains.
     """
     known = {name for result in results for name in result["metrics"]}
     if MAIN_METRIC not in (known or {name for row in recipe.rows.values() for name in row.paper}):
@@ -150,7 +150,7 @@ def summarize(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def papers_note(recipe: Recipe) -> str:
-    """What the paper leaves open: rows that are cited, points of a figure that it draws and does not print."""
+    """Return a note on what the paper leaves open: cited rows, points of a figure drawn without their number."""
     notes = [f"{row.title}: {row.cited}." for row in recipe.rows.values() if row.cited]
     printed = sum(MAIN_METRIC in row.paper for row in recipe.rows.values())
     if recipe.figure is not None and 0 < printed < len(recipe.rows):
@@ -179,7 +179,7 @@ def _plain_table(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def write_summary(
-    folder: Path, table: Table, results: Sequence[Mapping[str, Any]], left_out: Sequence[LeftOut] = ()
+    folder: Path, table: Table, results: Sequence[Mapping[str, Any]], left_out: Sequence[StaleRun] = ()
 ) -> None:
     """Write table.md, table.csv and table.json (with every run's result and the runs that do not count) to `folder`.
 
@@ -192,7 +192,7 @@ def write_summary(
 
 
 def summary_data(
-    table: Table, results: Sequence[Mapping[str, Any]], left_out: Sequence[LeftOut] = ()
+    table: Table, results: Sequence[Mapping[str, Any]], left_out: Sequence[StaleRun] = ()
 ) -> dict[str, Any]:
     """Return the content of table.json."""
     return {**table.data(), "runs": list(results), "left_out": [run.data() for run in left_out]}
@@ -215,12 +215,12 @@ def _gain(main: Mapping[int, Mapping[str, Any]], other: Mapping[int, Mapping[str
     return with_interval(difference.mean, difference.low, difference.high)
 
 
-class _TerminatedError(Exception):
+class _SweepTerminatedError(Exception):
     """SIGTERM came."""
 
 
 def _interrupt(*_: object) -> None:
-    raise _TerminatedError
+    raise _SweepTerminatedError
 
 
 def _stop(jobs: Sequence[Job]) -> None:
@@ -239,7 +239,7 @@ def _last_line(job: Job) -> str:
 
 
 def _news(job: Job) -> str:
-    """How far a running job is; without the name of its run, which its title says, but with that of a start's."""
+    """Return a running job's last message, without its run's name (already its title) but with a start's."""
     last = _last_line(job)
     run, marker, step = last.partition(": step ")
     own = "/".join(job.log.with_suffix("").parts[-3:])

@@ -93,9 +93,9 @@ TEXTURES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 def draw_background(
     rng: np.random.Generator, pan: Range, texture: str | None = None, hue: float | None = None
 ) -> Background:
-    """A background at random; `texture` fixes its pattern's kind, `hue` (0..1) its two main colours up to a little.
+    """Draw a random background; `texture` fixes its pattern, `hue` (0..1) its two main colours up to a little.
 
-    Whatever is fixed, as many numbers are drawn: what comes after is the same.
+    The same number of random draws is made whatever is fixed, so later draws stay the same.
     """
     drawn = str(rng.choice(list(TEXTURES)))
     drawn_hue, value = rng.random(), rng.uniform(0.3, 0.75)
@@ -117,7 +117,7 @@ def draw_background(
 
 
 def render_background(background: Background, times: np.ndarray, size: int) -> np.ndarray:
-    """float32 [T, S, S, 3] in 0 to 1 at `times` (seconds)."""
+    """Render the background at `times` (seconds) as float32 [T, S, S, 3] in 0 to 1."""
     shifts = np.stack([v * times * size for v in background.velocity])  # [2, T] pixels
     shifts = shifts - shifts.min(axis=1, keepdims=True)
     # The pattern spans 1.5 frame sides and more where the pan needs it, so that its grain does not depend on the pan.

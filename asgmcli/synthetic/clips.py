@@ -28,7 +28,7 @@ class DemoClass:
 
     @property
     def name(self) -> str:
-        """The class name, such as star-bounce."""
+        """Return the class name, such as star-bounce."""
         return f"{self.shape}-{self.motion}"
 
 
@@ -58,12 +58,12 @@ MOST_FRAMES = 10_000  # of a clip
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a generated data set depends on: clips a split, seed, frame side in pixels, seconds, frames a second.
+class DemoSettings:
+    """The settings of a generated data set: clips a split, seed, frame side in pixels, seconds, frames a second.
 
-    With a `scene_bias` each clip is set in a place: its class's with that probability, else another's. There are then
-    as many test clips once more, `test_shuffled`, whose place has nothing to do with their class, and as many
-    validation clips, `val_shuffled`.
+    With a `scene_bias` each clip is set in a place: its class's with that probability, else another's. The data set
+    then has two more splits of equal size, `test_shuffled` and `val_shuffled`, whose places are independent of the
+    class.
     """
 
     train: int = 1200
@@ -78,22 +78,22 @@ class Settings:
 
     @property
     def times(self) -> np.ndarray:
-        """Each frame's time, seconds [T]."""
+        """Return each frame's time, seconds [T]."""
         return np.arange(round(self.seconds * self.fps)) / self.fps
 
     @property
     def counts(self) -> dict[str, int]:
-        """Clips of each split."""
+        """Return the number of clips of each split."""
         shuffled = {} if self.scene_bias is None else {SHUFFLED: self.test, VAL_SHUFFLED: self.val}
         return {split: getattr(self, split) for split in SPLITS} | shuffled
 
     @property
     def clips(self) -> list[tuple[str, int]]:
-        """(split, index) of every clip, in the manifest's order."""
+        """Return (split, index) of every clip, in the manifest's order."""
         return [(split, index) for split, count in self.counts.items() for index in range(count)]
 
     def content(self) -> dict[str, Any]:
-        """What stands in the data set's files: its settings, without those that it does not have."""
+        """Return the settings as written into the data set's files, without those that are unset."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def check(self) -> None:
@@ -121,13 +121,13 @@ class Settings:
 
 
 def clip_label(seed: int, split: str, index: int) -> int:
-    """The clip's class number: every ten clips of a split hold each class once, in a drawn order."""
+    """Return the clip's class number: every ten clips of a split hold each class once, in a drawn order."""
     block, place = divmod(index, len(CLASSES))
     return int(_rng(seed, split, block, stream=1).permutation(len(CLASSES))[place])
 
 
-def clip_scene(settings: Settings, split: str, index: int) -> Scene:
-    """What the clip shows: the class's sprite and one or two of other kinds, each doing what its own class does."""
+def clip_scene(settings: DemoSettings, split: str, index: int) -> Scene:
+    """Draw the clip's scene: the class's sprite and one or two of other kinds, each moving as its own class does."""
     rng = _rng(settings.seed, split, index, stream=2)
     label = CLASSES[clip_label(settings.seed, split, index)]
     kinds = sorted({entry.shape for entry in CLASSES} - {label.shape})
@@ -142,10 +142,10 @@ def clip_scene(settings: Settings, split: str, index: int) -> Scene:
     return draw_scene(rng, cast, DEMO, settings.times, texture, hue)
 
 
-def clip_place(settings: Settings, split: str, index: int) -> Place | None:
-    """Where a clip is set, None where the data set knows no places.
+def clip_place(settings: DemoSettings, split: str, index: int) -> Place | None:
+    """Draw the place of a clip; None if the data set has no places.
 
-    Its draw is apart from the clip's others: with another bias the same clip is set somewhere else.
+    The draw is independent of the clip's others: another bias changes the place and nothing else.
     """
     if settings.scene_bias is None:
         return None
@@ -154,8 +154,8 @@ def clip_place(settings: Settings, split: str, index: int) -> Place | None:
     return choose_place(rng, own, None if split in (SHUFFLED, VAL_SHUFFLED) else settings.scene_bias)
 
 
-def clip_sound(settings: Settings, split: str, index: int, scene: Scene) -> np.ndarray:
-    """What the clip sounds like, float32 [S] at 16 kHz: the source, noise, often a class that is not in the picture."""
+def clip_sound(settings: DemoSettings, split: str, index: int, scene: Scene) -> np.ndarray:
+    """Return the clip's sound, float32 [S] at 16 kHz: the source, noise, often a class that is not in the picture."""
     rng = _rng(settings.seed, split, index, stream=3)
     label = CLASSES[clip_label(settings.seed, split, index)]
     samples = round(settings.seconds * AUDIO_RATE)

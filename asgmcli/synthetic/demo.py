@@ -24,14 +24,14 @@ from typing import Any
 import click
 import numpy as np
 
-from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, SPLITS, Row, write_manifest
+from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, SPLITS, ManifestRow, write_manifest
 from asgmcli.data.size import Size
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 from asgmcli.media.write import write_clip
-from asgmcli.options import Share
-from asgmcli.synthetic.clips import AUDIO_RATE, CLASSES, Settings, clip_label, clip_place, clip_scene, clip_sound
-from asgmcli.synthetic.preview import Example, draw_preview
+from asgmcli.options import ShareType
+from asgmcli.synthetic.clips import AUDIO_RATE, CLASSES, DemoSettings, clip_label, clip_place, clip_scene, clip_sound
+from asgmcli.synthetic.preview import PreviewClip, draw_preview
 from asgmcli.synthetic.scenes import render, source_boxes
 
 TITLE = "generated clips of moving, sounding sprites; nothing to download"
@@ -44,7 +44,7 @@ OPTIONS = (
     click.Option(["--fps"], type=click.FloatRange(0, min_open=True), help="Frames a second.  [default: 8]"),
     click.Option(
         ["--scene-bias"],
-        type=Share(),
+        type=ShareType(),
         metavar="P",
         help="Set a clip in its class's own place with this probability, else in another's; adds test_shuffled and "
         "val_shuffled, whose places tell nothing. Goes to data/demo_biasP_seedK.",
@@ -75,13 +75,13 @@ def size(options: Mapping[str, Any]) -> Size:
     Raises:
         UsageError: impossible options.
     """
-    settings = Settings(**options)
+    settings = DemoSettings(**options)
     settings.check()
     return Size(len(CLASSES), settings.counts, "the settings of what is generated", boxes=True)
 
 
 def clip_id(split: str, index: int) -> str:
-    """The clip's id, which tells nothing of its class."""
+    """Return the clip's id, which reveals nothing of its class."""
     return f"{split}_{index:05d}"
 
 
@@ -126,7 +126,7 @@ def generate(
         UsageError: impossible settings, or `out` holds a data set of other settings and `overwrite` is not given.
         DataError: `out` cannot be written to.
     """
-    settings = Settings(train, val, test, seed, size, float(seconds), float(fps), scene_bias=scene_bias)
+    settings = DemoSettings(train, val, test, seed, size, float(seconds), float(fps), scene_bias=scene_bias)
     settings.check()
     out = Path(out)
     try:
@@ -142,7 +142,7 @@ def generate(
         ) from error
 
 
-def _claim(out: Path, settings: Settings, overwrite: bool) -> bool:
+def _claim(out: Path, settings: DemoSettings, overwrite: bool) -> bool:
     """Make `out` ours for these settings; whether all is done there already.
 
     Raises:
@@ -172,8 +172,8 @@ def _claim(out: Path, settings: Settings, overwrite: bool) -> bool:
     return False
 
 
-def _differences(marker: Path, settings: Settings) -> str:
-    """How the settings in the marker file differ from these, "" where they do not."""
+def _differences(marker: Path, settings: DemoSettings) -> str:
+    """Describe how the settings in the marker file differ from these; "" if they do not."""
     try:
         found = json.loads(marker.read_text(encoding="utf-8"))
         given = settings.content()
@@ -187,7 +187,7 @@ def _clip_path(out: Path, split: str, index: int) -> Path:
     return out / CLIPS_FOLDER / split / f"{clip_id(split, index)}.mp4"
 
 
-def _write_clips(out: Path, settings: Settings, workers: int | None, progress: Progress | None) -> list[np.ndarray]:
+def _write_clips(out: Path, settings: DemoSettings, workers: int | None, progress: Progress | None) -> list[np.ndarray]:
     """Write every clip that is not there yet; the boxes int [T, 4] of all, in the manifest's order."""
     clips = settings.clips
     make = partial(_write_one, out, settings)
@@ -219,7 +219,7 @@ def _in_processes(
         pool.shutdown(cancel_futures=True)
 
 
-def _write_one(out: Path, settings: Settings, clip: tuple[str, int]) -> np.ndarray:
+def _write_one(out: Path, settings: DemoSettings, clip: tuple[str, int]) -> np.ndarray:
     """Write one clip unless its file is there (files appear whole or not at all); its boxes int [T, 4]."""
     scene = clip_scene(settings, *clip)
     path = _clip_path(out, *clip)
@@ -231,7 +231,7 @@ def _write_one(out: Path, settings: Settings, clip: tuple[str, int]) -> np.ndarr
     return source_boxes(scene, settings.times, settings.size)
 
 
-def _write_tables(out: Path, settings: Settings, boxes: list[np.ndarray]) -> None:
+def _write_tables(out: Path, settings: DemoSettings, boxes: list[np.ndarray]) -> None:
     """Write what stands beside the clips, the summary last."""
     names = [entry.name for entry in CLASSES]
     rows = [_row(out, settings, split, index) for split, index in settings.clips]
@@ -255,27 +255,27 @@ def _write_tables(out: Path, settings: Settings, boxes: list[np.ndarray]) -> Non
     write_text(out / SUMMARY_NAME, json.dumps(summary, indent=2) + "\n")
 
 
-def _row(out: Path, settings: Settings, split: str, index: int) -> Row:
+def _row(out: Path, settings: DemoSettings, split: str, index: int) -> ManifestRow:
     path = _clip_path(out, split, index).relative_to(out).as_posix()
     label = CLASSES[clip_label(settings.seed, split, index)].name
     count, side = len(settings.times), settings.size
     place = clip_place(settings, split, index)
     note = "" if place is None else place.name
-    return Row(
+    return ManifestRow(
         clip_id(split, index), path, label, split, count / settings.fps, settings.fps, count, side, side, path, note
     )
 
 
-def _examples(settings: Settings, boxes: list[np.ndarray]) -> list[Example]:
+def _examples(settings: DemoSettings, boxes: list[np.ndarray]) -> list[PreviewClip]:
     """The first clip of every class, for the preview."""
-    found: dict[int, Example] = {}
+    found: dict[int, PreviewClip] = {}
     for clip, of_clip in zip(settings.clips, boxes, strict=True):
         label = clip_label(settings.seed, *clip)
         if label not in found:
             scene = clip_scene(settings, *clip)
             frames = render(scene, settings.times, settings.size)
             sound = clip_sound(settings, *clip, scene)
-            found[label] = Example(
+            found[label] = PreviewClip(
                 CLASSES[label].name, f"{CLASSES[label].timbre}, {CLASSES[label].follows}", frames, of_clip, sound
             )
         if len(found) == len(CLASSES):

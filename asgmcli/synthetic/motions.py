@@ -34,7 +34,7 @@ class Clock:
     table: np.ndarray
 
     def cycles(self, times: np.ndarray) -> np.ndarray:
-        """Cycles passed at `times` (seconds)."""
+        """Return the cycles passed at `times` (seconds)."""
         return self.rate * times + self.phase
 
 
@@ -66,13 +66,13 @@ def _pose(
 
 
 def triangle(u: np.ndarray) -> np.ndarray:
-    """From -1 up to 1 and back in one cycle, at even speed."""
+    """Return a wave from -1 up to 1 and back in one cycle, at constant speed."""
     wave: np.ndarray = 1 - 4 * np.abs(np.mod(u, 1.0) - 0.5)
     return wave
 
 
 def entry(table: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """The table's row for each whole cycle."""
+    """Return the table's row for each whole cycle."""
     rows: np.ndarray = table[np.floor(u).astype(np.int64) % len(table)]
     return rows
 
@@ -181,7 +181,7 @@ MOTIONS: dict[str, Motion] = {
 
 
 def draw_clock(rng: np.random.Generator, motion: str) -> Clock:
-    """A performance of `motion`: tempo, phase, direction and places drawn at random."""
+    """Draw a performance of `motion`: tempo, phase, direction and places at random."""
     low, high = MOTIONS[motion].rate
     phase = rng.uniform(0, TABLE)
     return Clock(rng.uniform(low, high), phase, float(rng.choice((-1.0, 1.0))), _places(rng))

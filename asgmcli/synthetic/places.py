@@ -20,7 +20,7 @@ class Place:
 
     @property
     def name(self) -> str:
-        """Such as dots-300: the pattern, and the hue in degrees."""
+        """Return the place's name, such as dots-300: the pattern, and the hue in degrees."""
         return f"{self.texture}-{round(360 * self.hue)}"
 
 
@@ -29,9 +29,9 @@ PLACES = tuple(Place(list(TEXTURES)[number % len(TEXTURES)], number / COUNT) for
 
 
 def choose_place(rng: np.random.Generator, own: int, bias: float | None) -> Place:
-    """The place of one clip of class number `own`: its class's with probability `bias`, else any other's.
+    """Choose the place of a clip of class number `own`: its class's with probability `bias`, else any other's.
 
-    None is no relation at all: every place is as likely for every class (as with a bias of one in ten).
+    None: no relation to the class, every place is equally likely (as with a bias of one in ten).
     """
     if bias is None:
         return PLACES[int(rng.integers(COUNT))]

@@ -29,7 +29,7 @@ CHUNK = 50  # clips a task; small counts are drawn in this process
 
 
 @dataclass
-class PretextData:
+class PretextClips:
     """Generated clips and what is in them.
 
     `frames` uint8 [n, T, s, s, 3]; `waves` float32 [n, S]; `shapes` bool [n, Ks] and `motions` bool [n, Km]: which are
@@ -49,7 +49,7 @@ class PretextData:
 
 
 @dataclass(frozen=True)
-class _Settings:
+class _PretextSettings:
     seed: int
     size: int
     frames: int
@@ -70,7 +70,7 @@ def generate(
     rate: int = 16_000,
     seconds: float = 2.0,
     workers: int | None = None,
-) -> PretextData:
+) -> PretextClips:
     """Generate `count` clips; clip i depends on `seed` and i alone.
 
     Args:
@@ -87,7 +87,7 @@ def generate(
     Raises:
         UsageError: count, size, frames, stride, fps, rate or seconds is not above zero, or the seed is below it.
     """
-    settings = _Settings(seed, size, frames, stride, fps, rate, seconds)
+    settings = _PretextSettings(seed, size, frames, stride, fps, rate, seconds)
     wrong = [
         f"{name} = {value}"
         for name, value in {"count": count, **vars(settings)}.items()
@@ -96,7 +96,7 @@ def generate(
     if wrong:
         raise UsageError(f"The pretext's clips cannot be generated with {', '.join(wrong)}; give values above zero.")
     samples = round(rate * seconds)
-    data = PretextData(
+    data = PretextClips(
         frames=np.empty((count, frames, size, size, 3), np.uint8),
         waves=np.empty((count, samples), np.float32),
         shapes=np.zeros((count, len(SHAPES)), bool),
@@ -113,7 +113,7 @@ def generate(
     return data
 
 
-def _parts(settings: _Settings, count: int, starts: range, workers: int | None) -> Iterator[PretextData]:
+def _parts(settings: _PretextSettings, count: int, starts: range, workers: int | None) -> Iterator[PretextClips]:
     """The clips in chunks, in order."""
     make = partial(_chunk, settings, count)
     processes = min(os.cpu_count() or 1 if workers is None else workers, len(starts))
@@ -124,13 +124,13 @@ def _parts(settings: _Settings, count: int, starts: range, workers: int | None) 
         yield from pool.map(make, starts)
 
 
-def _chunk(settings: _Settings, count: int, start: int) -> PretextData:
+def _chunk(settings: _PretextSettings, count: int, start: int) -> PretextClips:
     clips = [_clip(settings, number) for number in range(start, min(start + CHUNK, count))]
-    return PretextData(*(np.stack(field) for field in zip(*clips, strict=True)))
+    return PretextClips(*(np.stack(field) for field in zip(*clips, strict=True)))
 
 
-def _clip(settings: _Settings, number: int) -> tuple[np.ndarray, ...]:
-    """One clip's fields, in the order of PretextData."""
+def _clip(settings: _PretextSettings, number: int) -> tuple[np.ndarray, ...]:
+    """One clip's fields, in the order of PretextClips."""
     picture, sound = (np.random.default_rng(s) for s in np.random.SeedSequence([settings.seed, number]).spawn(2))
     sprites = int(picture.choice(SPRITES))
     shapes = picture.choice(len(SHAPES), sprites, replace=False)

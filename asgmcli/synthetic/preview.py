@@ -24,7 +24,7 @@ EXPLANATION = "yellow: the sprite that sounds. Its shape and motion are the clas
 
 
 @dataclass(frozen=True)
-class Example:
+class PreviewClip:
     """A clip of one class, and in words what it sounds like.
 
     `frames` uint8 [T, H, W, 3], `boxes` of the source int [T, 4] in pixels, `sound` float [S].
@@ -37,7 +37,7 @@ class Example:
     sound: np.ndarray
 
 
-def draw_preview(path: Path, examples: Sequence[Example], fps: float, rate: int) -> None:
+def draw_preview(path: Path, examples: Sequence[PreviewClip], fps: float, rate: int) -> None:
     """Draw one row a class to `path` (PNG), whole or not at all; `fps` frames and `rate` samples a second."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -83,7 +83,7 @@ def draw_preview(path: Path, examples: Sequence[Example], fps: float, rate: int)
 
 
 def spectrogram(sound: np.ndarray, window: int = WINDOW, hop: int = HOP) -> np.ndarray:
-    """Power in decibels, float [window / 2 + 1, columns], of a Hann-windowed short-time Fourier transform."""
+    """Return power in decibels, float [window / 2 + 1, columns], of a Hann-windowed short-time Fourier transform."""
     padded = np.pad(sound, (window // 2, window))
     starts = np.arange(0, len(sound), hop)
     pieces = padded[starts[:, None] + np.arange(window)] * np.hanning(window)
@@ -91,7 +91,7 @@ def spectrogram(sound: np.ndarray, window: int = WINDOW, hop: int = HOP) -> np.n
     return decibels
 
 
-def _draw_sound(figure: Any, cells: Any, example: Example, rate: int) -> Any:
+def _draw_sound(figure: Any, cells: Any, example: PreviewClip, rate: int) -> Any:
     """The spectrogram, frequency on a logarithmic axis, above the waveform; the spectrogram's axes."""
     power = spectrogram(example.sound)
     frequency = np.fft.rfftfreq(WINDOW, 1 / rate)

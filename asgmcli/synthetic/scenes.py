@@ -32,14 +32,14 @@ class Actor:
     tilt: float
 
     def pose(self, times: np.ndarray) -> Pose:
-        """Where the sprite is at `times` (seconds)."""
+        """Return the sprite's pose at `times` (seconds)."""
         shift = MOTIONS[self.motion].pose(self.clock.cycles(times), self.clock)
         return replace(shift, x=shift.x + self.home[0], y=shift.y + self.home[1], angle=shift.angle + self.tilt)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a clip shows; actors in painting order, `source` the number of the one that sounds."""
+    """The content of a clip: actors in painting order; `source` is the number of the one that sounds."""
 
     background: Background
     actors: tuple[Actor, ...]
@@ -54,10 +54,10 @@ def draw_scene(
     texture: str | None = None,
     hue: float | None = None,
 ) -> Scene:
-    """A scene with the (shape, motion) pairs of `cast`, the first of which sounds.
+    """Draw a scene with the (shape, motion) pairs of `cast`, the first of which sounds.
 
-    The source is drawn and placed as the others are: nothing but the sound tells it. `times` (seconds) are where the
-    sprites must stay apart; `texture` and `hue` fix the background's pattern and colours, and change nothing else.
+    The source is drawn and placed like the others: only the sound tells it. Sprites stay apart at `times` (seconds);
+    `texture` and `hue` fix the background's pattern and colours, and change nothing else.
     """
     background = draw_background(rng, difficulty.pan, texture, hue)
     order = rng.permutation(len(cast))
@@ -68,7 +68,7 @@ def draw_scene(
 
 
 def render(scene: Scene, times: np.ndarray, size: int, without_source: bool = False) -> np.ndarray:
-    """The scene's frames at `times` (seconds), uint8 [T, size, size, 3], if asked without the sprite that sounds."""
+    """Render the scene at `times` (seconds) as uint8 [T, size, size, 3], without the sounding sprite if asked."""
     canvas = render_background(scene.background, times, size)
     for number, actor in enumerate(scene.actors):
         if not (without_source and number == scene.source):
@@ -78,7 +78,7 @@ def render(scene: Scene, times: np.ndarray, size: int, without_source: bool = Fa
 
 
 def source_boxes(scene: Scene, times: np.ndarray, size: int) -> np.ndarray:
-    """Boxes of the sprite that sounds, int [T, 4]: x1, y1, x2, y2 in pixels, right and bottom exclusive."""
+    """Return the boxes of the sounding sprite, int [T, 4]: x1, y1, x2, y2 in pixels, right and bottom exclusive."""
     actor = scene.actors[scene.source]
     return cut(actor.shape, actor.pose(times), actor.radius, size).boxes(size)
 

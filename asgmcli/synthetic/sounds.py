@@ -119,7 +119,7 @@ def play(
     samples: int,
     rate: int,
 ) -> np.ndarray:
-    """A sound of root mean square 1, float32 [S]; pitch, partials' strength, tilt and phases are drawn at random."""
+    """Return a sound of root mean square 1, float32 [S]; pitch, partials' strength, tilt and phases are random."""
     tone = TIMBRES[timbre]
     step = max(1, rate // CONTROL_RATE)
     points = np.arange(0, samples + step, step)
@@ -140,7 +140,7 @@ def play(
 def mix(
     rng: np.random.Generator, source: np.ndarray, other: np.ndarray | None, difficulty: Difficulty, rate: int
 ) -> np.ndarray:
-    """Source, off-screen sound and noise floor at drawn levels, float32 [S] within [-1, 1].
+    """Mix source, off-screen sound and noise floor at random levels; float32 [S] within [-1, 1].
 
     `source` and `other` have root mean square 1; the noise's colour and all leads over it are drawn at random.
     """

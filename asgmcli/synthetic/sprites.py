@@ -16,7 +16,7 @@ TONE_EDGE = 0.12  # width of the step between the two tones, in radii
 
 
 def polygon(x: np.ndarray, y: np.ndarray, corners: tuple[tuple[float, float], ...]) -> np.ndarray:
-    """Signed distance of points to a polygon, negative inside."""
+    """Return the signed distance of points to a polygon, negative inside."""
     nearest = np.full(x.shape, np.inf, np.float32)
     inside = np.zeros(x.shape, bool)
     for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1], strict=True):
@@ -111,7 +111,7 @@ class Patch:
     top: np.ndarray
 
     def spans(self, frame: int, size: int) -> tuple[slice, slice, slice, slice]:
-        """Rows and columns of the frame that the window covers, then rows and columns of the window itself."""
+        """Return the rows and columns of the frame that the window covers, then those of the window itself."""
         width = self.alpha.shape[1]
         left, top = int(self.left[frame]), int(self.top[frame])
         x1, x2 = max(left, 0), min(left + width, size)
@@ -119,7 +119,7 @@ class Patch:
         return slice(y1, y2), slice(x1, x2), slice(y1 - top, y2 - top), slice(x1 - left, x2 - left)
 
     def boxes(self, size: int) -> np.ndarray:
-        """int [T, 4]: x1, y1, x2, y2 in pixels, right and bottom exclusive, of what lies inside the frame."""
+        """Return int [T, 4]: x1, y1, x2, y2 in pixels, right and bottom exclusive, of the part inside the frame."""
         found = np.zeros((len(self.left), 4), np.int64)
         for frame in range(len(found)):
             rows, columns, inner_rows, inner_columns = self.spans(frame, size)
@@ -132,7 +132,7 @@ class Patch:
 
 
 def cut(shape: str, pose: Pose, radius: float, size: int) -> Patch:
-    """The pixels of `shape` in frames of `size` pixels; `pose` and `radius` in frame sides, for all frames at once."""
+    """Draw `shape` into patches for frames of `size` pixels; `pose` and `radius` in frame sides, all frames at once."""
     scale = np.maximum(pose.scale_x, pose.scale_y).max()
     width = int(np.ceil(2 * 1.25 * radius * scale * size)) + 3
     left = np.floor(pose.x * size - width / 2).astype(np.int64)

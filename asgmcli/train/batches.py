@@ -12,7 +12,7 @@ from asgmcli.data.loader import Batch
 
 
 def move(batch: Any, device: torch.device) -> Any:
-    """A batch with its tensors on `device`."""
+    """Return a batch with its tensors on `device`."""
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=True)
     if isinstance(batch, Mapping):
@@ -21,7 +21,7 @@ def move(batch: Any, device: torch.device) -> Any:
 
 
 def per_stream(batch: Batch, key: str) -> list[list[str]]:
-    """The texts that a batch has under `key`, of each of its streams."""
+    """Return the texts that a batch has under `key`, of each of its streams."""
     found = [list(batch[key])] if key in batch else []
     for value in batch.values():
         if isinstance(value, Mapping):
@@ -30,10 +30,10 @@ def per_stream(batch: Batch, key: str) -> list[list[str]]:
 
 
 def batch_ids(batch: Batch) -> list[str]:
-    """Ids of all clips of a batch, streams joined."""
+    """Return the ids of all clips of a batch, streams joined."""
     return [clip for stream in per_stream(batch, "id") for clip in stream]
 
 
 def count_clips(batch: Batch) -> int:
-    """Clips in a batch."""
+    """Count the clips of a batch."""
     return len(batch_ids(batch))

@@ -1,4 +1,4 @@
-"""Training states on disk: written whole or not at all, read without running anything in them."""
+"""Training states on disk: written atomically, read without running any code in them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from asgmcli.files import remove_strays, replacing
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write a training state of tensors, numbers, text, lists and dicts; what killed processes left is removed.
+    """Write a training state of tensors, numbers, text, lists and dicts; remove leftovers of killed processes.
 
     Raises:
-        DataError: the disk refuses (full, read-only); the earlier state stays.
+        DataError: the disk is full or read-only; the earlier state stays.
     """
     with replacing(path, state_size(state)) as temporary, temporary.open("wb") as file:
         try:
@@ -57,7 +57,7 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def state_size(state: Any) -> int:
-    """Bytes of all tensors in a training state, which is nearly all that its file holds."""
+    """Return the bytes of all tensors in a training state, nearly all of its file's size."""
     if isinstance(state, Tensor):
         return state.nbytes
     if isinstance(state, Mapping):

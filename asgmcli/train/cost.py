@@ -16,7 +16,7 @@ from asgmcli.data.manifest import Manifest
 from asgmcli.data.size import Size
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.sections import Data, Train
-from asgmcli.train.trace import Work
+from asgmcli.train.trace import TracedWork
 
 # Numbers that an optimizer keeps for each parameter.
 KEPT = {"sgd": 1, "adam": 2, "adamw": 2}
@@ -48,9 +48,9 @@ class Counts:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What is kept decoded on disk: frames of at most `short_side` pixels, and `waves`.
+    """What the run caches on disk: decoded frames of at most `short_side` pixels, and `waves`.
 
-    `sound`: of the clips with sound alone.
+    `sound`: only clips with sound.
     """
 
     short_side: int
@@ -60,38 +60,38 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a row's networks take.
+    """The cost of a row's networks.
 
     Attributes:
         parameters: of the trained network, by its parts.
-        states: bytes of weights, gradients, what the optimizer keeps and, if there is one, the teacher.
+        states: bytes of weights, gradients, optimizer state and, if there is one, the teacher.
         step: the largest step.
         supervised: a step of the first, lighter epochs (`Counts.light_epochs`).
-        view: judging one view of a clip.
-        width: D, the tokens' width, of the products that a device is timed with.
+        view: evaluating one view of a clip.
+        width: D, the tokens' width, of the products by which a device is timed.
     """
 
     parameters: dict[str, int]
     states: int
-    step: Work
-    supervised: Work
-    view: Work
+    step: TracedWork
+    supervised: TracedWork
+    view: TracedWork
     width: int
 
     @property
     def memory(self) -> int:
-        """Bytes that a step holds at least."""
+        """Return the bytes that a step holds at least."""
         return self.states + self.step.kept
 
 
 def needs_of(
     network: nn.Module,
     settings: Train,
-    step: Work,
-    view: Work,
+    step: TracedWork,
+    view: TracedWork,
     width: int,
     *,
-    light: Work | None = None,
+    light: TracedWork | None = None,
     copies: int = 1,
 ) -> Needs:
     """Return what training `network` takes.
@@ -109,7 +109,7 @@ def needs_of(
     return Needs(parts(network), states, step, step if light is None else light, view, width)
 
 
-def by_depth(recipe: Any, works: Callable[[Any], list[Work]]) -> list[Work]:
+def by_depth(recipe: Any, works: Callable[[Any], list[TracedWork]]) -> list[TracedWork]:
     """Return what `works` counts for `recipe`, whose deep encoders need not be run in their whole depth.
 
     All blocks between an encoder's first and last take the same, so that two depths give every other one exactly.
@@ -120,7 +120,7 @@ def by_depth(recipe: Any, works: Callable[[Any], list[Work]]) -> list[Work]:
     if min(depths.values(), default=0) <= SHALLOW + 1:
         return works(recipe)
 
-    def counted(layers: dict[str, int]) -> list[Work]:
+    def counted(layers: dict[str, int]) -> list[TracedWork]:
         changed = {name: encoders[name].model_copy(update={"depth": depth}) for name, depth in layers.items()}
         return works(recipe.model_copy(update={"model": recipe.model.model_copy(update=changed)}))
 
@@ -131,7 +131,7 @@ def by_depth(recipe: Any, works: Callable[[Any], list[Work]]) -> list[Work]:
         more = counted({name: SHALLOW + (name in group) for name in depths})
         layers = depths[group[0]] - SHALLOW
         found = [
-            Work(
+            TracedWork(
                 sum_.operations + layers * (next_.operations - first.operations),
                 sum_.kept + layers * (next_.kept - first.kept),
             )

@@ -12,15 +12,15 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def make_teacher(student: Network) -> Network:
-    """A copy of `student` in evaluation mode that takes no gradient."""
+    """Return a copy of `student` in evaluation mode, without gradients."""
     return copy.deepcopy(student).requires_grad_(False).eval()
 
 
 @torch.no_grad()
 def update_teacher(teacher: nn.Module, student: nn.Module, decay: float) -> None:
-    """teacher <- decay * teacher + (1 - decay) * student, in place, for parameters and floating-point buffers alike.
+    """Set teacher <- decay * teacher + (1 - decay) * student, in place, parameters and floating-point buffers alike.
 
-    Buffers that count (integers) are copied.
+    Integer buffers (counters) are copied.
     """
     ours = [*teacher.parameters(), *teacher.buffers()]
     theirs = [*student.parameters(), *student.buffers()]

@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 def where_not_finite(state: Mapping[str, Any]) -> str | None:
-    """The name (`teacher.head.weight`) of the first tensor that holds NaN or infinity; None where all are finite.
+    """Return the name (`teacher.head.weight`) of the first tensor with NaN or infinity; None if all are finite.
 
     Args:
-        state: mappings and lists of tensors, of any depth; what is no floating-point tensor is passed over.
+        state: mappings and lists of tensors, of any depth; anything but floating-point tensors is skipped.
     """
     found = [(name, value.detach()) for name, value in _tensors(state) if value.is_floating_point()]
     if not found:
@@ -29,7 +29,7 @@ def where_not_finite(state: Mapping[str, Any]) -> str | None:
 
 
 def numbers(values: Mapping[str, float]) -> dict[str, float | str]:
-    """The values as JSON can hold them: NaN and infinities as text."""
+    """Return the values as JSON can hold them: NaN and infinities as text."""
     return {name: value if math.isfinite(value) else str(value) for name, value in values.items()}
 
 

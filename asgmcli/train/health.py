@@ -1,6 +1,6 @@
-"""Watches over a training: each looks at the terms of every step and tells, once, what a person should change.
+"""Watches that check each training step's terms and warn, once, what a person should change.
 
-A task whose state has `watches` (see `Watched`) gives its own; the loop tells, keeps and saves what they find.
+A task whose state has `watches` (see `Watched`) supplies its own; the loop reports and saves what they find.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from asgmcli.metrics.chance import above_chance
 
 FEWEST_IN_A_ROW = 5
 FEWEST_STEPS = 40
-"""Steps of a phase below which its accuracy is not judged: nothing need have been learnt yet."""
+"""Steps of a phase below which its accuracy is not evaluated: nothing may have been learnt yet."""
 
 
 class Watch(Protocol):
-    """Something that looks at every step and finds a fault, or none."""
+    """Checks every step for one kind of fault."""
 
     @property
     def warning(self) -> str | None:
-        """What is wrong and what to change, by what was seen so far; None while nothing is."""
+        """Return what is wrong and what to change, given the steps so far; None if nothing is."""
 
     def see(self, step: int, terms: Mapping[str, float]) -> None:
-        """Take the terms of step `step`, counted from 0 over the whole run."""
+        """Record the terms of step `step`, counted from 0 over the whole run."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was counted, as numbers that a checkpoint can hold."""
+        """Return the counts, as numbers that a checkpoint can hold."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore the state that `state_dict` returned."""
 
 
 @runtime_checkable
 class Watched(Protocol):
-    """A task's state that knows signs of a training that goes wrong."""
+    """A task's state that can detect a failing training."""
 
     def watches(self, steps: int, steps_an_epoch: int) -> Sequence[Watch]:
         """Return the watches of a run of `steps` steps."""
@@ -44,7 +44,7 @@ class Watched(Protocol):
 
 @dataclass
 class Health:
-    """The watches of a run, and which of them have been told."""
+    """The watches of a run, and which of them have warned."""
 
     watches: Sequence[Watch] = ()
     told: list[bool] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Health:
         self.told = self.told or [False] * len(self.watches)
 
     def see(self, step: int, terms: Mapping[str, float]) -> list[str]:
-        """Show the watches a step's terms. Return the warnings that are new."""
+        """Show the watches a step's terms. Return the new warnings."""
         new = []
         for number, watch in enumerate(self.watches if terms else ()):
             watch.see(step, terms)
@@ -64,18 +64,18 @@ class Health:
 
     @property
     def warnings(self) -> list[str]:
-        """Every fault that holds, by all that was seen."""
+        """Return every warning that holds after all steps so far."""
         return [warning for watch in self.watches if (warning := watch.warning) is not None]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was told and counted."""
+        """Return the warnings given and the watches' counts."""
         return {"told": list(self.told), "watches": [watch.state_dict() for watch in self.watches]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave.
+        """Restore the state that `state_dict` returned.
 
         Raises:
-            ValueError: it is of other watches.
+            ValueError: it belongs to other watches.
         """
         for watch, saved in zip(self.watches, state["watches"], strict=True):
             watch.load_state_dict(saved)
@@ -83,21 +83,21 @@ class Health:
 
 
 def watch_over(state: object, steps: int, steps_an_epoch: int) -> Health:
-    """Return the health of a run of `steps` steps, which nothing watches where `state` is not `Watched`."""
+    """Return the health of a run of `steps` steps, without watches if `state` is not `Watched`."""
     return Health(state.watches(steps, steps_an_epoch) if isinstance(state, Watched) else ())
 
 
 @dataclass
-class Nothing:
-    """Find a `term` that is 0 in many steps in a row. Steps without it are passed over.
+class ZeroTerm:
+    """Warn of a `term` that is 0 in many consecutive steps. Steps without the term are skipped.
 
     Args:
-        term: of a step.
-        steps: that have the term, in the whole run; a tenth of them in a row is a fault, but no fewer than
+        term: name of a step's term.
+        steps: steps of the whole run that have the term; a tenth of them in a row is a fault, but no fewer than
             `FEWEST_IN_A_ROW`.
         message: with the fields `zeros` and `seen` (steps), `row`, `first` and `last` (the longest row, counted from 1)
             and `beside`.
-        beside: another term, whose mean over all steps with a 0 the message tells.
+        beside: another term, whose mean over all steps with a 0 is part of the message.
     """
 
     term: str
@@ -151,28 +151,28 @@ class Nothing:
 
 @dataclass(frozen=True)
 class Phase:
-    """Steps from `start` up to `stop`, and what they are called."""
+    """Steps from `start` up to `stop`, and their name."""
 
     name: str
     start: int
     stop: int
 
     @property
-    def judged(self) -> range:
-        """The last quarter, by which a phase is judged."""
+    def last_quarter(self) -> range:
+        """Return the last quarter of the steps, on which a phase is evaluated."""
         return range(self.stop - (self.stop - self.start) // 4, self.stop)
 
 
 @dataclass
 class AtChance:
-    """Find an accuracy that is no better than guessing at the end of a phase; the last phase that ended decides.
+    """Warn of an accuracy no better than guessing at the end of a phase; the last phase that ended decides.
 
-    A phase is judged where it has `FEWEST_STEPS` and so many answers that twice the accuracy of guessing (halfway to
-    100% where that is less) would show.
+    A phase counts if it has `FEWEST_STEPS`, and enough answers for twice the accuracy of guessing (or halfway to 100%
+    if that is less) to be significant.
 
     Args:
         term: share of right answers in a step, 0..1.
-        answers: a step.
+        answers: answers a step.
         chance: probability that a guess is right.
         phases: in the order of their ends.
         message: with the fields `phase`, `first`, `last` (steps counted from 1), `percent`, `answers` and `chance`
@@ -189,11 +189,11 @@ class AtChance:
     ended: int = 0
 
     def __post_init__(self) -> None:
-        self.phases = [phase for phase in self.phases if self._can_judge(phase)]
+        self.phases = [phase for phase in self.phases if self._can_evaluate(phase)]
         self.right, self.seen = [0] * len(self.phases), [0] * len(self.phases)
 
-    def _can_judge(self, phase: Phase) -> bool:
-        answers = self.answers * len(phase.judged)
+    def _can_evaluate(self, phase: Phase) -> bool:
+        answers = self.answers * len(phase.last_quarter)
         learnt = math.floor(answers * min(2 * self.chance, (1 + self.chance) / 2))
         return phase.stop - phase.start >= FEWEST_STEPS and above_chance(learnt, answers, self.chance)
 
@@ -206,7 +206,7 @@ class AtChance:
         phase = self.phases[number]
         return self.message.format(
             phase=phase.name,
-            first=phase.judged.start + 1,
+            first=phase.last_quarter.start + 1,
             last=phase.stop,
             percent=100 * self.right[number] / max(1, self.seen[number]),
             answers=self.seen[number],
@@ -216,7 +216,7 @@ class AtChance:
     def see(self, step: int, terms: Mapping[str, float]) -> None:
         """See `Watch`."""
         for number, phase in enumerate(self.phases):
-            if step in phase.judged and self.term in terms:
+            if step in phase.last_quarter and self.term in terms:
                 self.right[number] += round(terms[self.term] * self.answers)
                 self.seen[number] += self.answers
             if step + 1 == phase.stop:

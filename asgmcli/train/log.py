@@ -1,4 +1,4 @@
-"""What a person sees while a run trains, and what is kept of it."""
+"""Training output: the progress bar on the terminal, and metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ LOG_EVERY = 10
 LINE_SECONDS = 10.0
 
 
-class Board(Protocol):
-    """Something else that shows the numbers."""
+class Logger(Protocol):
+    """Another display of the run's numbers."""
 
     def show(self, line: Mapping[str, Any]) -> None:
-        """Take up one line of metrics.jsonl."""
+        """Show one line of metrics.jsonl."""
 
 
 class MetricsFile:
-    """metrics.jsonl: means of every `LOG_EVERY` steps (and of what is left at the end), and evaluations.
+    """Writes metrics.jsonl: means of every `LOG_EVERY` steps (and of the rest at the end), and evaluations.
 
-    Nothing in it depends on the clock, so that a resumed run leaves the same file as one that was never stopped.
+    Nothing in it depends on the clock, so a resumed run leaves the same file as an uninterrupted one.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.boards: Sequence[Board] = ()
+        self.loggers: Sequence[Logger] = ()
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
 
     def add(self, step: int, epoch: int, terms: Mapping[str, float]) -> None:
-        """Take up the terms of one step and write a line when `LOG_EVERY` are together."""
+        """Add the terms of one step; write a line every `LOG_EVERY` steps."""
         for name, value in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._counts[name] = self._counts.get(name, 0) + 1
@@ -48,7 +48,7 @@ class MetricsFile:
             self.flush(step, epoch)
 
     def flush(self, step: int, epoch: int) -> None:
-        """Write the means under way, as a line of `step`."""
+        """Write the pending means as a line of `step`."""
         if self._sums:
             means = {name: round(total / self._counts[name], 6) for name, total in self._sums.items()}
             self._sums, self._counts = {}, {}
@@ -58,22 +58,22 @@ class MetricsFile:
         """Append one line.
 
         Raises:
-            DataError: the disk refuses.
+            DataError: the file cannot be written.
         """
         with self._told(), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        for board in self.boards:
-            board.show(line)
+        for logger in self.loggers:
+            logger.show(line)
 
     def restart(self) -> None:
-        """Drop what a run that was killed before its first checkpoint left: its steps are done again."""
+        """Delete the lines of a run killed before its first checkpoint: its steps are repeated."""
         self.load_state_dict({"size": 0, "sums": {}, "counts": {}})
 
     def state_dict(self) -> dict[str, Any]:
-        """Length of the file, which is flushed to the disk, and the means under way.
+        """Return the file's length, after flushing it to disk, and the pending means.
 
         Raises:
-            DataError: the disk refuses.
+            DataError: the file cannot be written.
         """
         size = 0
         if self.path.exists():
@@ -83,10 +83,10 @@ class MetricsFile:
         return {"size": size, "sums": dict(self._sums), "counts": dict(self._counts)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Cut off what was written after the state was saved, and go on from there.
+        """Truncate the file to its length when the state was saved, and continue from there.
 
         Raises:
-            DataError: the disk refuses.
+            DataError: the file cannot be written.
         """
         self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
         if self.path.exists():
@@ -104,17 +104,17 @@ class MetricsFile:
 
 
 class NoMetrics(MetricsFile):
-    """What a rank has that is not the first, which alone writes."""
+    """Writes nothing: the metrics of any rank but the first."""
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing that is saved."""
+        """Return an empty state."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class TrainingProgress:
@@ -123,8 +123,8 @@ class TrainingProgress:
     Args:
         console: where to show it (standard error).
         title: of the bar.
-        steps: of the whole run.
-        done: steps done before (a resumed run).
+        steps: steps of the whole run.
+        done: steps already done (a resumed run).
     """
 
     def __init__(self, console: Console, title: str, steps: int, done: int) -> None:
@@ -149,7 +149,7 @@ class TrainingProgress:
 
     @property
     def rate(self) -> float:
-        """Clips a second so far."""
+        """Return the clips a second so far."""
         return self.clips / max(self.seconds, 1e-9)
 
     def step(self, step: int, epoch: int, terms: Mapping[str, float], clips: int) -> None:
@@ -165,7 +165,7 @@ class TrainingProgress:
 
 
 def describe(terms: Mapping[str, float]) -> str:
-    """`loss 1.23  pseudo-labels 45%`: shares (names ending in _share or _accuracy) as percent."""
+    """Format terms as `loss 1.23  pseudo-labels 45%`: shares (names ending in _share or _accuracy) as percent."""
     parts = []
     for name, value in terms.items():
         shown = f"{100 * value:.0f}%" if name.endswith(("_share", "_accuracy")) else f"{value:.3f}"

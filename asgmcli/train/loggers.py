@@ -1,4 +1,4 @@
-"""What a run measures, shown by TensorBoard or Weights & Biases beside its metrics.jsonl, for those who use them."""
+"""TensorBoard and Weights & Biases: optional displays of a run's metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.sections import Log
-from asgmcli.train.log import Board
+from asgmcli.train.log import Logger
 from asgmcli.train.run import Run
 
 TENSORBOARD = "tensorboard"
 WANDB = "wandb"
 
 
-def check_boards(log: Log) -> None:
-    """See that the packages that `log` asks for are installed, before anything is made.
+def check_loggers(log: Log) -> None:
+    """Check that the packages that `log` asks for are installed, before anything is made.
 
     Raises:
         UsageError: one is not.
@@ -37,25 +37,25 @@ def check_boards(log: Log) -> None:
 
 
 @contextmanager
-def open_boards(recipe: Recipe, run: Run, *, writing: bool = True) -> Iterator[list[Board]]:
-    """The boards that `recipe.log` asks for, closed at the end; none where another process is the one that writes.
+def open_loggers(recipe: Recipe, run: Run, *, writing: bool = True) -> Iterator[list[Logger]]:
+    """Open the loggers that `recipe.log` asks for, and close them at the end; none unless this process writes.
 
     Raises:
-        UsageError: see `check_boards`.
-        DataError: Weights & Biases refuses.
+        UsageError: see `check_loggers`.
+        DataError: Weights & Biases fails.
     """
-    check_boards(recipe.log)
+    check_loggers(recipe.log)
     with ExitStack() as stack:
-        boards: list[Board] = []
+        loggers: list[Logger] = []
         if writing and recipe.log.tensorboard:
-            boards.append(stack.enter_context(_tensorboard(run)))
+            loggers.append(stack.enter_context(_tensorboard(run)))
         if writing and recipe.log.wandb:
-            boards.append(stack.enter_context(_wandb(recipe, run)))
-        yield boards
+            loggers.append(stack.enter_context(_wandb(recipe, run)))
+        yield loggers
 
 
 def scalars(line: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a line of metrics.jsonl: `train/loss`, `evaluation/top1`."""
+    """Return the numbers of a line of metrics.jsonl: `train/loss`, `evaluation/top1`."""
     named = {f"evaluation/{name}": value for name, value in line.get("evaluation", {}).items()}
     named |= {f"train/{name}": value for name, value in line.items() if name not in ("step", "evaluation")}
     return {name: float(value) for name, value in named.items() if isinstance(value, int | float)}
@@ -71,17 +71,17 @@ class _TensorBoard:
 
 
 @contextmanager
-def _tensorboard(run: Run) -> Iterator[Board]:
-    """The run's folder `tensorboard`, which says what metrics.jsonl says: after a resume, too, no step twice."""
+def _tensorboard(run: Run) -> Iterator[Logger]:
+    """Open TensorBoard in the run's folder `tensorboard`, rewritten from metrics.jsonl: no step appears twice."""
     from torch.utils.tensorboard import SummaryWriter
 
     folder = run.folder / TENSORBOARD
     shutil.rmtree(folder, ignore_errors=True)
     with SummaryWriter(str(folder)) as writer:
-        board = _TensorBoard(writer)
+        logger = _TensorBoard(writer)
         for line in _lines(run.metrics_path):
-            board.show(line)
-        yield board
+            logger.show(line)
+        yield logger
 
 
 class _WandB:
@@ -94,8 +94,8 @@ class _WandB:
 
 
 @contextmanager
-def _wandb(recipe: Recipe, run: Run) -> Iterator[Board]:
-    """A run of project `log.project`, gone on with where this run is resumed."""
+def _wandb(recipe: Recipe, run: Run) -> Iterator[Logger]:
+    """Open a run of project `log.project`, continued if this run is resumed."""
     import wandb
 
     place = run.folder / "wandb-id"

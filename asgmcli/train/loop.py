@@ -1,4 +1,4 @@
-"""The only training loop: any task's steps, logged, saved, resumed, stopped by signals, evaluated at the end."""
+"""The training loop of every task: steps, logging, checkpoints, resume, signals, final evaluation."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from asgmcli.train.finite import numbers, where_not_finite
 from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.health import Health, watch_over
 from asgmcli.train.log import MetricsFile, NoMetrics, TrainingProgress
-from asgmcli.train.loggers import open_boards
+from asgmcli.train.loggers import open_loggers
 from asgmcli.train.run import Run
 from asgmcli.train.schedule import learning_rate, make_optimizer
-from asgmcli.train.seed import random_state, seed_everything, seed_rank, take_up_random_state
+from asgmcli.train.seed import random_state, restore_random_state, seed_everything, seed_rank
 from asgmcli.train.task import Context, Evaluation, Task, TrainData, TrainState
 
 
 @dataclass
 class Trainer:
-    """One run from its first or last saved step to its result."""
+    """A run from its first or last saved step to its result."""
 
     task: Task[Any, Any, Any]
     recipe: Recipe
@@ -62,12 +62,12 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run."""
+        """Return the steps of the whole run."""
         steps = self.recipe.train.epochs * self.data.steps
         return min(steps, self.recipe.train.max_steps or steps)
 
     def fit(self) -> dict[str, Any]:
-        """Train what is left, evaluate, and write result.json; its content is returned.
+        """Train the remaining steps, evaluate, and write result.json. Return its content.
 
         Raises:
             NotFiniteError: the loss, a gradient or a weight was not finite; the last checkpoint is intact.
@@ -76,17 +76,17 @@ class Trainer:
         metrics = (MetricsFile if own_rank() == 0 else NoMetrics)(self.run.metrics_path)
         started = time.perf_counter()
         with self.stop:
-            self._take_up(metrics)
+            self._restore(metrics)
             for note in self._notes():
                 self.console.print(f"Note: {note}")
-            with open_boards(self.recipe, self.run, writing=own_rank() == 0) as metrics.boards:
+            with open_loggers(self.recipe, self.run, writing=own_rank() == 0) as metrics.loggers:
                 with TrainingProgress(self.console, self._title(), self.steps, self.step) as progress:
                     self._train(metrics, progress)
                 self._save(metrics)
                 return self._finish(metrics, progress.rate, time.perf_counter() - started)
 
     def _train(self, metrics: MetricsFile, progress: TrainingProgress) -> None:
-        """The steps that are left, saved every now and then and when a signal asks to stop."""
+        """Train the remaining steps, saving at intervals and when a signal asks to stop."""
         saved = time.monotonic()
         while self.step < self.steps:
             epoch, first = divmod(self.step, self.data.steps)
@@ -108,7 +108,7 @@ class Trainer:
         metrics.flush(self.step - 1, (self.step - 1) // self.data.steps)
 
     def _train_step(self, epoch: int, batch: Batch) -> tuple[dict[str, float], int]:
-        """One step: its terms and its number of clips."""
+        """Train one step. Return its terms and its number of clips."""
         settings = self.recipe.train.optimizer
         self.state.begin_step(epoch, self.step)
         if count_ranks() > 1:
@@ -129,7 +129,7 @@ class Trainer:
         return terms, count_ranks() * count_clips(batch)
 
     def _end_not_finite(self, cause: str, terms: dict[str, float], batch: Batch) -> NoReturn:
-        """End the run; nonfinite.json tells what was found."""
+        """Write what was found to nonfinite.json and raise NotFiniteError."""
         shown = numbers(terms)
         report = {"step": self.step, "cause": cause, "gradient_norm": shown.pop("gradient_norm"), "terms": shown}
         path = self.run.folder / "nonfinite.json"
@@ -141,9 +141,9 @@ class Trainer:
         )
 
     def _save_or_stop(self, metrics: MetricsFile, due: bool = False) -> bool:
-        """Save if due or if any rank got a stop signal, which then ends all. Return True if a checkpoint was written.
+        """Save if due or if any rank got a stop signal, and in that case stop. Return True if a checkpoint was written.
 
-        A signal that comes after the ranks have agreed waits until they do again: no rank stops alone.
+        A signal that arrives after the ranks have agreed waits for the next agreement: no rank stops alone.
         """
         number, saving = agree(self.stop.number or 0, due)
         if number or saving:
@@ -154,21 +154,21 @@ class Trainer:
         return bool(saving)
 
     def _note_failures(self, batch: Batch) -> None:
-        """Name the clips that could not be decoded and were replaced in this batch, each once in the run."""
+        """Name the clips that could not be decoded and were replaced in this batch, once each in the run."""
         for text in dict.fromkeys(text for stream in per_stream(batch, "failures") for text in stream):
             if text not in self.failures:
                 self.failures.append(text)
                 self.console.print(f"Replaced by another clip: {text}")
 
     def _evaluate_on_the_way(self, epochs: int, metrics: MetricsFile) -> None:
-        """Evaluate after every `train.evaluate_every` epochs but the last; `epochs` are done."""
+        """Evaluate after every `train.evaluate_every` epochs except the last; `epochs` are done."""
         every = self.recipe.train.evaluate_every
         if every and epochs and epochs % every == 0:
             evaluation = self._evaluate(metrics)
             metrics.write({"step": self.step, "epoch": epochs - 1, "evaluation": evaluation.metrics})
 
     def _evaluate(self, metrics: MetricsFile) -> Evaluation:
-        """The task's evaluation, left between two batches when a signal asks to stop."""
+        """Run the task's evaluation; stop between two batches on a signal."""
 
         def until_stopped() -> Iterator[Batch]:
             for batch in self.data.evaluation:
@@ -181,7 +181,7 @@ class Trainer:
         return self.task.evaluate(self.state, until_stopped())
 
     def _finish(self, metrics: MetricsFile, rate: float, seconds: float) -> dict[str, Any]:
-        """Evaluate, and write what was found and the weights; the result is known on all ranks."""
+        """Evaluate, write the result and the weights, and return the result on all ranks."""
         evaluation = self._evaluate(metrics)
         self.failures = list(dict.fromkeys(gathered(self.failures)))
         return on_main_rank(lambda: self._write(evaluation, metrics, rate, seconds))
@@ -227,8 +227,8 @@ class Trainer:
         }
         on_main_rank(lambda: save_state(self.run.state_path, state))
 
-    def _take_up(self, metrics: MetricsFile) -> None:
-        """Go on from the saved state, where there is one; nothing is written before all have found the same."""
+    def _restore(self, metrics: MetricsFile) -> None:
+        """Restore the saved state, if there is one. Nothing is written until all ranks agree on it."""
         found = self.run.state_path.exists()
         state = load_state(self.run.state_path) if found else {}
         check_same({"step": state.get("step", 0)})
@@ -243,7 +243,7 @@ class Trainer:
             if "health" in state:  # an older version's state has none
                 self.health.load_state_dict(state["health"])
             self.step = int(state["step"])
-            take_up_random_state(state, self.device)
+            restore_random_state(state, self.device)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(
                 f"{self.run.state_path}: not a state of this recipe ({str(error).splitlines()[0]}). Add --overwrite to "
@@ -251,7 +251,7 @@ class Trainer:
             ) from None
 
     def _notes(self) -> list[str]:
-        """Return what the task's data say of themselves, where they do."""
+        """Return the data's notes, if they have any."""
         return list(getattr(self.data, "notes", ()))
 
     def _title(self) -> str:
@@ -266,7 +266,7 @@ def make_trainer(
     console: Console,
     data: TrainData | None = None,
 ) -> Trainer:
-    """Build data (unless `data` are those of `recipe` already), state and optimizer of a run."""
+    """Build a run's data (unless `data` is given), state and optimizer."""
     data = task.build_data(recipe) if data is None else data
     seed_everything(recipe.seed)
     state = task.build_state(recipe, data, context)

@@ -18,7 +18,7 @@ from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 from asgmcli.ranks.launch import find_launch
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.read import MEANS, WORDS, dump_yaml, load_recipe, recipe_hash
+from asgmcli.recipe.read import DESCRIPTIVE_KEYS, MACHINE_KEYS, dump_yaml, load_recipe, recipe_hash
 
 
 @dataclass(frozen=True)
@@ -29,31 +29,31 @@ class Run:
 
     @property
     def recipe_path(self) -> Path:
-        """The resolved recipe."""
+        """Return the path of the resolved recipe."""
         return self.folder / "recipe.yaml"
 
     @property
     def log(self) -> Path:
-        """What the run printed, where it was one of several at once."""
+        """Return the path of the run's output, if it was one of several at once."""
         return self.folder.parent / f"{self.folder.name}.log"
 
     @property
     def metrics_path(self) -> Path:
-        """One JSON object a logged step or evaluation."""
+        """Return the path of metrics.jsonl: one JSON object a logged step or evaluation."""
         return self.folder / "metrics.jsonl"
 
     @property
     def state_path(self) -> Path:
-        """The newest training state."""
+        """Return the path of the newest training state."""
         return self.folder / "checkpoints" / "last.pt"
 
     @property
     def result_path(self) -> Path:
-        """What was measured; there once the run is finished."""
+        """Return the path of result.json, which exists once the run is finished."""
         return self.folder / "result.json"
 
     def result(self) -> dict[str, Any] | None:
-        """The finished run's result, None while there is none."""
+        """Return the finished run's result, or None."""
         try:
             result: dict[str, Any] = json.loads(self.result_path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -63,10 +63,10 @@ class Run:
         return result
 
     def recipe(self) -> Recipe:
-        """The recipe this run was started with.
+        """Return the recipe this run was started with.
 
         Raises:
-            RecipeError: there is none, or it can no longer be read.
+            RecipeError: it is missing, or no longer valid.
         """
         return load_recipe(self.recipe_path, stored=True)
 
@@ -113,12 +113,12 @@ class Run:
 
 
 def run_of(recipe: Recipe, runs: Path) -> Run:
-    """The run of `recipe` (its row is `default_row`) under the folder `runs`."""
+    """Return the run of `recipe` (its row is `default_row`) under the folder `runs`."""
     return Run(runs / recipe.name / recipe.default_row / f"seed{recipe.seed}")
 
 
 def environment() -> dict[str, Any]:
-    """Versions and machine, for the record."""
+    """Return versions and machine, for the record."""
     return {
         "asgm": __version__,
         "python": platform.python_version(),
@@ -133,14 +133,14 @@ def environment() -> dict[str, Any]:
 
 
 def differences(stored: Recipe, given: Recipe) -> list[str]:
-    """`key: stored value, now given value` for every key that differs and decides something, see `recipe_hash`."""
+    """Return `key: stored value, now given value` for each differing key that affects results, see `recipe_hash`."""
     return _differences(stored.model_dump(mode="json"), given.model_dump(mode="json"))
 
 
 def _differences(stored: dict[str, Any], given: dict[str, Any], prefix: str = "") -> list[str]:
     lines = []
     for key in sorted(stored.keys() | given.keys()):
-        if (not prefix and key in WORDS) or key in MEANS.get(prefix.removesuffix("."), ()):
+        if (not prefix and key in DESCRIPTIVE_KEYS) or key in MACHINE_KEYS.get(prefix.removesuffix("."), ()):
             continue
         old, new = stored.get(key), given.get(key)
         if isinstance(old, dict) and isinstance(new, dict):

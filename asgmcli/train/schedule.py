@@ -12,10 +12,10 @@ from asgmcli.recipe.sections import Optimizer
 
 
 def make_optimizer(modules: Iterable[nn.Module], settings: Optimizer) -> torch.optim.Optimizer:
-    """SGD (Nesterov), Adam or AdamW over the modules' trainable parameters.
+    """Build SGD (Nesterov), Adam or AdamW over the modules' trainable parameters.
 
-    Weight decay acts on every parameter under SGD and Adam, as SVFormer's and FNAC's do (a part of the gradient), and
-    on matrices alone under AdamW, as is usual for transformers.
+    Weight decay acts on every parameter under SGD and Adam, as SVFormer's and FNAC's do (as part of the gradient), and
+    on matrices only under AdamW, as is usual for transformers.
     """
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     if settings.kind == "sgd":
@@ -37,7 +37,7 @@ def make_optimizer(modules: Iterable[nn.Module], settings: Optimizer) -> torch.o
 
 
 def learning_rate(settings: Optimizer, step: int, steps: int) -> float:
-    """The learning rate of step `step` (from 0) of `steps`.
+    """Return the learning rate of step `step` (from 0) of `steps`.
 
     `steps` multiplies by gamma at each milestone (fractions of the run), `cosine` falls to 0, both after a linear rise
     over `warmup_steps`.

@@ -16,16 +16,16 @@ def seed_everything(seed: int) -> None:
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """torch's global state: `random` of the CPU, `random_cuda` a list of the GPU's, where `device` is one."""
+    """Return torch's global state: `random` of the CPU, and `random_cuda`, a list for the GPUs, if `device` is one."""
     cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
     return {"random": torch.get_rng_state(), "random_cuda": cuda}
 
 
-def take_up_random_state(state: Mapping[str, Any], device: torch.device) -> None:
-    """Go on from a state that `random_state` gave.
+def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
+    """Restore a state that `random_state` returned.
 
     Raises:
-        KeyError, TypeError, RuntimeError: it is none.
+        KeyError, TypeError, RuntimeError: it is not such a state.
     """
     torch.set_rng_state(state["random"])
     cuda = state["random_cuda"]
@@ -34,11 +34,11 @@ def take_up_random_state(state: Mapping[str, Any], device: torch.device) -> None
 
 
 def seed_rank(seed: int, rank: int, step: int) -> None:
-    """Set torch's global state for a step of one of several ranks: no two drop the same, and none is to be saved."""
+    """Seed torch's global state for a step of one of several ranks; dropout differs by rank, and no state is saved."""
     torch.manual_seed(hashed(seed, f"rank:{rank}:{step}") >> 1)
 
 
 def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:
-    """The generator of masks, λ and partners of step `step`."""
+    """Return the generator of masks, λ and partners of step `step`."""
     own = f":rank:{rank}" if rank else ""
     return torch.Generator().manual_seed(hashed(seed, f"step:{step}{own}") >> 1)

@@ -1,4 +1,4 @@
-"""What a task is to whatever drives it: its data, its state, its step, and what its evaluation found."""
+"""The contract between a task and the code that runs it: data, state, step, evaluation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ S = TypeVar("S")
 
 @dataclass
 class Evaluation:
-    """What an evaluation found: numbers, tables, and figures as functions that draw into a path."""
+    """The result of an evaluation: numbers, tables, and figures as functions that draw into a path."""
 
     metrics: dict[str, float]
     tables: dict[str, Table] = field(default_factory=dict)
@@ -38,16 +38,17 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Context:
-    """What a task needs to know besides its recipe: the device, the folder of earlier runs, the folder of recipes."""
+    """A task's surroundings besides its recipe: the device, the folder of earlier runs, the folder of recipes."""
 
     device: torch.device
     runs: Path
     recipes: Path = Path("recipes")
 
     def weights_of(self, source: Start | Guide | None, name: str) -> Path | None:
-        """The weight file that `source` names; `name` is the file in the run of another recipe (its default row).
+        """Return the weight file that `source` names; `name` is the file in the run of another recipe (its default
+        row).
 
-        None where there is no source or it names a timm model.
+        None if there is no source or it names a timm model.
 
         Raises:
             DataError: the file is missing, or the other recipe has no finished run.
@@ -71,43 +72,45 @@ class Context:
 
 
 class TrainData(Protocol):
-    """An epoch's batches, and what the final evaluation reads.
+    """An epoch's batches, and those of the final evaluation.
 
-    Data may have `notes`, a list of sentences that the user is told at the start and that result.json holds.
+    Data may have `notes`, a list of sentences shown at the start and stored in result.json.
     """
 
     @property
     def steps(self) -> int:
-        """Steps an epoch."""
+        """Return the steps an epoch."""
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Batches of epoch `number` from step `start` on."""
+        """Yield the batches of epoch `number` from step `start` on."""
 
     @property
     def evaluation(self) -> Iterable[Batch]:
-        """Batches of the evaluation split."""
+        """Return the batches of the evaluation split."""
 
     def summary(self) -> dict[str, Any]:
-        """What the result says of the data: its hash, counts."""
+        """Return the data's entry in the result: its hash, counts."""
 
 
 class TrainState(Protocol):
-    """What trains and what is saved. One that is `Watched` (train/health.py) warns of a training that goes wrong."""
+    """The part of a run that trains and is saved. If it is `Watched` (train/health.py), a failing training gets a
+    warning.
+    """
 
     def trained(self) -> list[nn.Module]:
-        """Modules whose parameters the optimizer steps."""
+        """Return the modules whose parameters the optimizer steps."""
 
     def begin_step(self, epoch: int, step: int) -> None:
-        """Told before each step; `step` counts over the whole run."""
+        """Prepare for a step; `step` counts over the whole run."""
 
     def after_step(self) -> None:
-        """Called after each optimizer step (the teacher's average)."""
+        """Update what follows each optimizer step (the teacher's average)."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer."""
+        """Return everything but the optimizer."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore the state that `state_dict` returned."""
 
     def export(self, folder: Path) -> None:
         """Write the final weights."""
@@ -118,13 +121,13 @@ class Examination:
     """A trained network's evaluation on a manifest, checked and ready to run.
 
     Attributes:
-        count: clips or frames to look at.
-        about: what is looked at, as a line for people.
-        views: settings of the evaluation that decide its numbers.
+        count: clips or frames to evaluate.
+        about: one line for people on what is evaluated.
+        views: settings of the evaluation that affect its numbers.
         warnings: what a reader of the numbers must know.
-        run: does the work: takes a function that is told how many more are done, and the paper's numbers by metric;
-            gives what was found, and a line a clip or frame. Where several ranks share the work the first has the
-            findings, the others an `Evaluation` of nothing.
+        run: the evaluation itself. Takes a callback for the number of items newly done, and the paper's numbers by
+            metric; returns the findings, and a line a clip or frame. With several ranks the first returns the findings,
+            the others an empty `Evaluation`.
     """
 
     count: int
@@ -136,7 +139,7 @@ class Examination:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A trained network's answer about one file.
+    """A trained network's answer for one file.
 
     Attributes:
         answer: what `asgmcli.load(run).predict(path)` returns.
@@ -151,7 +154,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Exported:
-    """A file for other programs: its inputs by name with their shapes, and how far its output is from torch's."""
+    """A file for other programs: its inputs by name with their shapes, and its output's deviation from torch's."""
 
     path: Path
     inputs: dict[str, list[str | int]]
@@ -160,58 +163,58 @@ class Exported:
 
 
 class Trained(Protocol):
-    """A trained network, and the recipe that says how it is judged."""
+    """A trained network, and the recipe that defines its evaluation."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of what stands in the lines of a prediction."""
+        """Return the column names of a prediction's lines."""
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe it was trained with; its evaluation's keys may be replaced."""
+        """Return the recipe it was trained with; its evaluation keys may be replaced."""
 
     @property
     def data(self) -> Data:
-        """The data set that it is judged on."""
+        """Return the data set for its evaluation."""
 
     def examine(self, manifest: Manifest, beside: str | None = None) -> Examination:
-        """Check that it can be judged on the recipe's evaluation split of `manifest`.
+        """Check that it can be evaluated on the recipe's evaluation split of `manifest`.
 
         Args:
-            manifest: whose clips are looked at.
-            beside: the name of something that is measured on the same clips too.
+            manifest: the clips to evaluate on.
+            beside: the name of a baseline measured on the same clips.
 
         Raises:
-            DataError: it cannot be judged there.
-            UsageError: `beside` is nothing that this task measures.
+            DataError: it cannot be evaluated there.
+            UsageError: this task has no such baseline.
         """
 
     def predict(self, path: Path, audio: Path | None = None) -> Prediction:
-        """Answer about one file; `audio` is the file of its sound, where that lies apart.
+        """Predict for one file; `audio` is the file of its sound, if that is a separate one.
 
         Raises:
             MediaError: the file cannot be read.
         """
 
     def export(self, path: Path) -> Exported:
-        """Write the network for programs without torch, whole or not at all.
+        """Write the network for programs without torch, atomically.
 
         Raises:
-            UsageError: networks of this task are not exported.
+            UsageError: networks of this task cannot be exported.
         """
 
 
 class Task(Protocol[R, D, S]):
-    """A task's module: what it needs, trains, measures and answers, for recipes R, data D and state S."""
+    """A task's module, for recipes R, data D and state S."""
 
     WEIGHTS: str
     """The file in a run's folder that holds the trained network; "" where it is of no use by itself."""
 
     def owns(self, path: Path) -> bool:
-        """Return True if a weight file is of this task, its run being unknown."""
+        """Return True if a weight file without a run is of this task."""
 
     def before(self, recipe: R, console: Console) -> None:
-        """Make what must be there before training besides data and other runs, such as maps or features."""
+        """Make what training needs besides data and other runs, such as maps or features."""
 
     COPIES: int
     """Networks of its size in a checkpoint: 2 with a teacher."""
@@ -224,7 +227,7 @@ class Task(Protocol[R, D, S]):
         """
 
     def expected(self, recipe: R, size_of: SizeOf) -> Counts | None:
-        """Return the counts that there will be before the data are there, None where nothing tells them."""
+        """Return the counts to expect while the data are missing; None if unknown."""
 
     def needs(self, recipe: R, classes: int) -> Needs:
         """Count parameters, memory and operations on torch's meta device."""
@@ -233,30 +236,30 @@ class Task(Protocol[R, D, S]):
         """Return the network that is trained, on torch's default device."""
 
     def decoded(self, recipe: R) -> Decoded | None:
-        """Return what of the clips the run keeps decoded on disk."""
+        """Return what the run caches decoded on disk."""
 
     def build_data(self, recipe: R) -> D:
-        """Open the data and see that they suit the recipe."""
+        """Open the data and check that they suit the recipe."""
 
     def build_state(self, recipe: R, data: D, context: Context) -> S:
-        """Build networks, teacher, thresholds."""
+        """Build networks, teacher and thresholds."""
 
     def train_step(self, state: S, batch: Batch) -> dict[str, Tensor]:
-        """Return scalar terms with "loss"."""
+        """Return a step's scalar terms, among them "loss"."""
 
     def evaluate(self, state: S, loader: Iterable[Batch]) -> Evaluation:
-        """Return metrics, tables, figures."""
+        """Return metrics, tables and figures."""
 
     def load(self, path: Path, recipe: R | None, device: torch.device) -> Trained:
-        """Load a trained network; `recipe` is its run's, where there is one."""
+        """Load a trained network; `recipe` is its run's, if there is one."""
 
 
 def nothing_before(recipe: Any, console: Console) -> None:
-    """Make nothing: for tasks that need no more than data and other runs."""
+    """Do nothing: for tasks that need only data and other runs."""
 
 
-class Work(Protocol):
-    """A run made ready."""
+class ReadyRun(Protocol):
+    """A run that is ready to start."""
 
     def fit(self) -> dict[str, Any]:
         """Do the work and write result.json; return its content."""
@@ -270,7 +273,7 @@ class Drawer(Protocol):
     """Files that a run leaves in its folder."""
 
     def check(self, recipe: Any) -> object:
-        """See that the data suit the recipe."""
+        """Check that the data suit the recipe."""
 
-    def draw(self, recipe: Any, run: Run, context: Context) -> Work:
-        """Make the drawing ready."""
+    def draw(self, recipe: Any, run: Run, context: Context) -> ReadyRun:
+        """Prepare the drawing."""

@@ -15,14 +15,14 @@ from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 
 @dataclass(frozen=True)
-class Work:
+class TracedWork:
     """Floating-point operations (two a multiply-add), and bytes kept for the backward pass."""
 
     operations: int
     kept: int = 0
 
 
-def trace(work: Callable[[], Tensor], precision: str, backward: bool = True) -> Work:
+def trace(work: Callable[[], Tensor], precision: str, backward: bool = True) -> TracedWork:
     """Count `work` and, unless it only judges, its backward pass.
 
     The storage behind a kept tensor counts once, however many operations keep it; parameters are counted elsewhere.
@@ -36,7 +36,7 @@ def trace(work: Callable[[], Tensor], precision: str, backward: bool = True) -> 
 
     lower = precision == "bf16"
     with (
-        _Operations() as counter,
+        _OperationCounter() as counter,
         _AsOnACpu(lower),
         torch.autocast("cpu", torch.bfloat16, enabled=lower),
         torch.set_grad_enabled(backward),
@@ -46,7 +46,7 @@ def trace(work: Callable[[], Tensor], precision: str, backward: bool = True) -> 
         kept = sum(tensor.untyped_storage().nbytes() for tensor in stored.values())
         if backward:
             result.float().sum().backward()
-    return Work(counter.total, kept)
+    return TracedWork(counter.total, kept)
 
 
 def _address(tensor: Tensor) -> int:
@@ -54,7 +54,7 @@ def _address(tensor: Tensor) -> int:
     return address
 
 
-class _Operations(TorchDispatchMode):
+class _OperationCounter(TorchDispatchMode):
     """Count the floating-point operations of all that runs inside, by torch's own formulas."""
 
     def __init__(self) -> None:

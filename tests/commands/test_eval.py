@@ -331,11 +331,11 @@ def test_warnings_of_a_training_stand_beside_its_run(run: Callable[..., Result],
     folder = copy_of_run(house, tmp_path / "copy")
     result = read(folder / "result.json")
     (folder / "result.json").write_text(json.dumps({**result, "warnings": [text]}))
-    judged = run(folder, "--out", tmp_path / "out", "--json")
-    assert judged.exit_code == 0, judged.output
-    assert json.loads(judged.stdout)["warnings"] == [text]
+    evaluated = run(folder, "--out", tmp_path / "out", "--json")
+    assert evaluated.exit_code == 0, evaluated.output
+    assert json.loads(evaluated.stdout)["warnings"] == [text]
     assert read(tmp_path / "out" / "result.json")["warnings"] == [text]
-    assert f"Warning, of its training: {text}" in judged.stderr
+    assert f"Warning, of its training: {text}" in evaluated.stderr
 
 
 def test_what_is_no_finished_run(run: Callable[..., Result], house: Path, tmp_path: Path) -> None:

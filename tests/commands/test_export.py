@@ -13,13 +13,13 @@ from click.testing import CliRunner, Result
 
 from asgmcli.bench.made_up import MadeUpData, made_up_state
 from asgmcli.commands.export import command
-from asgmcli.data.loader import Loudness
+from asgmcli.data.loader import LogMelStatistics
 from asgmcli.tasks.recognition import export
 from tests.tiny_training import tiny
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
-LOUDNESS = Loudness(-4.5, 3.0)
+LOUDNESS = LogMelStatistics(-4.5, 3.0)
 
 
 def write_weights(folder: Path, row: str) -> Path:
@@ -30,7 +30,7 @@ def write_weights(folder: Path, row: str) -> Path:
     for parameter in state.teacher.parameters():
         parameter.data.normal_(0, 0.5)
     assert isinstance(state.data, MadeUpData)
-    replace(state, data=replace(state.data, loudness=LOUDNESS if recipe.listens else None)).export(folder)
+    replace(state, data=replace(state.data, mel_statistics=LOUDNESS if recipe.listens else None)).export(folder)
     return folder / "model.safetensors"
 
 

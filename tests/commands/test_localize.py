@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from asgmcli.commands.localize import command
-from asgmcli.data.manifest import Row, write_manifest
+from asgmcli.data.manifest import ManifestRow, write_manifest
 from asgmcli.media.audio import read_audio
 from asgmcli.media.probe import probe
 from asgmcli.media.video import decode_video
@@ -262,7 +262,7 @@ def manifest_of(folder: Path, names: list[str]) -> Path:
         path = folder / f"{name}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         beating_clip(path, 1.0)
-        rows.append(Row(name, f"{name}.mp4", "beat", "train", 1.0, FPS, 12, 96, 72, f"{name}.mp4", ""))
+        rows.append(ManifestRow(name, f"{name}.mp4", "beat", "train", 1.0, FPS, 12, 96, 72, f"{name}.mp4", ""))
     write_manifest(folder, rows, ["beat"])
     return folder / "manifest.csv"
 

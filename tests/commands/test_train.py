@@ -19,7 +19,7 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file
 
-from asgmcli.commands.eval import command as judge
+from asgmcli.commands.eval import command as eval_command
 from asgmcli.commands.prepare import command as prepare
 from asgmcli.commands.train import command
 from asgmcli.tasks import TASKS
@@ -302,9 +302,9 @@ def test_a_run_of_other_settings_is_shown_without_the_papers_numbers(recipe: Pat
     assert "72.58" not in changed.stderr
     line = f"{OTHER_THAN_THE_PAPERS}: train.max_steps: stored 3, now None"
     assert line in changed.stderr.splitlines()
-    judged = CliRunner().invoke(judge, ["runs/tiny/full/seed0"])
-    assert judged.exit_code == 0, judged.output
-    assert "paper" not in judged.stderr
+    evaluated = CliRunner().invoke(eval_command, ["runs/tiny/full/seed0"])
+    assert evaluated.exit_code == 0, evaluated.output
+    assert "paper" not in evaluated.stderr
     resumed = train(recipe, "--resume")
     assert "72.58" not in resumed.stderr
     assert line in resumed.stderr.splitlines()

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from asgmcli.data.boxes import has_boxes, read_boxes
-from asgmcli.data.manifest import Manifest, Row, read_manifest, write_manifest
+from asgmcli.data.manifest import Manifest, ManifestRow, read_manifest, write_manifest
 from asgmcli.errors import DataError
 
 HEADER = "id,frame,x1,y1,x2,y2\n"
 
 
 def manifest(folder: Path, width: int = 100) -> Manifest:
-    row = Row("a", "a.mp4", "dog", "train", 1.0, 8.0, 8, width, 50, "a.mp4", "")
+    row = ManifestRow("a", "a.mp4", "dog", "train", 1.0, 8.0, 8, width, 50, "a.mp4", "")
     return write_manifest(folder, [row], ["dog"])
 
 

@@ -19,15 +19,15 @@ from asgmcli.data import augment
 from asgmcli.data.loader import (
     Batch,
     EvaluationViews,
-    Loudness,
+    LogMelStatistics,
     TrainLoader,
     TrainViews,
     collate,
     make_loader,
-    measure_loudness,
+    measure_log_mel,
     one_ahead,
 )
-from asgmcli.data.manifest import Manifest, Row, read_manifest
+from asgmcli.data.manifest import Manifest, ManifestRow, read_manifest
 from asgmcli.data.plan import Plan, SampleKey
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, MediaError
@@ -44,7 +44,7 @@ def views_of(manifest: Manifest, *, seed: int = 0, keep: bool = True, **changes:
     rows = manifest.of_split("train")
     labels = {row.id: manifest.label_index(row) for row in manifest.rows}
     reader = ClipReader(manifest, CLIP, AUDIO, keep=keep)
-    settings: dict[str, Any] = {"loudness": Loudness(-5.0, 4.0), "guide_seconds": 0.5, **changes}
+    settings: dict[str, Any] = {"mel_statistics": LogMelStatistics(-5.0, 4.0), "guide_seconds": 0.5, **changes}
     return TrainViews(reader, rows[:10], rows[10:], labels, CLIP, AUGMENT, seed=seed, **settings)
 
 
@@ -100,7 +100,7 @@ def test_the_views_of_a_clip(manifest: Manifest) -> None:
 
 
 def test_sound_and_guide_only_where_they_are_used(manifest: Manifest) -> None:
-    views = views_of(manifest, loudness=None, guide_seconds=None)
+    views = views_of(manifest, mel_statistics=None, guide_seconds=None)
     assert "audio" not in views[SampleKey("labeled", 0, 0, 0)]
     assert not {"audio", "strong_audio", "wave"} & views[SampleKey("unlabeled", 0, 0, 0)].keys()
 
@@ -200,7 +200,7 @@ def test_evaluation_reads_every_view_and_replaces_nothing(manifest: Manifest, wo
     reader = ClipReader(manifest, CLIP, AUDIO)
     rows = manifest.of_split("test")
     labels = {row.id: manifest.label_index(row) for row in rows}
-    views = EvaluationViews(reader, rows, labels, CLIP, Loudness(-5.0, 4.0), clips=2, crops=3)
+    views = EvaluationViews(reader, rows, labels, CLIP, LogMelStatistics(-5.0, 4.0), clips=2, crops=3)
     batch = next(make_loader(views, [[0, 1, 2]], workers, collate))
     assert batch["video"].shape == (3, 6, 4, 3, 24, 24)
     assert batch["audio"].shape == (3, 6, 64, 16)
@@ -262,7 +262,7 @@ def test_loudness_is_that_of_the_clips_that_can_be_read(broken: Callable[[int], 
     manifest = broken(2)
     reader = ClipReader(manifest, CLIP, AUDIO)
     rows = manifest.of_split("train")
-    found = measure_loudness(reader, list(reversed(rows)), clips=4)
+    found = measure_log_mel(reader, list(reversed(rows)), clips=4)
     sounds = torch.cat([reader.log_mel(reader.moment(row, 0)).flatten() for row in reversed(rows[-6:-2])])
     assert found.mean == pytest.approx(float(sounds.mean()), rel=1e-5)
     assert found.std == pytest.approx(float(sounds.std()), rel=1e-5)
@@ -271,7 +271,7 @@ def test_loudness_is_that_of_the_clips_that_can_be_read(broken: Callable[[int], 
     assert float(normal.std()) == pytest.approx(0.5, abs=1e-5)
 
 
-def silent_rows(rows: list[Row]) -> Iterator[Row]:
+def silent_rows(rows: list[ManifestRow]) -> Iterator[ManifestRow]:
     return (replace(row, audio="") for row in rows)
 
 
@@ -279,10 +279,10 @@ def test_data_without_sound_is_told(manifest: Manifest, monkeypatch: pytest.Monk
     reader = ClipReader(manifest, CLIP, AUDIO)
     rows = manifest.of_split("train")[:2]
     with pytest.raises(DataError, match=r"No training clip has sound\. Set model\.modality"):
-        measure_loudness(reader, list(silent_rows(rows)))
+        measure_log_mel(reader, list(silent_rows(rows)))
     monkeypatch.setattr(ClipReader, "wave", lambda *_: torch.zeros(10240))
     with pytest.raises(DataError, match="silence"):
-        measure_loudness(reader, rows)
+        measure_log_mel(reader, rows)
 
 
 def test_a_clip_without_sound_is_silence_and_one_without_rate_an_error(manifest: Manifest) -> None:

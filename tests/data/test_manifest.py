@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from asgmcli.data.manifest import COLUMNS, Row, check_files, read_manifest, write_manifest
+from asgmcli.data.manifest import COLUMNS, ManifestRow, check_files, read_manifest, write_manifest
 from asgmcli.errors import DataError
 
 
-def row(name: str = "a", **changes: object) -> Row:
+def row(name: str = "a", **changes: object) -> ManifestRow:
     values: dict[str, object] = {
         "id": name,
         "path": f"clips/{name}.mp4",
@@ -26,7 +26,7 @@ def row(name: str = "a", **changes: object) -> Row:
         "note": "",
     }
     values.update(changes)
-    return Row(**values)  # type: ignore[arg-type]
+    return ManifestRow(**values)  # type: ignore[arg-type]
 
 
 def write_text(folder: Path, *lines: str, classes: str | None = "dog\ncat\n") -> Path:

@@ -6,13 +6,13 @@ from collections import Counter
 
 import pytest
 
-from asgmcli.data.manifest import Row
+from asgmcli.data.manifest import ManifestRow
 from asgmcli.data.split import assign_splits, hashed, labeled_subset, split_counts
 from asgmcli.errors import DataError, RecipeError, UsageError
 
 
-def clip(name: str, label: str) -> Row:
-    return Row(name, f"{name}.mp4", label, "train", 1.0, 8.0, 8, 96, 96, "", "")
+def clip(name: str, label: str) -> ManifestRow:
+    return ManifestRow(name, f"{name}.mp4", label, "train", 1.0, 8.0, 8, 96, 96, "", "")
 
 
 ROWS = [clip(f"{label}_{number}", label) for label in ("b", "a", "c") for number in range(20)]

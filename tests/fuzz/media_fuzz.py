@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asgmcli.data.manifest import Row
+from asgmcli.data.manifest import ManifestRow
 from asgmcli.errors import MediaError
 from asgmcli.media.audio import read_audio
 from asgmcli.media.probe import probe
@@ -81,7 +81,7 @@ def use(path: str) -> Seen:
     return Seen(outcomes, memory, time.monotonic() - begin)
 
 
-def train_on(folder: Path, row: Row) -> None:
+def train_on(folder: Path, row: ManifestRow) -> None:
     """Read what training reads of a manifest's row.
 
     Raises:

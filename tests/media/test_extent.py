@@ -12,7 +12,7 @@ import pytest
 
 import asgmcli.media.length as length_module
 from asgmcli.media.audio import read_audio
-from asgmcli.media.extent import Shown
+from asgmcli.media.extent import ShownFrames
 from asgmcli.media.probe import probe
 from asgmcli.media.video import decode_video, read_clip
 from tests.media import media_files as mf
@@ -170,7 +170,7 @@ def test_a_live_recording_of_sound_has_its_true_length(tmp_path: Path) -> None:
 
 
 def test_notes() -> None:
-    assert Shown(5, 5, 0, 0, 0, 5, True, 0).note == ""
-    assert Shown(5, 9, 3, 1, 0, 5, True, 0).note == (
+    assert ShownFrames(5, 5, 0, 0, 0, 5, True, 0).note == ""
+    assert ShownFrames(5, 9, 3, 1, 0, 5, True, 0).note == (
         "shows 5 of 9 stored frames: an edit list hides 3, 1 precede the first picture that can be decoded"
     )

@@ -12,9 +12,9 @@ import asgmcli.media.groups as groups_module
 import asgmcli.media.video as video_module
 from asgmcli.errors import MediaError
 from asgmcli.media.groups import frames_at
+from asgmcli.media.mpeg4_order import DoubtfulError
 from asgmcli.media.probe import best_video_stream, open_media
 from asgmcli.media.video import read_clip
-from asgmcli.media.vops import DoubtfulError
 from tests.media import media_files as mf
 
 COUNT = 48

@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from asgmcli.media.write import write_clip
-from asgmcli.prepare.verify import Facts, Fault, Task, examine
+from asgmcli.prepare.verify import Facts, Fault, FileCheck, examine
 
 TONE = 0.1 * np.sin(np.arange(32_000) / 5).astype(np.float32)
 
@@ -37,7 +37,7 @@ def distinct(clip: bytes, number: int) -> bytes:
 
 
 def looked(path: Path, listen: bool = True, decode: bool = True, audio: str = "") -> Facts | Fault:
-    return examine(Task("x", str(path), audio, listen, decode))
+    return examine(FileCheck("x", str(path), audio, listen, decode))
 
 
 def xvid(path: Path, frames: int = 40) -> None:

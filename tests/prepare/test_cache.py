@@ -9,14 +9,14 @@ import av
 import numpy as np
 import pytest
 
-from asgmcli.data.manifest import Row
+from asgmcli.data.manifest import ManifestRow
 from asgmcli.errors import DataError
 from asgmcli.media.audio import read_audio
 from asgmcli.media.video import decode_video
 from asgmcli.media.write import write_clip
 from asgmcli.prepare.cache import cache_all, cache_task, estimate, see_room
-from asgmcli.prepare.judge import Outcome
-from asgmcli.prepare.verify import Facts, Task, examine
+from asgmcli.prepare.selection import Outcome
+from asgmcli.prepare.verify import Facts, FileCheck, examine
 from tests.prepare.prepare_files import TONE, clip_bytes, distinct, pictures, run, xvid
 
 
@@ -25,11 +25,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return clip_bytes(tmp_path_factory.mktemp("clip"))
 
 
-def make_row(path: Path, **changes: object) -> Row:
-    found = examine(Task("x", str(path), "", False, True))
+def make_row(path: Path, **changes: object) -> ManifestRow:
+    found = examine(FileCheck("x", str(path), "", False, True))
     assert isinstance(found, Facts)
     values = (path.name, str(path), "dog", "train", found.duration, found.fps, found.frames, found.width, found.height)
-    return Row(*values, audio=str(path) if found.sound else "", note="")
+    return ManifestRow(*values, audio=str(path) if found.sound else "", note="")
 
 
 def test_the_cache_holds_the_same_frames_and_sound_ready_to_read(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_the_cache_is_written_once_and_again_for_a_changed_file(tmp_path: Path, 
 
 
 def test_ids_do_not_lead_out_of_the_cache(tmp_path: Path) -> None:
-    row = Row("../../etc/passwd", "/x.mp4", "", "train", 1, 8, 8, 8, 8, "", "")
+    row = ManifestRow("../../etc/passwd", "/x.mp4", "", "train", 1, 8, 8, 8, 8, "", "")
     task = cache_task(tmp_path / "cache", row, tmp_path)
     assert Path(task.video).parent.parent == tmp_path / "cache"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from asgmcli.prepare import judge as module
+from asgmcli.prepare import selection as module
 from asgmcli.prepare.datasets.listing import Candidate
 from asgmcli.prepare.journal import Journal
-from asgmcli.prepare.judge import Check, look
-from asgmcli.prepare.verify import Facts, Fault, Task, examine
+from asgmcli.prepare.selection import Check, look
+from asgmcli.prepare.verify import Facts, Fault, FileCheck, examine
 from tests.prepare.prepare_files import clip_bytes, distinct, run, start
 
 GOOD = Facts(2.0, 8.0, 16, 64, 48, True, -20.0, "mark")
@@ -25,7 +25,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return clip_bytes(tmp_path_factory.mktemp("clip"))
 
 
-def dangerous(task: Task) -> Facts:
+def dangerous(task: FileCheck) -> Facts:
     if task.id == "hang":
         time.sleep(600)
     if task.id == "crash":

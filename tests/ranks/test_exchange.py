@@ -20,7 +20,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from asgmcli.data.plan import Plan, Share
+from asgmcli.data.plan import Plan, RankShare
 from asgmcli.errors import DataError, UsageError
 from asgmcli.ranks import exchange
 from asgmcli.recipe.read import load_recipe
@@ -56,8 +56,8 @@ def equal(demo: Path, folder: Path) -> Any:
 @pytest.fixture(scope="module")
 def ends(demo: Path, folder: Path) -> Any:
     """Trainings that are resumed, go wrong or are refused."""
-    names = ("straight", "judged", "resumed", "not_finite", "failed", "foreign", "apart", "indivisible", "ears")
-    return tried(demo, folder, *names, "ears_judged")
+    names = ("straight", "evaluated", "resumed", "not_finite", "failed", "foreign", "apart", "indivisible", "ears")
+    return tried(demo, folder, *names, "ears_evaluated")
 
 
 def run_of(folder: Path, name: str) -> Run:
@@ -135,7 +135,7 @@ def test_two_ranks_evaluate_a_run_as_one_process_does(ends: Any, folder: Path, r
     """`ears`, a localizer with batch norms, was trained by three."""
     assert ends.ears.codes == [0, 0, 0]
     assert [len(steps) for steps in ends.ears.steps] == [7, 7, 7]
-    outcomes = {"tiny": ends.judged, "ears": ends.ears_judged}[recipe]
+    outcomes = {"tiny": ends.evaluated, "ears": ends.ears_evaluated}[recipe]
     assert [outcome.codes for outcome in outcomes] == [[0], [0, 0]]
     assert len((folder / f"{recipe}1" / "predictions.csv").read_text().splitlines()) == 11
     for file in ("predictions.csv", "result.json"):
@@ -245,13 +245,13 @@ def test_torchrun_ends_all_when_one_dies_and_stops_all_when_told_to(
 
 def test_shares_are_the_batch_and_the_list_without_a_clip_twice() -> None:
     whole = list(Plan(5, 60, 6, 2, 0).batches(1))
-    parts = [list(Plan(5, 60, 6, 2, 0, share=Share(rank, 3)).batches(1)) for rank in range(3)]
+    parts = [list(Plan(5, 60, 6, 2, 0, share=RankShare(rank, 3)).batches(1)) for rank in range(3)]
     for batch, *shares in zip(whole, *parts, strict=True):
         for stream, each in (("labeled", 2), ("unlabeled", 4)):
             dealt = [[key for key in share if key.stream == stream] for share in shares]
             assert [len(keys) for keys in dealt] == [each] * 3
             assert [key for keys in dealt for key in keys] == [key for key in batch if key.stream == stream]
-    dealt = [Share(rank, 3).deal(range(7)) for rank in range(3)]
+    dealt = [RankShare(rank, 3).deal(range(7)) for rank in range(3)]
     assert [list(numbers) for numbers in dealt] == [[0, 1], [2, 3], [4, 5, 6]]
 
 

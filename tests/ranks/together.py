@@ -237,7 +237,7 @@ def scenarios(demo: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         log = folder / f"{name}-{ranks}-{len(list(folder.glob(f'{name}-*0.err')))}-"
         return call(log, ranks, ["train", str(path), "--runs", str(folder / name), *chosen], event, last)
 
-    def judge(name: str, stem: str) -> list[Any]:
+    def evaluate(name: str, stem: str) -> list[Any]:
         (run,) = (folder / name).glob(f"{stem}/*/seed0")
         return [
             call(
@@ -272,7 +272,7 @@ def scenarios(demo: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         ],
         "equal": equal,
         "straight": lambda: train("straight", 2, "train.evaluate_every=1", "train.max_steps=10"),
-        "judged": lambda: judge("straight", "tiny"),
+        "evaluated": lambda: evaluate("straight", "tiny"),
         "resumed": resumed,
         "not_finite": lambda: train("not_finite", 2, "train.max_steps=8", event=Event(1, 6, spoil)),
         "failed": lambda: train("failed", 2, "train.max_steps=8", event=Event(1, 3, fail)),
@@ -280,7 +280,7 @@ def scenarios(demo: Path, folder: Path) -> dict[str, Callable[[], Any]]:
         "apart": apart,
         "indivisible": lambda: train("indivisible", 2, "train.batch=3"),
         "ears": lambda: train("ears", 3, path=ears),
-        "ears_judged": lambda: judge("ears", "ears"),
+        "ears_evaluated": lambda: evaluate("ears", "ears"),
     }
 
 

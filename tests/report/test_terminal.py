@@ -11,7 +11,7 @@ from asgmcli.report.table import Table
 
 PATH = "/data/runs/demo/asgm_former/seed0/model.safetensors"
 TABLE = Table(
-    f"Judged: {PATH}",
+    f"Evaluated: {PATH}",
     ["row", "weights", "top-1 of all"],
     [["video and audio, tube mask", PATH, "74.1 ± 5.1"], ["[red]x", "none", None]],
     note=f"Written to {PATH} by three seeds",
@@ -28,7 +28,7 @@ def shown(table: Table, width: int, monkeypatch: pytest.MonkeyPatch) -> list[str
 @pytest.mark.parametrize("width", [10, 40, 79, 80, 120, 300])
 def test_no_path_or_number_is_folded_at_any_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = shown(TABLE, width, monkeypatch)
-    assert lines[0] == f"Judged: {PATH}"
+    assert lines[0] == f"Evaluated: {PATH}"
     assert lines[-1] == f"Written to {PATH} by three seeds"
     assert sum(PATH in line and "74.1 ± 5.1" in line for line in lines) == 1
     assert any("[red]x" in line for line in lines)

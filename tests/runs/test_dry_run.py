@@ -36,12 +36,12 @@ def test_a_dry_run_tells_and_leaves_nothing(demo: Path, tmp_path: Path, monkeypa
     assert result.exit_code == 0, result.output
     assert yaml.safe_load(result.stdout)["train"]["epochs"] == 4
     (found,) = json.loads(dry(path, "--set", "train.epochs=4", "--json").stdout)["runs"]
-    assert found["clips"] == {"labeled": 10, "unlabeled": 20, "judged": 10}
+    assert found["clips"] == {"labeled": 10, "unlabeled": 20, "evaluated": 10}
     assert found["steps"] == 20
     assert found["state"] == "not begun"
     assert found["recipe"]["train"]["epochs"] == 4
     one = needs(tiny(tmp_path, demo), 10)
-    # One supervised epoch of 5 steps, three with all clips, 10 clips judged by one view.
+    # One supervised epoch of 5 steps, three with all clips, 10 clips evaluated by one view.
     expected = 5 * one.supervised.operations + 15 * one.step.operations + 10 * one.view.operations
     assert found["operations"]["all"] == expected
     assert found["least_seconds"] == pytest.approx(expected / found["operations_per_second"])
@@ -97,7 +97,7 @@ def test_all_that_is_missing_is_named_at_once_with_steps_and_cost(
     ]
     assert "recipe localizer_flickr10k: is run first" in found["before"]
     assert "timm's resnet18.tv_in1k: not in weights/, is fetched" in found["before"]
-    assert found["clips"] == {"labeled": 51, "unlabeled": 4850, "judged": 1944}
+    assert found["clips"] == {"labeled": 51, "unlabeled": 4850, "evaluated": 1944}
     assert found["clips_known_from"] == "official split 1"
     # 50 epochs of 4,850 clips by 40; the recipe's head says 6,100 steps and 0.68 EFLOP.
     assert found["steps"] == 50 * 122
@@ -137,14 +137,14 @@ def test_the_demo_is_counted_before_it_is_generated(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     (found,) = shipped("demo")
     assert found["missing"] == []
-    assert found["clips"] == {"labeled": 50, "unlabeled": 1150, "judged": 500}
+    assert found["clips"] == {"labeled": 50, "unlabeled": 1150, "evaluated": 500}
     assert found["steps"] == 11 * 46
     assert found["before"][0] == "data/demo: the data set demo is generated"
     (found,) = shipped("demo_localizer")
-    assert found["clips"] == {"pairs": 1200, "judged": 500}
+    assert found["clips"] == {"pairs": 1200, "evaluated": 500}
     (found,) = shipped("claim_scene_bias", "--set", "data.options.train=300", "--set", "data.options.test=70")
     assert sum(found["clips"][kind] for kind in ("labeled", "unlabeled")) == 300
-    assert found["clips"]["judged"] == 70
+    assert found["clips"]["evaluated"] == 70
     assert not list(tmp_path.iterdir())
 
 

@@ -18,14 +18,14 @@ from click import ClickException
 from asgmcli.data.manifest import check_files, read_manifest
 from asgmcli.errors import DataError, UsageError
 from asgmcli.synthetic import clips, demo
-from asgmcli.synthetic.clips import CLASSES, Settings, clip_label, clip_scene, clip_sound
+from asgmcli.synthetic.clips import CLASSES, DemoSettings, clip_label, clip_scene, clip_sound
 from asgmcli.synthetic.difficulty import DEMO
 from asgmcli.synthetic.motions import MOTIONS, Clock
 from asgmcli.synthetic.scenes import render, source_boxes
 from asgmcli.synthetic.sounds import ENVELOPES, play
 
 SMALL = {"train": 20, "val": 10, "test": 10}
-SETTINGS = Settings(**SMALL)
+SETTINGS = DemoSettings(**SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -194,17 +194,19 @@ def test_labels_are_balanced_and_depend_on_the_seed() -> None:
 
 
 def test_a_clip_does_not_depend_on_the_number_of_clips() -> None:
-    for settings in (Settings(), Settings(train=7, val=300)):
+    for settings in (DemoSettings(), DemoSettings(train=7, val=300)):
         scene = clip_scene(settings, "val", 5)
         assert (
             hashlib.sha256(render(scene, settings.times, 96).tobytes()).hexdigest()
-            == hashlib.sha256(render(clip_scene(Settings(val=6), "val", 5), settings.times, 96).tobytes()).hexdigest()
+            == hashlib.sha256(
+                render(clip_scene(DemoSettings(val=6), "val", 5), settings.times, 96).tobytes()
+            ).hexdigest()
         )
 
 
 def test_splits_and_seeds_give_other_scenes() -> None:
     frames = {
-        (seed, split): render(clip_scene(Settings(seed=seed), split, 0), SETTINGS.times, 96).tobytes()
+        (seed, split): render(clip_scene(DemoSettings(seed=seed), split, 0), SETTINGS.times, 96).tobytes()
         for seed in (0, 1)
         for split in ("train", "val", "test")
     }

@@ -21,7 +21,7 @@ from asgmcli.synthetic.clips import (
     CLASSES,
     SHUFFLED,
     VAL_SHUFFLED,
-    Settings,
+    DemoSettings,
     clip_label,
     clip_place,
     clip_scene,
@@ -32,7 +32,7 @@ from asgmcli.synthetic.scenes import render, source_boxes
 
 SMALL = {"train": 10, "val": 0, "test": 10}
 SIZE = 32
-SETTINGS = Settings(**SMALL, size=SIZE)
+SETTINGS = DemoSettings(**SMALL, size=SIZE)
 
 BIASED = replace(SETTINGS, scene_bias=0.7)
 
@@ -50,7 +50,7 @@ def evenly(counts: Counter[str]) -> bool:
     return len(counts) == 10 and all(abs(count - expected) < 4 * expected**0.5 for count in counts.values())
 
 
-def own_share(settings: Settings, split: str, clips: int) -> tuple[float, Counter[str]]:
+def own_share(settings: DemoSettings, split: str, clips: int) -> tuple[float, Counter[str]]:
     """How often a clip is set in its class's own place, and how often each place is seen where it is not."""
     own, others = 0, Counter()
     for index in range(clips):

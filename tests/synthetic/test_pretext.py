@@ -31,11 +31,11 @@ PLAIN = Difficulty(
 
 
 @pytest.fixture(scope="module")
-def data() -> pretext.PretextData:
+def data() -> pretext.PretextClips:
     return pretext.generate(120, seed=3, workers=2)
 
 
-def test_sizes_and_kinds(data: pretext.PretextData) -> None:
+def test_sizes_and_kinds(data: pretext.PretextClips) -> None:
     assert (data.frames.shape, data.frames.dtype) == ((120, 8, 48, 48, 3), np.uint8)
     assert (data.waves.shape, data.waves.dtype) == ((120, 32_000), np.float32)
     assert (data.shapes.shape, data.shapes.dtype) == ((120, len(pretext.SHAPES)), bool)
@@ -47,7 +47,7 @@ def test_sizes_and_kinds(data: pretext.PretextData) -> None:
     assert data.waves.std(axis=1).min() > 1e-3
 
 
-def test_one_to_three_sprites_each_with_a_motion(data: pretext.PretextData) -> None:
+def test_one_to_three_sprites_each_with_a_motion(data: pretext.PretextClips) -> None:
     sprites = data.shapes.sum(axis=1)
     assert set(sprites.tolist()) == {1, 2, 3}
     np.testing.assert_array_equal(sprites, data.motions.sum(axis=1))
@@ -55,12 +55,12 @@ def test_one_to_three_sprites_each_with_a_motion(data: pretext.PretextData) -> N
     assert data.motions.any(axis=0).all()
 
 
-def test_pictures_move(data: pretext.PretextData) -> None:
+def test_pictures_move(data: pretext.PretextClips) -> None:
     steps = np.abs(np.diff(data.frames.astype(int), axis=1)).max(axis=(1, 2, 3, 4))
     assert (steps > 20).all()
 
 
-def test_same_clips_on_any_number_of_workers(data: pretext.PretextData) -> None:
+def test_same_clips_on_any_number_of_workers(data: pretext.PretextClips) -> None:
     alone = pretext.generate(60, seed=3, workers=0)
     for name, values in vars(alone).items():
         np.testing.assert_array_equal(values, getattr(data, name)[:60], err_msg=name)

@@ -32,7 +32,7 @@ def step(folder: Path, *, drop_path: float = 0.0, **changes: object) -> tuple[di
     state.begin_step(0, 0)
     torch.manual_seed(1)
     terms, _ = compute_gradients(recognition.train_step, state, batch, optimizer, recipe.train)
-    assert state.threshold.state_dict()  # the teacher has judged the batch
+    assert state.threshold.state_dict()  # the teacher has evaluated the batch
     gradients = {name: parameter.grad for name, parameter in state.student.named_parameters()}
     return {name: float(term.detach()) for name, term in terms.items()}, gradients
 

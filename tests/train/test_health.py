@@ -16,15 +16,15 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from asgmcli.errors import Interrupted
-from asgmcli.train.health import AtChance, Health, Nothing, Phase, Watch, watch_over
+from asgmcli.train.health import AtChance, Health, Phase, Watch, ZeroTerm, watch_over
 from asgmcli.train.loop import Trainer, make_trainer
 from asgmcli.train.run import run_of
 from asgmcli.train.task import Context, Evaluation
 from tests.tiny_training import tiny, trainer_of
 
 
-def nothing(steps: int) -> Nothing:
-    return Nothing("share", steps, "{zeros}/{seen} {row} {first}-{last} {beside:.2f}", beside="confidence")
+def nothing(steps: int) -> ZeroTerm:
+    return ZeroTerm("share", steps, "{zeros}/{seen} {row} {first}-{last} {beside:.2f}", beside="confidence")
 
 
 def show(watch: Watch, shares: Sequence[float | None], start: int = 0) -> list[str]:

@@ -33,7 +33,7 @@ def train(recipe: Path, *arguments: str) -> Result:
 
 
 def written() -> list[dict[str, float]]:
-    """What metrics.jsonl holds, as boards are shown it."""
+    """What metrics.jsonl holds, as loggers are shown it."""
     lines = [json.loads(line) for line in (RUN / "metrics.jsonl").read_text().splitlines()]
     assert len(lines) > 2
     return [{"step": line["step"], **scalars(line)} for line in lines]

@@ -153,12 +153,12 @@ def test_signals_are_put_back_and_ctrl_c_has_its_own_code(demo: Path, tmp_path: 
 @pytest.mark.parametrize("every", [0, 1])
 def test_a_signal_during_an_evaluation_stops_there(demo: Path, tmp_path: Path, straight: Any, every: int) -> None:
     recipe = tiny(tmp_path, demo, train__max_steps=6, train__evaluate_every=every)
-    judged: list[int] = []
+    evaluated: list[int] = []
 
     def evaluate(state: Any, loader: Iterable[Batch]) -> Evaluation:
         def counted() -> Iterable[Batch]:
             for batch in loader:
-                judged.append(len(batch["id"]))
+                evaluated.append(len(batch["id"]))
                 os.kill(os.getpid(), signal.SIGTERM)
                 yield batch
 
@@ -169,7 +169,7 @@ def test_a_signal_during_an_evaluation_stops_there(demo: Path, tmp_path: Path, s
     )
     with pytest.raises(Interrupted):
         trainer_of(recipe, tmp_path / "parts", task=task).fit()
-    assert judged == [4]  # of 10 clips in batches of 4
+    assert evaluated == [4]  # of 10 clips in batches of 4
     resumed = trainer_of(recipe, tmp_path / "parts", resume=True)
     resumed.fit()
     for one, other in zip(outcome(straight(recipe)[0]), outcome(resumed), strict=True):

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from asgmcli.data.boxes import BOXES_NAME
 from asgmcli.errors import DataError
-from asgmcli.prepare.datasets.listing import Listing, Options
+from asgmcli.prepare.datasets.listing import LayoutOptions, Listing
 from asgmcli.prepare.datasets.pairs import ID_LISTS, Box, boxes_csv, find_pairs, read_ids
 
 TITLE = "Flickr-SoundNet: pictures with sound for the localizer, test pairs with boxes"
@@ -23,8 +23,8 @@ OPTIONS = (ID_LISTS,)
 SIDE = 256  # pixels: the boxes were drawn on pictures of this width and height
 
 
-def find(root: Path, options: Options) -> Listing:
-    """The pairs on disk, and the boxes of those that have an annotation.
+def find(root: Path, options: LayoutOptions) -> Listing:
+    """List the pairs on disk, and the boxes of those that have an annotation.
 
     Raises:
         DataError: nothing there, or an annotation that cannot be understood.
@@ -42,7 +42,7 @@ def find(root: Path, options: Options) -> Listing:
 
 
 def read_boxes(file: Path) -> list[Box]:
-    """The boxes of every annotator of one picture.
+    """Return every annotator's boxes of one picture.
 
     Each child of the root is one annotator's; its `bbox` elements hold a label and xmin, ymin, xmax, ymax in pixels of
     the 256 x 256 picture.

@@ -14,9 +14,9 @@ from asgmcli.prepare.datasets.listing import (
     SPLIT_WORDS,
     VIDEO_SUFFIXES,
     Candidate,
+    LayoutOptions,
     LeftOut,
     Listing,
-    Options,
     give_splits,
     walk_files,
 )
@@ -36,7 +36,7 @@ MISSING_IS_BAD = True
 OPTIONS = (*DRAWN_SPLITS, LISTS, CLASSES)
 
 
-def find(root: Path, options: Options) -> Listing:
+def find(root: Path, options: LayoutOptions) -> Listing:
     """List the clips of a folder, a CSV or list files; `root` is the folder or the file.
 
     Clips without a split of their own get one by a seeded hash of their id, unlabelled ones go to train.
@@ -53,7 +53,7 @@ def find(root: Path, options: Options) -> Listing:
     return _from_folders(root, options)
 
 
-def _from_folders(root: Path, options: Options) -> Listing:
+def _from_folders(root: Path, options: LayoutOptions) -> Listing:
     tops = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     fixed = bool(tops) and all(name.lower() in SPLIT_WORDS for name in tops)
     found: list[Candidate] = []
@@ -72,7 +72,7 @@ def _from_folders(root: Path, options: Options) -> Listing:
     return give_splits(found, left_out, options)
 
 
-def _from_csv(file: Path, options: Options) -> Listing:
+def _from_csv(file: Path, options: LayoutOptions) -> Listing:
     text = read_bytes(file, MOST_TEXT).decode("utf-8-sig", errors="surrogateescape")
     reader = csv.DictReader(io.StringIO(text, newline=""))
     names = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}

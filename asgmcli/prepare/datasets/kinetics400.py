@@ -12,7 +12,7 @@ import click
 from asgmcli.data.size import Size
 from asgmcli.errors import DataError
 from asgmcli.files import read_text
-from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, match_lists
+from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, LayoutOptions, Listing, match_lists
 
 TITLE = "Kinetics-400: up to 240K train and 20K validation clips of 10 s"
 ROOT_HELP = """\
@@ -36,8 +36,8 @@ LIST_NAME = re.compile(r"(?:k(?:inetics)?[-_]?400[-_])?(train|val|valid|validate
 COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 
 
-def find(root: Path, options: Options) -> Listing:
-    """The listed clips that are on disk.
+def find(root: Path, options: LayoutOptions) -> Listing:
+    """List the official clips that are on disk.
 
     The papers evaluate on the official validation clips: these become split `test` unless the option `test_from` is
     "test", which keeps the official names.

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from asgmcli.data.manifest import SPLITS, Row, split_order
+from asgmcli.data.manifest import SPLITS, ManifestRow, split_order
 from asgmcli.data.split import check_shares
-from asgmcli.options import Share
+from asgmcli.options import ShareType
 
 VIDEO_SUFFIXES = frozenset(
     (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv")
@@ -31,14 +31,14 @@ SPLIT_WORDS = {
 DRAWN_SPLITS = tuple(
     click.Option(
         [f"--{split}-share"],
-        type=Share(),
+        type=ShareType(),
         default=share,
         show_default=True,
         help=f"Clips of {split}, of those that have no split.",
     )
     for split, share in (("val", 0.1), ("test", 0.2))
 )
-"""Options of data sets whose splits are drawn."""
+"""LayoutOptions of data sets whose splits are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,11 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What a user may choose about a listing; a module reads what concerns it.
+class LayoutOptions:
+    """A user's choices for a listing; each data set's module reads those that concern it.
 
-    `shares` are those of the splits where the data set has none of its own, `lists` are list files for (split, path),
-    `classes` is a file with one class name a line. `own` holds the data set's own options by name.
+    `shares` are those of the splits if the data set defines none, `lists` are list files as (split, path), `classes` is
+    a file with one class name a line. `own` holds the data set's own options by name.
     """
 
     seed: int = 0
@@ -97,13 +97,13 @@ class Listing:
     left_out: list[LeftOut] = field(default_factory=list)
     official: dict[tuple[str, str], int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    files: dict[str, Callable[[Sequence[Row]], str]] = field(default_factory=dict)
+    files: dict[str, Callable[[Sequence[ManifestRow]], str]] = field(default_factory=dict)
     shares: tuple[tuple[str, float], ...] = ()
     seed: int = 0
 
 
 def walk_files(root: Path) -> Iterator[Path]:
-    """All files under `root` but hidden ones, in sorted order; linked folders are followed, each folder once."""
+    """Yield all files under `root` except hidden ones, in sorted order, following linked folders, each once."""
     seen: set[str] = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -118,7 +118,7 @@ def walk_files(root: Path) -> Iterator[Path]:
 
 
 def give_splits(
-    found: list[Candidate], left_out: list[LeftOut], options: Options, classes: list[str] | None = None
+    found: list[Candidate], left_out: list[LeftOut], options: LayoutOptions, classes: list[str] | None = None
 ) -> Listing:
     """Return the listing of clips that may have no split yet: unlabelled ones go to train, others are to be drawn.
 
@@ -134,7 +134,7 @@ def give_splits(
 
 
 def index_videos(root: Path) -> dict[str, list[Path]]:
-    """All videos under `root` by file name without suffix, each name's files in sorted order."""
+    """Return all videos under `root` by file name without suffix, each name's files in sorted order."""
     found: dict[str, list[Path]] = {}
     for file in walk_files(root):
         if file.suffix.lower() in VIDEO_SUFFIXES:
@@ -159,7 +159,7 @@ class Entry:
 def match_lists(
     root: Path, entries: list[Entry], classes: list[str], unused: frozenset[str] = frozenset(), why: str = "other_class"
 ) -> Listing:
-    """The clips of official lists that lie anywhere under `root`, found by file name.
+    """Find the clips of official lists anywhere under `root`, by file name.
 
     Where several files have a clip's name, the one in a folder of its split, then of its class, is taken. Clips listed
     in two splits belong to the later one. Videos on no list are left out, as are those whose id is in `unused`,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from asgmcli.data.manifest import SPLITS, Manifest, Row
+from asgmcli.data.manifest import SPLITS, Manifest, ManifestRow
 from asgmcli.errors import DataError
 from asgmcli.files import read_text, write_text
-from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Candidate, LeftOut, Listing, Options, give_splits
+from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Candidate, LayoutOptions, LeftOut, Listing, give_splits
 
 LISTS = click.Option(
     ["--list", "lists"],
@@ -26,8 +26,8 @@ CLASSES = click.Option(
 )
 
 
-def read_lists(root: Path, options: Options) -> Listing:
-    """The clips of `options.lists`, (split, file) pairs; paths in them are relative to `root` or absolute.
+def read_lists(root: Path, options: LayoutOptions) -> Listing:
+    """Read the clips of `options.lists`, (split, file) pairs; paths in them are relative to `root` or absolute.
 
     A path may hold spaces: the label is what follows the last tab, or else the last space or comma. Labels that are
     all whole numbers are places in `options.classes`, or are kept as names where no such file is given; -1 and no
@@ -68,7 +68,7 @@ def read_lists(root: Path, options: Options) -> Listing:
 
 
 def split_line(line: str) -> tuple[str, str]:
-    """(path, label) of one line; the label is "" where the clip is unlabelled."""
+    """Return (path, label) of one line; the label is "" if the clip is unlabelled."""
     text = line.strip()
     for mark in ("\t", " ", ","):
         path, found, label = text.rpartition(mark)
@@ -79,7 +79,7 @@ def split_line(line: str) -> tuple[str, str]:
     return text.rstrip(","), ""
 
 
-def write_lists(manifest: Manifest, folder: Path, labeled: Iterable[Row] = ()) -> list[Path]:
+def write_lists(manifest: Manifest, folder: Path, labeled: Iterable[ManifestRow] = ()) -> list[Path]:
     """Write `train.txt`, `val.txt` and `test.txt` with a line `path class-number` a clip (-1 where unlabelled).
 
     Paths are absolute. With `labeled`, also `train_labeled.txt` and `train_unlabeled.txt`, which share out train.txt.
@@ -106,7 +106,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def _class_names(file: Path | None) -> list[str] | None:
-    """Class names, one a line; a number before the name, as in classInd.txt, is passed over."""
+    """Read class names, one a line; a number before the name, as in classInd.txt, is dropped."""
     if file is None:
         return None
     names = [line.strip() for line in _lines(file) if line.strip()]
@@ -117,6 +117,6 @@ def _class_names(file: Path | None) -> list[str] | None:
 
 
 def _numbered(found: list[Candidate]) -> list[str] | None:
-    """Class names in number order where all are whole numbers, None otherwise."""
+    """Return the class names in numerical order if all are whole numbers, else None."""
     labels = {clip.label for clip in found if clip.label}
     return sorted(labels, key=int) if all(label.isdecimal() for label in labels) else None

@@ -1,4 +1,4 @@
-"""Pictures with their sound: what the two data sets of sound localization share."""
+"""Pictures with their sound: code shared by the two sound-localization data sets."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from asgmcli.data.manifest import Row
+from asgmcli.data.manifest import ManifestRow
 from asgmcli.errors import DataError
 from asgmcli.files import read_text
-from asgmcli.prepare.datasets.listing import SPLIT_WORDS, VIDEO_SUFFIXES, Candidate, LeftOut, Options, walk_files
+from asgmcli.prepare.datasets.listing import SPLIT_WORDS, VIDEO_SUFFIXES, Candidate, LayoutOptions, LeftOut, walk_files
 
 ID_LISTS = click.Option(
     ["--list", "lists"], multiple=True, metavar="SPLIT=FILE", help="Ids of a split, one a line. May be repeated."
@@ -24,7 +24,7 @@ SOUND_SUFFIXES = frozenset((".wav", ".flac", ".mp3", ".m4a", ".ogg"))
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle around what sounds, in fractions of the picture.
+    """A rectangle around a sound source, in fractions of the picture.
 
     `annotator` counts the people who drew, from 1; 0 where all boxes are one agreed annotation.
     """
@@ -36,7 +36,7 @@ class Box:
     annotator: int = 0
 
 
-def boxes_csv(boxes: Mapping[str, Sequence[Box]], rows: Sequence[Row]) -> str:
+def boxes_csv(boxes: Mapping[str, Sequence[Box]], rows: Sequence[ManifestRow]) -> str:
     """Return the text of boxes.csv: each row's boxes on its middle frame, in pixels, with who drew them."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
@@ -50,8 +50,8 @@ def boxes_csv(boxes: Mapping[str, Sequence[Box]], rows: Sequence[Row]) -> str:
     return stream.getvalue()
 
 
-def read_ids(options: Options) -> dict[str, list[str]]:
-    """The ids of `options.lists` by split: one a line, what follows a comma or a suffix such as .jpg left aside.
+def read_ids(options: LayoutOptions) -> dict[str, list[str]]:
+    """Read the ids of `options.lists` by split: one a line, ignoring what follows a comma and suffixes such as .jpg.
 
     Raises:
         DataError: a list that cannot be read, or an unknown split.
@@ -74,20 +74,20 @@ def read_ids(options: Options) -> dict[str, list[str]]:
 def find_pairs(
     root: Path, splits: dict[str, str], labels: dict[str, str], held_back: Collection[str] = (), others: str = ""
 ) -> tuple[list[Candidate], list[LeftOut]]:
-    """The pairs under `root`: a picture and a sound of one name, anywhere.
+    """Find the pairs under `root`: a picture and a sound of one name, anywhere.
 
-    Without a picture and a sound of its own, a video of that name is taken for both. What is not there in whole, and
-    what no list names, is left out.
+    A video stands for both if there is no picture and sound of its name. Incomplete pairs and those on no list are left
+    out.
 
     Args:
         root: the folder.
         splits: split by id of the pairs that lists name.
-        labels: class names by id, where they are known.
-        held_back: ids that are not to be used.
-        others: the split of the ids that neither names; "" leaves them out.
+        labels: class names by id, if known.
+        held_back: ids that must not be used.
+        others: the split of ids in neither; "" leaves them out.
 
     Returns:
-        (pairs, what was left out).
+        (pairs, left out).
     """
     pictures: dict[str, Path] = {}
     sounds: dict[str, Path] = {}

@@ -9,7 +9,7 @@ import click
 from asgmcli.data.size import Size
 from asgmcli.errors import DataError
 from asgmcli.files import read_text
-from asgmcli.prepare.datasets.listing import Entry, Listing, Options, match_lists
+from asgmcli.prepare.datasets.listing import Entry, LayoutOptions, Listing, match_lists
 
 TITLE = "UCF-101's 51 classes with sound: 4.9K train, 1.9K test clips"
 SIZE = Size(51, {"train": 4901, "test": 1944}, "official split 1")
@@ -77,8 +77,8 @@ CLASSES = (
 )
 
 
-def find(root: Path, options: Options) -> Listing:
-    """The clips of official split `fold` whose class carries sound.
+def find(root: Path, options: LayoutOptions) -> Listing:
+    """List the clips of official split `fold` whose class carries sound.
 
     Raises:
         DataError: the lists are not there or cannot be understood.

@@ -9,7 +9,7 @@ from pathlib import Path
 from asgmcli.data.size import Size
 from asgmcli.errors import DataError
 from asgmcli.files import read_text
-from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, Options, match_lists
+from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, match_lists
 
 TITLE = "VGGSound: up to 184K train and 15K test clips of 10 s, 309 classes"
 ROOT_HELP = """\
@@ -24,8 +24,8 @@ LIST_NAME = "vggsound.csv"
 SECONDS = 10.0
 
 
-def find(root: Path, options: Options) -> Listing:  # noqa: ARG001 - as every data set's
-    """The listed clips that are on disk.
+def find(root: Path, options: LayoutOptions) -> Listing:  # noqa: ARG001 - as every data set's
+    """List the official clips that are on disk.
 
     Raises:
         DataError: no list, or one that cannot be understood.
@@ -38,7 +38,7 @@ def find(root: Path, options: Options) -> Listing:  # noqa: ARG001 - as every da
 
 
 def read_list(file: Path) -> list[Entry]:
-    """The lines of vggsound.csv.
+    """Read the lines of vggsound.csv.
 
     Raises:
         DataError: a line that is not id, start, label, split.

@@ -10,7 +10,7 @@ from asgmcli.data.boxes import BOXES_NAME
 from asgmcli.errors import DataError
 from asgmcli.files import read_text
 from asgmcli.prepare.datasets import vggsound
-from asgmcli.prepare.datasets.listing import Listing, Options
+from asgmcli.prepare.datasets.listing import LayoutOptions, Listing
 from asgmcli.prepare.datasets.pairs import ID_LISTS, Box, boxes_csv, find_pairs, read_ids
 
 TITLE = "VGG-SS: VGGSound pictures with sound for the localizer, test pairs with boxes"
@@ -25,8 +25,8 @@ OPTIONS = (ID_LISTS,)
 LIST_NAME = "vggss.json"
 
 
-def find(root: Path, options: Options) -> Listing:
-    """The pairs on disk, with the boxes and classes of the test clips.
+def find(root: Path, options: LayoutOptions) -> Listing:
+    """List the pairs on disk, with the boxes and classes of the test clips.
 
     Raises:
         DataError: no vggss.json, or one that cannot be understood, or no pair.
@@ -56,7 +56,7 @@ def find(root: Path, options: Options) -> Listing:
 
 
 def read_annotations(file: Path) -> tuple[dict[str, str], dict[str, list[Box]]]:
-    """Class name and boxes by clip id.
+    """Return class name and boxes by clip id.
 
     Raises:
         DataError: not a list of objects with file, class and bbox.

@@ -30,17 +30,17 @@ def count(recipe: LocalizationRecipe, open_: Open) -> Counts:
 
 def expected(recipe: LocalizationRecipe, size_of: SizeOf) -> Counts | None:
     """Return the counts that there will be, where the data sets' sizes are known."""
-    size, judged = size_of(recipe.data), size_of(recipe.evaluation_data)
-    boxed = judged.clips.get(recipe.data.eval_split) if judged is not None and judged.boxes else None
+    size, evaluated = size_of(recipe.data), size_of(recipe.evaluation_data)
+    boxed = evaluated.clips.get(recipe.data.eval_split) if evaluated is not None and evaluated.boxes else None
     if size is None or boxed is None or recipe.data.train_split not in size.clips:
         return None
     return _counts(recipe, size.clips[recipe.data.train_split], boxed, size.known_from)
 
 
-def _counts(recipe: LocalizationRecipe, pairs: int, judged: int, known_from: str = "") -> Counts:
+def _counts(recipe: LocalizationRecipe, pairs: int, evaluated: int, known_from: str = "") -> Counts:
     plan = Plan(pairs, 0, recipe.train.batch, 0, recipe.seed)
-    views = judged * recipe.evaluate.frames
-    return Counts({"pairs": pairs, "judged": judged}, 0, plan.steps, views, known_from=known_from)
+    views = evaluated * recipe.evaluate.frames
+    return Counts({"pairs": pairs, "evaluated": evaluated}, 0, plan.steps, views, known_from=known_from)
 
 
 def decoded(recipe: LocalizationRecipe) -> Decoded | None:

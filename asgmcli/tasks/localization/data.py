@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 from asgmcli.data import augment
 from asgmcli.data.boxes import Boxes, has_boxes, read_boxes
 from asgmcli.data.loader import Batch, collate, first_decodable, make_loader, note_failures
-from asgmcli.data.manifest import Manifest, Row, check_files
-from asgmcli.data.plan import Plan, SampleKey, Share
+from asgmcli.data.manifest import Manifest, ManifestRow, check_files
+from asgmcli.data.plan import Plan, RankShare, SampleKey
 from asgmcli.data.reader import ClipReader, Moment
 from asgmcli.errors import DataError
 from asgmcli.prepare.source import open_manifest
@@ -36,7 +36,7 @@ class PairViews(Dataset[Batch]):
     """
 
     reader: ClipReader
-    rows: list[Row]
+    rows: list[ManifestRow]
     recipe: LocalizationRecipe
     known: set[Place] = field(default_factory=set)
 
@@ -49,7 +49,7 @@ class PairViews(Dataset[Batch]):
         names = ("pair", key.epoch, key.occurrence)
         return first_decodable(self.rows, key.number, self.recipe.seed, names, self._pair)
 
-    def _pair(self, row: Row, rng: np.random.Generator) -> Batch:
+    def _pair(self, row: ManifestRow, rng: np.random.Generator) -> Batch:
         settings = self.recipe.input
         if self.recipe.model.frozen_trunks:
             return self._whole(row, int(rng.integers(FROZEN_FRAMES)))
@@ -63,7 +63,7 @@ class PairViews(Dataset[Batch]):
         wave = self.reader.wave(moment, settings.seconds, inside=True)
         return {"image": image, "wave": wave, "masks": masks, "frame": moment.indices[0]}
 
-    def _whole(self, row: Row, place: int) -> Batch:
+    def _whole(self, row: ManifestRow, place: int) -> Batch:
         """One of a few frames, whole and without augmentation: its features are then computed once in the run."""
         frame = int((place + 0.5) * max(row.frames, 1) / FROZEN_FRAMES)
         if (row.id, frame) in self.known:
@@ -76,7 +76,7 @@ class BoxViews(Dataset[Batch]):
     """Evaluation pairs: `image` uint8 [3, S, S], the whole frame; `wave`; `boxes` its FrameBoxes in a list."""
 
     reader: ClipReader
-    places: list[tuple[Row, int]]
+    places: list[tuple[ManifestRow, int]]
     boxes: Boxes
     recipe: LocalizationRecipe
 
@@ -97,13 +97,13 @@ def whole_pair(reader: ClipReader, moment: Moment, settings: LocalizerInput) -> 
 
 @dataclass
 class LocalizationData:
-    """What a localization run reads: pairs of `manifest`, and the frames with boxes of what `judged` reads."""
+    """What a localization run reads: pairs of `manifest`, and the frames with boxes of what `evaluated` reads."""
 
     recipe: LocalizationRecipe
     manifest: Manifest
     views: PairViews
     plan: Plan
-    judged: ClipReader
+    evaluated: ClipReader
     failures: list[str] = field(default_factory=list)
 
     @property
@@ -127,7 +127,9 @@ class LocalizationData:
     def evaluation(self) -> Iterator[Batch]:
         """Frames of the evaluation split that have a box; none where the data set has no boxes."""
         return (
-            evaluation_batches(self.recipe, self.judged, own_share()) if has_boxes(self.judged.manifest) else iter(())
+            evaluation_batches(self.recipe, self.evaluated, own_share())
+            if has_boxes(self.evaluated.manifest)
+            else iter(())
         )
 
     def summary(self) -> dict[str, Any]:
@@ -137,7 +139,7 @@ class LocalizationData:
             "manifest": self.manifest.sha256,
             "pairs": len(self.views.rows),
             "eval_dataset": self.recipe.evaluation_data.dataset,
-            "eval_manifest": self.judged.manifest.sha256,
+            "eval_manifest": self.evaluated.manifest.sha256,
             "eval_split": self.recipe.data.eval_split,
         }
 
@@ -162,12 +164,12 @@ def build_data(recipe: LocalizationRecipe) -> LocalizationData:
     if not rows:
         raise DataError(f"{manifest.path}: no clip with sound in split {recipe.data.train_split!r}")
     check_files(manifest, rows)
-    reader = judged = pair_reader(recipe, manifest)
+    reader = evaluated = pair_reader(recipe, manifest)
     if recipe.evaluate.dataset is not None:
-        judged = pair_reader(recipe, open_manifest(recipe.evaluation_data))
-        read_boxes(judged.manifest)
+        evaluated = pair_reader(recipe, open_manifest(recipe.evaluation_data))
+        read_boxes(evaluated.manifest)
     plan = Plan(len(rows), 0, recipe.train.batch, 0, recipe.seed, share=own_share())
-    return LocalizationData(recipe, manifest, PairViews(reader, rows, recipe), plan, judged)
+    return LocalizationData(recipe, manifest, PairViews(reader, rows, recipe), plan, evaluated)
 
 
 def pair_reader(recipe: LocalizationRecipe, manifest: Manifest) -> ClipReader:
@@ -178,7 +180,9 @@ def pair_reader(recipe: LocalizationRecipe, manifest: Manifest) -> ClipReader:
     return ClipReader(manifest, clip, Audio(seconds=settings.seconds), **kept)
 
 
-def evaluation_batches(recipe: LocalizationRecipe, reader: ClipReader, share: Share | None = None) -> Iterator[Batch]:
+def evaluation_batches(
+    recipe: LocalizationRecipe, reader: ClipReader, share: RankShare | None = None
+) -> Iterator[Batch]:
     """Frames of `data.eval_split` that have a box, `evaluate.frames` spread over each clip with sound; with
     `share` some of their batches.
 

@@ -36,7 +36,7 @@ class Located:
 def evaluate(state: LocalizationState, loader: Iterable[Batch]) -> Evaluation:
     """Maps of every frame of `loader` against its boxes; nothing where the data set has no boxes."""
     found = locate(state, loader)
-    return Evaluation({}) if found is None else judge(found, state.recipe.rows[state.recipe.default_row].paper)
+    return Evaluation({}) if found is None else evaluation_of(found, state.recipe.rows[state.recipe.default_row].paper)
 
 
 @torch.no_grad()
@@ -61,7 +61,7 @@ def locate(state: LocalizationState, loader: Iterable[Batch]) -> Located | None:
     return Located(places, images, maps, boxes)
 
 
-def judge(found: Located, paper: Mapping[str, float]) -> Evaluation:
+def evaluation_of(found: Located, paper: Mapping[str, float]) -> Evaluation:
     """Metrics in percent beside the paper's where it prints some, and a picture of best, median and worst frames."""
     from asgmcli.tasks.localization.cases import Case, choose_cases, draw_cases  # matplotlib, once a run
 

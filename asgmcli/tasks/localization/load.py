@@ -1,4 +1,4 @@
-"""A trained localizer from its weight file, judged on any manifest's boxes, alone or beside the motion localizer."""
+"""A trained localizer from its weight file, evaluated on any manifest's boxes, alone or beside the motion localizer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from asgmcli.recipe.localization import LocalizationRecipe, LocalizerInput, Loca
 from asgmcli.recipe.sections import Data
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.localization.data import Place, evaluation_batches, pair_reader
-from asgmcli.tasks.localization.evaluate import frame_ciou, judge, locate, measure
+from asgmcli.tasks.localization.evaluate import evaluation_of, frame_ciou, locate, measure
 from asgmcli.tasks.localization.model import LocalizationState
 from asgmcli.train.task import Evaluation, Examination, Exported, Prediction
 
@@ -32,7 +32,7 @@ MOTION = "motion"
 
 @dataclass(frozen=True)
 class TrainedLocalizer:
-    """A frozen localizer and the recipe that says which frames it is judged on."""
+    """A frozen localizer and the recipe that says which frames it is evaluated on."""
 
     recipe: LocalizationRecipe
     frozen: FrozenLocalizer
@@ -45,7 +45,7 @@ class TrainedLocalizer:
 
     @property
     def data(self) -> Data:
-        """The data set whose boxes it is judged by."""
+        """The data set whose boxes it is evaluated by."""
         return self.recipe.evaluation_data
 
     def examine(self, manifest: Manifest, beside: str | None = None) -> Examination:
@@ -62,7 +62,7 @@ class TrainedLocalizer:
             count,
             f"{count} frames",
             {"frames": self.recipe.evaluate.frames},
-            lambda seen, paper: judge_localizer(self, manifest, seen, motion=beside is not None, paper=paper),
+            lambda seen, paper: evaluate_localizer(self, manifest, seen, motion=beside is not None, paper=paper),
         )
 
     def predict(self, path: Path, audio: Path | None = None) -> Prediction:
@@ -129,7 +129,7 @@ def load_trained_localizer(path: Path, recipe: LocalizationRecipe | None, device
 
 
 def count_frames(trained: TrainedLocalizer, manifest: Manifest) -> int:
-    """Frames of the evaluation split that the localizer will be judged on.
+    """Frames of the evaluation split that the localizer will be evaluated on.
 
     Raises:
         DataError: the data set does not say where its sounds come from, or not in this split.
@@ -146,7 +146,7 @@ def count_frames(trained: TrainedLocalizer, manifest: Manifest) -> int:
     return count
 
 
-def judge_localizer(
+def evaluate_localizer(
     trained: TrainedLocalizer,
     manifest: Manifest,
     seen: Callable[[int], None],
@@ -176,7 +176,7 @@ def judge_localizer(
         return Evaluation({}), table
     if found is None:
         raise DataError(f"{manifest.path}: no frame of split {trained.recipe.data.eval_split!r} has a box")
-    evaluation = judge(found, paper or {})
+    evaluation = evaluation_of(found, paper or {})
     if motion:
         other = measure(motion_heatmaps(manifest, found.places), found.boxes)
         own = evaluation.tables["localization"]

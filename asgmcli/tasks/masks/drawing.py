@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from asgmcli.data.manifest import Manifest, Row
+from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.errors import DataError
 from asgmcli.files import write_text
 from asgmcli.nn.localizer import load_localizer
@@ -86,7 +86,7 @@ class ExampleClip:
     """The clip that a recipe shows."""
 
     manifest: Manifest
-    row: Row
+    row: ManifestRow
 
 
 def find_example(recipe: MasksRecipe) -> ExampleClip:

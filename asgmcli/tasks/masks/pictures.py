@@ -124,7 +124,7 @@ def clip_masks(
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownClip:
     """The part of a clip that is shown: `frames` uint8 [T,224,224,3] at `indices` of the video and `times` seconds."""
 
     info: MediaInfo
@@ -145,7 +145,7 @@ class Shown:
         return self.sound.samples(rate, round(start * rate), round(seconds * rate))
 
 
-def open_clip(path: Path, start: float | None = None, audio: Path | None = None) -> Shown:
+def open_clip(path: Path, start: float | None = None, audio: Path | None = None) -> ShownClip:
     """Eight frames of a clip as training takes them: every eighth, in a short clip fewer apart, the central square.
 
     Args:
@@ -166,7 +166,7 @@ def open_clip(path: Path, start: float | None = None, audio: Path | None = None)
         raise MediaError(f"{path} is {total / fps:.1f} s long: it ends before --start {start:g}.")
     indices = clip_indices(total, FRAMES, stride, max(first, 0))
     frames = np.stack([square(frame) for frame in read_clip(path, indices, short_side=SIZE)])
-    return Shown(info, Sound(audio or path), frames, indices, [index / fps for index in indices], stride)
+    return ShownClip(info, Sound(audio or path), frames, indices, [index / fps for index in indices], stride)
 
 
 def square(frame: Frame) -> Frame:
@@ -180,7 +180,7 @@ def square(frame: Frame) -> Frame:
 
 
 def shown_maps(
-    path: Path, shown: Shown, localizer: FrozenLocalizer | None, grid: tuple[int, int]
+    path: Path, shown: ShownClip, localizer: FrozenLocalizer | None, grid: tuple[int, int]
 ) -> tuple[Floats, str | None]:
     """Heat maps [T,h,w] in [0, 1] of the frames shown, and why they are uniform, if so.
 
@@ -201,7 +201,7 @@ def shown_maps(
 
 
 def draw_panels(
-    shown: Shown,
+    shown: ShownClip,
     maps: Floats,
     *,
     grid: tuple[int, int],
@@ -232,8 +232,8 @@ def draw_panels(
 
 
 def mix_clips(
-    a: Shown,
-    b: Shown,
+    a: ShownClip,
+    b: ShownClip,
     maps: Floats,
     *,
     grid: tuple[int, int],
@@ -255,7 +255,7 @@ def mix_clips(
     )
 
 
-def save_mixture(target: Path, a: Shown, b: Shown, paths: tuple[Path, Path], panels: MixPanels) -> None:
+def save_mixture(target: Path, a: ShownClip, b: ShownClip, paths: tuple[Path, Path], panels: MixPanels) -> None:
     """Write the mixture as an mp4: every frame of the span, each under the mask of the shown frame before it.
 
     Frames follow each other at A's rate; the sound is λ·A + (1 - λ)·B.

@@ -13,7 +13,7 @@ from asgmcli.data.reader import RATE
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.tasks.pretext.model import build_network
 from asgmcli.train.cost import Counts, Needs, Open, by_depth, needs_of
-from asgmcli.train.trace import Work, trace
+from asgmcli.train.trace import TracedWork, trace
 
 COPIES = 1
 
@@ -22,7 +22,7 @@ def count(recipe: PretextRecipe, open_: Open) -> Counts:
     """Return the counts of what will be generated."""
     made = recipe.generated
     plan = Plan(made.train, 0, recipe.train.batch, 0, recipe.seed)
-    return Counts({"generated": made.train, "judged": made.test}, 0, plan.steps, made.test)
+    return Counts({"generated": made.train, "evaluated": made.test}, 0, plan.steps, made.test)
 
 
 def network(recipe: PretextRecipe, classes: int) -> nn.Module:
@@ -38,7 +38,7 @@ def needs(recipe: PretextRecipe, classes: int) -> Needs:
     return needs_of(model, recipe.train, full, view, width)
 
 
-def _works(recipe: PretextRecipe) -> list[Work]:
+def _works(recipe: PretextRecipe) -> list[TracedWork]:
     """The step, and a view."""
     model = build_network(recipe, recipe.audio.length).train()
     clip = recipe.clip

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from asgmcli.data import augment
-from asgmcli.data.loader import Batch, Loudness, collate, make_loader
+from asgmcli.data.loader import Batch, LogMelStatistics, collate, make_loader
 from asgmcli.data.plan import Plan, SampleKey, generator
 from asgmcli.data.reader import RATE
 from asgmcli.media.audio import log_mel
 from asgmcli.recipe.pretext import PretextRecipe
-from asgmcli.synthetic.pretext import PretextData, generate
+from asgmcli.synthetic.pretext import PretextClips, generate
 from asgmcli.tasks.pretext.targets import nearest_patches
 
 SEED = 20_000
@@ -35,7 +35,7 @@ class PretextViews(Dataset[Batch]):
     to see, where it is not to see all.
     """
 
-    clips: PretextData
+    clips: PretextClips
     sounds: Tensor
     recipe: PretextRecipe
     training: bool
@@ -127,8 +127,8 @@ def build_data(recipe: PretextRecipe) -> PretextLoaders:
         sounds, test_sounds = torch.from_numpy(train.waves), torch.from_numpy(test.waves)
     else:
         sounds, test_sounds = _log_mels(recipe, train), _log_mels(recipe, test)
-        loudness = Loudness(float(sounds.mean()), float(sounds.std()))
-        sounds, test_sounds = loudness.normalise(sounds), loudness.normalise(test_sounds)
+        mel_statistics = LogMelStatistics(float(sounds.mean()), float(sounds.std()))
+        sounds, test_sounds = mel_statistics.normalise(sounds), mel_statistics.normalise(test_sounds)
     stills = round(recipe.generated.still_share * recipe.train.epochs)
     parts = round((1 - recipe.generated.whole_share) * recipe.train.epochs)
     views = PretextViews(train, sounds, recipe, training=True, stills=stills, parts=parts)
@@ -137,7 +137,7 @@ def build_data(recipe: PretextRecipe) -> PretextLoaders:
     return PretextLoaders(recipe, views, tests, plan)
 
 
-def _generate(recipe: PretextRecipe, count: int, seed: int) -> PretextData:
+def _generate(recipe: PretextRecipe, count: int, seed: int) -> PretextClips:
     clip = recipe.clip
     return generate(
         count,
@@ -149,6 +149,6 @@ def _generate(recipe: PretextRecipe, count: int, seed: int) -> PretextData:
     )
 
 
-def _log_mels(recipe: PretextRecipe, clips: PretextData) -> Tensor:
+def _log_mels(recipe: PretextRecipe, clips: PretextClips) -> Tensor:
     """[n, L, M], not normalised."""
     return torch.stack([log_mel(wave, rate=RATE, mels=recipe.audio.mels) for wave in clips.waves])

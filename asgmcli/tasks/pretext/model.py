@@ -25,7 +25,7 @@ from asgmcli.train.weights import AUDIO_WEIGHTS, LOCALIZER_WEIGHTS, VIDEO_WEIGHT
 
 
 @dataclass(frozen=True)
-class Features:
+class PretextFeatures:
     """seen [B, D] and patches [B, T, N, D] of the picture (T times of one or more frames), heard [B, E]."""
 
     seen: Tensor
@@ -43,14 +43,14 @@ class Transformers(nn.Module):
         self.seen_dim = self.heard_dim = dim
         self.grid = video.grid
 
-    def forward(self, batch: Batch) -> Features:
+    def forward(self, batch: Batch) -> PretextFeatures:
         """From video uint8 [B, T, 3, H, W] and log-mel [B, L, M]; of the video only the cells `kept` [B, n], if any."""
         kept, frames = batch.get("kept"), batch["video"]
         if kept is not None:
             frames = _cells(frames, kept, self.grid)
         # Mean and deviation 0.5, as the recognition network's.
         seen, patches = self.video.encode_all(self.video.embed(frames.transpose(1, 2).float() / 127.5 - 1), kept)
-        return Features(seen, patches, self.audio(batch["audio"]))
+        return PretextFeatures(seen, patches, self.audio(batch["audio"]))
 
     def export(self, folder: Path, recipe: PretextRecipe) -> None:
         """Write the encoders, under the names that the recognition task looks for."""
@@ -82,14 +82,14 @@ class Localizer(nn.Module):
         self.seen_dim, self.heard_dim = network.imgnet.out_channels, network.audnet.out_channels
         self.grid = grid
 
-    def forward(self, batch: Batch) -> Features:
+    def forward(self, batch: Batch) -> PretextFeatures:
         """From video uint8 [B, T, 3, H, W] and wave [B, S]."""
         images = batch["video"].float() / 255
         batch_size, frames = images.shape[:2]
         cells = self.network.imgnet((images.flatten(0, 1) - self.mean) / self.std)
         patches = cells.flatten(2).transpose(1, 2).unflatten(0, (batch_size, frames))
         heard = self.network.audnet(fnac_spectrogram(batch["wave"], rate=RATE, seconds=self.seconds)).amax((2, 3))
-        return Features(patches.amax((1, 2)), patches, heard)
+        return PretextFeatures(patches.amax((1, 2)), patches, heard)
 
     def export(self, folder: Path, recipe: PretextRecipe) -> None:
         """Write the localizer; its projections are still random."""

@@ -13,22 +13,22 @@ from asgmcli.tasks.recognition.data import divide
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 from asgmcli.tasks.recognition.views import labeled_rows
 from asgmcli.train.cost import Counts, Decoded, Needs, Open, SizeOf, by_depth, needs_of
-from asgmcli.train.trace import Work, trace
+from asgmcli.train.trace import TracedWork, trace
 
 COPIES = 2
 """Networks in a checkpoint: student and teacher."""
 
 
 def count(recipe: RecognitionRecipe, open_: Open) -> Counts:
-    """Count labelled, unlabelled and judged clips.
+    """Count labelled, unlabelled and evaluated clips.
 
     Raises:
         DataError: no manifest, or too few clips of a kind.
     """
     manifest = open_(recipe.data)
     labeled, unlabeled = divide(recipe, manifest)
-    judged = labeled_rows(manifest, recipe.data.eval_split)
-    return _counts(recipe, len(manifest.classes), len(labeled), len(unlabeled), len(judged))
+    evaluated = labeled_rows(manifest, recipe.data.eval_split)
+    return _counts(recipe, len(manifest.classes), len(labeled), len(unlabeled), len(evaluated))
 
 
 def expected(recipe: RecognitionRecipe, size_of: SizeOf) -> Counts | None:
@@ -42,11 +42,11 @@ def expected(recipe: RecognitionRecipe, size_of: SizeOf) -> Counts | None:
 
 
 def _counts(
-    recipe: RecognitionRecipe, classes: int, labeled: int, unlabeled: int, judged: int, known_from: str = ""
+    recipe: RecognitionRecipe, classes: int, labeled: int, unlabeled: int, evaluated: int, known_from: str = ""
 ) -> Counts:
     plan = Plan(labeled, unlabeled, recipe.train.batch, recipe.train.unlabeled_ratio, recipe.seed)
-    clips = {"labeled": labeled, "unlabeled": unlabeled, "judged": judged}
-    views = judged * recipe.evaluate.clips * recipe.evaluate.crops
+    clips = {"labeled": labeled, "unlabeled": unlabeled, "evaluated": evaluated}
+    views = evaluated * recipe.evaluate.clips * recipe.evaluate.crops
     light = recipe.train.supervised_epochs if recipe.semi_supervised else 0
     return Counts(clips, classes, plan.steps, views, light, known_from)
 
@@ -68,7 +68,7 @@ def needs(recipe: RecognitionRecipe, classes: int) -> Needs:
     return needs_of(network(recipe, classes), recipe.train, full, view, width, light=light, copies=COPIES)
 
 
-def _works(recipe: RecognitionRecipe, classes: int) -> list[Work]:
+def _works(recipe: RecognitionRecipe, classes: int) -> list[TracedWork]:
     """The whole step, the supervised one, and a view."""
     model = network(recipe, classes)
     batch = recipe.train.batch

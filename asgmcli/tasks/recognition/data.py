@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asgmcli.data.guides import RecordedMaps, TrueMaps, ViewMaps
-from asgmcli.data.loader import Batch, Loudness, TrainLoader, TrainViews, measure_loudness
-from asgmcli.data.manifest import Manifest, Row, check_files
+from asgmcli.data.loader import Batch, LogMelStatistics, TrainLoader, TrainViews, measure_log_mel
+from asgmcli.data.manifest import Manifest, ManifestRow, check_files
 from asgmcli.data.plan import Plan
 from asgmcli.data.reader import ClipReader
 from asgmcli.data.split import labeled_subset
@@ -25,9 +25,9 @@ class RecognitionData:
     """What a recognition run reads.
 
     Attributes:
-        judged: the labelled clips of the evaluation split, then those of the splits that are judged also.
+        evaluated: the labelled clips of the evaluation split, then those of the splits that are evaluated also.
         labels: class index by clip id, -1 where unlabelled.
-        loudness: log-mel statistics, None where the sound is not used.
+        mel_statistics: log-mel statistics, None where the sound is not used.
         length: L, the log-mel's time steps, 0 where the sound is not used.
         notes: what a user should know of how the labels are used, a sentence each.
     """
@@ -35,10 +35,10 @@ class RecognitionData:
     recipe: RecognitionRecipe
     manifest: Manifest
     train: TrainLoader
-    judged: list[Row]
+    evaluated: list[ManifestRow]
     reader: ClipReader
     labels: dict[str, int]
-    loudness: Loudness | None
+    mel_statistics: LogMelStatistics | None
     length: int
     notes: list[str] = field(default_factory=list)
 
@@ -64,12 +64,14 @@ class RecognitionData:
 
     @property
     def evaluation(self) -> Iterator[Batch]:
-        """Batches of `judged`, several views a clip; this rank's of them.
+        """Batches of `evaluated`, several views a clip; this rank's of them.
 
         Raises:
             DataError: a file is gone.
         """
-        return evaluation_batches(self.recipe, self.reader, self.judged, self.labels, self.loudness, own_share())
+        return evaluation_batches(
+            self.recipe, self.reader, self.evaluated, self.labels, self.mel_statistics, own_share()
+        )
 
     def summary(self) -> dict[str, Any]:
         """The manifest's hash and how many clips were used how."""
@@ -95,15 +97,15 @@ def build_data(recipe: RecognitionRecipe) -> RecognitionData:
     labeled, unlabeled = divide(recipe, manifest)
     # Read at the end of the run, missed at its start.
     splits = dict.fromkeys((recipe.data.eval_split, *recipe.data.eval_also))
-    judged = [row for split in splits for row in labeled_rows(manifest, split)]
+    evaluated = [row for split in splits for row in labeled_rows(manifest, split)]
     clips = list({row.id: row for row in (*labeled, *unlabeled)}.values())
-    check_files(manifest, [*clips, *judged])
+    check_files(manifest, [*clips, *evaluated])
     kept = {"keep": recipe.data.keep_decoded, "share": recipe.data.share_decoded}
     reader = ClipReader(manifest, recipe.clip, recipe.audio, **kept)
     labels = {row.id: manifest.label_index(row) for row in manifest.rows}
-    loudness, length = None, 0
+    mel_statistics, length = None, 0
     if recipe.model.modality == "video+audio":
-        loudness = _loudness(recipe, reader, clips)
+        mel_statistics = _mel_statistics(recipe, reader, clips)
         length = recipe.audio.length
     views = TrainViews(
         reader,
@@ -112,7 +114,7 @@ def build_data(recipe: RecognitionRecipe) -> RecognitionData:
         labels,
         recipe.clip,
         recipe.augment,
-        loudness,
+        mel_statistics,
         guide_seconds=_guide_seconds(recipe),
         seed=recipe.seed,
         maps=_carried_maps(recipe, manifest, unlabeled),
@@ -129,10 +131,10 @@ def build_data(recipe: RecognitionRecipe) -> RecognitionData:
     )
     train = TrainLoader(views, plan, recipe.data.workers, recipe.data.max_failures)
     notes = label_notes(recipe, manifest, labeled, unlabeled)
-    return RecognitionData(recipe, manifest, train, judged, reader, labels, loudness, length, notes)
+    return RecognitionData(recipe, manifest, train, evaluated, reader, labels, mel_statistics, length, notes)
 
 
-def divide(recipe: RecognitionRecipe, manifest: Manifest) -> tuple[list[Row], list[Row]]:
+def divide(recipe: RecognitionRecipe, manifest: Manifest) -> tuple[list[ManifestRow], list[ManifestRow]]:
     """Return the training rows that keep their label, and those that are trained on without one.
 
     Without `data.labeled_per_class` every label there is counts. Where no clip is left for the second list, it is the
@@ -155,7 +157,9 @@ def divide(recipe: RecognitionRecipe, manifest: Manifest) -> tuple[list[Row], li
     return labeled, unlabeled or (list(labeled) if recipe.train.unlabeled_ratio else [])
 
 
-def label_notes(recipe: RecognitionRecipe, manifest: Manifest, labeled: list[Row], unlabeled: list[Row]) -> list[str]:
+def label_notes(
+    recipe: RecognitionRecipe, manifest: Manifest, labeled: list[ManifestRow], unlabeled: list[ManifestRow]
+) -> list[str]:
     """Return a sentence for each of: labels that are not used, a class without one, no clip without one.
 
     Args:
@@ -187,10 +191,10 @@ def label_notes(recipe: RecognitionRecipe, manifest: Manifest, labeled: list[Row
     return notes
 
 
-def _loudness(recipe: RecognitionRecipe, reader: ClipReader, rows: list[Row]) -> Loudness:
+def _mel_statistics(recipe: RecognitionRecipe, reader: ClipReader, rows: list[ManifestRow]) -> LogMelStatistics:
     if recipe.audio.mean is not None and recipe.audio.std is not None:
-        return Loudness(recipe.audio.mean, recipe.audio.std)
-    return measure_loudness(reader, rows)
+        return LogMelStatistics(recipe.audio.mean, recipe.audio.std)
+    return measure_log_mel(reader, rows)
 
 
 def _guide_seconds(recipe: RecognitionRecipe) -> float | None:
@@ -198,7 +202,7 @@ def _guide_seconds(recipe: RecognitionRecipe) -> float | None:
     return recipe.localizer.seconds if recipe.localizer is not None and recipe.guide == "fnac" else None
 
 
-def _carried_maps(recipe: RecognitionRecipe, manifest: Manifest, rows: list[Row]) -> ViewMaps | None:
+def _carried_maps(recipe: RecognitionRecipe, manifest: Manifest, rows: list[ManifestRow]) -> ViewMaps | None:
     """The maps that samples carry, where the guide is known before training."""
     if recipe.guide == "motion":
         return RecordedMaps(manifest, keep=recipe.data.keep_decoded)

@@ -31,7 +31,7 @@ def evaluate(state: RecognitionState, loader: Iterable[Batch]) -> Evaluation:
     found = {}
     for split in dict.fromkeys(splits):
         chosen = torch.tensor([name == split for name in splits])
-        found[split] = judge(scores[chosen], labels[chosen], state.data.classes)
+        found[split] = evaluation_of(scores[chosen], labels[chosen], state.data.classes)
     evaluation = found.pop(main)
     for split, other in found.items():
         ending = split.removeprefix(f"{main}_")
@@ -40,7 +40,7 @@ def evaluate(state: RecognitionState, loader: Iterable[Batch]) -> Evaluation:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoredBatch:
     """Of a batch: probabilities [n, K], averaged over each video's views, labels [n], and the clips' splits."""
 
     scores: torch.Tensor
@@ -59,12 +59,12 @@ def predict_together(network: ASGMFormer, loader: Iterable[Batch], device: torch
     return _whole(seen)[0] if seen else None
 
 
-def _whole(seen: list[Judged]) -> tuple[torch.Tensor, torch.Tensor]:
+def _whole(seen: list[ScoredBatch]) -> tuple[torch.Tensor, torch.Tensor]:
     """All batches' scores, and their labels."""
     return torch.cat([part.scores for part in seen]), torch.cat([part.labels for part in seen])
 
 
-def _predict_batches(network: ASGMFormer, loader: Iterable[Batch], device: torch.device) -> Iterator[Judged]:
+def _predict_batches(network: ASGMFormer, loader: Iterable[Batch], device: torch.device) -> Iterator[ScoredBatch]:
     """What the network says of each batch."""
     network.eval()
     for batch in loader:
@@ -74,10 +74,10 @@ def _predict_batches(network: ASGMFormer, loader: Iterable[Batch], device: torch
             audio = batch["audio"].flatten(0, 1) if "audio" in batch else None
             logits = network(network.normalise(batch["video"].flatten(0, 1)), audio)
             scores = logits.float().softmax(dim=1).view(videos, views, -1).mean(dim=1)
-        yield Judged(scores.cpu(), batch["label"].cpu(), batch["split"])
+        yield ScoredBatch(scores.cpu(), batch["label"].cpu(), batch["split"])
 
 
-def judge(scores: torch.Tensor, labels: torch.Tensor, classes: list[str]) -> Evaluation:
+def evaluation_of(scores: torch.Tensor, labels: torch.Tensor, classes: list[str]) -> Evaluation:
     """Metrics in percent, a table a class and the confusion matrix of probabilities [n, K] against labels [n]."""
     from asgmcli.tasks.recognition import confusion  # matplotlib, once a run
 

@@ -36,11 +36,11 @@ class Deployed(nn.Module):
     def __init__(self, trained: TrainedRecognizer) -> None:
         super().__init__()
         self.network = trained.network
-        self.loudness = trained.loudness
+        self.mel_statistics = trained.mel_statistics
 
     def forward(self, video: Tensor, logmel: Tensor | None = None) -> Tensor:
         """Frames uint8 [V, T, 3, S, S] and log-mel [V, L, M] as measured -> probabilities [V, K], a row a view."""
-        sound = None if logmel is None or self.loudness is None else self.loudness.normalise(logmel)
+        sound = None if logmel is None or self.mel_statistics is None else self.mel_statistics.normalise(logmel)
         probabilities: Tensor = self.network(self.network.normalise(video), sound).softmax(dim=1)
         return probabilities
 
@@ -100,9 +100,9 @@ def _example(trained: TrainedRecognizer, views: int) -> dict[str, Tensor]:
     clip, audio = trained.recipe.clip, trained.recipe.audio
     shape = (views, clip.frames, 3, clip.size, clip.size)
     inputs = {"video": torch.randint(256, shape, dtype=torch.uint8, generator=draw)}
-    if trained.loudness is not None:
+    if trained.mel_statistics is not None:
         noise = torch.randn(views, audio.length, audio.mels, generator=draw)
-        inputs["logmel"] = trained.loudness.mean + 2 * trained.loudness.std * noise
+        inputs["logmel"] = trained.mel_statistics.mean + 2 * trained.mel_statistics.std * noise
     return inputs
 
 
@@ -114,7 +114,7 @@ def _metadata(trained: TrainedRecognizer) -> dict[str, str]:
         "stride": clip.stride,
         "size": clip.size,
     }
-    if trained.loudness is not None:
+    if trained.mel_statistics is not None:
         values |= {"audio_rate": RATE, "audio_seconds": audio.seconds, "audio_mels": audio.mels}
     return {key: str(value) for key, value in values.items()}
 

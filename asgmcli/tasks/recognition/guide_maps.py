@@ -7,7 +7,7 @@ from rich.console import Console
 from asgmcli.console import progress_bar
 from asgmcli.data.maps import MapReader
 from asgmcli.errors import DataError
-from asgmcli.localize.outputs import Job, Settings, localize_all
+from asgmcli.localize.outputs import ClipFiles, MapSettings, localize_all
 from asgmcli.prepare.source import open_manifest
 from asgmcli.recipe.recognition import RecognitionRecipe
 
@@ -27,14 +27,14 @@ def ensure_motion_maps(recipe: RecognitionRecipe, console: Console) -> None:
     for row in reader.missing(rows):
         video = manifest.resolve(row)
         # Without sound of its own the clip's file is asked, which then says that it holds none.
-        jobs.append(Job(row.id, video, manifest.resolve_audio(row) or video, reader.stem(row)))
+        jobs.append(ClipFiles(row.id, video, manifest.resolve_audio(row) or video, reader.stem(row)))
     if not jobs:
         return
     console.print(f"{reader.folder}: finding where {len(jobs)} clips move with their sound (once).")
     failed: list[str] = []
     with progress_bar(console) as progress:
         task = progress.add_task("maps", total=len(jobs))
-        settings = Settings("motion", write=("maps",))
+        settings = MapSettings("motion", write=("maps",))
         for _, answer in localize_all(jobs, settings, max(1, recipe.data.workers)):
             progress.advance(task)
             if isinstance(answer, str):

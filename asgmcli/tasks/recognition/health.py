@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.train.health import AtChance, Nothing, Phase, Watch
+from asgmcli.train.health import AtChance, Phase, Watch, ZeroTerm
 
 
 def training_watches(recipe: RecognitionRecipe, chance: float, steps: int, supervised: int) -> list[Watch]:
@@ -29,7 +29,7 @@ def training_watches(recipe: RecognitionRecipe, chance: float, steps: int, super
     ]
     if recipe.semi_supervised and supervised < steps:
         watches.append(
-            Nothing(
+            ZeroTerm(
                 "pseudo_share",
                 steps - supervised,
                 "No pseudo-label passed the threshold in {zeros} of {seen} semi-supervised steps, {row} of them in a "

@@ -1,4 +1,4 @@
-"""A trained recognizer from its weight file alone, and how it is judged on any manifest of its classes."""
+"""A trained recognizer from its weight file alone, and how it is evaluated on any manifest of its classes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from asgmcli.data.loader import Batch, Loudness
-from asgmcli.data.manifest import Manifest, Row
-from asgmcli.data.plan import Share
+from asgmcli.data.loader import Batch, LogMelStatistics
+from asgmcli.data.manifest import Manifest, ManifestRow
+from asgmcli.data.plan import RankShare
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.nn.state import fit, read_metadata, read_state
@@ -21,7 +21,7 @@ from asgmcli.recipe.read import check_recipe, drop_retired
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import Data
 from asgmcli.report.table import Cell, Table
-from asgmcli.tasks.recognition.evaluate import judge, predict, predict_together
+from asgmcli.tasks.recognition.evaluate import evaluation_of, predict, predict_together
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 from asgmcli.tasks.recognition.views import evaluation_batches, labeled_rows
 from asgmcli.train.task import Evaluation, Examination, Exported, Prediction
@@ -38,13 +38,13 @@ class TrainedRecognizer:
     Attributes:
         recipe: it was trained with; `evaluate` and `data` may be replaced for another evaluation.
         classes: names in the order of its scores.
-        loudness: log-mel statistics of its training clips, None where it does not listen.
+        mel_statistics: log-mel statistics of its training clips, None where it does not listen.
     """
 
     recipe: RecognitionRecipe
     network: ASGMFormer
     classes: list[str]
-    loudness: Loudness | None
+    mel_statistics: LogMelStatistics | None
     device: torch.device
 
     @property
@@ -76,8 +76,8 @@ class TrainedRecognizer:
             len(rows),
             f"{len(rows)} clips, {views['clips']} clips x {views['crops']} crops each",
             views,
-            lambda seen, paper: judge_recognizer(self, reader, rows, seen),
-            warnings if self.loudness is not None and silent else [],
+            lambda seen, paper: evaluate_recognizer(self, reader, rows, seen),
+            warnings if self.mel_statistics is not None and silent else [],
         )
 
     def predict(self, path: Path, audio: Path | None = None) -> Prediction:
@@ -106,22 +106,22 @@ class TrainedRecognizer:
 
         return export_onnx(self, path)
 
-    def scores(self, reader: ClipReader, rows: Sequence[Row], seen: Callable[[int], None]) -> torch.Tensor:
+    def scores(self, reader: ClipReader, rows: Sequence[ManifestRow], seen: Callable[[int], None]) -> torch.Tensor:
         """Probabilities [n, K] of `rows`, averaged over each clip's views; `seen` is told the number of clips done."""
         return predict(self.network, self._batches(reader, rows, seen, None), self.device)[0]
 
     def scores_together(
-        self, reader: ClipReader, rows: Sequence[Row], seen: Callable[[int], None]
+        self, reader: ClipReader, rows: Sequence[ManifestRow], seen: Callable[[int], None]
     ) -> torch.Tensor | None:
         """The same from all ranks, each with its share of `rows`; None on every rank but the first."""
         return predict_together(self.network, self._batches(reader, rows, seen, own_share()), self.device)
 
     def _batches(
-        self, reader: ClipReader, rows: Sequence[Row], seen: Callable[[int], None], share: Share | None
+        self, reader: ClipReader, rows: Sequence[ManifestRow], seen: Callable[[int], None], share: RankShare | None
     ) -> Iterator[Batch]:
         numbers = {name: index for index, name in enumerate(self.classes)}
         labels = {row.id: numbers.get(row.label, -1) for row in rows}
-        return _watched(evaluation_batches(self.recipe, reader, rows, labels, self.loudness, share), seen)
+        return _watched(evaluation_batches(self.recipe, reader, rows, labels, self.mel_statistics, share), seen)
 
 
 def owns(path: Path) -> bool:
@@ -156,16 +156,16 @@ def load_recognizer(path: Path, device: torch.device) -> TrainedRecognizer:
         drop_retired(values)
         recipe = check_recipe(values, path, RecognitionRecipe)
         network = build_network(recipe, len(classes), int(metadata["length"]))
-        loudness = Loudness(float(metadata["audio_mean"]), float(metadata["audio_std"]))
+        mel_statistics = LogMelStatistics(float(metadata["audio_mean"]), float(metadata["audio_std"]))
     except (KeyError, ValueError, TypeError, RecipeError) as error:
         reason = error.message if isinstance(error, RecipeError) else f"{type(error).__name__}: {error}"
         raise DataError(f"{path}: its description of the network is unusable ({' '.join(reason.split())})") from error
     fit(network, read_state(path), str(path), may_keep=lambda name: False, resize={})
-    heard = loudness if recipe.model.modality == "video+audio" else None
+    heard = mel_statistics if recipe.model.modality == "video+audio" else None
     return TrainedRecognizer(recipe, network.to(device).eval(), classes, heard, device)
 
 
-def known_rows(classes: Sequence[str], manifest: Manifest, split: str) -> list[Row]:
+def known_rows(classes: Sequence[str], manifest: Manifest, split: str) -> list[ManifestRow]:
     """The labelled clips of `split`, all of classes that the network knows.
 
     Raises:
@@ -182,8 +182,8 @@ def known_rows(classes: Sequence[str], manifest: Manifest, split: str) -> list[R
     return rows
 
 
-def judge_recognizer(
-    trained: TrainedRecognizer, reader: ClipReader, rows: Sequence[Row], seen: Callable[[int], None]
+def evaluate_recognizer(
+    trained: TrainedRecognizer, reader: ClipReader, rows: Sequence[ManifestRow], seen: Callable[[int], None]
 ) -> tuple[Evaluation, Table]:
     """What training reports at its end, on any rows; and a line a clip: id, label, predicted, confidence (0..1).
 
@@ -194,7 +194,7 @@ def judge_recognizer(
     if scores is None:
         return Evaluation({}), table
     numbers = {name: index for index, name in enumerate(trained.classes)}
-    evaluation = judge(scores, torch.tensor([numbers[row.label] for row in rows]), trained.classes)
+    evaluation = evaluation_of(scores, torch.tensor([numbers[row.label] for row in rows]), trained.classes)
     best, chosen = scores.max(dim=1)
     lines: list[list[Cell]] = [
         [row.id, row.label, trained.classes[number], round(confidence, 6)]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from asgmcli.data.loader import Loudness
+from asgmcli.data.loader import LogMelStatistics
 from asgmcli.losses.fixmatch import FixedThreshold
 from asgmcli.losses.flexmatch import FlexibleThreshold
 from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder, start_from
@@ -34,7 +34,7 @@ from asgmcli.train.weights import AUDIO_WEIGHTS, LOCALIZER_WEIGHTS, MODEL_FORMAT
 
 
 @dataclass(frozen=True)
-class Prediction:
+class ModelOutput:
     """logits [B, K]; class tokens video [B, D] and audio [B, D] (None without sound)."""
 
     logits: Tensor
@@ -42,7 +42,7 @@ class Prediction:
     audio: Tensor | None
 
 
-# What a `Prediction` is made of.
+# What a `ModelOutput` is made of.
 Outputs = tuple[Tensor, Tensor, Tensor | None]
 
 
@@ -98,7 +98,7 @@ class ASGMFormer(nn.Module):
         """[B, 3, T, H, W] -> tokens [B, T, N, D] before positions, where clips are mixed (Eq. 7)."""
         return self.video.embed(video)
 
-    def classify(self, tokens: Tensor, audio: Tensor | None) -> Prediction:
+    def classify(self, tokens: Tensor, audio: Tensor | None) -> ModelOutput:
         """Tokens [B, T, N, D] and log-mel [B, L, M] to the prediction.
 
         With `train.accumulate` each part of the batch leaves its outputs alone behind and is computed again when the
@@ -106,14 +106,14 @@ class ASGMFormer(nn.Module):
         """
         encode = self._compiled or self._encode
         if self._parts == 1 or not torch.is_grad_enabled():
-            return Prediction(*encode(tokens, audio))
+            return ModelOutput(*encode(tokens, audio))
         pieces = tokens.chunk(self._parts)
         sounds = [None] * len(pieces) if audio is None else audio.chunk(self._parts)
         outputs = [
             checkpoint(encode, piece, sound, use_reentrant=False) for piece, sound in zip(pieces, sounds, strict=True)
         ]
         logits, video, heard = zip(*outputs, strict=True)
-        return Prediction(torch.cat(logits), torch.cat(video), None if audio is None else torch.cat(heard))
+        return ModelOutput(torch.cat(logits), torch.cat(video), None if audio is None else torch.cat(heard))
 
     def _encode(self, tokens: Tensor, audio: Tensor | None) -> Outputs:
         """Logits, video and audio class tokens."""
@@ -136,7 +136,7 @@ class Described(Protocol):
         """Class names in index order."""
 
     @property
-    def loudness(self) -> Loudness | None:
+    def mel_statistics(self) -> LogMelStatistics | None:
         """Statistics of the log-mel, None where the sound is not used."""
 
     @property
@@ -192,14 +192,14 @@ class RecognitionState:
 
     def export(self, folder: Path) -> None:
         """Write the teacher as safetensors, with all that is needed to use it as metadata."""
-        loudness = self.data.loudness
+        mel_statistics = self.data.mel_statistics
         metadata = {
             "format": MODEL_FORMAT,
             "classes": json.dumps(self.data.classes),
             "recipe": self.recipe.model_dump_json(exclude={"rows", "compare"}),
             "length": str(self.data.length),
-            "audio_mean": repr(loudness.mean if loudness else 0.0),
-            "audio_std": repr(loudness.std if loudness else 1.0),
+            "audio_mean": repr(mel_statistics.mean if mel_statistics else 0.0),
+            "audio_std": repr(mel_statistics.std if mel_statistics else 1.0),
         }
         write_safetensors(folder / MODEL_WEIGHTS, self.teacher.state_dict(), metadata)
 

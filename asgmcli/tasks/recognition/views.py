@@ -1,18 +1,18 @@
-"""The views by which a network is judged, whatever manifest the clips come from."""
+"""The views by which a network is evaluated, whatever manifest the clips come from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from asgmcli.data.loader import Batch, EvaluationViews, Loudness, collate, make_loader
-from asgmcli.data.manifest import Manifest, Row, check_files
-from asgmcli.data.plan import Share
+from asgmcli.data.loader import Batch, EvaluationViews, LogMelStatistics, collate, make_loader
+from asgmcli.data.manifest import Manifest, ManifestRow, check_files
+from asgmcli.data.plan import RankShare
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError
 from asgmcli.recipe.recognition import RecognitionRecipe
 
 
-def labeled_rows(manifest: Manifest, split: str) -> list[Row]:
+def labeled_rows(manifest: Manifest, split: str) -> list[ManifestRow]:
     """The clips of `split` that have a label.
 
     Raises:
@@ -29,10 +29,10 @@ def labeled_rows(manifest: Manifest, split: str) -> list[Row]:
 def evaluation_batches(
     recipe: RecognitionRecipe,
     reader: ClipReader,
-    rows: Sequence[Row],
+    rows: Sequence[ManifestRow],
     labels: dict[str, int],
-    loudness: Loudness | None,
-    share: Share | None = None,
+    mel_statistics: LogMelStatistics | None,
+    share: RankShare | None = None,
 ) -> Iterator[Batch]:
     """Batches of `rows` in their order, `evaluate.clips` x `evaluate.crops` views each; with `share` some of them.
 
@@ -41,7 +41,7 @@ def evaluation_batches(
     """
     check_files(reader.manifest, rows)
     settings = recipe.evaluate
-    views = EvaluationViews(reader, list(rows), labels, recipe.clip, loudness, settings.clips, settings.crops)
+    views = EvaluationViews(reader, list(rows), labels, recipe.clip, mel_statistics, settings.clips, settings.crops)
     numbers = [list(range(i, min(i + settings.batch, len(rows)))) for i in range(0, len(rows), settings.batch)]
     dealt = numbers if share is None else share.deal(numbers)
     return make_loader(views, dealt, recipe.data.workers, collate)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from asgmcli.data.manifest import Row, write_manifest
+from asgmcli.data.manifest import ManifestRow, write_manifest
 from asgmcli.errors import DataError
 from asgmcli.prepare.datasets import DATASETS, folder, kinetics400, ucf51, vggsound
-from asgmcli.prepare.datasets.listing import Listing, Options
+from asgmcli.prepare.datasets.listing import LayoutOptions, Listing
 from asgmcli.prepare.datasets.lists import split_line, write_lists
 
 
@@ -60,7 +60,7 @@ def ucf_tree(root: Path) -> None:
 
 def test_ucf51_takes_the_classes_with_sound_of_the_official_split(tmp_path: Path) -> None:
     ucf_tree(tmp_path)
-    listing = ucf51.find(tmp_path, Options())
+    listing = ucf51.find(tmp_path, LayoutOptions())
     assert found(listing, tmp_path) == {
         "v_Archery_g08_c01": ("UCF-101/Archery/v_Archery_g08_c01.avi", "Archery", "train"),
         "v_HandStandPushups_g08_c02": (
@@ -83,7 +83,7 @@ def test_ucf51_takes_the_classes_with_sound_of_the_official_split(tmp_path: Path
         ("train", "HandstandPushups"): 1,
         ("train", "Typing"): 1,
     }
-    other = {clip.id: clip.split for clip in ucf51.find(tmp_path, Options(own={"fold": 2})).candidates}
+    other = {clip.id: clip.split for clip in ucf51.find(tmp_path, LayoutOptions(own={"fold": 2})).candidates}
     assert other == {"v_Archery_g01_c01": "train", "v_Archery_g08_c01": "test"}
 
 
@@ -104,7 +104,7 @@ def test_kinetics_class_folders_with_spaces_or_underscores(tmp_path: Path) -> No
         "shaking hands,gone0000000,5,15,train\n"
     )
     (tmp_path / "validate.csv").write_text(K400_HEADER + "playing drums,ccccccccccc,2,12,validate\n")
-    listing = kinetics400.find(tmp_path, Options())
+    listing = kinetics400.find(tmp_path, LayoutOptions())
     assert found(listing, tmp_path) == {
         "-_aaaaaaaaa_000001_000011": ("train/playing drums/-_aaaaaaaaa_000001_000011.mp4", "playing drums", "train"),
         "bbbbbbbbbbb_000123_000133": ("train/shaking_hands/bbbbbbbbbbb_000123_000133.mp4", "shaking hands", "train"),
@@ -131,12 +131,13 @@ def test_kinetics_cvdf_layout_and_its_official_test_split(tmp_path: Path) -> Non
     lists.mkdir()
     for name, clip in (("train", "aaaaaaaaaaa,1,11"), ("val", "bbbbbbbbbbb,123,133"), ("test", "ccccccccccc,2,12")):
         (lists / f"{name}.csv").write_text(K400_HEADER + f"playing drums,{clip},{name}\n")
-    listing = kinetics400.find(tmp_path, Options())
+    listing = kinetics400.find(tmp_path, LayoutOptions())
     assert left(listing) == {"ccccccccccc_000002_000012": "other_split"}
     as_papers = {clip.id[0]: clip.split for clip in listing.candidates}
     assert as_papers == {"a": "train", "b": "test"}
     official = {
-        clip.id[0]: clip.split for clip in kinetics400.find(tmp_path, Options(own={"test_from": "test"})).candidates
+        clip.id[0]: clip.split
+        for clip in kinetics400.find(tmp_path, LayoutOptions(own={"test_from": "test"})).candidates
     }
     assert official == {"a": "train", "b": "val", "c": "test"}
 
@@ -145,7 +146,7 @@ def test_a_clip_listed_in_train_and_test_is_a_test_clip(tmp_path: Path) -> None:
     touch(tmp_path, "aaaaaaaaaaa_000001_000011.mp4")
     (tmp_path / "train.csv").write_text(K400_HEADER + "playing drums,aaaaaaaaaaa,1,11,train\n")
     (tmp_path / "val.csv").write_text(K400_HEADER + "playing drums,aaaaaaaaaaa,1,11,val\n")
-    splits = [clip.split for clip in kinetics400.find(tmp_path, Options()).candidates]
+    splits = [clip.split for clip in kinetics400.find(tmp_path, LayoutOptions()).candidates]
     assert splits == ["test", "train"]
 
 
@@ -155,7 +156,7 @@ def test_vggsound_reads_labels_with_commas(tmp_path: Path) -> None:
         '--0PQM4-hqg,30,"waterfall burbling, flowing",train\n--56QUhyDQM,185,playing tennis,train\n'
         "--5OkAjCI7g,40,people belly laughing,test\n"
     )
-    listing = vggsound.find(tmp_path, Options())
+    listing = vggsound.find(tmp_path, LayoutOptions())
     assert found(listing, tmp_path) == {
         "--0PQM4-hqg_000030": ("video/--0PQM4-hqg_000030.mp4", "waterfall burbling, flowing", "train"),
         "--56QUhyDQM_000185": ("video/--56QUhyDQM_000185.mp4", "playing tennis", "train"),
@@ -175,7 +176,7 @@ def test_vggsound_reads_labels_with_commas(tmp_path: Path) -> None:
 )
 def test_an_empty_root_says_what_is_expected_and_where_to_get_it(module: object, part: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=part):
-        module.find(tmp_path, Options())  # type: ignore[attr-defined]
+        module.find(tmp_path, LayoutOptions())  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -191,12 +192,12 @@ def test_lists_that_cannot_be_understood_are_named(
 ) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=part):
-        module.find(tmp_path, Options())  # type: ignore[attr-defined]
+        module.find(tmp_path, LayoutOptions())  # type: ignore[attr-defined]
 
 
 def test_folder_with_split_folders_keeps_the_splits(tmp_path: Path) -> None:
     touch(tmp_path, "training/dog/a.mp4", "validation/dog/b.mp4", "test/cat/deep/c.avi", "test/loose.mp4")
-    listing = folder.find(tmp_path, Options())
+    listing = folder.find(tmp_path, LayoutOptions())
     assert found(listing, tmp_path) == {
         "training/dog/a.mp4": ("training/dog/a.mp4", "dog", "train"),
         "validation/dog/b.mp4": ("validation/dog/b.mp4", "dog", "val"),
@@ -208,7 +209,7 @@ def test_folder_with_split_folders_keeps_the_splits(tmp_path: Path) -> None:
 def test_a_linked_folder_that_leads_back_is_walked_once(tmp_path: Path) -> None:
     touch(tmp_path, "dog/a.mp4")
     (tmp_path / "dog/again").symlink_to(tmp_path)
-    assert list(found(folder.find(tmp_path, Options()), tmp_path)) == ["dog/a.mp4"]
+    assert list(found(folder.find(tmp_path, LayoutOptions()), tmp_path)) == ["dog/a.mp4"]
 
 
 def test_a_csv_with_labels_splits_and_unlabelled_clips(tmp_path: Path) -> None:
@@ -219,7 +220,7 @@ def test_a_csv_with_labels_splits_and_unlabelled_clips(tmp_path: Path) -> None:
         "clips/gone.mp4,dog,train\n",
         encoding="utf-8",
     )
-    listing = folder.find(file, Options())
+    listing = folder.find(file, LayoutOptions())
     assert found(listing, tmp_path) == {
         "clips/a.mp4": ("clips/a.mp4", "dog", "train"),
         f"{tmp_path}/clips/b.mp4": ("clips/b.mp4", "", "train"),
@@ -228,10 +229,10 @@ def test_a_csv_with_labels_splits_and_unlabelled_clips(tmp_path: Path) -> None:
     assert left(listing) == {"clips/gone.mp4": "missing"}
     file.write_text("path,label,split\n,dog,train\nclips/a.mp4,dog,tset\n")
     with pytest.raises(DataError, match=r"line 2: the path is empty[\s\S]*line 3: split 'tset'"):
-        folder.find(file, Options())
+        folder.find(file, LayoutOptions())
     file.write_text("name,kind\na,b\n")
     with pytest.raises(DataError, match="must name the columns path and label"):
-        folder.find(file, Options())
+        folder.find(file, LayoutOptions())
 
 
 @pytest.mark.parametrize(
@@ -255,7 +256,7 @@ def test_list_files_come_in_and_go_out(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("v/a.mp4 10\nv/b c.mp4 2\nv/gone.mp4 2\n")
     (tmp_path / "test.txt").write_text("v/d.mp4 10\n")
     lists = (("train", tmp_path / "train.txt"), ("test", tmp_path / "test.txt"))
-    listing = folder.find(tmp_path, Options(lists=lists))
+    listing = folder.find(tmp_path, LayoutOptions(lists=lists))
     assert found(listing, tmp_path) == {
         "v/a.mp4": ("v/a.mp4", "10", "train"),
         "v/b c.mp4": ("v/b c.mp4", "2", "train"),
@@ -265,12 +266,14 @@ def test_list_files_come_in_and_go_out(tmp_path: Path) -> None:
     assert left(listing) == {"v/gone.mp4": "missing"}
     names = tmp_path / "classInd.txt"
     names.write_text("".join(f"{number + 1} kind{number}\n" for number in range(11)))
-    named = folder.find(tmp_path, Options(lists=lists, classes=names))
+    named = folder.find(tmp_path, LayoutOptions(lists=lists, classes=names))
     assert [clip.label for clip in named.candidates] == ["kind10", "kind2", "kind10"]
     assert named.classes[10] == "kind10"
 
-    rows = [Row(clip.id, str(clip.path), clip.label, clip.split, 1, 8, 8, 8, 8, "", "") for clip in named.candidates]
-    rows.append(Row("u", "v/u.mp4", "", "train", 1, 8, 8, 8, 8, "", ""))
+    rows = [
+        ManifestRow(clip.id, str(clip.path), clip.label, clip.split, 1, 8, 8, 8, 8, "", "") for clip in named.candidates
+    ]
+    rows.append(ManifestRow("u", "v/u.mp4", "", "train", 1, 8, 8, 8, 8, "", ""))
     manifest = write_manifest(tmp_path, rows, named.classes)
     out = tmp_path / "out"
     out.mkdir()
@@ -278,7 +281,7 @@ def test_list_files_come_in_and_go_out(tmp_path: Path) -> None:
     assert [path.name for path in written] == ["train.txt", "test.txt", "train_labeled.txt", "train_unlabeled.txt"]
     assert (out / "train.txt").read_text() == f"{tmp_path}/v/a.mp4 10\n{tmp_path}/v/b c.mp4 2\n{tmp_path}/v/u.mp4 -1\n"
     assert (out / "train_labeled.txt").read_text() == f"{tmp_path}/v/b c.mp4 2\n"
-    again = folder.find(tmp_path, Options(lists=(("train", out / "train.txt"),), classes=names))
+    again = folder.find(tmp_path, LayoutOptions(lists=(("train", out / "train.txt"),), classes=names))
     assert [(clip.label, clip.path.name) for clip in again.candidates] == [("kind10", "a.mp4"), ("kind2", "b c.mp4")]
 
 
@@ -286,6 +289,6 @@ def test_a_number_beyond_the_class_names_is_named(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4")
     (tmp_path / "train.txt").write_text("a.mp4 2\n")
     (tmp_path / "names.txt").write_text("dog\ncat\n")
-    options = Options(lists=(("train", tmp_path / "train.txt"),), classes=tmp_path / "names.txt")
+    options = LayoutOptions(lists=(("train", tmp_path / "train.txt"),), classes=tmp_path / "names.txt")
     with pytest.raises(DataError, match="line 1: label '2'"):
         folder.find(tmp_path, options)

@@ -18,7 +18,7 @@ from asgmcli.errors import DataError
 from asgmcli.media.clips import audio_window
 from asgmcli.media.write import write_clip
 from asgmcli.prepare.datasets import flickr_soundnet, vggss
-from asgmcli.prepare.datasets.listing import Listing, Options
+from asgmcli.prepare.datasets.listing import LayoutOptions, Listing
 from asgmcli.prepare.datasets.pairs import Box
 
 ANNOTATION = """<annotations>
@@ -84,14 +84,14 @@ def test_flickr_annotations_keep_who_drew_what(tmp_path: Path) -> None:
 
 def test_flickr_pairs_with_boxes_are_tested_and_lists_choose(tmp_path: Path) -> None:
     flickr_tree(tmp_path)
-    listing = flickr_soundnet.find(tmp_path, Options())
+    listing = flickr_soundnet.find(tmp_path, LayoutOptions())
     assert splits(listing) == {"111": "test", "222": "test", "333": "train", "444": "train"}
     assert [(entry.id, entry.reason, entry.detail) for entry in listing.left_out] == [("555", "missing", "no sound")]
     assert set(listing.files) == {"boxes.csv"}
     (tmp_path / "train.txt").write_text("444\n999\n")
     (tmp_path / "test.csv").write_text("222.jpg,x\n")
     lists = (("train", tmp_path / "train.txt"), ("test", tmp_path / "test.csv"))
-    chosen = flickr_soundnet.find(tmp_path, Options(lists=lists))
+    chosen = flickr_soundnet.find(tmp_path, LayoutOptions(lists=lists))
     assert splits(chosen) == {"222": "test", "444": "train"}
     assert {entry.id: entry.reason for entry in chosen.left_out} == {
         "111": "not_listed",
@@ -99,7 +99,7 @@ def test_flickr_pairs_with_boxes_are_tested_and_lists_choose(tmp_path: Path) -> 
         "555": "not_listed",
         "999": "missing",
     }
-    held = flickr_soundnet.find(tmp_path, Options(lists=lists[1:]))
+    held = flickr_soundnet.find(tmp_path, LayoutOptions(lists=lists[1:]))
     assert splits(held) == {"222": "test", "333": "train", "444": "train"}
 
 
@@ -158,8 +158,8 @@ def test_vggss_boxes_lie_on_the_middle_frame_of_clips(tmp_path: Path) -> None:
 
 def test_vggss_without_its_list_or_with_a_broken_one(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"vggss\.json[\s\S]*hche11"):
-        vggss.find(tmp_path, Options())
+        vggss.find(tmp_path, LayoutOptions())
     for text in ("{", '[{"file": "a"}]', '[{"file": "a", "class": "x", "bbox": [[0, 0, 1]]}]', '"text"'):
         (tmp_path / "vggss.json").write_text(text)
         with pytest.raises(DataError, match="not VGG-SS's list"):
-            vggss.find(tmp_path, Options())
+            vggss.find(tmp_path, LayoutOptions())

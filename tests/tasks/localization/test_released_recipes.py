@@ -1,4 +1,4 @@
-"""The released localizers: their settings and printed numbers, their start, and the data they are judged on."""
+"""The released localizers: their settings and printed numbers, their start, and the data they are evaluated on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from asgmcli.runs.session import Session
 from asgmcli.runs.sweep import summarize
 from asgmcli.tasks.localization.cases import Case, choose_cases, draw_cases
 from asgmcli.tasks.localization.data import build_data
-from asgmcli.tasks.localization.evaluate import Located, judge, measure
+from asgmcli.tasks.localization.evaluate import Located, evaluation_of, measure
 from asgmcli.tasks.localization.model import build_state
 from asgmcli.train.schedule import make_optimizer
 from asgmcli.train.task import Context
@@ -106,7 +106,7 @@ def test_adam_decays_every_parameter_through_its_gradient() -> None:
 
 @pytest.fixture
 def ears(demo: Path, tmp_path: Path) -> LocalizationRecipe:
-    """Trained on clips without boxes, judged on the demo's."""
+    """Trained on clips without boxes, evaluated on the demo's."""
     manifest = read_manifest(demo)
     rows = [replace(row, path=str(manifest.resolve(row)), audio=str(manifest.resolve(row))) for row in manifest.rows]
     write_manifest(tmp_path / "mute", rows[:12], manifest.classes)
@@ -215,7 +215,7 @@ def test_the_picture_names_each_frames_ciou(tmp_path: Path, suffix: str) -> None
     heatmaps = rng.random((7, 5, 5)).astype(np.float32)
     heatmaps[3] = 1.0  # nothing stands out
     places = [(f"{'a very long name of a clip ' * 2}{i}", i) for i in range(7)]
-    found = judge(Located(places, images, heatmaps, boxes), {})
+    found = evaluation_of(Located(places, images, heatmaps, boxes), {})
     found.figures["localization"](tmp_path / f"cases.{suffix}")
     assert (tmp_path / f"cases.{suffix}").stat().st_size > 10_000
     assert list(found.tables["localization"].columns) == ["measure", "percent"]

@@ -82,7 +82,7 @@ def test_it_is_judged_on_pictures_by_what_their_annotators_agree_on(best: Path, 
     assert {row.id: row.split for row in manifest.rows} == {"11": "test", "22": "test", "33": "test", "44": "train"}
     # The third annotator's box lies outside the picture: it is none.
     assert len((pictures / "boxes.csv").read_text().splitlines()) == 1 + 3 * 2
-    options = ("--data", pictures, "--localizer", "motion", "--out", tmp_path / "judged", "--json")
+    options = ("--data", pictures, "--localizer", "motion", "--out", tmp_path / "evaluated", "--json")
     result = run(eval_command, best, *options)
     assert result.exit_code == 0, result.output
     metrics = json.loads(result.stdout)["metrics"]
@@ -90,4 +90,4 @@ def test_it_is_judged_on_pictures_by_what_their_annotators_agree_on(best: Path, 
     assert set(metrics) == {f"{who}{name}" for who in ("", "motion_") for name in ("ciou50", "ciou", "auc")}
     # One picture shows no motion: its map is uniform, all of it counts as hot, half of it is the box.
     assert metrics["motion_ciou"] == pytest.approx(50)
-    assert Image.open(tmp_path / "judged" / "localization.png").width > 400
+    assert Image.open(tmp_path / "evaluated" / "localization.png").width > 400

@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 from asgmcli.data.augment import Geometry, apply_geometry, apply_geometry_to_maps, draw_geometry, rand_augment
 from asgmcli.data.guides import RecordedMaps
 from asgmcli.data.loader import TrainViews
-from asgmcli.data.manifest import Manifest, Row, write_manifest
+from asgmcli.data.manifest import Manifest, ManifestRow, write_manifest
 from asgmcli.data.maps import MapReader, maps_at
 from asgmcli.data.plan import SampleKey
 from asgmcli.data.rand_augment import GEOMETRIC, ColourOperations
@@ -111,7 +111,9 @@ def clip(tmp_path: Path) -> Manifest:
     places = [(12 + 4 * t, 60 - 4 * t) for t in range(12)]
     frames = torch.cat([square(top, left, 112, 112, 24) for top, left in places])
     write_clip(folder / "a.mp4", frames.numpy(), 8.0, np.zeros(24000, np.float32))
-    manifest = write_manifest(folder, [Row("a", "a.mp4", "", "train", 1.5, 8.0, 12, 112, 112, "a.mp4", "")], ["dog"])
+    manifest = write_manifest(
+        folder, [ManifestRow("a", "a.mp4", "", "train", 1.5, 8.0, 12, 112, 112, "a.mp4", "")], ["dog"]
+    )
     save(manifest, map_of(frames)[::2].numpy(), np.arange(0, 12, 2) / 8)
     return manifest
 

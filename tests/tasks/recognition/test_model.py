@@ -1,4 +1,4 @@
-"""Recognition beside its step: who is labelled, how views are judged, where weights come from and go to."""
+"""Recognition beside its step: who is labelled, how views are evaluated, where weights come from and go to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asgmcli.nn.state import read_metadata
 from asgmcli.recipe.sections import Audio, Clip, Start, VideoEncoder
 from asgmcli.tasks import recognition
 from asgmcli.tasks.recognition.data import build_data, divide
-from asgmcli.tasks.recognition.evaluate import judge, predict
+from asgmcli.tasks.recognition.evaluate import evaluation_of, predict
 from asgmcli.tasks.recognition.model import ASGMFormer, build_state
 from asgmcli.train.task import Context
 from tests.tiny_training import tiny, trainer_of
@@ -63,7 +63,7 @@ def test_views_are_averaged_after_the_softmax(demo: Path, tmp_path: Path) -> Non
     rows = read_manifest(demo).of_split("test")
     assert labels.tolist() == [data.labels[row.id] for row in rows]
     views = data.train.views
-    assert views.loudness is not None
+    assert views.mel_statistics is not None
     batch = next(iter(data.evaluation))
     for clip in range(2):
         answers = []
@@ -77,7 +77,7 @@ def test_views_are_averaged_after_the_softmax(demo: Path, tmp_path: Path) -> Non
 
 def test_judging_by_hand() -> None:
     scores = torch.tensor([[0.8, 0.2, 0.0], [0.6, 0.4, 0.0], [0.1, 0.9, 0.0], [0.7, 0.2, 0.1]])
-    found = judge(scores, torch.tensor([0, 1, 1, 0]), ["cat", "dog", "owl"])
+    found = evaluation_of(scores, torch.tensor([0, 1, 1, 0]), ["cat", "dog", "owl"])
     assert found.metrics == {"top1": 75.0, "top5": 100.0}
     assert found.tables["classes"].rows == [["cat", 2, 100.0, ""], ["dog", 2, 50.0, "cat (1)"], ["owl", 0, None, ""]]
     assert set(found.figures) == {"confusion"}
@@ -98,7 +98,7 @@ def test_the_exported_teacher_says_all_that_is_needed_to_use_it(demo: Path, tmp_
     assert metadata["format"] == "asgm-recognition"
     assert json.loads(metadata["classes"]) == read_manifest(demo).classes
     assert metadata["length"] == "64"
-    assert float(metadata["audio_std"]) == trainer.data.loudness.std  # type: ignore[attr-defined]
+    assert float(metadata["audio_std"]) == trainer.data.mel_statistics.std  # type: ignore[attr-defined]
     assert json.loads(metadata["recipe"])["clip"]["size"] == 24
 
 
@@ -156,7 +156,7 @@ def test_further_splits_are_judged_as_they_are_alone(demo: Path, tmp_path: Path)
     other = trainer_of(alone, tmp_path / "alone").state
     other.teacher.load_state_dict(state.teacher.state_dict())
     wanted = recognition.evaluate(other, other.data.evaluation).metrics
-    assert len(state.data.judged) == 20
+    assert len(state.data.evaluated) == 20
     assert state.data.summary()["eval_also"] == ["val"]
     assert {"top1", "top1_val"} <= found.metrics.keys()
     assert {name: found.metrics[f"{name}_val"] for name in wanted} == wanted

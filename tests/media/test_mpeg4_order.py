@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import asgmcli.media.video as video_module
+from asgmcli.media.mpeg4_order import DoubtfulError, numbered
 from asgmcli.media.probe import best_video_stream, open_media
 from asgmcli.media.video import read_clip
-from asgmcli.media.vops import DoubtfulError, numbered
 from tests.media import media_files as mf
 
 COUNT = 60

@@ -1,8 +1,8 @@
-"""MPEG-4 pictures (VOPs) in AVI, numbered in the order of showing.
+"""Number the MPEG-4 pictures (VOPs) of an AVI in display order.
 
-AVI stores no presentation time stamps, and those that FFmpeg guesses go wrong with B-frames. What the order is follows
-from the types of the pictures (ISO/IEC 14496-2, 6.3.5): a B-VOP is shown before the reference picture that precedes it
-in the file, and nothing else is out of order.
+AVI stores no presentation time stamps, and those that FFmpeg guesses go wrong with B-frames. The order follows from
+the types of the pictures (ISO/IEC 14496-2, 6.3.5): a B-VOP is shown before the reference picture that precedes it in
+the file, and nothing else is out of order.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ SMALLEST_BYTES = 20
 
 
 class DoubtfulError(Exception):
-    """What is read of a file's packets does not tell which packet is which frame; never reaches a user."""
+    """The packets do not tell which of them is which frame. Caught inside `asgmcli.media`; never reaches a user."""
 
 
 def is_numberable(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether `numbered` may try: AVI with MPEG-4 part 2, as Xvid and DivX write it."""
+    """Return True if `numbered` can be tried: AVI with MPEG-4 part 2, as Xvid and DivX write it."""
     return bool(container.format.name == "avi" and stream.codec_context.name == "mpeg4")
 
 
 def numbered(packets: Iterable[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
-    """The packets in the file's order, each one's `pts` set to its frame's place in the order of showing, from 0.
+    """Yield the packets in file order, each one's `pts` set to its frame's place in display order, from 0.
 
     Raises:
         DoubtfulError: a packet that is empty, cut off, very small or no single picture (a packed bitstream), or B-VOPs
@@ -60,14 +60,14 @@ def begins_with_b_vop(packet: Packet[VideoStream]) -> bool:
 
 
 def _in_turn(held: list[Packet[VideoStream]], count: int) -> list[Packet[VideoStream]]:
-    """`held` with its stamps: the B-VOPs first, then the picture they precede."""
+    """Return `held` with stamps set: the B-VOPs first, then the picture they precede."""
     for place, packet in enumerate(held):
         packet.pts = count + (place - 1) % len(held)
     return held
 
 
 def _kind(packet: Packet[VideoStream]) -> int:
-    """vop_coding_type: 0 intra, 1 predicted, 2 bidirectional, 3 sprite."""
+    """Return vop_coding_type: 0 intra, 1 predicted, 2 bidirectional, 3 sprite."""
     data = bytes(packet)
     if packet.is_corrupt or len(data) < SMALLEST_BYTES or data.count(VOP_START) != 1:
         raise DoubtfulError("a packet that is not one whole picture")

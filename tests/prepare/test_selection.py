@@ -14,7 +14,7 @@ import pytest
 from asgmcli.errors import DataError
 from asgmcli.media.write import write_clip
 from asgmcli.prepare.datasets.listing import Candidate, LeftOut, Listing
-from asgmcli.prepare.judge import Check, judge, quarantine_csv
+from asgmcli.prepare.selection import Check, quarantine_csv, select
 from asgmcli.prepare.verify import Facts, Fault, fingerprint
 from tests.media import media_files as mf
 from tests.prepare.prepare_files import clip_bytes, looked, pictures, xvid
@@ -167,7 +167,7 @@ def test_a_clip_cut_without_re_encoding_is_whole_and_its_note_says_what_is_shown
         assert (facts.frames, facts.fps) == (67, 25.0)
         assert facts.note == "shows 67 of 100 stored frames: an edit list hides 33"
     clips = [Candidate("cut", path, "dog", "train", note="from a list")]
-    outcome = judge(Listing(clips, ["dog"]), {"cut": facts}, Check(), tmp_path, missing_is_bad=False)
+    outcome = select(Listing(clips, ["dog"]), {"cut": facts}, Check(), tmp_path, missing_is_bad=False)
     assert [(row.frames, row.note) for row in outcome.rows] == [
         (67, "from a list; shows 67 of 100 stored frames: an edit list hides 33")
     ]
@@ -258,7 +258,7 @@ def test_each_reason_to_leave_a_clip_out(tmp_path: Path) -> None:
         "broken": Fault("corrupt", "after frame 3"),
     }
     listing = Listing(clips, ["cat", "dog"], [LeftOut("listed", "", "missing", "train, dog")])
-    outcome = judge(listing, answers, Check(drop_silent=True), tmp_path, missing_is_bad=False)
+    outcome = select(listing, answers, Check(drop_silent=True), tmp_path, missing_is_bad=False)
     assert [(row.id, row.split, row.path, row.audio) for row in outcome.rows] == [
         ("suspect", "train", "other", "other"),
         ("good", "test", "good", "good"),
@@ -277,8 +277,8 @@ def test_each_reason_to_leave_a_clip_out(tmp_path: Path) -> None:
     text = quarantine_csv(outcome.left_out)
     assert "-60.5 dBFS, under -60 dBFS" in text
     assert outcome.bad == 3
-    assert judge(listing, answers, Check(), tmp_path, missing_is_bad=True).bad == 5
-    louder = judge(listing, answers, Check(drop_silent=True, silence_dbfs=-70), tmp_path, missing_is_bad=False)
+    assert select(listing, answers, Check(), tmp_path, missing_is_bad=True).bad == 5
+    louder = select(listing, answers, Check(drop_silent=True, silence_dbfs=-70), tmp_path, missing_is_bad=False)
     assert "quiet" in {row.id for row in louder.rows}
 
 
@@ -292,7 +292,7 @@ def test_splits_are_drawn_among_the_clips_that_can_be_used(tmp_path: Path) -> No
             clip.id: Fault("corrupt", "") if number in broken else facts(clip.id)
             for number, clip in enumerate(listing.candidates)
         }
-        rows = judge(listing, answers, Check(), tmp_path, missing_is_bad=False).rows
+        rows = select(listing, answers, Check(), tmp_path, missing_is_bad=False).rows
         assert [row.split for row in rows if row.label] == ["train", "test"]
         assert [row.split for row in rows if not row.label] == ["train"]
 
@@ -302,7 +302,7 @@ def test_the_draw_counts_the_splits_that_a_list_gives(tmp_path: Path) -> None:
     splits = ["test", "test", *[""] * 8]
     clips = [Candidate(str(place), tmp_path / str(place), "dog", split) for place, split in enumerate(splits)]
     listing = Listing(clips, ["dog"], shares=shares)
-    rows = judge(listing, {clip.id: facts(clip.id) for clip in clips}, Check(), tmp_path, missing_is_bad=False).rows
+    rows = select(listing, {clip.id: facts(clip.id) for clip in clips}, Check(), tmp_path, missing_is_bad=False).rows
     assert Counter(row.split for row in rows) == {"train": 7, "val": 1, "test": 2}
     assert [row.id for row in rows if row.split == "test"] == ["0", "1"]
 
@@ -310,4 +310,4 @@ def test_the_draw_counts_the_splits_that_a_list_gives(tmp_path: Path) -> None:
 def test_clips_that_were_never_looked_at_are_an_error(tmp_path: Path) -> None:
     listing = Listing([Candidate("new", tmp_path / "new", "dog", "train")], ["dog"])
     with pytest.raises(DataError, match="1 clips were never looked at, the first is new"):
-        judge(listing, {}, Check(), tmp_path, missing_is_bad=False)
+        select(listing, {}, Check(), tmp_path, missing_is_bad=False)

@@ -1,4 +1,4 @@
-"""From a listing to a manifest: look into every file, leave out what cannot be used, and say why."""
+"""Turn a listing into a manifest: check every file, leave out the unusable ones, and say why."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from asgmcli.data.manifest import SPLITS, Row, split_order, splits_of
+from asgmcli.data.manifest import SPLITS, ManifestRow, split_order, splits_of
 from asgmcli.data.split import assign_splits, hashed
 from asgmcli.errors import DataError
 from asgmcli.prepare.datasets.listing import Candidate, LeftOut, Listing
 from asgmcli.prepare.journal import Journal, task_key
-from asgmcli.prepare.verify import Facts, Fault, Task, examine
+from asgmcli.prepare.verify import Facts, Fault, FileCheck, examine
 from asgmcli.workers import Failure, run_tasks
 
 Progress = Callable[[int, int], None]
@@ -44,8 +44,11 @@ SHORTEST_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How closely files are looked at: `drop_silent` below `silence_dbfs`, `verify` decodes everything once,
-    `limit_s` is how long one file may take, `max_bad` the share of broken files that is borne."""
+    """Settings of the check of files.
+
+    `drop_silent` leaves out clips below `silence_dbfs`, `verify` decodes everything once, `limit_s` is the seconds
+    allowed for one file, `max_bad` the share of broken files that is tolerated.
+    """
 
     drop_silent: bool = False
     silence_dbfs: float = -60.0
@@ -56,16 +59,16 @@ class Check:
 
 @dataclass
 class Outcome:
-    """What a listing came to: rows for the manifest, and everything that was left out."""
+    """The result of checking a listing: rows for the manifest, and everything that was left out."""
 
-    rows: list[Row]
+    rows: list[ManifestRow]
     left_out: list[LeftOut]
     bad: int
     looked_at: int
 
 
 def shard_of(candidates: Iterable[Candidate], index: int, count: int) -> list[Candidate]:
-    """The candidates of shard `index` (from 1) of `count`, by a hash of the id."""
+    """Return the candidates of shard `index` (from 1) of `count`, by a hash of the id."""
     return [clip for clip in candidates if hashed(0, clip.id) % count == index - 1]
 
 
@@ -77,7 +80,7 @@ def look(
     progress: Progress | None = None,
     name: str = "files",
 ) -> dict[str, Facts | Fault]:
-    """Examine each candidate's files in killable processes; what an earlier, killed run found is not asked again.
+    """Examine each candidate's files in killable processes; what an interrupted run has found is not examined again.
 
     Returns:
         Facts or a fault by clip id. Of candidates that share an id the first is examined.
@@ -86,11 +89,11 @@ def look(
     answers: dict[str, Facts | Fault] = {}
     with Journal(out, name) as journal:
         keys: dict[str, str] = {}
-        todo: list[Task] = []
+        todo: list[FileCheck] = []
         for clip in (clip for clip in candidates if unique[clip.id] is clip):
             audio = os.path.abspath(clip.audio) if clip.audio is not None else ""
             listen = check.drop_silent or check.verify
-            task = Task(clip.id, os.path.abspath(clip.path), audio, listen, check.verify)
+            task = FileCheck(clip.id, os.path.abspath(clip.path), audio, listen, check.verify)
             key = task_key(task)
             if key in journal.known:
                 answers[clip.id] = journal.known[key]
@@ -109,13 +112,13 @@ def look(
     return answers
 
 
-def judge(
+def select(
     listing: Listing, answers: dict[str, Facts | Fault], check: Check, folder: Path, missing_is_bad: bool
 ) -> Outcome:
-    """Rows and left-out clips, a function of what was found alone: the same bytes whatever the order of the work.
+    """Return the rows and the left-out clips. Depends on the answers only, not on the order of the work.
 
     Raises:
-        DataError: clips that were never looked at.
+        DataError: clips that were never examined.
     """
     unknown = [clip.id for clip in listing.candidates if clip.id not in answers]
     if unknown:
@@ -151,7 +154,7 @@ def judge(
 
 
 def quarantine_csv(left_out: Iterable[LeftOut]) -> str:
-    """The text of quarantine.csv."""
+    """Return the text of quarantine.csv."""
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("id", "path", "reason", "detail"))
@@ -160,7 +163,7 @@ def quarantine_csv(left_out: Iterable[LeftOut]) -> str:
 
 
 def summarise(name: str, listing: Listing, outcome: Outcome, settings: dict[str, Any], sha256: str) -> dict[str, Any]:
-    """What summary.json holds: counts, coverage of the official list, hours, what was left out, the manifest's hash."""
+    """Return the content of summary.json: counts, coverage of the official list, hours, clips left out, hash."""
     splits = list(dict.fromkeys((*SPLITS, *splits_of(outcome.rows))))
     counts = {split: Counter(row.label for row in outcome.rows if row.split == split) for split in splits}
     summary: dict[str, Any] = {
@@ -195,7 +198,7 @@ def summarise(name: str, listing: Listing, outcome: Outcome, settings: dict[str,
 
 
 def _empty_classes(listing: Listing, counts: dict[str, Counter[str]]) -> list[str]:
-    """A line for each of train and test that has clips, but none of some classes."""
+    """Return a line for each of train and test that has clips, but none of some classes."""
     lines: list[str] = []
     for split in ("train", "test"):
         empty = [name for name in listing.classes if not counts[split][name]]
@@ -218,7 +221,7 @@ def _fault_of(clip: Candidate, facts: Facts, check: Check) -> Fault | None:
 
 
 def _with_splits(listing: Listing, kept: dict[str, tuple[Candidate, Facts]]) -> dict[str, tuple[Candidate, Facts]]:
-    """The clips by id, those without a split drawn into one beside the clips of their class that have theirs."""
+    """Return the clips by id, those without a split drawn into one beside the clips of their class that have theirs."""
     drawn = {name: clip.label for name, (clip, _) in kept.items() if not clip.split}
     given: dict[str, Counter[str]] = {}
     for clip, _ in kept.values():
@@ -229,7 +232,7 @@ def _with_splits(listing: Listing, kept: dict[str, tuple[Candidate, Facts]]) -> 
 
 
 def _copies(kept: list[tuple[Candidate, Facts]]) -> list[tuple[Candidate, Candidate]]:
-    """(clip to leave out, clip that has the same file in a later split): test wins over val, val over train."""
+    """Return (clip to leave out, clip that has the same file in a later split): test wins over val, val over train."""
     groups: dict[str, list[Candidate]] = {}
     for clip, facts in kept:
         groups.setdefault(facts.fingerprint, []).append(clip)
@@ -243,10 +246,10 @@ def _copies(kept: list[tuple[Candidate, Facts]]) -> list[tuple[Candidate, Candid
     return out
 
 
-def _row(clip: Candidate, facts: Facts, folder: Path) -> Row:
+def _row(clip: Candidate, facts: Facts, folder: Path) -> ManifestRow:
     path = relative(clip.path, folder)
     audio = "" if not facts.sound else path if clip.audio is None else relative(clip.audio, folder)
-    return Row(
+    return ManifestRow(
         clip.id,
         path,
         clip.label,
@@ -262,7 +265,7 @@ def _row(clip: Candidate, facts: Facts, folder: Path) -> Row:
 
 
 def relative(path: Path, folder: Path) -> str:
-    """The path as the manifest in `folder` names it: relative where it lies under it, absolute otherwise."""
+    """Return the path as the manifest in `folder` names it: relative if it lies under it, else absolute."""
     whole = Path(os.path.abspath(path))
     base = Path(os.path.abspath(folder))
     return whole.relative_to(base).as_posix() if whole.is_relative_to(base) else str(whole)
