@@ -9,7 +9,7 @@ from pathlib import Path
 from asgmcli.data.size import Size
 from asgmcli.errors import DataError
 from asgmcli.files import read_text
-from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, Listing, match_lists
+from asgmcli.prepare.datasets.listing import SPLIT_WORDS, Entry, LayoutOptions, Listing, match_lists
 
 TITLE = "VGGSound: up to 184K train and 15K test clips of 10 s, 309 classes"
 ROOT_HELP = """\
