@@ -134,7 +134,7 @@ def command(
         click.echo(json.dumps(result))
 
 
-def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) -> dict[str, Any]:
+def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) -> dict[str, object]:
     """The finished runs of a recipe."""
     from asgmcli.recipe.shipped import spoken
     from asgmcli.runs.gather import gather
@@ -167,7 +167,7 @@ def _gather(file: RecipeFile, runs: Path, options: Options, console: Console) ->
     }
 
 
-def _judge(path: Path, options: Options, console: Console, launch: Launch) -> dict[str, Any]:
+def _judge(path: Path, options: Options, console: Console, launch: Launch) -> dict[str, object]:
     """Judge one trained network, by all ranks; return the result on the first."""
     from asgmcli.ranks.device import choose_device
     from asgmcli.ranks.exchange import joined
@@ -231,7 +231,7 @@ def _with_options(trained: Trained, options: Options) -> Trained:
     return replace(trained, recipe=recipe.model_copy(update=changes))  # type: ignore[type-var]
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
+def _given(values: dict[str, object]) -> dict[str, object]:
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -173,7 +173,7 @@ def _number(confidence: np.floating) -> float | None:
     return None if np.isnan(confidence) else round(float(confidence), 4)
 
 
-def localize_all(jobs: list[Job], settings: Settings, workers: int) -> Iterator[tuple[Job, dict[str, Any] | str]]:
+def localize_all(jobs: list[Job], settings: Settings, workers: int) -> Iterator[tuple[Job, dict[str, object] | str]]:
     """Each clip with what was written of it (see `localize`), or with the reason why it cannot be read."""
     if workers == 1:
         for job in jobs:
@@ -183,7 +183,7 @@ def localize_all(jobs: list[Job], settings: Settings, workers: int) -> Iterator[
         yield job, f"{job.path}: {answer.reason}: {answer.detail}" if isinstance(answer, Failure) else answer
 
 
-def _localize_one(task: tuple[Job, Settings]) -> dict[str, Any] | str:
+def _localize_one(task: tuple[Job, Settings]) -> dict[str, object] | str:
     try:
         return localize(*task)
     except MediaError as error:

@@ -159,7 +159,9 @@ def quarantine_csv(left_out: Iterable[LeftOut]) -> str:
     return stream.getvalue()
 
 
-def summarise(name: str, listing: Listing, outcome: Outcome, settings: dict[str, Any], sha256: str) -> dict[str, Any]:
+def summarise(
+    name: str, listing: Listing, outcome: Outcome, settings: dict[str, object], sha256: str
+) -> dict[str, object]:
     """What summary.json holds: counts, coverage of the official list, hours, what was left out, the manifest's hash."""
     splits = list(dict.fromkeys((*SPLITS, *splits_of(outcome.rows))))
     counts = {split: Counter(row.label for row in outcome.rows if row.split == split) for split in splits}

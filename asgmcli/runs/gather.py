@@ -237,7 +237,7 @@ def measured_rows(recipe: Recipe, results: Results) -> dict[str, MeasuredRow]:
     return rows
 
 
-def read_metrics(run: Run) -> list[dict[str, Any]]:
+def read_metrics(run: Run) -> list[dict[str, object]]:
     """The lines of a run's metrics.jsonl; evaluations, where there are several, as quantities of their own.
 
     Raises:

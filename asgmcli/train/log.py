@@ -23,7 +23,7 @@ LINE_SECONDS = 10.0
 class Board(Protocol):
     """Something else that shows the numbers."""
 
-    def show(self, line: Mapping[str, Any]) -> None:
+    def show(self, line: Mapping[str, object]) -> None:
         """Take up one line of metrics.jsonl."""
 
 
@@ -54,7 +54,7 @@ class MetricsFile:
             self._sums, self._counts = {}, {}
             self.write({"step": step + 1, "epoch": epoch, **means})
 
-    def write(self, line: Mapping[str, Any]) -> None:
+    def write(self, line: Mapping[str, object]) -> None:
         """Append one line.
 
         Raises:
@@ -106,7 +106,7 @@ class MetricsFile:
 class NoMetrics(MetricsFile):
     """What a rank has that is not the first, which alone writes."""
 
-    def write(self, line: Mapping[str, Any]) -> None:
+    def write(self, line: Mapping[str, object]) -> None:
         """Nothing."""
 
     def state_dict(self) -> dict[str, Any]:
