@@ -39,7 +39,7 @@ class StopFlag:
             signal.signal(number, handler)
         self._before = {}
 
-    def _note(self, number: int, _: Any) -> None:
+    def _note(self, number: int, _: object) -> None:
         if self.number == number and not self.patient:
             raise KeyboardInterrupt if number == signal.SIGINT else _TerminatedError
         self.number = number
@@ -66,7 +66,7 @@ def interruptible(message: str) -> Iterator[None]:
         InterruptedByKeyboard: Ctrl-C.
     """
 
-    def stop(*_: Any) -> None:
+    def stop(*_: object) -> None:
         raise _TerminatedError
 
     before = signal.signal(signal.SIGTERM, stop)

@@ -132,7 +132,7 @@ def answer() -> None:
     print(json.dumps(measure_here(Setup(**question["setup"]), question["repeats"])))
 
 
-def measure_here(setup: Setup, repeats: int) -> dict[str, Any]:
+def measure_here(setup: Setup, repeats: int) -> dict[str, object]:
     """Time and memory of the step, in this process.
 
     Returns:

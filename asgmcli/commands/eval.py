@@ -134,8 +134,8 @@ def command(
         click.echo(json.dumps(result))
 
 
-def _gather(file: RecipeFile, runs: Path, options: EvalOptions, console: Console) -> dict[str, Any]:
-    """The finished runs of a recipe."""
+def _gather(file: RecipeFile, runs: Path, options: EvalOptions, console: Console) -> dict[str, object]:
+    """Gather the finished runs of a recipe, show and write their table."""
     from asgmcli.recipe.shipped import spoken
     from asgmcli.runs.gather import gather
     from asgmcli.runs.sweep import summary_data
@@ -167,8 +167,8 @@ def _gather(file: RecipeFile, runs: Path, options: EvalOptions, console: Console
     }
 
 
-def _evaluate(path: Path, options: EvalOptions, console: Console, launch: Launch) -> dict[str, Any]:
-    """Judge one trained network, by all ranks; return the result on the first."""
+def _evaluate(path: Path, options: EvalOptions, console: Console, launch: Launch) -> dict[str, object]:
+    """Evaluate one trained network on all ranks. Return the result on the first."""
     from asgmcli.ranks.device import choose_device
     from asgmcli.ranks.exchange import joined
     from asgmcli.runs.report import EvaluationReport, papers_numbers
@@ -231,7 +231,7 @@ def _with_options(trained: Trained, options: EvalOptions) -> Trained:
     return replace(trained, recipe=recipe.model_copy(update=changes))  # type: ignore[type-var]
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
+def _given(values: dict[str, object]) -> dict[str, object]:
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -190,7 +190,7 @@ def _run_one(path: Path, settings: MapSettings, out: Path, overwrite: bool, cons
     return {"clips": [answer], "skipped": 0, "failed": []}
 
 
-def _sureness(answer: dict[str, Any], least: float) -> str:
+def _sureness(answer: dict[str, object], least: float) -> str:
     if answer["sure"]:
         return f"{answer['sure']} of the maps are sure (confidence from {least:g}); the others have no box."
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -76,7 +76,7 @@ def command(
 
 def _ask(
     trained: Trained, files: list[MediaFile], console: Console
-) -> tuple[list[tuple[MediaFile, list[list[Cell]], dict[str, Any]]], list[dict[str, str]]]:
+) -> tuple[list[tuple[MediaFile, list[list[Cell]], dict[str, object]]], list[dict[str, str]]]:
     """The answer about each file as CSV lines and JSON, and the files that could not be read, with the reason."""
     from asgmcli.console import progress_bar
 

@@ -155,7 +155,7 @@ def command() -> None:
     """
 
 
-def _generate(name: str, out: Path | None, as_json: bool, **options: Any) -> None:
+def _generate(name: str, out: Path | None, as_json: bool, **options: object) -> None:
     """Make a generated data set."""
     from asgmcli.console import make_console
     from asgmcli.prepare.show import show_summary
@@ -185,7 +185,7 @@ def _generate(name: str, out: Path | None, as_json: bool, **options: Any) -> Non
         click.echo(json.dumps(summary))
 
 
-def _from_disk(name: str, root: Path | None, out: Path | None, as_json: bool, **options: Any) -> None:
+def _from_disk(name: str, root: Path | None, out: Path | None, as_json: bool, **options: object) -> None:
     """Make a data set ready that lies on the disk."""
     from asgmcli.console import make_console
 
@@ -280,7 +280,7 @@ def _write_lists(console: Console, out: Path, options: dict[str, Any]) -> None:
         console.print(f"list {path}")
 
 
-def _default_root(name: str, options: dict[str, Any]) -> Path:
+def _default_root(name: str, options: dict[str, object]) -> Path:
     # List files may hold absolute paths: then nothing need lie at a place of the data set's own.
     return Path() if options.get("lists") and name == "folder" else Path(os.environ.get("ASGM_DATA") or "data") / name
 

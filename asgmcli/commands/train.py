@@ -116,7 +116,7 @@ def command(
         click.echo(json.dumps(result))
 
 
-def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[str, Any]:
+def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[str, object]:
     """Show the size and cost of each of `recipes`; a single one is printed in full on standard output."""
     from asgmcli.recipe.read import dump_yaml
     from asgmcli.runs.dry_run import dry_runs, dry_table, rates
@@ -177,7 +177,7 @@ def _train_all(
     recipes: list[Recipe],
     jobs: int | None,
     overwrite: bool,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Train every recipe of `file` in a process of its own, or with several ranks in turn; show and write the table.
 
     Finished runs are kept unless `overwrite`; one made with other settings is an error before anything is trained. Of

@@ -35,7 +35,9 @@ class AllOperations(v2.RandAugment):  # type: ignore[misc]  # torchvision ships 
             view = self._apply_image_or_video_transform(view, name, magnitude, self.interpolation, self._fill)
         return view
 
-    def _apply_image_or_video_transform(self, image: Tensor, transform_id: str, *rest: Any, **named: Any) -> Tensor:
+    def _apply_image_or_video_transform(
+        self, image: Tensor, transform_id: str, *rest: object, **named: object
+    ) -> Tensor:
         if transform_id in LAYOUTS:
             image = image.contiguous(memory_format=LAYOUTS[transform_id])
         changed: Tensor = super()._apply_image_or_video_transform(image, transform_id, *rest, **named)

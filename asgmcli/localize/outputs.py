@@ -178,7 +178,7 @@ def _number(confidence: np.floating) -> float | None:
 
 def localize_all(
     jobs: list[ClipFiles], settings: MapSettings, workers: int
-) -> Iterator[tuple[ClipFiles, dict[str, Any] | str]]:
+) -> Iterator[tuple[ClipFiles, dict[str, object] | str]]:
     """Yield each clip with what was written of it (see `localize`), or with the reason it cannot be read."""
     if workers == 1:
         for job in jobs:
@@ -188,7 +188,7 @@ def localize_all(
         yield job, f"{job.path}: {answer.reason}: {answer.detail}" if isinstance(answer, Failure) else answer
 
 
-def _localize_one(task: tuple[ClipFiles, MapSettings]) -> dict[str, Any] | str:
+def _localize_one(task: tuple[ClipFiles, MapSettings]) -> dict[str, object] | str:
     try:
         return localize(*task)
     except MediaError as error:

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -17,6 +17,10 @@ from asgmcli.files import replacing
 from asgmcli.localize.clip_maps import Sound
 from asgmcli.media.probe import reason_of
 from asgmcli.media.write import AAC_RATES, write_clip
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import OutputContainer
 
 _OTHER_RATE = 48_000
 _BIT_RATE = 128_000
@@ -56,7 +60,7 @@ def _join(target: Path, silent: Path, sound: Sound) -> None:
         with av.open(str(silent)) as pictures, av.open(str(target), "w", format="mp4", options=options) as container:
             video_in = pictures.streams.video[0]
             video_out = container.add_stream_from_template(video_in)
-            stream: Any = container.add_stream("aac", rate=rate, layout="mono")
+            stream = container.add_stream("aac", rate=rate, layout="mono")
             stream.codec_context.bit_rate = _BIT_RATE
             done = 0
             for packet in pictures.demux(video_in):
@@ -74,7 +78,7 @@ def _join(target: Path, silent: Path, sound: Sound) -> None:
         raise MediaError(f"{target}: the sound cannot be written ({reason_of(error)}). Is there room?") from error
 
 
-def _encode(container: Any, stream: Any, wave: NDArray[np.float32], start: int, rate: int) -> None:
+def _encode(container: OutputContainer, stream: AudioStream, wave: NDArray[np.float32], start: int, rate: int) -> None:
     """Encode samples that begin at `start`."""
     samples = np.clip(wave, -1, 1).astype(np.float32)[None]
     frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")

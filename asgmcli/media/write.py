@@ -7,13 +7,22 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 
 from asgmcli.errors import MediaError
 from asgmcli.files import replacing
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import OutputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+    # Frames given so far, and the packets that came out.
+    Encoded = tuple[int, list[Packet[VideoStream]]]
 
 AUDIO_BIT_RATE = 64_000  # bits/s: ample for mono speech-band sound, where aac's own default doubles a small file
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
@@ -73,7 +82,7 @@ def write_clip(
         try:
             with av.open(f"file:{temporary}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
                 frame_rate = Fraction(fps).limit_denominator(MAX_FPS_DENOMINATOR)
-                video: Any = container.add_stream("libx264", rate=frame_rate, options=options)
+                video = container.add_stream("libx264", rate=frame_rate, options=options)
                 height, width = first.shape[:2]
                 video.height, video.width = height + height % 2, width + width % 2
                 video.pix_fmt = "yuv420p"
@@ -89,7 +98,7 @@ def write_clip(
                         container.mux(packets)
                 else:
                     # Without noise substitution a span decodes to the same samples wherever decoding began.
-                    stream: Any = container.add_stream("aac", rate=rate, layout="mono", options={"aac_pns": "0"})
+                    stream = container.add_stream("aac", rate=rate, layout="mono", options={"aac_pns": "0"})
                     stream.codec_context.bit_rate = AUDIO_BIT_RATE
                     _mux_both(container, encoded, frame_rate, stream, sound, rate)
         except (av.FFmpegError, OSError) as error:
@@ -121,7 +130,7 @@ def _checked_audio(audio: np.ndarray, rate: int) -> np.ndarray:
     return plane
 
 
-def _encode_video(stream: Any, frames: Iterable[np.ndarray], shape: tuple[int, ...]) -> Iterator[tuple[int, list[Any]]]:
+def _encode_video(stream: VideoStream, frames: Iterable[np.ndarray], shape: tuple[int, ...]) -> Iterator[Encoded]:
     """Yield (frames given so far, packets that came out), and at the end what the encoder still held."""
     pad = ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0))
     count = 0
@@ -137,7 +146,12 @@ def _encode_video(stream: Any, frames: Iterable[np.ndarray], shape: tuple[int, .
 
 
 def _mux_both(
-    container: Any, encoded: Iterable[tuple[int, list[Any]]], fps: Fraction, stream: Any, sound: np.ndarray, rate: int
+    container: OutputContainer,
+    encoded: Iterable[Encoded],
+    fps: Fraction,
+    stream: AudioStream,
+    sound: np.ndarray,
+    rate: int,
 ) -> None:
     """Mux video packets with the sound up to their time, so that neither stream waits in memory for the other."""
     done = 0
@@ -149,7 +163,9 @@ def _mux_both(
     container.mux(stream.encode(None))
 
 
-def _encode_audio(container: Any, stream: Any, sound: np.ndarray, start: int, end: int, rate: int) -> int:
+def _encode_audio(
+    container: OutputContainer, stream: AudioStream, sound: np.ndarray, start: int, end: int, rate: int
+) -> int:
     """Encode samples start to end. Return the first sample not yet encoded."""
     if end <= start:
         return start

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 
-def top_k(scores: Any, labels: Any, k: int = 1) -> float:
+def top_k(scores: ArrayLike | Tensor, labels: ArrayLike | Tensor, k: int = 1) -> float:
     """Return the percentage of clips whose label is among the k best scores.
 
     Args:
@@ -32,7 +31,7 @@ def top_k(scores: Any, labels: Any, k: int = 1) -> float:
     return 100 * round(float(share) * len(truth)) / len(truth)
 
 
-def per_class(scores: Any, labels: Any) -> Tensor:
+def per_class(scores: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> Tensor:
     """Return the top-1 accuracy of each class's clips.
 
     Args:
@@ -49,7 +48,7 @@ def per_class(scores: Any, labels: Any) -> Tensor:
     return 100 * matrix.diagonal() / matrix.sum(dim=1)
 
 
-def confusion_matrix(scores: Any, labels: Any) -> Tensor:
+def confusion_matrix(scores: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> Tensor:
     """Count how often each true class (row) was taken for each class (column).
 
     Args:
@@ -71,7 +70,7 @@ def confusion_matrix(scores: Any, labels: Any) -> Tensor:
     return counts.cpu()
 
 
-def _checked(scores: Any, labels: Any) -> tuple[Tensor, Tensor]:
+def _checked(scores: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
     """Scores [B, K] float and labels [B] int64 as tensors; ValueError where no metric could be right."""
     values, truth = torch.as_tensor(scores).detach(), torch.as_tensor(labels).detach()
     if values.dim() != 2 or truth.dim() != 1 or len(values) != len(truth) or not len(truth):

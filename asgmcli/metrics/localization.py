@@ -7,7 +7,7 @@ Visual Scenes", CVPR 2018, as FNAC's released evaluation computes them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,15 @@ import torch
 import torch.nn.functional as F
 
 Array = npt.NDArray[np.float64]
+Values: TypeAlias = npt.ArrayLike | torch.Tensor
+"""What numpy makes an array of, or a tensor on any device."""
 
 # Agreement of this many annotators makes a pixel count in full (Flickr-SoundNet).
 _CONSENSUS = 2
 _SUCCESS_STEPS = 21
 
 
-def ciou(heatmap: Any, boxes_map: Any, threshold: float) -> float:
+def ciou(heatmap: Values, boxes_map: Values, threshold: float) -> float:
     """Return the consensus intersection over union of the map's hot pixels with the boxes.
 
     cIoU = Σ_hot g / (Σ g + number of hot pixels with g = 0), where hot means map >= threshold.
@@ -48,7 +50,7 @@ def ciou(heatmap: Any, boxes_map: Any, threshold: float) -> float:
 
 
 def evaluate_ciou(
-    heatmaps: Sequence[Any], boxes_maps: Sequence[Any], threshold: float | Sequence[float] | None = None
+    heatmaps: Sequence[Values], boxes_maps: Sequence[Values], threshold: float | Sequence[float] | None = None
 ) -> dict[str, float]:
     """Compute cIoU over a test set; each map is resized to its boxes' size and min-max normalised first.
 
@@ -100,7 +102,7 @@ def summarize_ciou(values: Sequence[float]) -> dict[str, float]:
     return {"ciou50": float((reached >= 0.5).mean()), "mean": float(reached.mean()), "auc": area}
 
 
-def resize_map(heatmap: Any, size: tuple[int, ...]) -> Array:
+def resize_map(heatmap: Values, size: tuple[int, ...]) -> Array:
     """Resize a map [h, w] to [H, W], bilinear with aligned corners."""
     values = torch.as_tensor(_array(heatmap))
     resized = F.interpolate(values[None, None], size=tuple(size), mode="bilinear", align_corners=True)
@@ -108,19 +110,19 @@ def resize_map(heatmap: Any, size: tuple[int, ...]) -> Array:
     return result
 
 
-def normalise_map(heatmap: Any) -> Array:
+def normalise_map(heatmap: Values) -> Array:
     """Scale a map [H, W] to 0..1 by its own least and greatest value; a flat map stays as it is."""
     values = _array(heatmap)
     low, high = values.min(), values.max()
     return values if high == low else (values - low) / (high - low)
 
 
-def median_threshold(heatmap: Any) -> float:
+def median_threshold(heatmap: Values) -> float:
     """Return the value at rank H·W // 2 of the sorted map, at or above which half of the pixels lie."""
     return float(np.sort(_array(heatmap), axis=None)[np.size(_array(heatmap)) // 2])
 
 
-def union_map(boxes: Any, size: int | tuple[int, int]) -> Array:
+def union_map(boxes: Values, size: int | tuple[int, int]) -> Array:
     """Draw one annotation's boxes as a map (VGG-SS): 1 inside any of them.
 
     Args:
@@ -133,7 +135,7 @@ def union_map(boxes: Any, size: int | tuple[int, int]) -> Array:
     return np.minimum(_count_map(boxes, size), 1.0)
 
 
-def consensus_map(boxes: Any, size: int | tuple[int, int], annotators: Sequence[int] | None = None) -> Array:
+def consensus_map(boxes: Values, size: int | tuple[int, int], annotators: Sequence[int] | None = None) -> Array:
     """Draw several annotators' boxes as a map (Flickr-SoundNet): min(1, number of annotators / 2) in each pixel.
 
     Args:
@@ -158,7 +160,7 @@ def consensus_map(boxes: Any, size: int | tuple[int, int], annotators: Sequence[
     return np.minimum(votes / _CONSENSUS, 1.0)
 
 
-def boxes_map(boxes: Any, size: int | tuple[int, int], annotators: Sequence[int]) -> Array:
+def boxes_map(boxes: Values, size: int | tuple[int, int], annotators: Sequence[int]) -> Array:
     """Return the boxes as the map their data set is evaluated on: `consensus_map`, or `union_map` of one annotation.
 
     Args:
@@ -172,7 +174,7 @@ def boxes_map(boxes: Any, size: int | tuple[int, int], annotators: Sequence[int]
     return consensus_map(boxes, size, annotators) if any(annotators) else union_map(boxes, size)
 
 
-def inside_share(heatmaps: Any, boxes: Any) -> tuple[float, float]:
+def inside_share(heatmaps: Values, boxes: Values) -> tuple[float, float]:
     """Return how often the map's hottest cell lies in the box, and how often chance would put it there.
 
     Args:
@@ -200,7 +202,7 @@ def inside_share(heatmaps: Any, boxes: Any) -> tuple[float, float]:
     return float(hits.mean()), float(((x2 - x1).clip(0) * (y2 - y1).clip(0)).mean())
 
 
-def _count_map(boxes: Any, size: int | tuple[int, int]) -> Array:
+def _count_map(boxes: Values, size: int | tuple[int, int]) -> Array:
     """[H, W]: how many of the boxes [n, 4] (fractions) cover each pixel; borders are cut to whole pixels."""
     height, width = _size(size)
     count = np.zeros((height, width))
@@ -215,7 +217,7 @@ def _size(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
-def _array(values: Any) -> Array:
+def _array(values: Values) -> Array:
     """Torch or numpy to a float64 numpy array."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu().double().numpy()

@@ -254,7 +254,7 @@ class FrozenLocalizer(nn.Module):
         return self.model.image_features((images - self.image_mean) / self.image_std)
 
 
-def load_fnac(model: FNAC, state: str | Path | Mapping[str, Any]) -> LoadReport:
+def load_fnac(model: FNAC, state: str | Path | Mapping[str, object]) -> LoadReport:
     """Load the weights of a released FNAC (`model` key, `module.` prefixes) or of this project's into `model`.
 
     Raises:
@@ -269,7 +269,7 @@ def _may_keep(name: str) -> bool:
     return name.endswith("num_batches_tracked") or name.startswith(("img_norm.", "aud_norm."))
 
 
-def save_localizer(path: str | Path, model: FNAC, config: Mapping[str, Any]) -> Path:
+def save_localizer(path: str | Path, model: FNAC, config: Mapping[str, object]) -> Path:
     """Write `model` as safetensors that `load_localizer` needs nothing else for.
 
     Args:

@@ -146,7 +146,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     return network_state(read_checkpoint(path), str(path))
 
 
-def state_of(state: str | Path | Mapping[str, Any]) -> tuple[dict[str, Tensor], str]:
+def state_of(state: str | Path | Mapping[str, object]) -> tuple[dict[str, Tensor], str]:
     """Return the tensors of a path or mapping, and the name of their source for messages."""
     if isinstance(state, str | Path):
         return read_state(state), str(state)
@@ -171,7 +171,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         raise DataError(f"{path} cannot be read as safetensors ({error}). Copy it again.") from error
 
 
-def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Path:
+def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, object]) -> Path:
     """Write `path` whole or not at all: beside the target, flushed to the disk, then renamed.
 
     Args:

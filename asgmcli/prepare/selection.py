@@ -162,7 +162,9 @@ def quarantine_csv(left_out: Iterable[LeftOut]) -> str:
     return stream.getvalue()
 
 
-def summarise(name: str, listing: Listing, outcome: Outcome, settings: dict[str, Any], sha256: str) -> dict[str, Any]:
+def summarise(
+    name: str, listing: Listing, outcome: Outcome, settings: dict[str, object], sha256: str
+) -> dict[str, object]:
     """Return the content of summary.json: counts, coverage of the official list, hours, clips left out, hash."""
     splits = list(dict.fromkeys((*SPLITS, *splits_of(outcome.rows))))
     counts = {split: Counter(row.label for row in outcome.rows if row.split == split) for split in splits}

@@ -7,7 +7,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from asgmcli.errors import MediaError
 from asgmcli.media.audio import SILENCE_DBFS
 from asgmcli.media.bounds import strict_options
-from asgmcli.media.extent import start_seconds
+from asgmcli.media.extent import start_seconds, tick_of
 from asgmcli.media.probe import (
     CutOffError,
     MediaInfo,
@@ -25,6 +25,10 @@ from asgmcli.media.probe import (
     probe,
     reason_of,
 )
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.video.stream import VideoStream
 
 EDGE_BYTES = 1 << 16
 HOLE_S = 0.5
@@ -234,7 +238,7 @@ class _Pass:
         if self.video_end and self.audio_end:
             self.holes[kind] = max(self.holes[kind], seconds)
 
-    def see_end(self, stream: Any, container: str) -> None:
+    def see_end(self, stream: VideoStream | AudioStream, container: str) -> None:
         """Compare what was decoded with what the header promises.
 
         Raises:
@@ -251,7 +255,7 @@ class _Pass:
             indexed = len(stream.index_entries) if container.startswith("mov") else 0
             if self.packets < indexed or self.frames < self.promised - max(3, 0.02 * self.promised):
                 raise PlayError("truncated", f"{self.frames} of {self.promised} frames can be decoded")
-        length = self.seconds if picture else float((stream.duration or 0) * stream.time_base)
+        length = self.seconds if picture else float((stream.duration or 0) * tick_of(stream))
         begin = start_seconds(stream) if self.video_start is None or not picture else self.video_start
         reached = max((self.video_end if picture else self.audio_end) - begin, 0.0)
         if reached < 0.95 * length - 0.5:

@@ -31,7 +31,7 @@ class Device(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no
         return name
 
 
-def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
+def device_option(command: Callable[..., object]) -> Callable[..., Any]:
     """Give a command the option --device."""
     option = click.option(
         "--device", type=Device(), default="auto", show_default=True, help="Where to compute; auto takes a GPU."

@@ -162,7 +162,7 @@ def on_main_rank(work: Callable[[], T]) -> T:
     return given
 
 
-def check_same(facts: Mapping[str, Any]) -> None:
+def check_same(facts: Mapping[str, object]) -> None:
     """Check that all ranks are about to train the same run. Collective.
 
     Raises:

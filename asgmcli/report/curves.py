@@ -55,12 +55,12 @@ def training_curves(
     return save_figure(path, lambda: _draw(series, axis or "row", title))
 
 
-def _numeric_keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _numeric_keys(rows: Sequence[Mapping[str, object]]) -> list[str]:
     keys = dict.fromkeys(key for row in rows for key, value in row.items() if _is_number(value))
     return [key for key in keys if key not in AXES]
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 

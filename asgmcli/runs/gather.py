@@ -237,7 +237,7 @@ def measured_rows(recipe: Recipe, results: Results) -> dict[str, MeasuredRow]:
     return rows
 
 
-def read_metrics(run: Run) -> list[dict[str, Any]]:
+def read_metrics(run: Run) -> list[dict[str, object]]:
     """Read a run's metrics.jsonl; several evaluations become separate quantities.
 
     Raises:

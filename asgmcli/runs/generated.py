@@ -57,5 +57,5 @@ def _fits(kind: Any, value: Any) -> bool:
     return True
 
 
-def _is_whole(kind: Any) -> bool:
+def _is_whole(kind: object) -> bool:
     return isinstance(kind, click.IntRange) or kind is click.INT

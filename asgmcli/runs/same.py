@@ -26,7 +26,7 @@ def finished_rows(runs: Path, name: str) -> dict[tuple[str, int], tuple[Run, dic
 
 
 def with_twins(
-    runs: Path, file: RecipeFile, overrides: tuple[str, ...], results: list[dict[str, Any]]
+    runs: Path, file: RecipeFile, overrides: tuple[str, ...], results: list[dict[str, object]]
 ) -> list[dict[str, Any]]:
     """Return `results`, and for each row without a run of its own that of a row that it comes out the same as.
 

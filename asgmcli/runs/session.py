@@ -189,7 +189,7 @@ class Session:
             on_main_rank(begin)
             return work.fit()
 
-    def _finished(self, run: Run, recipe: Recipe, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
+    def _finished(self, run: Run, recipe: Recipe, *, resume: bool, overwrite: bool) -> dict[str, object] | None:
         """The result of a run that needs no training; None where it is to be trained, and may be."""
         run.check(recipe, resume=resume, overwrite=overwrite)
         finished = run.result()

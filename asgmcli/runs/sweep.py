@@ -179,7 +179,7 @@ def _plain_table(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def write_summary(
-    folder: Path, table: Table, results: Sequence[Mapping[str, Any]], left_out: Sequence[StaleRun] = ()
+    folder: Path, table: Table, results: Sequence[Mapping[str, object]], left_out: Sequence[StaleRun] = ()
 ) -> None:
     """Write table.md, table.csv and table.json (with every run's result and the runs that do not count) to `folder`.
 
@@ -192,7 +192,7 @@ def write_summary(
 
 
 def summary_data(
-    table: Table, results: Sequence[Mapping[str, Any]], left_out: Sequence[StaleRun] = ()
+    table: Table, results: Sequence[Mapping[str, object]], left_out: Sequence[StaleRun] = ()
 ) -> dict[str, Any]:
     """Return the content of table.json."""
     return {**table.data(), "runs": list(results), "left_out": [run.data() for run in left_out]}

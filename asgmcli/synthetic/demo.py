@@ -63,7 +63,7 @@ Progress = Callable[[int, int], None]
 """Called with the number of clips done and of all clips."""
 
 
-def folder(options: Mapping[str, Any]) -> str:
+def folder(options: Mapping[str, object]) -> str:
     """Return the data set's folder: `demo`, or such as `demo_bias0.7_seed3` where its scenes are biased."""
     bias = options.get("scene_bias")
     return "demo" if bias is None else f"demo_bias{bias:g}_seed{options.get('seed', 0)}"

@@ -16,7 +16,7 @@ from asgmcli.errors import DataError
 from asgmcli.files import remove_strays, replacing
 
 
-def save_state(path: Path, state: dict[str, Any]) -> None:
+def save_state(path: Path, state: dict[str, object]) -> None:
     """Write a training state of tensors, numbers, text, lists and dicts; remove leftovers of killed processes.
 
     Raises:
@@ -56,7 +56,7 @@ def load_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def state_size(state: Any) -> int:
+def state_size(state: object) -> int:
     """Return the bytes of all tensors in a training state, nearly all of its file's size."""
     if isinstance(state, Tensor):
         return state.nbytes

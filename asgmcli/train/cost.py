@@ -160,11 +160,11 @@ def state_bytes(networks: Iterable[nn.Module], settings: Train) -> int:
     return total
 
 
-def nothing_expected(recipe: Any, size_of: SizeOf) -> Counts | None:  # noqa: ARG001 - `Task` passes them
+def nothing_expected(recipe: object, size_of: SizeOf) -> Counts | None:  # noqa: ARG001 - `Task` passes them
     """Tell nothing: for tasks whose counts are not known before their data are there."""
     return None
 
 
-def nothing_decoded(recipe: Any) -> Decoded | None:  # noqa: ARG001 - `Task` passes it
+def nothing_decoded(recipe: object) -> Decoded | None:  # noqa: ARG001 - `Task` passes it
     """Tell nothing: for tasks that keep no decoded clips on disk."""
     return None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 
-def where_not_finite(state: Mapping[str, Any]) -> str | None:
+def where_not_finite(state: Mapping[str, object]) -> str | None:
     """Return the name (`teacher.head.weight`) of the first tensor with NaN or infinity; None if all are finite.
 
     Args:
@@ -33,7 +32,7 @@ def numbers(values: Mapping[str, float]) -> dict[str, float | str]:
     return {name: value if math.isfinite(value) else str(value) for name, value in values.items()}
 
 
-def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+def _tensors(value: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
     if isinstance(value, Tensor):
         yield name, value
     elif isinstance(value, Mapping):

@@ -23,7 +23,7 @@ LINE_SECONDS = 10.0
 class Logger(Protocol):
     """Another display of the run's numbers."""
 
-    def show(self, line: Mapping[str, Any]) -> None:
+    def show(self, line: Mapping[str, object]) -> None:
         """Show one line of metrics.jsonl."""
 
 
@@ -54,7 +54,7 @@ class MetricsFile:
             self._sums, self._counts = {}, {}
             self.write({"step": step + 1, "epoch": epoch, **means})
 
-    def write(self, line: Mapping[str, Any]) -> None:
+    def write(self, line: Mapping[str, object]) -> None:
         """Append one line.
 
         Raises:
@@ -106,7 +106,7 @@ class MetricsFile:
 class NoMetrics(MetricsFile):
     """Writes nothing: the metrics of any rank but the first."""
 
-    def write(self, line: Mapping[str, Any]) -> None:
+    def write(self, line: Mapping[str, object]) -> None:
         """Do nothing."""
 
     def state_dict(self) -> dict[str, Any]:

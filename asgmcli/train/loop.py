@@ -180,13 +180,13 @@ class Trainer:
         share_buffers(self.state.trained())
         return self.task.evaluate(self.state, until_stopped())
 
-    def _finish(self, metrics: MetricsFile, rate: float, seconds: float) -> dict[str, Any]:
+    def _finish(self, metrics: MetricsFile, rate: float, seconds: float) -> dict[str, object]:
         """Evaluate, write the result and the weights, and return the result on all ranks."""
         evaluation = self._evaluate(metrics)
         self.failures = list(dict.fromkeys(gathered(self.failures)))
         return on_main_rank(lambda: self._write(evaluation, metrics, rate, seconds))
 
-    def _write(self, evaluation: Evaluation, metrics: MetricsFile, rate: float, seconds: float) -> dict[str, Any]:
+    def _write(self, evaluation: Evaluation, metrics: MetricsFile, rate: float, seconds: float) -> dict[str, object]:
         metrics.write({"step": self.step, "evaluation": evaluation.metrics})
         self.state.export(self.run.folder)
         for name, draw in evaluation.figures.items():

@@ -117,7 +117,7 @@ def run_of(recipe: Recipe, runs: Path) -> Run:
     return Run(runs / recipe.name / recipe.default_row / f"seed{recipe.seed}")
 
 
-def environment() -> dict[str, Any]:
+def environment() -> dict[str, object]:
     """Return versions and machine, for the record."""
     return {
         "asgm": __version__,
@@ -137,7 +137,7 @@ def differences(stored: Recipe, given: Recipe) -> list[str]:
     return _differences(stored.model_dump(mode="json"), given.model_dump(mode="json"))
 
 
-def _differences(stored: dict[str, Any], given: dict[str, Any], prefix: str = "") -> list[str]:
+def _differences(stored: dict[str, object], given: dict[str, object], prefix: str = "") -> list[str]:
     lines = []
     for key in sorted(stored.keys() | given.keys()):
         if (not prefix and key in DESCRIPTIVE_KEYS) or key in MACHINE_KEYS.get(prefix.removesuffix("."), ()):

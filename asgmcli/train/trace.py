@@ -105,18 +105,18 @@ _PRODUCTS = {
 }
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
+def _attention(query: Tensor, key: Tensor, value: Tensor, *_: object, **__: object) -> int:
     operations: int = sdpa_flop_count(query.shape, key.shape, value.shape)
     return operations
 
 
-def _attention_backward(_: Tensor, query: Tensor, key: Tensor, value: Tensor, *__: Any, **___: Any) -> int:
+def _attention_backward(_: Tensor, query: Tensor, key: Tensor, value: Tensor, *__: object, **___: object) -> int:
     """Two products for each of the forward pass's; what is computed again is not counted."""
     operations: int = 2 * sdpa_flop_count(query.shape, key.shape, value.shape)
     return operations
 
 
-def _norm(x: Tensor, shape: list[int], *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _norm(x: Tensor, shape: list[int], *_: object) -> tuple[Tensor, Tensor, Tensor]:
     statistics = x.new_empty((*x.shape[: -len(shape)], *[1] * len(shape)))
     return torch.empty_like(x), statistics, torch.empty_like(statistics)
 
