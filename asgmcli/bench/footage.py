@@ -1,4 +1,4 @@
-"""Files such as the data sets hold, made on the spot: their containers, codecs, sizes and about their bit rates."""
+"""Generated files like those of the data sets: their containers, codecs, sizes and approximate bit rates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the loader takes of a core, on files such as the data sets hold, beside decord and ffmpeg's command line."""
+"""Measure the loader's processor time, on files like those of the data sets, beside decord and ffmpeg."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MANIFEST_READS = 3
 
 @dataclass(frozen=True)
 class Goal:
-    """Something asked of the loader: `found` of `unit`, at least or at most `wanted`."""
+    """A target for the loader: `found` of `unit`, at least or at most `wanted`."""
 
     name: str
     file: str

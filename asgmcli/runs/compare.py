@@ -1,4 +1,4 @@
-"""Rows measured against one of them, seed by seed: on the same clips, labels and starts."""
+"""Compare rows with one of them, seed by seed: same clips, labels and starts."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def compare(
 
 
 def _reference(recipe: Recipe, row: str, against: str, places: Mapping[str, float] | None) -> str | None:
-    """The row that `row` is measured against; None where there is none at its place."""
+    """Return the row that `row` is compared with; None if there is none at its place."""
     if not places:
         return against
     at_place = [name for name, place in places.items() if place == places[row]]

@@ -1,4 +1,4 @@
-"""The runs of a recipe that are there, and those that are not, as a table and a picture."""
+"""Gather a recipe's finished runs as a table and a picture, and list the unfinished ones."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Gathered:
     Attributes:
         file: the recipe's.
         results: the content of each result.json that counts.
-        table: measured beside the paper, and all that a reader must know below it.
-        left_out: finished runs of the recipe that were made with other settings than the row's.
-        missing: by row, the seeds that another row has and this one has not; an empty list where no seed is finished.
+        table: measured beside the paper's numbers, with the notes a reader needs below it.
+        left_out: finished runs of the recipe with other settings than the row's.
+        missing: by row, the seeds that another row has and this one lacks; an empty list if no seed is finished.
         unfinished: folders of runs that were begun.
-        lines: of the figure, where the recipe is one.
-        drawn: the folder with the recipe's pictures, where its runs draw instead of training.
+        lines: of the figure, if the recipe is one.
+        drawn: the folder with the recipe's pictures, if its runs draw instead of training.
     """
 
     file: RecipeFile

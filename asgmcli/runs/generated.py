@@ -1,4 +1,4 @@
-"""Data sets that a recipe needs and that can be made here."""
+"""Generate the data sets that a recipe needs and that can be made here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What judging a network found, shown on the terminal and written to a folder."""
+"""Report an evaluation on the terminal and in a folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WORST = 20
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """An evaluation with a line for each clip or frame, on what, and with which views."""
+    """An evaluation with a line for each clip or frame, its data, and its views."""
 
     trained: Found
     evaluation: Evaluation

@@ -1,4 +1,4 @@
-"""Rows of a recipe that come out the same, as some do on the demo data: the run of one is the run of all."""
+"""Find rows of a recipe with equal settings, as some have on the demo data: one run serves them all."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ SizeOf = Callable[[Data], Size | None]
 
 @dataclass(frozen=True)
 class Counts:
-    """Clips of each kind, the classes, the steps of an epoch, and the views that an evaluation judges.
+    """Clips of each kind, the classes, the steps of an epoch, and the views of an evaluation.
 
     Attributes:
         light_epochs: first epochs whose steps are the lighter ones of `Needs.supervised`.
@@ -100,7 +100,7 @@ def needs_of(
         network: that is trained.
         settings: of the training.
         step: the largest step.
-        view: judging one view.
+        view: evaluating one view.
         width: of the products that a device is timed with.
         light: a step of the first, lighter epochs.
         copies: of the network, the trained one among them.

@@ -23,7 +23,7 @@ class TracedWork:
 
 
 def trace(work: Callable[[], Tensor], precision: str, backward: bool = True) -> TracedWork:
-    """Count `work` and, unless it only judges, its backward pass.
+    """Count `work` and, unless it is an evaluation, its backward pass.
 
     The storage behind a kept tensor counts once, however many operations keep it; parameters are counted elsewhere.
     """
