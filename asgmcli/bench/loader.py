@@ -142,7 +142,7 @@ def _row(name: str, path: str, facts: Facts, audio: str) -> ManifestRow:
 
 
 def _samples(manifest: Manifest, part: Original, repeats: int) -> list[Timing]:
-    """Everything that is compared on one kind of file, in turns; each round takes the clip at another place."""
+    """Compare everything on one kind of file, in turns; each round takes the clip at another place."""
     reader = ClipReader(manifest, CLIP, AUDIO)
     path = manifest.resolve(part.row)
     size = fitted_size(part.row.width, part.row.height, CLIP.short_side[1])
@@ -201,12 +201,12 @@ def _sample_goals(found: dict[str, Timing], kind: Kind) -> list[Goal]:
 
 
 def _ratio(values: Sequence[float], others: Sequence[float]) -> float:
-    """The median of what each round gives: its two works took the clip at the same place."""
+    """Return the median of the rounds' ratios; both works took the clip at the same place in a round."""
     return statistics.median(value / other for value, other in zip(values, others, strict=True))
 
 
 def _views(manifest: Manifest, row: ManifestRow) -> Callable[[int], object]:
-    """The training views of a clip that is decoded already."""
+    """Return a function that makes the training views of a clip that is decoded already."""
     reader = ClipReader(manifest, CLIP, AUDIO, keep=True)
     views = TrainViews(
         reader, [], [row], {row.id: 0}, CLIP, Augment(), LogMelStatistics(-5.0, 4.0), guide_seconds=None, seed=0
@@ -215,7 +215,7 @@ def _views(manifest: Manifest, row: ManifestRow) -> Callable[[int], object]:
 
 
 def _manifest_of(folder: Path, count: int) -> Callable[[int], object]:
-    """The reading of a manifest with `count` rows in 400 classes."""
+    """Write a manifest with `count` rows in 400 classes. Return a function that reads it."""
     names = [f"class {number:03d}" for number in range(400)]
     rows = []
     for number in range(count):

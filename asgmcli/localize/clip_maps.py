@@ -205,7 +205,7 @@ def normalised(maps: Floats) -> Floats:
 
 
 def _network_maps(localizer: FrozenLocalizer, frames: Frame, times: list[float], sound: Sound) -> Floats:
-    """Maps [T,h,w] of frames [T,H,W,3], each with the sound around its time."""
+    """Return maps [T,h,w] of frames [T,H,W,3], each with the sound around its time."""
     import torch
 
     count = math.ceil(localizer.seconds * localizer.rate)

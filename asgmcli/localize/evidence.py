@@ -1,14 +1,14 @@
-"""How sure the motion localizer is: whether a clip's own sound fits its motion better than other sound would.
+"""Confidence of the motion localizer: does a clip's own sound fit its motion better than other sounds would?
 
-Some cell of a picture correlates with any sound, also with noise and with music under a fading caption. So the best
+Some cell of a picture correlates with any sound, even with noise or with music under a fading caption. So the best
 correlation of the true sound is compared with those of the same sound played at other speeds and from other places,
-forwards and backwards. Other places alone do not tell: a ball that bounces every second fits its own sound of a second
-later.
+forwards and backwards. Other places alone are not enough: a ball that bounces every second fits its own sound of a
+second later.
 
-Confidence decides which boxes are drawn, not the maps: a mask is drawn by a clip's map however unsure it is. On 220
-generated clips of two seconds the hottest cell of unsure clips still lies on the source in 48% of the frames (60% of
-sure ones, chance 8%). Only where there is nothing to compare (silence, near silence, a still picture) the map is
-uniform, and a guided mask then drawn evenly, as a tube is.
+Confidence decides which boxes are drawn, not the maps: a mask follows a clip's map whatever the confidence. On 220
+generated clips of two seconds the hottest cell of clips with low confidence still lies on the source in 48% of the
+frames (60% with high confidence, chance 8%). Only if there is nothing to compare (silence, near silence, a still
+picture) is the map uniform; a guided mask is then drawn evenly, like a tube.
 
 Letters: F frames in time order, n loudness values, h x w cells.
 """

@@ -1,4 +1,4 @@
-"""The motion localizer: what moves in time with the sound makes it. It has no weights and needs no training.
+"""The motion localizer: the sound's source is what moves in time with it. It has no weights and needs no training.
 
 For each cell of the token grid, motion over time is correlated with the sound's loudness and onsets in a window that
 slides over the clip, as in J. Hershey and J. Movellan, "Audio Vision: Using Audio-Visual Synchrony to Locate Sounds"

@@ -1,4 +1,4 @@
-"""What `asgm localize` writes of one clip: overlay mp4, strip, maps and boxes."""
+"""Write the outputs of `asgm localize` for one clip: overlay mp4, strip, maps and boxes."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def _localize_one(task: tuple[ClipFiles, MapSettings]) -> dict[str, Any] | str:
 
 
 class _ProgressShare:
-    """Turns seconds of video done into the share of all work done."""
+    """Converts seconds of video done to the share of all work done."""
 
     def __init__(self, progress: Progress | None, weight: float) -> None:
         self.progress, self.weight, self.done, self.length = progress, weight, 0.0, 0.0
@@ -287,14 +287,14 @@ def _write_pictures(
 
 
 def _step(found: ClipMaps) -> int:
-    """Frames from one of the overlay to the next: all of them, but no more than `_MAX_FPS` a second."""
+    """Return the step between the overlay's frames: 1, or more to stay within `_MAX_FPS` frames a second."""
     return max(1, -int(-found.info.fps // _MAX_FPS))
 
 
 def _passing(
     path: Path, found: ClipMaps, wanted: list[float], kept: list[Frame], report: _ProgressShare
 ) -> Iterator[tuple[float, Frame]]:
-    """All frames in turn; those at the `wanted` times go to `kept` as well."""
+    """Yield all frames in turn; append those at the `wanted` times to `kept`."""
     for time_, frame in iterate_frames(path, short_side=_SHORT_SIDE):
         while len(kept) < len(wanted) and time_ >= wanted[len(kept)] - 1e-6:
             kept.append(frame)

@@ -74,7 +74,7 @@ def frames_at(container: Any, stream: Any, wanted: Sequence[int]) -> Iterator[tu
 
 
 def _seek(container: Any, stream: Any, target: int) -> dict[int, int]:
-    """In an indexed file go to a key frame shown before frame `target`, where that is worth it.
+    """Seek to a key frame shown before frame `target`, in an indexed file, if it saves enough.
 
     Returns:
         The place in the file's order of packets by decoding time stamp; empty: the container stays at its start.
@@ -98,7 +98,9 @@ def _seek(container: Any, stream: Any, target: int) -> dict[int, int]:
 
 
 def _first_index(packets: Sequence[Any], places: dict[int, int]) -> int:
-    """The presentation index of the first key frame read: its place and what is shown before but stored after it."""
+    """Return the presentation index of the first key frame read: its place, plus what is shown before but stored after
+    it.
+    """
     leading = sum(packet.pts < packets[0].pts for packet in packets)
     if not places:
         if leading:
@@ -110,10 +112,11 @@ def _first_index(packets: Sequence[Any], places: dict[int, int]) -> int:
 
 
 def _groups(container: Any, stream: Any) -> Iterator[tuple[list[Any], list[int], list[Any]]]:
-    """Groups as (packets in file order, sorted stamps of the frames shown before the next key frame, leading packets).
+    """Yield groups as (packets in file order, sorted stamps of frames shown before the next key frame, leading
+    packets).
 
-    Leading packets follow the next key frame in the file and are shown before it (an open group): the key frame and
-    all packets up to the last of them come third, empty when there are none.
+    Leading packets follow the next key frame in the file and are shown before it (an open group). The third item is
+    that key frame and all packets up to its last leading one, empty if there are none.
     """
     held: list[Any] = []
     for packets in _runs_of_packets(container, stream):
@@ -125,7 +128,9 @@ def _groups(container: Any, stream: Any) -> Iterator[tuple[list[Any], list[int],
 
 
 def _boundary(held: list[Any], following: list[Any]) -> tuple[list[int], list[Any]]:
-    """The stamps shown from `held`'s key frame up to that of `following`, and the leading packets of `following`."""
+    """Return the stamps shown from `held`'s key frame up to that of `following`, and the leading packets of
+    `following`.
+    """
     shown = [packet for packet in held if packet.pts >= held[0].pts]
     last = 0
     if following:
@@ -142,7 +147,7 @@ def _boundary(held: list[Any], following: list[Any]) -> tuple[list[int], list[An
 
 
 def _runs_of_packets(container: Any, stream: Any) -> Iterator[list[Any]]:
-    """Packets in file order, from one key frame up to the next."""
+    """Yield packets in file order, from one key frame up to the next."""
     run: list[Any] = []
     latest: int | None = None
     packets = container.demux(stream)

@@ -1,4 +1,4 @@
-"""What the boxes of an MP4 or QuickTime file say that PyAV does not pass on: samples claimed, turns of the picture."""
+"""Read boxes of an MP4 or QuickTime file that PyAV does not expose: samples claimed, turns of the picture."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def last_byte(file: BinaryIO) -> int:
 
 
 def _boxes(file: BinaryIO, names: Collection[bytes]) -> Iterator[tuple[bytes, int]]:
-    """(name, where its content begins) of every box of these names; none where the file is of another kind."""
+    """Yield (name, where its content begins) of every box of these names; none if the file is of another kind."""
     if _read(file, 0, 8)[4:] in FIRST_BOXES:
         yield from _walk(file, names, 0, os.fstat(file.fileno()).st_size, 0)
 

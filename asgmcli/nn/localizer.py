@@ -66,7 +66,7 @@ def fnac_spectrogram(wave: Tensor, *, rate: int = 16000, seconds: float = 3.0) -
 
 
 def _tukey(samples: int, taper: float, device: torch.device) -> Tensor:
-    """The periodic Tukey window of scipy.signal.get_window: cosine flanks over `taper` of its length, 1 between."""
+    """Return the periodic Tukey window of scipy.signal.get_window: cosine flanks over `taper` of its length, else 1."""
     # Apple's GPUs have no float64.
     position = torch.arange(samples, dtype=torch.float64, device="cpu") / samples
     flank = torch.minimum(position, 1 - position).clamp(max=taper / 2)
@@ -238,13 +238,13 @@ class FrozenLocalizer(nn.Module):
         return fnac_spectrogram(wave[:, start:], rate=self.rate, seconds=self.seconds)
 
     def _audio_features(self, wave: Tensor) -> Tensor:
-        """[B, S] -> [B, D]."""
+        """Return features [B, D] of sound [B, S]."""
         if self._heard is None:
             return self.model.audio_features(self.spectrogram(wave))
         return self._heard(name_sounds(wave), lambda part: self.model.audio_features(self.spectrogram(wave[part])))
 
     def _image_features(self, images: Tensor) -> Tensor:
-        """[n, 3, H, W] in [0, 1] -> [n, D, h, w]."""
+        """Return features [n, D, h, w] of frames [n, 3, H, W] in [0, 1]."""
         size = (self.input_size, self.input_size)
         if images.shape[2:] != size:
             images = F.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True).clamp_(0, 1)
@@ -262,7 +262,7 @@ def load_fnac(model: FNAC, state: str | Path | Mapping[str, Any]) -> LoadReport:
 
 
 def _may_keep(name: str) -> bool:
-    """Counters, and the norms that the released model does not have, need not be in a weight file."""
+    """Return True for what a weight file may lack: counters, and norms that the released model does not have."""
     return name.endswith("num_batches_tracked") or name.startswith(("img_norm.", "aud_norm."))
 
 

@@ -69,9 +69,9 @@ class ResNet18(nn.Module):
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """`x` [B, C, H, W] with its channels innermost, which processors' convolutions and max pools want.
+    """Return `x` [B, C, H, W] with its channels innermost, which processors' convolutions and max pools want.
 
-    A copy, since a single channel counts as either order: its strides have to say so for what follows to keep to it.
+    A copy: with a single channel both orders look alike, so the strides must say which one it is.
     """
     return torch.empty_like(x, memory_format=torch.channels_last).copy_(x)
 

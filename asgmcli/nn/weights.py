@@ -261,7 +261,7 @@ _HUGGINGFACE_AST = (
 
 
 def _from_huggingface_ast(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Hugging Face's AST names to a ViT's; queries, keys and values of a layer become one matrix."""
+    """Rename Hugging Face's AST tensors to a ViT's; queries, keys and values of a layer become one matrix."""
     prefix = "audio_spectrogram_transformer."
     state = {name.removeprefix(prefix): value for name, value in state.items()}
     result = {}

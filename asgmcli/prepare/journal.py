@@ -75,7 +75,7 @@ class Journal:
 
 
 def write_shard(out: Path, index: int, count: int, kind: dict[str, Any], answers: dict[str, Facts | Fault]) -> Path:
-    """Write the answers (by clip id) of shard `index` of `count`, whole or not at all; `kind` is what was asked."""
+    """Write the answers (by clip id) of shard `index` of `count` atomically; `kind` is what was asked."""
     path = out / FOLDER / f"shard-{index:04d}-of-{count:04d}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(kind, sort_keys=True), *(_dump(name, answers[name]) for name in sorted(answers))]

@@ -1,4 +1,4 @@
-"""How every figure of the project looks, and how it is saved."""
+"""The style and the file formats of all figures."""
 
 from __future__ import annotations
 

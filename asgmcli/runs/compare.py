@@ -137,7 +137,7 @@ def write_differences(
 def _draw(
     recipe: Recipe, differences: Sequence[Difference], against: str, places: Mapping[str, float], path: Path
 ) -> Path:
-    """Curves where the rows are a figure's, else an interval a row; a panel a metric."""
+    """Draw curves if the rows belong to a figure, else an interval a row; a panel a metric."""
     assert recipe.compare is not None
     panels = []
     for metric in recipe.compare.metrics:
@@ -159,5 +159,5 @@ def _draw(
 
 
 def _title(recipe: Recipe, row: str) -> str:
-    """A row's title, a curve's name."""
+    """Return a row's title, or a curve's name."""
     return recipe.rows[row].title if row in recipe.rows else row

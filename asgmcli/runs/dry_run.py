@@ -182,7 +182,7 @@ def _shown(measured: Sequence[float | None]) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three digits."""
+    """Format with three digits."""
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 

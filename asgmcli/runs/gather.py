@@ -147,7 +147,7 @@ def warning_lines(results: Results) -> list[str]:
 
 
 def _missing_lines(missing: Mapping[str, Sequence[int]]) -> list[str]:
-    """A line for each row that another one has more seeds than."""
+    """Return a line for each row with fewer seeds than another."""
     lines = []
     for name, seeds in missing.items():
         what = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else "no finished run"
@@ -156,7 +156,7 @@ def _missing_lines(missing: Mapping[str, Sequence[int]]) -> list[str]:
 
 
 def _same(results: Results) -> list[str]:
-    """For each row whose runs are those of another: which, by its folder without the seed."""
+    """Return for each row whose runs are another row's the folder of those, without the seed."""
     found: dict[tuple[str, str], list[int]] = {}
     for result in results:
         if "same_as" in result:
@@ -169,7 +169,7 @@ def _same(results: Results) -> list[str]:
 
 
 def _drawn(recipe: Recipe, results: Results, runs: Path) -> Path | None:
-    """The folder with the pictures of the default row, of another one where that was not drawn."""
+    """Return the folder with the pictures of the default row, or of another one if that was not drawn."""
     if recipe.task not in DRAWERS or not results:
         return None
     first = min(results, key=lambda result: (result["row"] != recipe.default_row, result["seed"]))

@@ -118,5 +118,5 @@ def papers_numbers(trained: Found, manifest: Manifest, split: str) -> dict[str, 
 
 
 def _accuracy(line: Sequence[Cell]) -> float:
-    """A class's top-1; classes without a clip come last."""
+    """Return a class's top-1 as a sort key; classes without a clip come last."""
     return line[2] if isinstance(line[2], float) else float("inf")

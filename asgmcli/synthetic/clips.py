@@ -1,4 +1,4 @@
-"""The demo's clips: which class each has, what it shows and what it sounds like, from seed, split and index alone."""
+"""The demo's clips: class, picture and sound of each, determined by seed, split and index."""
 
 from __future__ import annotations
 
@@ -171,5 +171,5 @@ def clip_sound(settings: DemoSettings, split: str, index: int, scene: Scene) -> 
 
 
 def _rng(seed: int, split: str, index: int, stream: int) -> np.random.Generator:
-    """Random numbers of one clip (or block of clips), one stream for each thing that is drawn."""
+    """Return the random numbers of one clip (or block of clips), one stream for each thing that is drawn."""
     return np.random.default_rng([seed, STREAMS.index(split), index, stream])

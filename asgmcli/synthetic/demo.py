@@ -203,7 +203,7 @@ def _write_clips(out: Path, settings: DemoSettings, workers: int | None, progres
 def _in_processes(
     make: Callable[[tuple[str, int]], np.ndarray], clips: list[tuple[str, int]], processes: int
 ) -> Iterator[np.ndarray]:
-    """`make` of every clip, in order; spawned processes start alike on every system and inherit no threads."""
+    """Make every clip with `make`, in order; spawned processes start alike on every system and inherit no threads."""
     if processes <= 1:
         yield from map(make, clips)
         return
@@ -267,7 +267,7 @@ def _row(out: Path, settings: DemoSettings, split: str, index: int) -> ManifestR
 
 
 def _examples(settings: DemoSettings, boxes: list[np.ndarray]) -> list[PreviewClip]:
-    """The first clip of every class, for the preview."""
+    """Return the first clip of every class, for the preview."""
     found: dict[int, PreviewClip] = {}
     for clip, of_clip in zip(settings.clips, boxes, strict=True):
         label = clip_label(settings.seed, *clip)

@@ -91,7 +91,7 @@ def spectrogram(sound: np.ndarray, window: int = WINDOW, hop: int = HOP) -> np.n
 
 
 def _draw_sound(figure: Any, cells: Any, example: PreviewClip, rate: int) -> Any:
-    """The spectrogram, frequency on a logarithmic axis, above the waveform; the spectrogram's axes."""
+    """Draw the spectrogram (logarithmic frequency) above the waveform. Return the spectrogram's axes."""
     power = spectrogram(example.sound)
     frequency = np.fft.rfftfreq(WINDOW, 1 / rate)
     rows = np.geomspace(LOWEST_HZ, rate / 2, 120)

@@ -1,4 +1,4 @@
-"""What the C library does with the memory that networks free on a CPU: keep it for the next tensor, or give it back."""
+"""Settings of the C library's allocator for memory that networks free on a CPU: keep it for the next tensor."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _tell(parameter: int, value: int) -> bool:
 
 
 def _offer() -> str:
-    """Who gets large pages here: the system's choice in brackets, `always [madvise] never`."""
+    """Return who gets large pages here: the system's choice in brackets, `always [madvise] never`."""
     try:
         return Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
     except OSError:

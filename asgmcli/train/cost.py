@@ -1,7 +1,7 @@
-"""What a run would take, counted before anything is trained: clips, steps, parameters, memory, operations.
+"""The cost of a run, counted before any training: clips, steps, parameters, memory, operations.
 
-A training step runs once over tensors that have a shape and no content (torch's meta device): every product, and every
-tensor kept for the backward pass, is counted as the real step makes it, in a second and in no memory.
+A training step runs once over tensors with a shape and no content (torch's meta device): every product, and every
+tensor kept for the backward pass, is counted as in the real step, in a second and without memory.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What the run caches on disk: decoded frames of at most `short_side` pixels, and `waves`.
+    """Data that the run caches on disk: decoded frames of at most `short_side` pixels, and `waves`.
 
     `sound`: only clips with sound.
     """

@@ -1,4 +1,4 @@
-"""NaN and infinity: found in the step that makes them, before the teacher takes them up."""
+"""Detect NaN and infinity in the step that makes them, before they reach the teacher."""
 
 from __future__ import annotations
 

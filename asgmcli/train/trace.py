@@ -109,7 +109,7 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: A
 
 
 def _attention_backward(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any) -> int:
-    """Two products for each of the forward pass's; what is computed again is not counted."""
+    """Count two products for each of the forward pass's; recomputation is not counted."""
     return 2 * sdpa_flop_count(query.shape, key.shape, value.shape)
 
 

@@ -1,4 +1,4 @@
-"""What a data set's module answers with: which clips it should have, and where each would lie on disk."""
+"""The listing that a data set's module returns: which clips it should have, and where each would lie on disk."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def match_lists(
 
 
 def _distance(folders: tuple[str, ...], entry: Entry) -> tuple[int, bool]:
-    """Smaller where a file's folders name the clip's split and class; spaces and underscores are the same."""
+    """Return a sort key, smaller if a file's folders name the clip's split and class; spaces equal underscores."""
     plain = [folder.lower().replace("_", " ") for folder in folders]
     splits = {SPLIT_WORDS[folder] for folder in plain if folder in SPLIT_WORDS}
     elsewhere = 0 if (entry.folder or entry.split) in splits else 2 if splits else 1
