@@ -46,11 +46,11 @@ def run_tasks(
     Raises:
         DataError: the processes cannot be started.
     """
-    # Not forked from here: a forked child would inherit our threads' locks.
+    # Not forked: a forked child would inherit our threads' locks.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([function.__module__])
     waiting = iter(tasks)
-    # A pool a process: in a shared one a crash may be told of the file that the process finished just before.
+    # One pool a process: a shared pool may report a crash for the previous file.
     crew: list[ProcessPool] = []
     running: dict[Future[Result | Failure], tuple[Input, int]] = {}
 

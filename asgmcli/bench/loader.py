@@ -37,7 +37,7 @@ KINDS = (KINETICS, LARGE, UCF)
 CLIP, AUDIO = Clip(), Audio()  # the paper's: 8 frames, stride 8, 224 pixels; 4 s of sound
 ROWS = 240_000  # Kinetics-400
 OPENS = 2_000
-OPENS_BEFORE = 200  # until what is allocated once is allocated
+OPENS_BEFORE = 200  # so that one-time allocations are done
 MANIFEST_READS = 3
 
 
@@ -255,5 +255,5 @@ def resident_bytes() -> int:
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     import resource
 
-    # Kilobytes but on macOS.
+    # Kilobytes, except on macOS.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -35,7 +35,7 @@ from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.schedule import make_optimizer
 
 CLASSES = 51
-# The kernels of a first step are chosen, and the memory of the next ones is found, before anything is timed.
+# First steps choose kernels and allocate memory; they are not timed.
 WARM_UP = 3
 
 

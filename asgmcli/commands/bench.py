@@ -44,7 +44,7 @@ def command() -> None:
     """
 
 
-# What a bench gives to be shown and kept: its table, and what JSON holds of it.
+# A bench's result: its table and its JSON data.
 Measured = Callable[..., tuple["Table", dict[str, Any]]]
 
 

@@ -211,7 +211,7 @@ def _with_options(trained: Trained, options: EvalOptions) -> Trained:
     from dataclasses import replace
 
     recipe: Any = trained.recipe
-    # A recipe may hold its own data in memory; another manifest may be too large for that, and what workers hold is
+    # A recipe may keep its own data in memory; another manifest may be too large for that, and workers' copies are
     # lost with them.
     keep = False if options.manifest is not None or options.workers else None
     asked: dict[str, dict[str, Any]] = {

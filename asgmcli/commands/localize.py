@@ -142,7 +142,7 @@ def _clips(path: Path, out: Path, manifest: bool) -> Iterator[ClipFiles]:
             if Path(row.id).is_absolute() or ".." in Path(row.id).parts:
                 raise DataError(f"{rows.path}: the id {row.id!r} would lead out of {out}. Rename it.")
             video = rows.resolve(row)
-            # Without sound of its own the clip's file is asked, which then says that it holds none.
+            # Without a sound file the clip itself is read, and the error says that it has none.
             yield ClipFiles(row.id, video, rows.resolve_audio(row) or video, out / row.id)
         return
     inside = out.resolve()

@@ -281,7 +281,7 @@ def _write_lists(console: Console, out: Path, options: dict[str, Any]) -> None:
 
 
 def _default_root(name: str, options: dict[str, Any]) -> Path:
-    # List files may hold absolute paths: then nothing need lie at a place of the data set's own.
+    # List files may hold absolute paths, so the data set's default folder need not exist.
     return Path() if options.get("lists") and name == "folder" else Path(os.environ.get("ASGM_DATA") or "data") / name
 
 
@@ -329,7 +329,7 @@ def _progress(console: Console, title: str) -> Iterator[Callable[[int, int], Non
 
         def tell(done: int, total: int) -> None:
             nonlocal said, first
-            # What an earlier run had done does not count for the rate.
+            # Work done by an earlier run does not count for the rate.
             first = done if first < 0 else first
             now = time.monotonic()
             speed = f"{(done - first) / max(now - begin, 1e-6):.0f}/s"

@@ -90,7 +90,7 @@ def command(
 
         from asgmcli.console import make_console
 
-        # What the end of a run needs as well: a package that does not load is told of before anything is made.
+        # Imports for the end of the run too: a package that does not load is reported before anything is made.
         check_imports(*(MODULES[:3] if dry_run else MODULES))
         from asgmcli.ranks.device import choose_device
         from asgmcli.ranks.exchange import joined
@@ -225,7 +225,7 @@ def _train_all(
             session.run(item, resume=not overwrite, overwrite=overwrite)
         done = True
     finally:
-        # Of several ranks the first tells of an error at once: torchrun does not wait for it.
+        # The first rank reports an error at once: torchrun does not wait for it.
         if own_rank() == 0 and (done or alone):
             table = _show_table(session, file, overrides, whole)
     return table

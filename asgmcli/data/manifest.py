@@ -283,7 +283,7 @@ def _to_csv(rows: Iterable[ManifestRow]) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        # Rounded, so that the same clips give the same bytes wherever they were probed.
+        # Rounded, so that the same clips give the same bytes on any machine.
         numbers = (round(row.duration, 4), round(row.fps, 4), row.frames, row.width, row.height)
         writer.writerow((row.id, row.path, row.label, row.split, *numbers, row.audio, row.note))
     return stream.getvalue()

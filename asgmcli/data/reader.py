@@ -19,7 +19,7 @@ from asgmcli.media.video import decode_video, fitted_size, read_clip
 from asgmcli.recipe.sections import Audio, Clip
 
 RATE = 16000
-# Log-mels that are kept beside kept clips, bytes: one a place of the window in the clip, so that long clips have many.
+# Bytes of cached log-mels beside cached clips: one for each window position, many for long clips.
 KEPT_LOG_MELS = 256 << 20
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from asgmcli.doctor.findings import Finding
 
-# In the order in which they meet in a training; by import name, what pip calls them.
+# In the order a training imports them: import name and pip's name.
 NEEDED = {
     "torch": "torch",
     "torchvision": "torchvision",

@@ -18,7 +18,7 @@ from asgmcli.loading import reason
 
 def main(names: list[str]) -> None:
     """Import `names` in order in this process, then compute something on each device that torch knows."""
-    # What a package prints while it loads is not ours: it goes where errors go.
+    # Output of packages while they load goes to standard error.
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)
         warnings.simplefilter("ignore")

@@ -131,7 +131,7 @@ def fnac_clip_maps(
     info = _video(path)
     sound = Sound(audio or path)
     level = clip_loudness(sound, info.duration)
-    # No larger than the network looks at: eight 4K frames need not be kept.
+    # Reduced to the network's input size: eight 4K frames need not be kept.
     chosen = every(iterate_frames(path, short_side=localizer.input_size), info, fps)
     maps, times = [], []
     while batch := list(islice(chosen, _BATCH)):
@@ -213,7 +213,7 @@ def _network_maps(localizer: FrozenLocalizer, frames: Frame, times: list[float],
     waves = np.stack([sound.samples(localizer.rate, start, count) for start in starts])
     pictures = torch.from_numpy(frames).permute(0, 3, 1, 2)[:, :, None].float() / 255
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # silence is told once, by the caller
+        warnings.simplefilter("ignore")  # the caller warns of silence, once
         maps = localizer.maps(pictures, torch.from_numpy(waves))
     return normalised(maps[:, 0].cpu().numpy())
 

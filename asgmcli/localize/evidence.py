@@ -117,7 +117,7 @@ def _rises(curve: Doubles) -> int:
     """Return how often a curve [n] comes up through its mean, by a quarter deviation at least, the start included."""
     high = float(curve.mean() + curve.std() / 4)
     low = float(curve.mean() - curve.std() / 4)
-    # Where it is neither, it still is what it was before.
+    # Between the two levels the state does not change.
     states = (curve >= high).astype(int) - (curve <= low)
     told = states[states != 0]
     return int((np.diff(told, prepend=-1) > 0).sum())

@@ -167,7 +167,7 @@ class _Stretch:
         frame.pts = None  # samples are counted; jitter of the stamps must not reach the resampler
         self.graph.push(frame)
         self.waiting += frame.samples
-        # Nothing comes out before a block is full, and being told so costs more than decoding the frame.
+        # Nothing comes out before a block is full, and asking costs more than decoding the frame.
         if self.waiting >= BLOCK:
             self._pull()
 
@@ -181,7 +181,7 @@ class _Stretch:
     def fits(self, frame: Any) -> bool:
         """Return True if the resampler can go on with this frame."""
         mine = self.template
-        # Layouts are compared as they are: to put one in words costs more than the rest of this.
+        # Layouts are compared as objects: their names cost more than the rest of this.
         return (
             frame.sample_rate == mine.sample_rate
             and frame.layout == mine.layout
@@ -260,10 +260,10 @@ class _SampleClock:
     def sample(self, pts: int) -> int:
         """Return the source sample, from the clock's zero, that a time stamp names."""
         up, down = self.tick
-        # round(pts * up / down) in integers: this is asked for every frame, and fractions are slow.
+        # round(pts * up / down) in integers: called for every frame, and fractions are slow.
         whole, rest = divmod(pts * up, down)
         sample = whole + (2 * rest > down or (2 * rest == down and whole % 2 == 1)) - self.zero
-        # As near to the zero as stamps coarser than a sample can tell, is at the zero.
+        # Within the stamps' resolution of zero counts as zero.
         return 0 if up > down and abs(sample) * down <= up else sample
 
 

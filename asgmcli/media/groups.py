@@ -176,7 +176,7 @@ def _runs_of_packets(container: Any, stream: Any) -> Iterator[list[Any]]:
 
 def _decode(context: Any, packets: Sequence[Any], wanted: dict[int, int]) -> Iterator[tuple[int, Any]]:
     """Decode one group for the frames whose stamps are the keys of `wanted`; yields (its value, frame)."""
-    # What the first key frame's own leading packets refer to lies in the group before; nothing after it needs them.
+    # The first key frame's leading packets refer to the group before; nothing after it needs them.
     packets = [packet for packet in packets if packet.pts >= packets[0].pts]
     last = max(place for place, packet in enumerate(packets) if packet.pts in wanted)
     skipping = context.name in SKIPPING_CODECS

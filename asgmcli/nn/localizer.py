@@ -29,7 +29,7 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 SILENCE = 1e-4
 # Frames that go through the image network at once; bounds memory.
 _FRAMES_AT_ONCE = 64
-# Bytes of sounds' features that are kept: those of 131,072 sounds where D is 512.
+# Bytes of sound features to keep: 131,072 sounds with D = 512.
 _KEPT_SOUNDS = 256 << 20
 _FORMAT = "asgm-localizer"
 
@@ -225,7 +225,7 @@ class FrozenLocalizer(nn.Module):
         cells = torch.cat([self._image_features(part) for part in images.split(_FRAMES_AT_ONCE)])
         audio = self._audio_features(wave).repeat_interleave(t, dim=0)
         maps = similarity_map(cells, audio, affinity=self.map == "affinity").unflatten(0, (b, t))
-        # Written so that a clip whose samples are not numbers counts as silent too.
+        # `not >` rather than `<=`: a clip with NaN counts as silent too.
         silent = ~(wave.abs().amax(1) > SILENCE)
         if bool(silent.any()) and not self._warned:
             self._warned = True

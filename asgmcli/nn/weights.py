@@ -38,12 +38,12 @@ __all__ = [
 ]
 
 State = str | Path | Mapping[str, Any]
-# Where weights that were brought by hand are looked for.
+# Folder of manually downloaded weights.
 WEIGHTS_FOLDER = "weights"
 
 _REACH_S = 10.0  # s to wait for the network's first answer
 
-# What a ViT does not have: it keeps its start, with temporal_fc zero, so that the network is the image model.
+# Parts a ViT lacks keep their start, with temporal_fc zero, so that the network equals the image model.
 _NOT_IN_VIT = ("temporal_", "time_embed")
 # AST's rows of 16 mel bins out of 128: stride 10 (the released checkpoints) or 16.
 _AST_ROWS = (12, 8)

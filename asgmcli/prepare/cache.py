@@ -29,7 +29,7 @@ GOP = 8  # frames from one key frame to the next: what a reader decodes for one 
 CRF = 23
 TUNE = "fastdecode"
 VERSION = 1  # of the cached form: raised with any change of it
-# Measured with these settings on clips of the usual size; what the estimate before the start is made of.
+# Measured with these settings on clips of the usual size; for the estimate of the copy's size.
 BYTES_A_PIXEL = 0.025
 AUDIO_BYTES_A_SECOND = 2 * CACHE_RATE
 

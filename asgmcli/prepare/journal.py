@@ -15,7 +15,7 @@ from asgmcli.files import write_text
 from asgmcli.prepare.verify import Facts, Fault, FileCheck
 
 FOLDER = ".prepare"
-VERSION = 2  # of what is examined: raised when old answers no longer hold
+VERSION = 2  # of the check; raise it to discard stored answers
 # These may be the machine's fault: they are tried again by the next run.
 FLEETING = frozenset(("timeout", "crash", "error"))
 

@@ -103,7 +103,7 @@ def examine(task: FileCheck) -> Facts | Fault:
         # A picture with a sound of its own is a video of one frame that lasts as long as the sound.
         duration, fps = sound_info.duration, 1 / sound_info.duration
     elif task.decode and info.duration and abs(frames - info.frames) > 0.02 * info.frames:
-        # Frames of varying length: what matters is how many a second there truly are.
+        # Frames of varying length: the true average rate matters.
         fps = frames / info.duration
     return Facts(duration, fps, frames, info.width, info.height, sound, loudness, mark, info.note)
 

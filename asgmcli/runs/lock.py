@@ -44,7 +44,7 @@ def refuse_if_held(folder: Path) -> None:
     except BlockingIOError:
         raise UsageError(_refusal(path)) from None
     except OSError:
-        return  # nobody is there, or it cannot be read, which is told when it is written
+        return  # no holder, or unreadable, which is reported when it is written
 
 
 @contextmanager

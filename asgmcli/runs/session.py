@@ -78,7 +78,7 @@ class Session:
                 )
         check_room([recipe, *missing.values()], self.runs)
         if missing:
-            # What is wrong with the recipe's data is told now, not after minutes of training what it needs.
+            # Faults of the recipe's data are reported now, not after training other recipes.
             self._check_data(recipe)
             self._make(recipe, list(missing.values()))
 
@@ -172,7 +172,7 @@ class Session:
         else:
             data = self._built.pop(_data_key(recipe), None)
             work = trainer = make_trainer(TASKS[recipe.task], recipe, run, context, self.console, data)
-            # Before the folder is touched, all have found everything right, and the same.
+            # The folder is touched only after all ranks have checked everything and agree.
             facts = {"recipe": recipe_hash(recipe), "asgm": __version__, "torch": torch.__version__}
             begun = {"a run to go on with": run.recipe_path.exists()}
             check_same({**facts, **begun, **trainer.data.summary()})

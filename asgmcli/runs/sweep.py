@@ -72,7 +72,7 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
     """
     threads = str(max(1, (os.cpu_count() or 1) // parallel))
     environment = {**own_environment(), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    # torchrun signals whole sessions; its processes' jobs have their own, and are told by the process that has them.
+    # torchrun signals whole sessions; a rank's jobs have sessions of their own and are signalled by that rank.
     apart = find_launch().several
     waiting = list(jobs)
     running: list[Job] = []
@@ -132,7 +132,7 @@ def summarize(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
     main = values[recipe.default_row]
     metrics = [name for name in ("top1", "top5") if name in known] or [MAIN_METRIC]
     columns = ["row", *metrics, "seeds", f"gain of {recipe.default_row}, {MAIN_METRIC} (95%)"]
-    # A paper that prints nothing has no column, on the demo data for one.
+    # No column if the paper has no number, as on the demo data.
     printed = any(row.paper for row in recipe.rows.values())
     lines: list[list[Cell]] = []
     for name, row in recipe.rows.items():

@@ -226,7 +226,7 @@ def _write_one(out: Path, settings: DemoSettings, clip: tuple[str, int]) -> np.n
     if not path.exists():
         frames = render(scene, settings.times, settings.size)
         sound = clip_sound(settings, *clip, scene)
-        # A frame that is predicted from later ones would have to wait for them when it is read.
+        # No B-frames: a frame predicted from later ones decodes only after them.
         write_clip(path, frames, settings.fps, sound, AUDIO_RATE, crf=CRF, preset=PRESET, bframes=False)
     return source_boxes(scene, settings.times, settings.size)
 
@@ -242,7 +242,7 @@ def _write_tables(out: Path, settings: DemoSettings, boxes: list[np.ndarray]) ->
         lines += [(row.id, frame, *map(int, box)) for frame, box in enumerate(of_clip)]
     write_text(out / BOXES_NAME, _csv(lines))
     draw_preview(out / PREVIEW_NAME, _examples(settings, boxes), settings.fps, AUDIO_RATE)
-    # The three that every data set has are counted even where they are empty.
+    # The three standard splits are counted even if empty.
     splits = dict.fromkeys((*SPLITS, *(row.split for row in rows)))
     counted = {split: Counter(row.label for row in rows if row.split == split) for split in splits}
     summary = {

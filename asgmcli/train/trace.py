@@ -123,7 +123,7 @@ def _norm_backward(into: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor | None, 
     return tuple(torch.empty_like(y) if wanted else None for y, wanted in zip((x, gamma, beta), mask, strict=True))
 
 
-# The shapes of what transformers do most, for which torch's own rules take three quarters of the time.
+# Shape rules for the most frequent operations, for which torch's own take three quarters of the time.
 _SHAPED: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.native_layer_norm.default: _norm,
     torch.ops.aten.native_layer_norm_backward.default: _norm_backward,
@@ -131,7 +131,7 @@ _SHAPED: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.gelu_backward.default: lambda gradient, x: torch.empty_like(x),
     torch.ops.aten.addmm.default: lambda bias, left, right: left.new_empty(left.shape[0], right.shape[1]),
 }
-# A CPU's fused attention, which torch's formulas leave out.
+# CPU fused attention, which torch's formulas lack.
 _COUNTS = {
     **flop_registry,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,

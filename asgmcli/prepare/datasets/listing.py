@@ -17,7 +17,7 @@ from asgmcli.options import ShareType
 VIDEO_SUFFIXES = frozenset(
     (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv")
 )
-# What lists in the wild call the three splits.
+# Names of the three splits in published lists.
 SPLIT_WORDS = {
     **{name: name for name in SPLITS},
     "training": "train",
