@@ -283,8 +283,8 @@ def _side_data(frame: Any) -> Any:
     """Return a frame's side data by kind, without kinds PyAV cannot name (a photograph's EXIF)."""
     for _ in range(UNNAMED_KINDS):
         try:
-            # Not `frame.side_data`: it makes a reference cycle, and only the garbage collector, which runs after hundreds
-            # of files, would free the pixels.
+            # Not `frame.side_data`: it makes a reference cycle, and only the garbage collector, which runs rarely,
+            # would free the pixels.
             return SideDataContainer(frame)  # type: ignore[call-arg]
         except ValueError as error:
             # One such piece hides all others, and the error begins with its number.
