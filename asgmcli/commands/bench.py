@@ -53,7 +53,7 @@ def bench(measured: Measured) -> Callable[..., None]:
 
     @functools.wraps(measured)
     @click.option("--out", type=click.Path(path_type=Path), help="File for the JSON.  [default: none is written]")
-    @click.option("--overwrite", is_flag=True, help="Replace the file of --out where it is there.")
+    @click.option("--overwrite", is_flag=True, help="Replace an existing file of --out.")
     @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on error.")
     @click.pass_context
     def run(context: click.Context, out: Path | None, overwrite: bool, as_json: bool, **options: Any) -> None:

@@ -13,7 +13,7 @@ from asgmcli.errors import UsageError
 @click.command("export")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: model.onnx beside the weights]")
-@click.option("--overwrite", is_flag=True, help="Replace the file where it is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
 def command(target: Path, out: Path | None, overwrite: bool, as_json: bool) -> None:
     """Write the network TARGET, the folder of a run or a weight file, as ONNX.

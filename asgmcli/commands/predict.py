@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--top", type=click.IntRange(min=1), help="Lines a clip, most important first.  [default: the task's]")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the CSV to this file instead of standard output.")
 @device_option
-@click.option("--overwrite", is_flag=True, help="Replace the file of --out where it is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file of --out.")
 @click.option("--json", "as_json", is_flag=True, help="Whole answers as one JSON object on standard output, no CSV.")
 @interruptible("Stopped; nothing was written.")
 def command(

@@ -37,7 +37,7 @@ def command(context: click.Context, as_json: bool) -> None:
 @command.command("copy")
 @click.argument("name")
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--overwrite", is_flag=True, help="Replace the file where it is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error.")
 def copy(name: str, target: Path, overwrite: bool, as_json: bool) -> None:
     """Copy the shipped recipe NAME to the file TARGET, and name it after that file.

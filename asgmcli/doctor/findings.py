@@ -11,9 +11,9 @@ class Finding:
 
     Attributes:
         group: the heading it stands under.
-        name: what was looked at.
+        name: what was checked.
         found: a version, a size, or what is wrong.
-        mend: what to do; empty where nothing is wrong.
+        mend: what to do; empty if nothing is wrong.
     """
 
     group: str

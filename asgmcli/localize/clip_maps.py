@@ -31,7 +31,7 @@ RATE = 16_000
 """Samples a second at which sound is listened to."""
 MOTION_FPS = 10.0
 FNAC_FPS = 4.0
-"""Maps a second where nothing else is asked for."""
+"""Maps a second by default."""
 _AUDIO_SPAN = 300.0  # s of sound held at once, 20 MB
 _BATCH = 8  # frames given to the network at once
 _SMALL = 128  # pixels of the short side at which frames are looked at for motion

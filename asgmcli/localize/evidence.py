@@ -54,7 +54,7 @@ def confidence(motion: Floats, level: Floats, times: ArrayLike) -> Floats:
 
     It is the share of other sounds whose largest correlation with any cell, in the seconds around the frame, is below
     that of the clip's own sound. For sound that has nothing to do with the picture it is spread evenly over 0 to 1. It
-    is 0 where nothing moves, where nothing is heard, and in a clip of fewer than four frames.
+    is 0 without motion, without sound, and in a clip of fewer than four frames.
 
     Args:
         motion: motion energy [F,h,w], see `asgmcli.localize.motion.cell_motion`.

@@ -136,7 +136,7 @@ def find_maps(path: Path, settings: MapSettings, *, audio: Path | None = None, *
 
 
 def localize(job: ClipFiles, settings: MapSettings, progress: Progress | None = None) -> dict[str, Any]:
-    """Find where a clip's sound comes from and write the outputs, each whole or not at all.
+    """Locate the source of a clip's sound and write the outputs, each atomically.
 
     Returns:
         What JSON can hold: id, path, outputs by kind, maps (their number), seconds (taken), localizer, warning,
@@ -270,7 +270,7 @@ def _write_pictures(
         step = _step(found)
         fps = (found.info.fps or 1.0) / step
         write_with_sound(targets["overlay"], _overlaid(passing, found, step, settings), fps, Sound(job.audio))
-    for _ in passing:  # what the overlay did not take: all frames where it is not written
+    for _ in passing:  # the frames the overlay did not take: all if it is not written
         pass
     if "strip" in targets:
         strip(

@@ -191,7 +191,7 @@ class _Stretch:
     def _begin(self, frame: Any) -> None:
         """Start on the grid of output samples: silence fills the source back to the last sample both rates share.
 
-        Every run, wherever it begins, thus gives output samples at the same instants, n / rate from the clock's zero.
+        So every stretch gives output samples at the same instants, n / rate from the clock's zero.
         """
         self.graph = _resampler(frame, self.rate)
         period = frame.sample_rate // math.gcd(frame.sample_rate, self.rate)
@@ -310,7 +310,7 @@ def _pieces(
 
 
 def _seek(container: Any, stream: Any, clock: _SampleClock, low: Fraction) -> dict[int, int]:
-    """Go to a little before `low` (s, the video's clock) where that is exact; else stay at the start.
+    """Seek to a little before `low` (s, the video's clock) if that is exact; else stay at the start.
 
     Returns:
         Where it went: source sample by time stamp, as decoding from the start would have counted them. Stamps jitter

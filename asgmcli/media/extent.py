@@ -91,7 +91,7 @@ def needs_counting(container: Any, stream: Any, seconds: float, fps: float) -> b
     Args:
         container: av.container.InputContainer.
         stream: its video stream.
-        seconds: its duration by the header, 0 where that tells none.
+        seconds: its duration by the header, 0 if unknown.
         fps: its average frames a second, 0 where unknown.
     """
     if not stream.frames or not seconds:

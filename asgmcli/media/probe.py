@@ -130,7 +130,7 @@ def open_media(path: str | os.PathLike[str], *, believing: bool = False, unedite
         believing: take an mp4's streams as its header describes them, which costs a fraction of decoding their first
             pictures (0.6 ms instead of 8 at 1280 x 720). The pixel format is then unknown, the stream's width and
             height are the header's, and a decoder without a table of delays may lose frames. Other containers, and
-            mp4 whose header leaves something open, are opened as ever.
+            mp4 whose header leaves something open, are opened normally.
         unedited: let the edit list of an mp4 move time stamps, but hide nothing.
 
     Returns:

@@ -203,7 +203,7 @@ class FrozenLocalizer(nn.Module):
     def remember_sounds(self) -> None:
         """Compute a sound's features once in the run; for clips that come again in every epoch with the same sound.
 
-        Where each moment of long clips has a sound of its own, the first `_KEPT_SOUNDS` bytes of features are kept.
+        If each moment of long clips has a sound of its own, the first `_KEPT_SOUNDS` bytes of features are kept.
         """
         self._heard = Kept(_KEPT_SOUNDS)
 
@@ -272,7 +272,7 @@ def save_localizer(path: str | Path, model: FNAC, config: Mapping[str, Any]) -> 
     Args:
         path: the target, replaced whole.
         model: the network.
-        config: `input_size`, `seconds`, `rate` and `map` as in `FrozenLocalizer`, where they are not its defaults; any
+        config: `input_size`, `seconds`, `rate` and `map` as in `FrozenLocalizer`, if not its defaults; any
             other keys (recipe, scores) are kept. The network's own sizes are added.
     """
     norm = not isinstance(model.img_norm, nn.Identity)

@@ -171,7 +171,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 
 def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> Path:
-    """Write `path` whole or not at all: beside the target, flushed to the disk, then renamed.
+    """Write `path` atomically: beside the target, flushed to the disk, then renamed.
 
     Args:
         path: the target; its folder is made.

@@ -203,7 +203,7 @@ def _hub_files(config: Any) -> tuple[str, ...]:
 
 
 def _cached(config: Any) -> str | None:
-    """Return the weight file that an earlier fetch left in the Hugging Face cache, None where there is none."""
+    """Return the weight file in the Hugging Face cache, or None."""
     from huggingface_hub import try_to_load_from_cache
 
     repository, _, revision = (config.hf_hub_id or "").partition("@")
@@ -216,7 +216,7 @@ def _reach(config: Any) -> None:
     """Ask the hub once for the weights' head; any answer will do. The hub's client itself asks up to fifteen times.
 
     Raises:
-        Exception: of the HTTP client's own kinds, where nobody answers.
+        Exception: of the HTTP client's own kinds, if there is no answer.
     """
     from huggingface_hub import get_session, hf_hub_url
 

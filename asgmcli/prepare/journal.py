@@ -36,7 +36,7 @@ def task_key(task: FileCheck) -> str:
 class Journal:
     """Answers by key, appended to a file as they arrive; a line truncated by a kill is ignored.
 
-    Use it as a context manager. `name` tells the journals of shards and of the cache apart.
+    Use it as a context manager. `name` separates the journals of shards and of the cache.
     """
 
     def __init__(self, out: Path, name: str) -> None:

@@ -124,11 +124,11 @@ def play_through(
 
     Args:
         path: the file.
-        pictures: decode every frame. The decoder is told to stop at the first error: what it would conceal is a wrong
+        pictures: decode every frame. The decoder stops at the first error: what it would conceal is a wrong
             picture that looks like a right one.
         sound: decode every sample and measure the peak.
-        seconds: how long the pictures should last, 0 where nothing says.
-        frames: how many should be shown, 0 where nothing says.
+        seconds: expected length of the pictures, 0 if unknown.
+        frames: expected number of frames shown, 0 if unknown.
 
     Returns:
         (frames decoded, peak in dBFS or None without sound).

@@ -26,7 +26,7 @@ class Counting:
     _manifests: dict[Path, Manifest] = field(default_factory=dict)
 
     def count(self, recipe: Recipe) -> Counts:
-        """Return the counts of the manifest that is there; clips are not looked at.
+        """Return the counts from the existing manifest, without opening clips.
 
         Raises:
             DataError: no manifest, or too few clips of a kind.

@@ -15,7 +15,7 @@ from asgmcli.synthetic import generator_of
 
 
 def ensure_prepared(data: Data, console: Console) -> None:
-    """Generate the data set of `data` where it is one that can be, and is not there as its options say.
+    """Generate the data set of `data` if it can be generated and does not exist with its options.
 
     Raises:
         DataError: it is missing and lies on no disk yet.

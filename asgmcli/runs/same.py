@@ -28,9 +28,9 @@ def finished_rows(runs: Path, name: str) -> dict[tuple[str, int], tuple[Run, dic
 def with_twins(
     runs: Path, file: RecipeFile, overrides: tuple[str, ...], results: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return `results`, and for each row without a run of its own that of a row that it comes out the same as.
+    """Return `results`, and for each row without a run of its own the result of a row with equal settings.
 
-    Theirs bear the row's name, and under `same_as` the folder of the run.
+    Such results carry the row's name, and under `same_as` the folder of the run.
     """
     recipe = file.load(None, overrides)
     finished = finished_rows(runs, recipe.name)

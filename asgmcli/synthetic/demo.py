@@ -107,7 +107,7 @@ def generate(
     the same files on any number of workers.
 
     Args:
-        out: the folder, made where it is missing.
+        out: the folder, made if missing.
         train: training clips. Labels are given for all; which of them training may see is not decided here.
         val: validation clips.
         test: test clips.
@@ -116,7 +116,7 @@ def generate(
         seconds: length of a clip.
         fps: frames a second.
         scene_bias: probability that a clip is set in its class's own place and not in another's. There is then a split
-            `test_shuffled` too, as large as `test`, in which the place tells nothing, and likewise `val_shuffled`;
+            `test_shuffled` too, as large as `test`, in which the place is independent of the class, and likewise `val_shuffled`;
             a row's note names its place. The sprites and sounds are those of any other bias.
         workers: processes; None takes the machine's cores.
         progress: called after every clip.
@@ -220,7 +220,7 @@ def _in_processes(
 
 
 def _write_one(out: Path, settings: DemoSettings, clip: tuple[str, int]) -> np.ndarray:
-    """Write one clip unless its file is there (files appear whole or not at all); its boxes int [T, 4]."""
+    """Write one clip unless its file exists (files are written atomically). Return its boxes int [T, 4]."""
     scene = clip_scene(settings, *clip)
     path = _clip_path(out, *clip)
     if not path.exists():

@@ -38,7 +38,7 @@ class PreviewClip:
 
 
 def draw_preview(path: Path, examples: Sequence[PreviewClip], fps: float, rate: int) -> None:
-    """Draw one row a class to `path` (PNG), whole or not at all; `fps` frames and `rate` samples a second."""
+    """Draw one row a class to `path` (PNG), atomically; `fps` frames and `rate` samples a second."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle

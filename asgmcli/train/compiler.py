@@ -9,7 +9,7 @@ from asgmcli.errors import UsageError
 
 
 def check_compiler() -> None:
-    """Check that there is a C++ compiler: torch.compile builds its kernels (on a GPU what starts them) with it.
+    """Check that there is a C++ compiler: torch.compile builds its kernels (on a GPU their launchers) with it.
 
     Raises:
         UsageError: there is none.

@@ -26,7 +26,7 @@ R = TypeVar("R", bound=Recipe)
 Open = Callable[[Data], Manifest]
 """Opens a data set's manifest, each once."""
 SizeOf = Callable[[Data], Size | None]
-"""Tells how many clips a data set will have before it is there, where that is known."""
+"""Returns how many clips a data set will have before it is there, if known."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Counts:
 
     Attributes:
         light_epochs: first epochs whose steps are the lighter ones of `Needs.supervised`.
-        known_from: what tells the counts, in words; empty where it is the manifest.
+        known_from: the source of the counts, in words; empty if it is the manifest.
     """
 
     clips: dict[str, int]

@@ -43,9 +43,9 @@ DRAWN_SPLITS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A clip that is on disk and on the lists, before anyone has looked into its file.
+    """A clip that is on disk and on the lists, before its file is checked.
 
-    `audio` is the file of its sound where that lies apart, None where the clip itself holds it. `seconds` is the
+    `audio` is the file of its sound if separate, None if the clip holds it. `seconds` is the
     length the official list gives, 0 where it gives none. `split` is "" where it is still to be drawn.
     """
 
