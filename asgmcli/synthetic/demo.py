@@ -115,9 +115,9 @@ def generate(
         size: frame side in pixels.
         seconds: length of a clip.
         fps: frames a second.
-        scene_bias: probability that a clip is set in its class's own place and not in another's. There is then a split
-            `test_shuffled` too, as large as `test`, in which the place is independent of the class, and likewise `val_shuffled`;
-            a row's note names its place. The sprites and sounds are those of any other bias.
+        scene_bias: probability that a clip is set in its class's own place and not in another's. Adds
+            `test_shuffled`, as large as `test`, with places independent of the class, and likewise `val_shuffled`; a
+            row's note names its place. The sprites and sounds are those of any other bias.
         workers: processes; None takes the machine's cores.
         progress: called after every clip.
         overwrite: replace a data set made with other settings.

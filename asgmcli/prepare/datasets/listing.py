@@ -45,8 +45,8 @@ DRAWN_SPLITS = tuple(
 class Candidate:
     """A clip that is on disk and on the lists, before its file is checked.
 
-    `audio` is the file of its sound if separate, None if the clip holds it. `seconds` is the
-    length the official list gives, 0 where it gives none. `split` is "" where it is still to be drawn.
+    `audio` is the file of its sound if separate, None if the clip holds it. `seconds` is the length in the
+    official list, 0 if unknown. `split` is "" if it is still to be drawn.
     """
 
     id: str
