@@ -22,7 +22,7 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> Network:
 
     Args:
         path: the folder of a finished run, or its model.safetensors, which is enough by itself.
-        device: `auto` (a GPU where there is one), `cpu` or `cuda`.
+        device: `auto` (a GPU if there is one), `cpu` or `cuda`.
 
     Raises:
         DataError: nothing usable is there. UsageError: a run whose network answers nothing, or no such device.

@@ -25,7 +25,7 @@ COMMANDS = {
     "export": "export",
     "bench": "bench",
 }
-# What other tools call a command, by what it is called here.
+# Names that other tools use for a command, with the name here.
 MEANT = {
     **dict.fromkeys(("infer", "inference", "classify"), "predict"),
     **dict.fromkeys(("test", "evaluate", "validate", "val", "score", "judge"), "eval"),
@@ -97,6 +97,6 @@ def main() -> None:
     Does it work here?  asgm doctor
     """
     for stream in (sys.stdout, sys.stderr):
-        # A file's or class's name need not be UTF-8, and a terminal may not know every letter: neither is to end a run.
+        # Names that are not UTF-8, or that the terminal cannot show, must not end a run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Where the commands speak to a person: every line whole, every text as it is."""
+"""The console that commands print to: every line whole, every text unchanged."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ if TYPE_CHECKING:
 
 
 def make_console(*, stderr: bool = True, quiet: bool = False, file: IO[str] | None = None) -> Console:
-    """Return the console that a command prints to; every module that prints is given one of these.
+    """Return the console that a command prints to.
 
-    A line is as long as it is: a terminal folds it where it ends, and a path or a number that is copied, or read from a
-    log, is whole. Brackets and colons in a name are text, neither markup nor emoji. Tables fold to the width
-    (`asgmcli.report.table`).
+    Lines are not folded, so that paths and numbers can be copied whole. Brackets and colons in names are text, neither
+    markup nor emoji. Tables fold to the width (`asgmcli.report.table`).
 
     Args:
-        stderr: print to standard error, else to standard output.
+        stderr: print to standard error.
         quiet: print nothing.
-        file: print there instead.
+        file: print here instead.
     """
     return Console(stderr=stderr, quiet=quiet, file=file, soft_wrap=True, markup=False, emoji=False, highlight=False)
 

@@ -1,4 +1,4 @@
-"""What goes wrong for a user, each with its exit code. A message says what, where, and how to mend it."""
+"""Errors a user can cause, each with its exit code. A message says what, where, and how to mend it."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""Importing torch and what is built on it, told where it fails."""
+"""Import torch and what is built on it, with a clear error if that fails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asgmcli.errors import InstallError
 
 
 def check_imports(*modules: str) -> None:
-    """Import each of `modules` now, so that what does not load is told before work begins.
+    """Import each of `modules` now, so that a failure is reported before work begins.
 
     Raises:
         InstallError: one does not load; the message says why and how to mend it.
@@ -27,7 +27,7 @@ def check_imports(*modules: str) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """Return an error's kind and first line, and those of the error that lies below it, where that says more."""
+    """Return an error's kind and first line, and those of its cause if that says more."""
     lowest = error
     while (below := lowest.__cause__ or lowest.__context__) is not None:
         lowest = below

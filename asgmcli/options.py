@@ -15,7 +15,7 @@ class ShareType(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes
     name = "share"
 
     def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the share from 0 to 1 that `value` tells; anything else is a usage error."""
+        """Return `value` as a share from 0 to 1; anything else is a usage error."""
         text = str(value).strip()
         number, percent = (text[:-1], True) if text.endswith("%") else (text, False)
         try:

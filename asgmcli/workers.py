@@ -23,7 +23,7 @@ START_LIMIT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an input gave no result: `reason` is timeout, crash or error."""
+    """The reason an input gave no result: `reason` is timeout, crash or error."""
 
     reason: str
     detail: str
@@ -32,25 +32,25 @@ class Failure:
 def run_tasks(
     function: Callable[[Input], Result], tasks: Iterable[Input], workers: int, limit_s: float
 ) -> Iterator[tuple[Input, Result | Failure]]:
-    """Yield (task, result) as results arrive, each from one of `workers` processes.
+    """Yield (input, result) as results arrive, each from one of `workers` processes.
 
-    A process that takes more than `limit_s` seconds for a task, or dies of it, is killed and replaced, and the task
-    yields a `Failure`. Leaving the loop early kills the processes.
+    A process that exceeds `limit_s` seconds for an input, or dies of it, is killed and replaced, and the input yields a
+    `Failure`. Leaving the loop early kills the processes.
 
     Args:
-        function: importable by name in the child, as must be what it takes and returns.
-        tasks: inputs, taken as they are needed.
+        function: importable by name in the child; arguments and results can be pickled.
+        tasks: inputs, consumed as needed.
         workers: number of processes, 1 or more.
-        limit_s: seconds a task may take.
+        limit_s: seconds allowed for an input.
 
     Raises:
-        DataError: the processes cannot start at all.
+        DataError: the processes cannot be started.
     """
-    # Not forked from here: a forked child would inherit our threads' locks.
+    # Not forked: a forked child would inherit our threads' locks.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([function.__module__])
     waiting = iter(tasks)
-    # A pool a process: in a shared one a crash may be told of the file that the process finished just before.
+    # One pool a process: a shared pool may report a crash for the previous file.
     crew: list[ProcessPool] = []
     running: dict[Future[Result | Failure], tuple[Input, int]] = {}
 
@@ -94,7 +94,7 @@ def _start(context: ForkServerContext) -> ProcessPool:
 
 
 def _guarded(function: Callable[[Input], Result], task: Input) -> Result | Failure:
-    """Call `function` in the child; what it raises comes back as a `Failure`, also where it cannot be pickled."""
+    """Call `function` in the child; return exceptions as a `Failure`, since some cannot be pickled."""
     try:
         return function(task)
     except Exception as error:

@@ -1,1 +1,1 @@
-"""What is timed, apart from the tests."""
+"""Benchmarks."""

@@ -1,4 +1,4 @@
-"""Files such as the data sets hold, made on the spot: their containers, codecs, sizes and about their bit rates."""
+"""Generated files like those of the data sets: their containers, codecs, sizes and approximate bit rates."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class _Thing:
 
 
 def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """float32 [H, W, 3]: noise whose amplitude falls with spatial frequency, as in natural pictures."""
+    """Return float32 [H, W, 3]: noise whose amplitude falls with spatial frequency, as in natural pictures."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
     frequency[0, 0] = np.inf
     channels = []
@@ -122,7 +122,7 @@ def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def _sound(seconds: float, seed: int) -> np.ndarray:
-    """float32 [2, S] at `SOUND_RATE`: hum, noise and a beat."""
+    """Return float32 [2, S] at `SOUND_RATE`: hum, noise and a beat."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * SOUND_RATE)) / SOUND_RATE
     beat = np.exp(-8 * (time % 0.5))

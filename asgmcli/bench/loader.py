@@ -1,4 +1,4 @@
-"""What the loader takes of a core, on files such as the data sets hold, beside decord and ffmpeg's command line."""
+"""Measure the loader's processor time, on files like those of the data sets, beside decord and ffmpeg."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ KINDS = (KINETICS, LARGE, UCF)
 CLIP, AUDIO = Clip(), Audio()  # the paper's: 8 frames, stride 8, 224 pixels; 4 s of sound
 ROWS = 240_000  # Kinetics-400
 OPENS = 2_000
-OPENS_BEFORE = 200  # until what is allocated once is allocated
+OPENS_BEFORE = 200  # so that one-time allocations are done
 MANIFEST_READS = 3
 
 
 @dataclass(frozen=True)
 class Goal:
-    """Something asked of the loader: `found` of `unit`, at least or at most `wanted`."""
+    """A target for the loader: `found` of `unit`, at least or at most `wanted`."""
 
     name: str
     file: str
@@ -142,7 +142,7 @@ def _row(name: str, path: str, facts: Facts, audio: str) -> ManifestRow:
 
 
 def _samples(manifest: Manifest, part: Original, repeats: int) -> list[Timing]:
-    """Everything that is compared on one kind of file, in turns; each round takes the clip at another place."""
+    """Compare everything on one kind of file, in turns; each round takes the clip at another place."""
     reader = ClipReader(manifest, CLIP, AUDIO)
     path = manifest.resolve(part.row)
     size = fitted_size(part.row.width, part.row.height, CLIP.short_side[1])
@@ -201,12 +201,12 @@ def _sample_goals(found: dict[str, Timing], kind: Kind) -> list[Goal]:
 
 
 def _ratio(values: Sequence[float], others: Sequence[float]) -> float:
-    """The median of what each round gives: its two works took the clip at the same place."""
+    """Return the median of the rounds' ratios; both works took the clip at the same place in a round."""
     return statistics.median(value / other for value, other in zip(values, others, strict=True))
 
 
 def _views(manifest: Manifest, row: ManifestRow) -> Callable[[int], object]:
-    """The training views of a clip that is decoded already."""
+    """Return a function that makes the training views of a clip that is decoded already."""
     reader = ClipReader(manifest, CLIP, AUDIO, keep=True)
     views = TrainViews(
         reader, [], [row], {row.id: 0}, CLIP, Augment(), LogMelStatistics(-5.0, 4.0), guide_seconds=None, seed=0
@@ -215,7 +215,7 @@ def _views(manifest: Manifest, row: ManifestRow) -> Callable[[int], object]:
 
 
 def _manifest_of(folder: Path, count: int) -> Callable[[int], object]:
-    """The reading of a manifest with `count` rows in 400 classes."""
+    """Write a manifest with `count` rows in 400 classes. Return a function that reads it."""
     names = [f"class {number:03d}" for number in range(400)]
     rows = []
     for number in range(count):
@@ -255,5 +255,5 @@ def resident_bytes() -> int:
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     import resource
 
-    # Kilobytes but on macOS.
+    # Kilobytes, except on macOS.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,4 +1,4 @@
-"""A training step on made-up clips: what it costs in time, memory and operations, without data or weights."""
+"""A training step on random clips, to measure time, memory and operations without data or weights."""
 
 from __future__ import annotations
 

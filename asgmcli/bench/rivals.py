@@ -1,4 +1,4 @@
-"""What the loader is measured against: decord, and ffmpeg's command line."""
+"""References for the loader: decord, and ffmpeg's command line."""
 
 from __future__ import annotations
 

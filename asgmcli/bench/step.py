@@ -1,9 +1,9 @@
-"""What a training step of the recognition task costs: its rate as a share of the machine's own, and its memory.
+"""Measure a training step of the recognition task: its rate as a share of the machine's own, and its memory.
 
-Each setting is measured in a process of its own, so that its peak memory is its own. The rate is that of the
-networks' operations, counted by torch as --dry-run counts them, over the time of the whole step: student, teacher,
-masks, losses, backward pass, optimizer, moving average. The machine's rate is that of a product of the network's width,
-timed right before and after each step: what disturbs one disturbs both.
+Each setting is measured in a process of its own, for its own peak memory. The rate is that of the networks' operations,
+counted by torch as --dry-run counts them, over the time of the whole step: student, teacher, masks, losses, backward
+pass, optimizer, moving average. The machine's rate is that of a product of the network's width, timed right before and
+after each step, so that disturbances affect both.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.schedule import make_optimizer
 
 CLASSES = 51
-# The kernels of a first step are chosen, and the memory of the next ones is found, before anything is timed.
+# First steps choose kernels and allocate memory; they are not timed.
 WARM_UP = 3
 
 
@@ -219,7 +219,7 @@ def largest(fits: Callable[[int], bool]) -> int:
 
 
 def _with_largest_batch(setup: Setup, device: torch.device) -> Setup:
-    """`setup` with the largest multiple of its batch that two steps (the second has momentum) fit with."""
+    """Return `setup` with the largest multiple of its batch for which two steps fit (the second has momentum)."""
 
     def multiple(n: int) -> Setup:
         return replace(setup, labeled=n * setup.labeled, unlabeled=n * setup.unlabeled, largest=False)
@@ -245,7 +245,7 @@ def _with_largest_batch(setup: Setup, device: torch.device) -> Setup:
 
 
 def _clock(device: torch.device, threads: int) -> Callable[[Callable[[], object]], float]:
-    """A function that gives the seconds that a piece of work takes."""
+    """Return a function that measures the seconds that a piece of work takes."""
     now = time.process_time if device.type == "cpu" and threads == 1 else time.perf_counter
 
     def taken(work: Callable[[], object]) -> float:

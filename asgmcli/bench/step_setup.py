@@ -1,4 +1,4 @@
-"""Which training steps `asgm bench step` measures; torch is not needed to say it."""
+"""The training steps that `asgm bench step` measures, defined without torch."""
 
 from __future__ import annotations
 

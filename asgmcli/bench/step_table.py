@@ -1,4 +1,4 @@
-"""What `asgm bench step` shows."""
+"""The tables of `asgm bench step`."""
 
 from __future__ import annotations
 

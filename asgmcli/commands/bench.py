@@ -1,4 +1,4 @@
-"""`asgm bench`: how fast this machine is at what a run is made of."""
+"""`asgm bench`: measure how fast this machine does the parts of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Benches(click.Group):
-    """A group that answers a name it does not know with those it knows."""
+    """A group that answers an unknown name with the known ones."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -37,7 +37,7 @@ class Benches(click.Group):
 
 @click.group("bench", cls=Benches)
 def command() -> None:
-    """Time one piece of the work on this machine; best while it does nothing else. Each has --out and --json.
+    """Time one part of the work on this machine; best while it is idle. Each has --out and --json.
 
     \b
     asgm bench step --size vit_ti
@@ -45,7 +45,7 @@ def command() -> None:
     """
 
 
-# What a bench gives to be shown and kept: its table, and what JSON holds of it.
+# A bench's result: its table and its JSON data.
 Measured = Callable[..., tuple["Table", dict[str, Any]]]
 
 
@@ -120,7 +120,7 @@ def step(
     threads: int,
     repeats: int,
 ) -> tuple[Table, dict[str, Any]]:
-    """Train: a step on made-up clips, its rate and its memory.
+    """Time a training step on made-up clips: its rate and its memory.
 
     The rate is a share of what this machine's matrix products reach. On a CPU with and without activation checkpointing
     (minutes); on a GPU with the largest batch that fits, in fp32, in bf16, and compiled.
@@ -142,11 +142,11 @@ def step(
 @repeats(20)
 @bench
 def loader(repeats: int) -> tuple[Table, dict[str, Any]]:
-    """Read training samples; minutes.
+    """Time the reading of training samples; takes minutes.
 
-    From generated files such as Kinetics, VGGSound and UCF-101 hold and from their copies in a cache, beside decord and
-    ffmpeg's command line where they are there: processor time on one thread, in turns, medians. Also views, probing, a
-    manifest of 240,000 rows, and memory.
+    Files like those of Kinetics, VGGSound and UCF-101 are generated and read from themselves and from their copies in a
+    cache, beside decord and ffmpeg's command line if they are installed: processor time on one thread, in turns,
+    medians. Also views, probing, a manifest of 240,000 rows, and memory.
     """
     from asgmcli.bench.loader import measure, table
 

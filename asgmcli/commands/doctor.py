@@ -1,4 +1,4 @@
-"""`asgm doctor`: whether what is installed loads together and the machine can do the work."""
+"""`asgm doctor`: check that the installed packages load together and the machine can do the work."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from asgmcli.errors import InstallError
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object on standard output.")
 @click.pass_context
 def command(context: click.Context, runs: Path, data: Path, as_json: bool) -> None:
-    """See whether asgm can work here: packages, devices, video and sound, folders, extras.
+    """Check that asgm can work here: packages, devices, video and sound, folders, extras.
 
-    Exit code 0 where nothing is wrong, else 3, and a line with the mend for each fault. Nothing is left behind.
+    Exit code 0 if nothing is wrong, else 3, and a line with the mend for each fault. Nothing is left behind.
 
     \b
     asgm doctor

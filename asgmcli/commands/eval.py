@@ -1,4 +1,4 @@
-"""`asgm eval`: how good a trained network is, or the runs of a recipe beside each other and the paper."""
+"""`asgm eval`: evaluate a trained network, or tabulate the runs of a recipe beside the paper's numbers."""
 
 from __future__ import annotations
 
@@ -87,11 +87,11 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Judge TARGET: the folder of a run, a weight file, or a recipe (a file, or a name of `asgm recipes`).
+    """Evaluate TARGET: the folder of a run, a weight file, or a recipe (a file, or a name of `asgm recipes`).
 
-    Of a recognizer: top-1, top-5, every class, the confusion matrix and each clip's prediction, over several clips and
-    crops of each video. Of a localizer: its maps against the true boxes. Of a recipe: the runs of it that are finished,
-    beside the paper's numbers, as table and picture.
+    Recognizer: top-1, top-5, every class, the confusion matrix and each clip's prediction, over several clips and crops
+    of each video. Localizer: its maps against the true boxes. Recipe: its finished runs beside the paper's numbers, as
+    table and picture.
 
     \b
     asgm eval runs/demo/asgm_former/seed0
@@ -135,13 +135,13 @@ def command(
 
 
 def _gather(file: RecipeFile, runs: Path, options: EvalOptions, console: Console) -> dict[str, object]:
-    """Gather the finished runs of a recipe, show and write their table."""
+    """Return the finished runs of a recipe."""
     from asgmcli.recipe.shipped import spoken
     from asgmcli.runs.gather import gather
     from asgmcli.runs.sweep import summary_data
 
     if any(value is not None for value in (options.split, options.manifest, options.clips, options.crops)):
-        raise UsageError("--split, --data, --clips and --crops judge one network; name a run instead of a recipe.")
+        raise UsageError("--split, --data, --clips and --crops are for one network; name a run instead of a recipe.")
     found = gather(file, runs)
     recipe = found.recipe
     if options.out is not None:
@@ -168,7 +168,7 @@ def _gather(file: RecipeFile, runs: Path, options: EvalOptions, console: Console
 
 
 def _evaluate(path: Path, options: EvalOptions, console: Console, launch: Launch) -> dict[str, object]:
-    """Evaluate one trained network on all ranks. Return the result on the first."""
+    """Evaluate one trained network, by all ranks; return the result on the first."""
     from asgmcli.ranks.device import choose_device
     from asgmcli.ranks.exchange import joined
     from asgmcli.runs.report import EvaluationReport, papers_numbers
@@ -180,7 +180,7 @@ def _evaluate(path: Path, options: EvalOptions, console: Console, launch: Launch
         started = time.perf_counter()
         loaded = found.load(device)
         if found.run is None and not loaded.data.dataset and options.manifest is None:
-            text = f"{found.weights}: no run is around it to say on which clips to judge. Add --data MANIFEST."
+            text = f"{found.weights}: no run is around it to say on which clips to evaluate. Add --data MANIFEST."
             raise UsageError(text)
         loaded = _with_options(loaded, options)
         split = loaded.data.eval_split
@@ -204,7 +204,7 @@ def _evaluate(path: Path, options: EvalOptions, console: Console, launch: Launch
 
 
 def _with_options(trained: Trained, options: EvalOptions) -> Trained:
-    """The network with the recipe's keys that the user asked for: another split, other views, other workers.
+    """Return the network with the recipe keys that the user changed: another split, other views, other workers.
 
     Raises:
         UsageError: the network's recipe has no such key.
@@ -212,7 +212,7 @@ def _with_options(trained: Trained, options: EvalOptions) -> Trained:
     from dataclasses import replace
 
     recipe: Any = trained.recipe
-    # A recipe may hold its own data in memory; another manifest may be too large for that, and what workers hold is
+    # A recipe may keep its own data in memory; another manifest may be too large for that, and workers' copies are
     # lost with them.
     keep = False if options.manifest is not None or options.workers else None
     asked: dict[str, dict[str, Any]] = {
@@ -236,7 +236,7 @@ def _given(values: dict[str, object]) -> dict[str, object]:
 
 
 def _open_manifest(data: Data, trained: Found, options: EvalOptions, console: Console) -> Manifest:
-    """The manifest that the user named, or that of the recipe's `data`; a word where it has changed since."""
+    """Open the manifest that the user named, or that of the recipe's `data`; warn if it has changed."""
     from asgmcli.data.manifest import read_manifest
     from asgmcli.prepare.source import manifest_path, open_manifest
 
@@ -276,11 +276,11 @@ def _refuse_to_replace(paths: Sequence[Path], overwrite: bool) -> None:
 
 @contextmanager
 def _progress(console: Console, title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Give what is to be told of progress: a bar on a terminal, a line every few seconds elsewhere.
+    """Yield a callback for progress: a bar on a terminal, a line every few seconds elsewhere.
 
     Raises:
         InterruptedByKeyboard: Ctrl-C.
-        AsgmError: what a loading process met, without that process's traceback.
+        AsgmError: a loading process's error, without its traceback.
     """
     from asgmcli.console import progress_bar
     from asgmcli.ranks.exchange import count_ranks

@@ -19,9 +19,9 @@ from asgmcli.options import json_option
 def command(target: Path, out: Path | None, overwrite: bool, as_json: bool) -> None:
     """Write the network TARGET, the folder of a run or a weight file, as ONNX.
 
-    A recognizer's inputs are frames (uint8) and the log-mel as measured, for any number of views; its output is a
-    probability for each class. Class names and the sizes of the inputs stand in the file. Before it is kept, ONNX
-    Runtime's output is compared with torch's. Needs pip install "asgm[onnx]".
+    A recognizer takes frames (uint8) and the log-mel as measured, for any number of views, and returns a probability
+    for each class. Class names and input sizes are stored in the file. ONNX Runtime's output is compared with torch's
+    before the file is kept. Needs pip install "asgm[onnx]".
 
     \b
     asgm export runs/demo/asgm_former/seed0

@@ -1,4 +1,4 @@
-"""`asgm localize`: where the sound of a clip, a folder or a manifest comes from."""
+"""`asgm localize`: locate the source of the sound in a clip, a folder or a manifest."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def command(
 
     Writes the clip with a heat map over it and its sound (_overlay.mp4), a picture of some moments (_strip.png), the
     maps (_maps.npz: float16 [T,h,w] in 0..1, their times in seconds and confidences) and the box around the hottest
-    region at each time (_boxes.json). A box needs confidence: that the clip's sound fits what moves better than other
-    sounds do. For a folder or a manifest, clips that are finished are passed over: run it again to go on.
+    region at each time (_boxes.json). A box is drawn only if the clip's sound fits the motion better than other sounds
+    do. In a folder or manifest, finished clips are skipped: run it again to continue.
 
     \b
     asgm localize clip.mp4
@@ -132,7 +132,7 @@ def command(
 
 
 def _clips(path: Path, out: Path, manifest: bool) -> Iterator[ClipFiles]:
-    """The clips of a manifest, or all videos of a folder but those in `out`."""
+    """Yield the clips of a manifest, or all videos of a folder except those in `out`."""
     from asgmcli.data.manifest import read_manifest
     from asgmcli.localize.outputs import ClipFiles
     from asgmcli.prepare.datasets.listing import VIDEO_SUFFIXES, walk_files
@@ -143,7 +143,7 @@ def _clips(path: Path, out: Path, manifest: bool) -> Iterator[ClipFiles]:
             if Path(row.id).is_absolute() or ".." in Path(row.id).parts:
                 raise DataError(f"{rows.path}: the id {row.id!r} would lead out of {out}. Rename it.")
             video = rows.resolve(row)
-            # Without sound of its own the clip's file is asked, which then says that it holds none.
+            # Without a sound file the clip itself is read, and the error says that it has none.
             yield ClipFiles(row.id, video, rows.resolve_audio(row) or video, out / row.id)
         return
     inside = out.resolve()
@@ -159,7 +159,7 @@ def _clips(path: Path, out: Path, manifest: bool) -> Iterator[ClipFiles]:
 
 
 def _shard(jobs: list[ClipFiles], shard: str | None) -> list[ClipFiles]:
-    """The part `i/n` of the clips, by a hash of their ids, so that it does not depend on their order."""
+    """Return part `i/n` of the clips, by a hash of their ids, so that it does not depend on their order."""
     if shard is None:
         return jobs
     from asgmcli.data.split import hashed
@@ -236,7 +236,7 @@ def _run_many(
 
 
 def _remember(out: Path, settings: MapSettings, overwrite: bool) -> None:
-    """Note how the maps in `out` are made; another way would mix two kinds in one folder."""
+    """Record how the maps in `out` are made; refuse other settings, which would mix two kinds in one folder."""
     from asgmcli.files import write_text
     from asgmcli.localize.outputs import weights_file
 
@@ -267,7 +267,7 @@ def _remember(out: Path, settings: MapSettings, overwrite: bool) -> None:
 
 
 def _list_failed(path: Path, failed: list[dict[str, str]]) -> Path:
-    """Write which clips failed and why; the list of an earlier run goes when none did."""
+    """Write which clips failed and why; remove an earlier run's list if none did."""
     from asgmcli.files import replacing
 
     if not failed:

@@ -1,4 +1,4 @@
-"""`asgm predict`: what a trained network says of clips."""
+"""`asgm predict`: a trained network's answers for clips."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--top", type=click.IntRange(min=1), help="Lines a clip, most important first.  [default: the task's]")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the CSV to this file instead of standard output.")
 @device_option
-@click.option("--overwrite", is_flag=True, help="Replace the file of --out where it is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file of --out.")
 @click.option("--json", "as_json", is_flag=True, help="Whole answers as one JSON object on standard output, no CSV.")
 @interruptible("Stopped; nothing was written.")
 def command(
@@ -38,10 +38,10 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Ask the network of RUN, the folder of a run or a weight file, about every PATH: clips, folders, manifests.
+    """Predict with the network of RUN, the folder of a run or a weight file, for every PATH: clips, folders, manifests.
 
-    A recognizer names the most likely classes of a clip with their probabilities, a localizer the place where the sound
-    comes from, some times a second. Clips that cannot be read are named, and the others answered.
+    A recognizer names the most likely classes of a clip with their probabilities, a localizer the source of the sound
+    at several times. Unreadable clips are listed, the others answered.
 
     \b
     asgm predict runs/demo/asgm_former/seed0 clip.mp4
@@ -77,7 +77,7 @@ def command(
 def _ask(
     trained: Trained, files: list[MediaFile], console: Console
 ) -> tuple[list[tuple[MediaFile, list[list[Cell]], dict[str, object]]], list[dict[str, str]]]:
-    """The answer about each file as CSV lines and JSON, and the files that could not be read, with the reason."""
+    """Return each file's answer as CSV lines and JSON, and the unreadable files with the reason."""
     from asgmcli.console import progress_bar
 
     answers, failed = [], []

@@ -1,4 +1,4 @@
-"""`asgm prepare`: from raw data on disk to a manifest that training can trust."""
+"""`asgm prepare`: check raw data on disk and write the manifest for training."""
 
 from __future__ import annotations
 
@@ -94,10 +94,10 @@ LOOKING = (
 
 
 class PrepareGroup(click.Group):
-    """A command a data set, made of the options that its module names; modules are imported as they are asked for."""
+    """A sub-command a data set, with the options its module declares; modules are imported on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
-        """Return the data sets: generated ones first."""
+        """Return the names of the data sets, generated ones first."""
         from asgmcli.prepare.datasets import DATASETS
         from asgmcli.synthetic import GENERATED
 
@@ -134,7 +134,7 @@ class PrepareGroup(click.Group):
         """Return the command that `args` name.
 
         Raises:
-            UsageError: there is none; the nearest is named.
+            UsageError: there is none; the message names the nearest.
         """
         names = self.list_commands(ctx)
         if args[0] not in names:
@@ -146,7 +146,7 @@ class PrepareGroup(click.Group):
 
 @click.group("prepare", cls=PrepareGroup, subcommand_metavar="NAME [OPTIONS]")
 def command() -> None:
-    """Make a data set ready: look into every clip, write manifest.csv, quarantine.csv, classes.txt, summary.json.
+    """Prepare a data set: check every clip, write manifest.csv, quarantine.csv, classes.txt, summary.json.
 
     \b
     asgm prepare demo
@@ -186,7 +186,7 @@ def _generate(name: str, out: Path | None, as_json: bool, **options: object) -> 
 
 
 def _from_disk(name: str, root: Path | None, out: Path | None, as_json: bool, **options: object) -> None:
-    """Make a data set ready that lies on the disk."""
+    """Prepare a data set that is on disk."""
     from asgmcli.console import make_console
 
     console = make_console(stderr=as_json)
@@ -293,7 +293,7 @@ def _list_option(text: str) -> tuple[str, Path]:
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:
-    """(index from 1, count) of --shard, or of the Slurm array this runs in, or None."""
+    """Return (index from 1, count) of --shard, or of the Slurm array this runs in, or None."""
     if text is None:
         count = os.environ.get("SLURM_ARRAY_TASK_COUNT", "1")
         if count == "1":
@@ -315,7 +315,7 @@ def _cores() -> int:
 
 @contextmanager
 def _progress(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
-    """A live bar with rate and time left on a terminal, a line every few seconds elsewhere."""
+    """Yield a callback that opens a live bar on a terminal, or prints a line every few seconds elsewhere."""
     import time
 
     from asgmcli.console import progress_bar
@@ -327,7 +327,7 @@ def _progress(console: Console, title: str) -> Iterator[Callable[[int, int], Non
 
         def tell(done: int, total: int) -> None:
             nonlocal said, first
-            # What an earlier run had done does not count for the rate.
+            # Work done by an earlier run does not count for the rate.
             first = done if first < 0 else first
             now = time.monotonic()
             speed = f"{(done - first) / max(now - begin, 1e-6):.0f}/s"

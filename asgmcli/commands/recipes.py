@@ -1,4 +1,4 @@
-"""`asgm recipes`: the recipes that come with asgm, and a copy of one to change."""
+"""`asgm recipes`: list the shipped recipes, and copy one to change it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def command(context: click.Context, as_json: bool) -> None:
 def copy(name: str, target: Path, overwrite: bool, as_json: bool) -> None:
     """Copy the shipped recipe NAME to the file TARGET, and name it after that file.
 
-    What the copy needs of other recipes is looked for beside it, then among those that come with asgm.
+    Other recipes that the copy needs are looked for beside it, then among the shipped ones.
 
     \b
     asgm recipes copy demo mine.yaml

@@ -1,4 +1,4 @@
-"""`asgm train`: a recipe's rows, from whatever is missing first to the table at the end."""
+"""`asgm train`: train a recipe's rows, from making what is missing to the final table."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def command(
 ) -> None:
     """Train RECIPE, a YAML file or the name of one that `asgm recipes` lists, and evaluate it.
 
-    What the recipe needs and is not there yet is made first: generated data, the runs of other recipes. Everything goes
-    to RUNS/<recipe>/<row>/seed<k>/; nothing there is overwritten unless you say so.
+    Missing generated data and runs of other recipes are made first. Everything goes to RUNS/<recipe>/<row>/seed<k>/;
+    nothing there is overwritten unless you say so.
 
     \b
     asgm train recipes/demo.yaml
@@ -90,7 +90,7 @@ def command(
 
         from asgmcli.console import make_console
 
-        # What the end of a run needs as well: a package that does not load is told of before anything is made.
+        # Imports for the end of the run too: a package that does not load is reported before anything is made.
         check_imports(*(MODULES[:3] if dry_run else MODULES))
         from asgmcli.ranks.device import choose_device
         from asgmcli.ranks.exchange import joined
@@ -180,8 +180,8 @@ def _train_all(
 ) -> dict[str, object]:
     """Train every recipe of `file` in a process of its own, or with several ranks in turn; show and write the table.
 
-    Finished runs are kept unless `overwrite`; one made with other settings is an error before anything is trained. Of
-    rows with the same settings one is trained.
+    Finished runs are kept unless `overwrite`; one with other settings is an error before anything is trained. Of rows
+    with equal settings one is trained.
     """
     import os
 
@@ -225,14 +225,14 @@ def _train_all(
             session.run(item, resume=not overwrite, overwrite=overwrite)
         done = True
     finally:
-        # Of several ranks the first tells of an error at once: torchrun does not wait for it.
+        # The first rank reports an error at once: torchrun does not wait for it.
         if own_rank() == 0 and (done or alone):
             table = _show_table(session, file, overrides, whole)
     return table
 
 
 def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], whole: Recipe) -> dict[str, Any]:
-    """The table of the runs that are finished, shown and written; empty where there is none."""
+    """Show and write the table of the finished runs, and return it; empty if there is none."""
     from dataclasses import replace
 
     from asgmcli.recipe.shipped import spoken
@@ -271,7 +271,7 @@ def _name(recipe: Recipe) -> str:
 
 
 def _to_train(session: Session, recipes: list[Recipe], overwrite: bool) -> list[Recipe]:
-    """Those of `recipes` that are neither finished nor the same as another row.
+    """Return those of `recipes` that are neither finished nor the same as another row.
 
     Raises:
         UsageError: a run was begun with other settings.
@@ -299,7 +299,7 @@ def _to_train(session: Session, recipes: list[Recipe], overwrite: bool) -> list[
 
 
 def _show_run(run: Run, recipe: Recipe, result: dict[str, Any], console: Console) -> None:
-    """The run's numbers, and where to look next."""
+    """Print the run's numbers, and where to look next."""
     from asgmcli.report.table import Cell, Table
 
     folder = run.folder

@@ -1,4 +1,4 @@
-"""`asgm visualize-masks`: which tokens the tube and the localization-guided mask keep of a clip."""
+"""`asgm visualize-masks`: show which tokens of a clip the tube and the localization-guided mask keep."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def command(
 
 
 def _check(frame: int | None, other: Path | None, save_clip: Path | None, targets: list[Path], overwrite: bool) -> None:
-    """Refuse what does not go together, and targets that are there."""
+    """Refuse options that do not go together, and existing targets."""
     if other is not None and frame is not None:
         raise UsageError("--with shows all eight frames: leave out --frame.")
     if save_clip is not None and other is None:
@@ -146,7 +146,7 @@ def _check(frame: int | None, other: Path | None, save_clip: Path | None, target
 
 
 def _load(localizer: str | None, weights: Path | None, device: str, console: Console) -> FrozenLocalizer | None:
-    """The trained localizer, None for motion; says so where nothing was asked for."""
+    """Return the trained localizer, None for motion; say so if none was asked for."""
     from asgmcli.localize.outputs import NO_WEIGHTS, choose_localizer, weights_file
 
     name = choose_localizer(localizer, weights)
@@ -168,7 +168,7 @@ def _masks(
     trained: FrozenLocalizer | None,
     draw: dict[str, Any],
 ) -> dict[str, Any]:
-    """Figure 3."""
+    """Draw Figure 3."""
     from asgmcli.tasks.masks.pictures import Draw, clip_masks
 
     found = clip_masks(clip, Draw(**draw), trained, frame=frame, start=start)
@@ -193,7 +193,7 @@ def _mixture(
     trained: FrozenLocalizer | None,
     draw: dict[str, Any],
 ) -> dict[str, Any]:
-    """Figure 2, and the mixture as a clip."""
+    """Draw Figure 2, and write the mixture as a clip."""
     import torch
 
     from asgmcli.tasks.masks.mix_figure import mix_panels

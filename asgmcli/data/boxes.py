@@ -1,6 +1,6 @@
-"""Where the sound truly comes from: `boxes.csv` beside a manifest, columns id, frame, x1, y1, x2, y2 in pixels.
+"""True boxes of sound sources: `boxes.csv` beside a manifest, columns id, frame, x1, y1, x2, y2 in pixels.
 
-A column `annotator` may say who drew a box, counted from 1; without it, or where it is 0, all boxes are one agreed
+An optional column `annotator` says who drew a box, counted from 1; without it, or with 0, all boxes are one agreed
 annotation.
 """
 
@@ -64,7 +64,7 @@ def has_boxes(manifest: Manifest) -> bool:
 
 
 def _box(record: dict[str, str], size: tuple[int, int]) -> tuple[int, list[float], int]:
-    """Frame, corners as fractions and annotator of one line."""
+    """Return frame, corners as fractions and annotator of one line."""
     x1, y1, x2, y2 = (float(record[name]) for name in ("x1", "y1", "x2", "y2"))
     frame, annotator = int(record["frame"]), int(record.get("annotator") or 0)
     if not (0 <= x1 < x2 < math.inf and 0 <= y1 < y2 < math.inf and frame >= 0 and annotator >= 0):

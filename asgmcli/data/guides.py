@@ -55,7 +55,7 @@ class TrueMaps:
         self.grid = grid
 
     def check(self, rows: Iterable[ManifestRow]) -> None:
-        """See that every clip has a box somewhere.
+        """Check that every clip has a box somewhere.
 
         Raises:
             DataError: some have none.
@@ -94,7 +94,7 @@ def box_coverage(corners: Sequence[float], grid: tuple[int, int]) -> np.ndarray:
 
 
 def _in_view(corners: np.ndarray, geometry: Geometry, size: tuple[int, int]) -> list[float]:
-    """Corners as fractions of the frame to fractions of the crop, mirrored where it is."""
+    """Convert corners from fractions of the frame to fractions of the crop, mirrored if it is."""
     height, width = size
     x1, x2 = ((x * width - geometry.left) / geometry.width for x in corners[[0, 2]])
     y1, y2 = ((y * height - geometry.top) / geometry.height for y in corners[[1, 3]])

@@ -149,7 +149,7 @@ def write_manifest(folder: str | Path, rows: Iterable[ManifestRow], classes: Seq
 
 
 def check_files(manifest: Manifest, rows: Iterable[ManifestRow], shown: int = 5) -> None:
-    """See that the picture and sound files of `rows` exist.
+    """Check that the picture and sound files of `rows` exist.
 
     Raises:
         DataError: some are gone; names the first `shown` and counts them all.
@@ -188,7 +188,7 @@ def _read_classes(path: Path) -> list[str] | None:
 
 
 def _parse(text: str, classes: frozenset[str] | None) -> tuple[list[ManifestRow], list[str]]:
-    """Rows and faults of a manifest's text; labels are checked where `classes` is given."""
+    """Return the rows and faults of a manifest's text; labels are checked if `classes` is given."""
     reader = csv.reader(io.StringIO(text, newline=""))
     header = next(reader, None)
     if header is None:
@@ -224,7 +224,7 @@ def _parse(text: str, classes: frozenset[str] | None) -> tuple[list[ManifestRow]
 
 
 def _row(values: list[str], line: int, faults: list[str]) -> ManifestRow | None:
-    """One checked row, or None with its faults added."""
+    """Return one checked row, or None with its faults added."""
     try:
         name, path, label, split, duration, fps, frames, width, height, audio, note = values
         row = ManifestRow(
@@ -283,7 +283,7 @@ def _to_csv(rows: Iterable[ManifestRow]) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        # Rounded, so that the same clips give the same bytes wherever they were probed.
+        # Rounded, so that the same clips give the same bytes on any machine.
         numbers = (round(row.duration, 4), round(row.fps, 4), row.frames, row.width, row.height)
         writer.writerow((row.id, row.path, row.label, row.split, *numbers, row.audio, row.note))
     return stream.getvalue()

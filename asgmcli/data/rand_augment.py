@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 GEOMETRIC = frozenset(("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"))
 """RandAugment's operations that move what is in the picture."""
-# What an operation is several times as quick on: planes, or the channels of a pixel side by side.
+# Memory layout on which an operation is several times as fast: planes, or interleaved channels.
 LAYOUTS = {"AutoContrast": torch.contiguous_format, "Sharpness": torch.channels_last}
 
 

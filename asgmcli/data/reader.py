@@ -19,7 +19,7 @@ from asgmcli.media.video import decode_video, fitted_size, read_clip
 from asgmcli.recipe.sections import Audio, Clip
 
 RATE = 16000
-# Log-mels that are kept beside kept clips, bytes: one a place of the window in the clip, so that long clips have many.
+# Bytes of cached log-mels beside cached clips: one for each window position, many for long clips.
 KEPT_LOG_MELS = 256 << 20
 
 
@@ -102,7 +102,7 @@ class ClipReader:
         return found
 
     def _whole_frames(self, row: ManifestRow, path: Path, limit: int) -> np.ndarray:
-        """uint8 [T, H, W, 3]: all frames, from memory, from the shared files, or decoded."""
+        """Return all frames, uint8 [T, H, W, 3], from memory, from the shared files, or decoded."""
         if self._frames is not None and row.id in self._frames:
             return self._frames[row.id]
 
@@ -120,7 +120,7 @@ class ClipReader:
         return whole
 
     def _whole_wave(self, row: ManifestRow, path: Path) -> np.ndarray:
-        """float32 [S]: all sound, likewise."""
+        """Return all sound, float32 [S], from memory, from the shared files, or decoded."""
         if self._waves is not None and row.id in self._waves:
             return self._waves[row.id]
 
@@ -134,7 +134,7 @@ class ClipReader:
 
 
 def _window(wave: np.ndarray, first: int, samples: int) -> np.ndarray:
-    """`samples` of `wave` from sample `first` on, which may lie before its start; zeros outside."""
+    """Return `samples` of `wave` from sample `first` on, which may lie before its start; zeros outside."""
     window = np.zeros(samples, dtype=np.float32)
     low, high = max(first, 0), min(first + samples, len(wave))
     if high > low:

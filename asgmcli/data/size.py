@@ -1,4 +1,4 @@
-"""How large a data set is that is not there yet."""
+"""The size of a data set that is not on disk yet."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def labeled_subset(
 
 
 def check_shares(fractions: Mapping[str, float]) -> None:
-    """See that the shares of the splits can be.
+    """Check that the shares of the splits can be.
 
     Raises:
         UsageError: shares below 0 or not adding up to 1.

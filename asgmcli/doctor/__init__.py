@@ -1,1 +1,1 @@
-"""`asgm doctor`: whether this machine and what is installed on it can do the work."""
+"""`asgm doctor`: check that this machine and its packages can do the work."""

@@ -1,4 +1,4 @@
-"""What the doctor found: a line each, and of a fault how to mend it."""
+"""The doctor's findings: a line each, and for a fault how to mend it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         group: the heading it stands under.
-        name: what was looked at.
+        name: what was checked.
         found: a version, a size, or what is wrong.
-        mend: what to do; empty where nothing is wrong.
+        mend: what to do; empty if nothing is wrong.
     """
 
     group: str
@@ -22,5 +22,5 @@ class Finding:
     mend: str = ""
 
     def data(self) -> dict[str, str | None]:
-        """Return what JSON holds of it; `mend` is null where nothing is wrong."""
+        """Return the finding as JSON data; `mend` is null if nothing is wrong."""
         return {**asdict(self), "mend": self.mend or None}

@@ -1,4 +1,4 @@
-"""What a machine must give: a clip that is written and read back, folders that can be written, room on the disk."""
+"""Check the machine: write and read back a clip, write to folders, room on the disk."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _sound(path: Path) -> Finding:
 
 
 def look_at_folders(folders: Iterable[Path]) -> list[Finding]:
-    """See that each folder, or where it would be made, can be written and has room."""
+    """Check that each folder, or the place where it would be made, can be written and has room."""
     return [_folder(path) for path in folders]
 
 

@@ -1,4 +1,4 @@
-"""Whether the packages load together, tried in a process of its own, where a crash is a line and not the end."""
+"""Check that the packages load together, in a child process, so that a crash becomes one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from asgmcli.doctor.findings import Finding
 
-# In the order in which they meet in a training; by import name, what pip calls them.
+# In the order a training imports them: import name and pip's name.
 NEEDED = {
     "torch": "torch",
     "torchvision": "torchvision",
@@ -56,7 +56,7 @@ def look_at_packages() -> list[Finding]:
 
 
 def probe(names: Sequence[str]) -> tuple[dict[str, dict[str, str]], list[dict[str, str]]]:
-    """Import `names` one after the other in another process; one that kills the process is left out of the next try.
+    """Import `names` one after the other in another process; one that kills the process is skipped in the next try.
 
     Returns:
         By package `version` and `error` (empty where it loads), and the devices' lines.
@@ -80,7 +80,7 @@ def probe(names: Sequence[str]) -> tuple[dict[str, dict[str, str]], list[dict[st
 
 
 def _run(names: Sequence[str]) -> tuple[int, list[dict[str, Any]]]:
-    """The exit code of a probe, and the lines that it wrote."""
+    """Return the exit code of a probe, and the lines that it wrote."""
     command = [sys.executable, "-m", "asgmcli.doctor.probe", *names]
     try:
         done = subprocess.run(command, capture_output=True, timeout=PROBE_SECONDS)
@@ -123,7 +123,7 @@ def _device(line: Mapping[str, str]) -> Finding:
 
 
 def _extra(extra: str, names: Sequence[str], packages: Mapping[str, Mapping[str, str]], torch: str) -> Finding:
-    """An extra that is not installed is no fault; one that does not load is."""
+    """Report on an extra: if it is not installed that is no fault; if it does not load it is."""
     missing = [name for name in names if name not in packages]
     if missing:
         return Finding(EXTRA, extra, f"not installed; pip install 'asgm[{extra}]' adds {', '.join(missing)}")

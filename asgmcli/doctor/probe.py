@@ -1,7 +1,7 @@
-"""Run in a process of its own: import packages together, one after the other, and try each device.
+"""Child process of the doctor: import packages together, one after the other, and try each device.
 
-A line of JSON for each goes to standard output at once, so that of a process that dies the last line names how far it
-came: `{"package", "version", "error"}`, then `{"device", "version", "error"}`.
+Each result is printed at once as a line of JSON, so that after a crash the last line names how far it came:
+`{"package", "version", "error"}`, then `{"device", "version", "error"}`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from asgmcli.loading import reason
 
 def main(names: list[str]) -> None:
     """Import `names` in order in this process, then compute something on each device that torch knows."""
-    # What a package prints while it loads is not ours: it goes where errors go.
+    # Output of packages while they load goes to standard error.
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)
         warnings.simplefilter("ignore")

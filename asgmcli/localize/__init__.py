@@ -1,1 +1,1 @@
-"""Where the sound of a whole file comes from."""
+"""Sound source localization of whole files."""

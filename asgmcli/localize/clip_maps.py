@@ -31,7 +31,7 @@ RATE = 16_000
 """Samples a second at which sound is listened to."""
 MOTION_FPS = 10.0
 FNAC_FPS = 4.0
-"""Maps a second where nothing else is asked for."""
+"""Maps a second by default."""
 _AUDIO_SPAN = 300.0  # s of sound held at once, 20 MB
 _BATCH = 8  # frames given to the network at once
 _SMALL = 128  # pixels of the short side at which frames are looked at for motion
@@ -132,7 +132,7 @@ def fnac_clip_maps(
     info = _video(path)
     sound = Sound(audio or path)
     level = clip_loudness(sound, info.duration)
-    # No larger than the network looks at: eight 4K frames need not be kept.
+    # Reduced to the network's input size: eight 4K frames need not be kept.
     chosen = every(iterate_frames(path, short_side=localizer.input_size), info, fps)
     maps, times = [], []
     while batch := list(islice(chosen, _BATCH)):
@@ -206,7 +206,7 @@ def normalised(maps: Floats) -> Floats:
 
 
 def _network_maps(localizer: FrozenLocalizer, frames: Frame, times: list[float], sound: Sound) -> Floats:
-    """Maps [T,h,w] of frames [T,H,W,3], each with the sound around its time."""
+    """Return maps [T,h,w] of frames [T,H,W,3], each with the sound around its time."""
     import torch
 
     count = math.ceil(localizer.seconds * localizer.rate)
@@ -214,7 +214,7 @@ def _network_maps(localizer: FrozenLocalizer, frames: Frame, times: list[float],
     waves = np.stack([sound.samples(localizer.rate, start, count) for start in starts])
     pictures = torch.from_numpy(frames).permute(0, 3, 1, 2)[:, :, None].float() / 255
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # silence is told once, by the caller
+        warnings.simplefilter("ignore")  # the caller warns of silence, once
         maps = localizer.maps(pictures, torch.from_numpy(waves))
     return normalised(maps[:, 0].cpu().numpy())
 

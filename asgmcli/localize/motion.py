@@ -1,4 +1,4 @@
-"""The motion localizer: what moves in time with the sound makes it. It has no weights and needs no training.
+"""The motion localizer: the sound's source is what moves in time with it. It has no weights and needs no training.
 
 For each cell of the token grid, motion over time is correlated with the sound's loudness and onsets in a window that
 slides over the clip, as in J. Hershey and J. Movellan, "Audio Vision: Using Audio-Visual Synchrony to Locate Sounds"
@@ -153,7 +153,7 @@ def synchrony(motion: Floats, level: Floats, times: ArrayLike, *, window: float 
     sounds = curves_before(running_totals(level), moments + np.array(LAGS)[:, None], step)
     for start in range(0, frames, _CHUNK):
         end = min(start + _CHUNK, frames)
-        # The window's reach on both sides, so that a chunk's border is not seen.
+        # Overlap by the window on both sides, so that chunk borders have no effect.
         low = int(np.searchsorted(moments, moments[start] - reach - 1e-6))
         high = int(np.searchsorted(moments, moments[end - 1] + reach + 1e-6))
         piece = _scores(blurred(motion[low:high]), sounds[:, :, low:high], moments[low:high], window)
@@ -180,7 +180,7 @@ def _scores(
     motion: NDArray[np.float64], sounds: NDArray[np.float64], times: NDArray[np.float64], window: float
 ) -> NDArray[np.float64]:
     """Scores [F, h w] of motion [F,h,w] and sounds [2, lags, F]."""
-    # The root tames the few cells that change most, so that one jump does not decide a window.
+    # The root limits the few cells that change most, so that one jump does not dominate a window.
     cells = np.sqrt(motion.reshape(len(motion), -1))
     mean = _windowed(cells, times, window)
     spread = np.sqrt(np.maximum(_windowed(cells**2, times, window) - mean**2, 0) + MOTION_NOISE)

@@ -1,4 +1,4 @@
-"""What `asgm localize` writes of one clip: overlay mp4, strip, maps and boxes."""
+"""Write the outputs of `asgm localize` for one clip: overlay mp4, strip, maps and boxes."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def find_maps(path: Path, settings: MapSettings, *, audio: Path | None = None, *
 
 
 def localize(job: ClipFiles, settings: MapSettings, progress: Progress | None = None) -> dict[str, Any]:
-    """Find where a clip's sound comes from and write the outputs, each whole or not at all.
+    """Locate the source of a clip's sound and write the outputs, each atomically.
 
     Returns:
         What JSON can hold: id, path, outputs by kind, maps (their number), seconds (taken), localizer, warning,
@@ -196,7 +196,7 @@ def _localize_one(task: tuple[ClipFiles, MapSettings]) -> dict[str, object] | st
 
 
 class _ProgressShare:
-    """Turns seconds of video done into the share of all work done."""
+    """Converts seconds of video done to the share of all work done."""
 
     def __init__(self, progress: Progress | None, weight: float) -> None:
         self.progress, self.weight, self.done, self.length = progress, weight, 0.0, 0.0
@@ -270,7 +270,7 @@ def _write_pictures(
         step = _step(found)
         fps = (found.info.fps or 1.0) / step
         write_with_sound(targets["overlay"], _overlaid(passing, found, step, settings), fps, Sound(job.audio))
-    for _ in passing:  # what the overlay did not take: all frames where it is not written
+    for _ in passing:  # the frames the overlay did not take: all if it is not written
         pass
     if "strip" in targets:
         strip(
@@ -287,14 +287,14 @@ def _write_pictures(
 
 
 def _step(found: ClipMaps) -> int:
-    """Frames from one of the overlay to the next: all of them, but no more than `_MAX_FPS` a second."""
+    """Return the step between the overlay's frames: 1, or more to stay within `_MAX_FPS` frames a second."""
     return max(1, -int(-found.info.fps // _MAX_FPS))
 
 
 def _passing(
     path: Path, wanted: list[float], kept: list[Frame], report: _ProgressShare
 ) -> Iterator[tuple[float, Frame]]:
-    """All frames in turn; those at the `wanted` times go to `kept` as well."""
+    """Yield all frames in turn; append those at the `wanted` times to `kept`."""
     for time_, frame in iterate_frames(path, short_side=_SHORT_SIDE):
         while len(kept) < len(wanted) and time_ >= wanted[len(kept)] - 1e-6:
             kept.append(frame)

@@ -67,7 +67,7 @@ def with_caption(frame: Frame, text: str) -> Frame:
 
 @lru_cache(maxsize=8)
 def _blend(alpha: int) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """For each of 256 heats: its colour times its share [256,3], and the picture's share [256], both in 256ths."""
+    """Return for each of 256 heats its colour times its share [256,3], and the picture's share [256], in 256ths."""
     heat = np.linspace(0, 1, 256)
     share = alpha / 255 * heat
     colours = matplotlib.colormaps[HEAT](heat)[:, :3] * 255

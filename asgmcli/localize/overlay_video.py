@@ -27,7 +27,7 @@ _BIT_RATE = 128_000
 
 
 def write_with_sound(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float, sound: Sound, **options: Any) -> None:
-    """Write frames [H,W,3] at `fps` to `path` as mp4 with the sound, whole or not at all.
+    """Write frames [H,W,3] at `fps` to `path` as mp4 with the sound atomically.
 
     Frames are taken one at a time and the sound is read in pieces, so that an hour takes no more memory than a
     minute. The sound becomes mono, at its own rate where aac knows that; without sound the mp4 has none.

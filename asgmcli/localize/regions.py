@@ -30,7 +30,7 @@ def hottest_box(heatmap: NDArray[np.float32], threshold: float = THRESHOLD) -> B
     height, width = heatmap.shape[0] * _FINE, heatmap.shape[1] * _FINE
     picture = Image.fromarray(np.asarray(heatmap, np.float32))
     fine = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
-    # The peak itself always belongs, also where smoothing has taken it a little below the threshold.
+    # The peak always belongs, even if smoothing has lowered it below the threshold.
     peak = np.unravel_index(int(fine.argmax()), fine.shape)
     regions, _ = ndimage.label(fine >= min(threshold, float(fine.max())))
     rows, columns = np.nonzero(regions == regions[peak])

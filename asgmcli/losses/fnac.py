@@ -52,5 +52,5 @@ def fnac_losses(image: Tensor, audio: Tensor, temperature: float, foreground: fl
 
 
 def _adjacency(vectors: Tensor, temperature: float) -> Tensor:
-    """[B, B]: softmax by row of the inner products of vectors [B, D]."""
+    """Return [B, B]: softmax by row of the inner products of vectors [B, D]."""
     return (vectors @ vectors.T / temperature).softmax(dim=1)

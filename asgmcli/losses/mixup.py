@@ -65,7 +65,7 @@ def mixup(logits: Tensor, target: Tensor, mask: Tensor, space: Literal["logits",
 
 
 def _sharpen(probabilities: Tensor, passes: Tensor) -> Tensor:
-    """[B, K]: one-hot rows where the clip passes, the soft ones elsewhere."""
+    """Return [B, K]: one-hot rows where the clip passes, the soft ones elsewhere."""
     soft = probabilities.float()
     hard = F.one_hot(soft.argmax(dim=1), soft.shape[1]).float()
     return torch.where(passes[:, None].bool(), hard, soft)

@@ -1,1 +1,1 @@
-"""Token masks and the mixing they steer."""
+"""Token masks, and mixing by them."""

@@ -75,7 +75,7 @@ def draw_tokens(weights: Tensor, keep: float, generator: torch.Generator) -> Ten
 
 
 def _group_weights(heatmap: Tensor, grid: tuple[int, int], average_frames: int, sharpness: float) -> Tensor:
-    """[B, T / average_frames, N] float64: `token_weights` before it is spread over the frames of a group."""
+    """Return [B, T / average_frames, N] float64: `token_weights` before it is spread over the frames of a group."""
     batch, frames, height, width = heatmap.shape
     if average_frames < 1 or frames % average_frames:
         raise ValueError(f"average_frames must divide the {frames} frames, got {average_frames}")
@@ -93,5 +93,5 @@ def _group_weights(heatmap: Tensor, grid: tuple[int, int], average_frames: int, 
 
 
 def _share(groups: Tensor, frames: int) -> Tensor:
-    """[B, G, N] -> [B, G · frames, N]: each group's row for all its frames; copied whole, far faster than by index."""
+    """Spread each group's row over its frames, [B, G, N] -> [B, G · frames, N]; a copy is far faster than an index."""
     return groups[:, :, None].expand(-1, -1, frames, -1).flatten(1, 2)

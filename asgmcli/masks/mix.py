@@ -1,4 +1,4 @@
-"""Mixing two clips: their tokens, their sound, and what share of the mixture is whose (thesis, Eq. 7-8)."""
+"""Mix two clips: their tokens, their sound, and each one's share (thesis, Eq. 7-8)."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ class _Stretch:
         frame.pts = None  # samples are counted; jitter of the stamps must not reach the resampler
         graph.push(frame)
         self.waiting += frame.samples
-        # Nothing comes out before a block is full, and being told so costs more than decoding the frame.
+        # Nothing comes out before a block is full, and asking costs more than decoding the frame.
         if self.waiting >= BLOCK:
             self._pull(graph)
 
@@ -196,7 +196,7 @@ class _Stretch:
     def _begin(self, frame: AudioFrame) -> Graph:
         """Start on the grid of output samples: silence fills the source back to the last sample both rates share.
 
-        Every run, wherever it begins, thus gives output samples at the same instants, n / rate from the clock's zero.
+        So every stretch gives output samples at the same instants, n / rate from the clock's zero.
         """
         self.graph = graph = _resampler(frame, self.rate)
         period = frame.sample_rate // math.gcd(frame.sample_rate, self.rate)
@@ -266,10 +266,10 @@ class _SampleClock:
     def sample(self, pts: int) -> int:
         """Return the source sample, from the clock's zero, that a time stamp names."""
         up, down = self.tick
-        # round(pts * up / down) in integers: this is asked for every frame, and fractions are slow.
+        # round(pts * up / down) in integers: called for every frame, and fractions are slow.
         whole, rest = divmod(pts * up, down)
         sample = whole + (2 * rest > down or (2 * rest == down and whole % 2 == 1)) - self.zero
-        # As near to the zero as stamps coarser than a sample can tell, is at the zero.
+        # Within the stamps' resolution of zero counts as zero.
         return 0 if up > down and abs(sample) * down <= up else sample
 
 

@@ -26,8 +26,8 @@ MAX_FRAME_SAMPLES = 2**24  # of a decoded audio frame, a channel
 MAX_SAMPLES_A_BYTE = 64  # QuickTime counts the samples of compressed sound; of packets there is one at most
 MAX_DECODED_BYTES = 8 * 2**30  # of a video held in memory
 
-# FFmpeg's own limits, which hold for what the data say in spite of the header.
-CONTAINER_LIMITS = {"max_streams": str(MAX_STREAMS + 1)}  # one more than may be, so that it is told
+# FFmpeg's own limits, which also hold if the data contradict the header.
+CONTAINER_LIMITS = {"max_streams": str(MAX_STREAMS + 1)}  # one more than allowed, so that the excess is detected
 DECODER_LIMITS = {"max_pixels": str(MAX_PIXELS), "max_samples": str(MAX_FRAME_SAMPLES)}
 
 

@@ -55,7 +55,7 @@ def missing(
         path: the file.
         container: av.container.InputContainer of it.
         streams: those that are read, the video first.
-        shown: what counting its packets gave, None where they were not counted.
+        shown: the result of counting its packets, None if they were not counted.
         opener: opens the file.
 
     Raises:

@@ -103,7 +103,7 @@ def needs_counting(container: InputContainer, stream: Stream, seconds: float, fp
     Args:
         container: av.container.InputContainer.
         stream: its video stream.
-        seconds: its duration by the header, 0 where that tells none.
+        seconds: its duration by the header, 0 if unknown.
         fps: its average frames a second, 0 where unknown.
     """
     if not stream.frames or not seconds:

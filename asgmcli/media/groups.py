@@ -83,7 +83,7 @@ def frames_at(
 
 
 def _seek(container: InputContainer, stream: VideoStream, target: int) -> dict[int, int]:
-    """In an indexed file go to a key frame shown before frame `target`, where that is worth it.
+    """Seek to a key frame shown before frame `target`, in an indexed file, if it saves enough.
 
     Returns:
         The place in the file's order of packets by decoding time stamp; empty: the container stays at its start.
@@ -112,8 +112,10 @@ def _stamp(packet: Packet[VideoStream]) -> int:
 
 
 def _first_index(packets: Sequence[Packet[VideoStream]], places: dict[int, int]) -> int:
-    """The presentation index of the first key frame read: its place and what is shown before but stored after it."""
-    leading: int = sum(_stamp(packet) < _stamp(packets[0]) for packet in packets)
+    """Return the presentation index of the first key frame read: its place, plus what is shown before but stored after
+    it.
+    """
+    leading = sum(_stamp(packet) < _stamp(packets[0]) for packet in packets)
     if not places:
         if leading:
             raise DoubtfulError("frames before the first key frame")
@@ -126,10 +128,11 @@ def _first_index(packets: Sequence[Packet[VideoStream]], places: dict[int, int])
 def _groups(
     container: InputContainer, stream: VideoStream
 ) -> Iterator[tuple[list[Packet[VideoStream]], list[int], list[Packet[VideoStream]]]]:
-    """Groups as (packets in file order, sorted stamps of the frames shown before the next key frame, leading packets).
+    """Yield groups as (packets in file order, sorted stamps of frames shown before the next key frame, leading
+    packets).
 
-    Leading packets follow the next key frame in the file and are shown before it (an open group): the key frame and
-    all packets up to the last of them come third, empty when there are none.
+    Leading packets follow the next key frame in the file and are shown before it (an open group). The third item is
+    that key frame and all packets up to its last leading one, empty if there are none.
     """
     held: list[Packet[VideoStream]] = []
     for packets in _runs_of_packets(container, stream):
@@ -143,7 +146,9 @@ def _groups(
 def _boundary(
     held: list[Packet[VideoStream]], following: list[Packet[VideoStream]]
 ) -> tuple[list[int], list[Packet[VideoStream]]]:
-    """The stamps shown from `held`'s key frame up to that of `following`, and the leading packets of `following`."""
+    """Return the stamps shown from `held`'s key frame up to that of `following`, and the leading packets of
+    `following`.
+    """
     shown = [packet for packet in held if _stamp(packet) >= _stamp(held[0])]
     last = 0
     if following:
@@ -160,7 +165,7 @@ def _boundary(
 
 
 def _runs_of_packets(container: InputContainer, stream: VideoStream) -> Iterator[list[Packet[VideoStream]]]:
-    """Packets in file order, from one key frame up to the next."""
+    """Yield packets in file order, from one key frame up to the next."""
     run: list[Packet[VideoStream]] = []
     latest: int | None = None
     packets = container.demux(stream)

@@ -39,7 +39,7 @@ def filter_bank(sound: Tensor, *, rate: int, window: int, hop: int, mels: int) -
 
 
 def _power(frames: Tensor) -> Tensor:
-    """Power spectra [B, N, P // 2 + 1] of frames [B, N, window], padded with zeros to P samples."""
+    """Return power spectra [B, N, P // 2 + 1] of frames [B, N, window], padded with zeros to P samples."""
     frames = frames - frames.mean(2, keepdim=True)
     # The first sample has no predecessor; Kaldi takes itself for it.
     before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
@@ -50,19 +50,19 @@ def _power(frames: Tensor) -> Tensor:
 
 
 def _padded(window: int) -> int:
-    """The power of two that a transform of `window` samples takes."""
+    """Return the power of two that a transform of `window` samples takes."""
     return 1 << (window - 1).bit_length()
 
 
 @cache
 def _hann(window: int) -> Tensor:
-    """[window]; its first and last values are 0."""
+    """Return the Hann window [window]; its first and last values are 0."""
     return torch.hann_window(window, periodic=False)
 
 
 @cache
 def _mel_bank(mels: int, size: int, rate: int) -> Tensor:
-    """[size // 2 + 1, mels]: triangles on Kaldi's mel scale; half the rate itself belongs to none."""
+    """Return [size // 2 + 1, mels]: triangles on Kaldi's mel scale; half the rate itself belongs to none."""
     try:
         from torchaudio.compliance.kaldi import get_mel_banks
 

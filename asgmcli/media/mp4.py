@@ -1,4 +1,4 @@
-"""What the boxes of an MP4 or QuickTime file say that PyAV does not pass on: samples claimed, turns of the picture."""
+"""Read boxes of an MP4 or QuickTime file that PyAV does not expose: samples claimed, turns of the picture."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 FIRST_BOXES = frozenset((b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"sidx"))
 CONTAINERS = frozenset((b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"))
-# Where a box keeps its number of samples, behind its name: version and flags (4 bytes), then, in stsz, one size of all.
+# Offset of a box's number of samples behind its name: version and flags (4 bytes), then, in stsz, one common size.
 COUNTS = {b"stsz": 8, b"stz2": 8, b"trun": 4}
-# Where a header box of version 0, and of version 1 with its longer times, keeps the track's number and the matrix.
+# Offsets of the track's number and the matrix in header boxes of version 0, and of version 1 with longer times.
 HEADERS = {b"mvhd": ((0, 36), (0, 48)), b"tkhd": ((12, 40), (20, 52))}
 FIXED_POINT = 65536.0
 MAX_DEPTH = 8
@@ -69,7 +69,7 @@ def last_byte(file: BinaryIO) -> int:
 
 
 def _boxes(file: BinaryIO, names: Collection[bytes]) -> Iterator[tuple[bytes, int]]:
-    """(name, where its content begins) of every box of these names; none where the file is of another kind."""
+    """Yield (name, where its content begins) of every box of these names; none if the file is of another kind."""
     if _read(file, 0, 8)[4:] in FIRST_BOXES:
         yield from _walk(file, names, 0, os.fstat(file.fileno()).st_size, 0)
 

@@ -33,8 +33,8 @@ CONTAINERS = (
     "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,wav,w64,mp3,flac,aac,aiff,caf,gif,"
     "jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
 )
-# What lets FFmpeg believe an mp4's header: it decodes no picture to learn more, and looks at this many microseconds of
-# packets. Sound is decoded for one packet as ever, for aac may hold twice the rate that its header tells.
+# Options that make FFmpeg trust an mp4's header: no picture is decoded, and this many microseconds of packets are
+# read. One packet of sound is decoded, since aac may hold twice the rate in its header.
 BELIEVING = {"skip_frame": "all", "analyzeduration": "1500000"}
 UNEDITED = {"advanced_editlist": "0"}
 # Packets of streams lie up to a second apart in a file: sound that begins this late (s) may not be among those.
@@ -136,7 +136,7 @@ def open_media(path: str | os.PathLike[str], *, believing: bool = False, unedite
         believing: take an mp4's streams as its header describes them, which costs a fraction of decoding their first
             pictures (0.6 ms instead of 8 at 1280 x 720). The pixel format is then unknown, the stream's width and
             height are the header's, and a decoder without a table of delays may lose frames. Other containers, and
-            mp4 whose header leaves something open, are opened as ever.
+            mp4 whose header leaves something open, are opened normally.
         unedited: let the edit list of an mp4 move time stamps, but hide nothing.
 
     Returns:
@@ -291,8 +291,8 @@ def _side_data(frame: VideoFrame) -> SideDataContainer | None:
     """Return a frame's side data by kind, without kinds PyAV cannot name (a photograph's EXIF)."""
     for _ in range(UNNAMED_KINDS):
         try:
-            # Not `frame.side_data`: the frame would hold what holds the frame, and only the collector of such cycles,
-            # which comes by after hundreds of files, would free its pixels.
+            # Not `frame.side_data`: it makes a reference cycle, and only the garbage collector, which runs rarely,
+            # would free the pixels.
             return SideDataContainer(frame)  # type: ignore[call-arg]
         except ValueError as error:
             # One such piece hides all others, and the error begins with its number.

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 SLACK_FRAMES = 2
 SLACK_SHARE = 0.01
 
-# Where decord, read in order, gives every frame; of a transport stream it loses the first ones.
+# Containers of which decord, read in order, returns every frame; it loses the first ones of a transport stream.
 DECORD_CONTAINERS = STAMPED_CONTAINERS | {"avi"}
 
 

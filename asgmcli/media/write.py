@@ -48,7 +48,7 @@ def write_clip(
 ) -> None:
     """Write frames and sound to `path` as mp4: h264 (yuv420p) and aac, index at the front of the file.
 
-    The file appears whole or not at all: it is written beside the target, flushed to disk and renamed. With one
+    The file is written atomically: beside the target, flushed to disk and renamed. With one
     thread (the default) the same frames and settings give the same bytes, whatever the number of cores.
 
     Args:

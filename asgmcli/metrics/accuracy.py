@@ -71,7 +71,7 @@ def confusion_matrix(scores: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> 
 
 
 def _checked(scores: ArrayLike | Tensor, labels: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
-    """Scores [B, K] float and labels [B] int64 as tensors; ValueError where no metric could be right."""
+    """Return scores [B, K] float and labels [B] int64 as tensors; ValueError if no metric could be right."""
     values, truth = torch.as_tensor(scores).detach(), torch.as_tensor(labels).detach()
     if values.dim() != 2 or truth.dim() != 1 or len(values) != len(truth) or not len(truth):
         raise ValueError(f"scores [B, K] and labels [B] are needed, got {list(values.shape)} and {list(truth.shape)}")

@@ -1,4 +1,4 @@
-"""Does an accuracy differ from guessing?"""
+"""Test if an accuracy differs from guessing."""
 
 from __future__ import annotations
 

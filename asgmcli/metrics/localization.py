@@ -203,7 +203,7 @@ def inside_share(heatmaps: Values, boxes: Values) -> tuple[float, float]:
 
 
 def _count_map(boxes: Values, size: int | tuple[int, int]) -> Array:
-    """[H, W]: how many of the boxes [n, 4] (fractions) cover each pixel; borders are cut to whole pixels."""
+    """Return [H, W]: how many of the boxes [n, 4] (fractions) cover each pixel; borders are cut to whole pixels."""
     height, width = _size(size)
     count = np.zeros((height, width))
     for box in _array(boxes).reshape(-1, 4).clip(0, 1):
@@ -218,7 +218,7 @@ def _size(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _array(values: Values) -> Array:
-    """Torch or numpy to a float64 numpy array."""
+    """Convert torch or numpy to a float64 numpy array."""
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu().double().numpy()
     return np.asarray(values, dtype=np.float64)

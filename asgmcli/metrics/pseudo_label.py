@@ -1,4 +1,4 @@
-"""How many pseudo-labels are used, and how many of these are right where the truth is known."""
+"""Quantity and accuracy of pseudo-labels, the latter where the truth is known."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Kept:
         places = list({key: place for place, key in enumerate(keys) if key not in found}.values())
         for first in range(0, len(places), AT_ONCE):
             part = places[first : first + AT_ONCE]
-            # A copy, for parts of a tensor keep the whole of it in memory, here with what fills it up.
+            # A copy: a view would keep the whole padded batch in memory.
             results = compute(part + part[:1] * (AT_ONCE - len(part)))[: len(part)].clone()
             new = dict(zip((keys[place] for place in part), results, strict=True))
             found |= new

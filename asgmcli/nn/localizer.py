@@ -29,7 +29,7 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 SILENCE = 1e-4
 # Frames that go through the image network at once; bounds memory.
 _FRAMES_AT_ONCE = 64
-# Bytes of sounds' features that are kept: those of 131,072 sounds where D is 512.
+# Bytes of sound features to keep: 131,072 sounds with D = 512.
 _KEPT_SOUNDS = 256 << 20
 _FORMAT = "asgm-localizer"
 
@@ -67,7 +67,7 @@ def fnac_spectrogram(wave: Tensor, *, rate: int = 16000, seconds: float = 3.0) -
 
 
 def _tukey(samples: int, taper: float, device: torch.device) -> Tensor:
-    """The periodic Tukey window of scipy.signal.get_window: cosine flanks over `taper` of its length, 1 between."""
+    """Return the periodic Tukey window of scipy.signal.get_window: cosine flanks over `taper` of its length, else 1."""
     # Apple's GPUs have no float64.
     position = torch.arange(samples, dtype=torch.float64, device="cpu") / samples
     flank = torch.minimum(position, 1 - position).clamp(max=taper / 2)
@@ -205,7 +205,7 @@ class FrozenLocalizer(nn.Module):
     def remember_sounds(self) -> None:
         """Compute a sound's features once in the run; for clips that come again in every epoch with the same sound.
 
-        Where each moment of long clips has a sound of its own, the first `_KEPT_SOUNDS` bytes of features are kept.
+        If each moment of long clips has a sound of its own, the first `_KEPT_SOUNDS` bytes of features are kept.
         """
         self._heard = Kept(_KEPT_SOUNDS)
 
@@ -227,7 +227,7 @@ class FrozenLocalizer(nn.Module):
         cells = torch.cat([self._image_features(part) for part in images.split(_FRAMES_AT_ONCE)])
         audio = self._audio_features(wave).repeat_interleave(t, dim=0)
         maps = similarity_map(cells, audio, affinity=self.map == "affinity").unflatten(0, (b, t))
-        # Written so that a clip whose samples are not numbers counts as silent too.
+        # `not >` rather than `<=`: a clip with NaN counts as silent too.
         silent = ~(wave.abs().amax(1) > SILENCE)
         if bool(silent.any()) and not self._warned:
             self._warned = True
@@ -241,13 +241,13 @@ class FrozenLocalizer(nn.Module):
         return fnac_spectrogram(wave[:, start:], rate=self.rate, seconds=self.seconds)
 
     def _audio_features(self, wave: Tensor) -> Tensor:
-        """[B, S] -> [B, D]."""
+        """Return features [B, D] of sound [B, S]."""
         if self._heard is None:
             return self.model.audio_features(self.spectrogram(wave))
         return self._heard(name_sounds(wave), lambda part: self.model.audio_features(self.spectrogram(wave[part])))
 
     def _image_features(self, images: Tensor) -> Tensor:
-        """[n, 3, H, W] in [0, 1] -> [n, D, h, w]."""
+        """Return features [n, D, h, w] of frames [n, 3, H, W] in [0, 1]."""
         size = (self.input_size, self.input_size)
         if images.shape[2:] != size:
             images = F.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True).clamp_(0, 1)
@@ -265,7 +265,7 @@ def load_fnac(model: FNAC, state: str | Path | Mapping[str, object]) -> LoadRepo
 
 
 def _may_keep(name: str) -> bool:
-    """Counters, and the norms that the released model does not have, need not be in a weight file."""
+    """Return True for what a weight file may lack: counters, and norms that the released model does not have."""
     return name.endswith("num_batches_tracked") or name.startswith(("img_norm.", "aud_norm."))
 
 
@@ -275,7 +275,7 @@ def save_localizer(path: str | Path, model: FNAC, config: Mapping[str, object]) 
     Args:
         path: the target, replaced whole.
         model: the network.
-        config: `input_size`, `seconds`, `rate` and `map` as in `FrozenLocalizer`, where they are not its defaults; any
+        config: `input_size`, `seconds`, `rate` and `map` as in `FrozenLocalizer`, if not its defaults; any
             other keys (recipe, scores) are kept. The network's own sizes are added.
     """
     norm = not isinstance(model.img_norm, nn.Identity)

@@ -25,7 +25,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block: [B, C_in, H, W] -> [B, C, H / stride, W / stride]."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        # In place: no norm looks at its result again, forward or backward.
+        # In place: nothing else reads the norm's result, forward or backward.
         branch = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)), inplace=True)))
         return F.relu(branch.add_(shortcut), inplace=True)
 
@@ -60,19 +60,19 @@ class ResNet18(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features [B, 8 * width, H / stride, W / stride], rounded up, of [B, channels, H, W]."""
-        # Not in training: in this order three ranks were seen to leave one process's numbers.
+        # Not in training: this order makes several ranks differ from one process.
         if x.device.type == "cpu" and not self.training:
             x = _channels_last(x)
-        # The paper's order is relu, then pool: the largest is the same, of a quarter of the numbers.
+        # The paper's order is ReLU, then pool: the same maximum, computed on a quarter of the numbers.
         x = F.relu(F.max_pool2d(self.bn1(self.conv1(x)), 3, stride=2, padding=1), inplace=True)
         features: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return features
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """`x` [B, C, H, W] with its channels innermost, which processors' convolutions and max pools want.
+    """Return `x` [B, C, H, W] with its channels innermost, which processors' convolutions and max pools want.
 
-    A copy, since a single channel counts as either order: its strides have to say so for what follows to keep to it.
+    A copy: with a single channel both orders look alike, so the strides must say which one it is.
     """
     return torch.empty_like(x, memory_format=torch.channels_last).copy_(x)
 

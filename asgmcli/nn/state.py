@@ -55,14 +55,14 @@ class LoadReport:
 
 
 def _shorten(names: list[str], most: int = 8) -> str:
-    """The names with numbers as *, each pattern once, at most `most` of them."""
+    """Return the names with numbers as *, each pattern once, at most `most` of them."""
     patterns = list(dict.fromkeys(re.sub(r"\.\d+\.", ".*.", name) for name in names))
     rest = len(patterns) - most
     return ", ".join(patterns[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _numpy_scalar(dtype: np.dtype[Any], raw: bytes) -> float | int:
-    """Stands for numpy's own constructor while a checkpoint is read: plain numbers only."""
+    """Replace numpy's own constructor while a checkpoint is read: plain numbers only."""
     if dtype.name not in _SCALAR_TYPES:
         raise pickle.UnpicklingError(f"a numpy scalar of type {dtype}")
     number: float | int = np.frombuffer(raw, dtype)[0].item()
@@ -172,7 +172,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 
 def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, object]) -> Path:
-    """Write `path` whole or not at all: beside the target, flushed to the disk, then renamed.
+    """Write `path` atomically: beside the target, flushed to the disk, then renamed.
 
     Args:
         path: the target; its folder is made.

@@ -48,7 +48,7 @@ class DividedBlock(nn.Module):
         return survival(shape, self.drop_path, like) if self.training and self.drop_path > 0 else None
 
     def _over_time(self, x: Tensor) -> Tensor:
-        """[T, B, N, D] -> the same, each patch position attending to itself in the other frames."""
+        """Attend over time: [T, B, N, D] -> the same, each patch position to itself in the other frames."""
         t, b, n, d = x.shape
         attention, last = self.temporal_attn, self.temporal_fc
         qkv = attention.qkv(self.temporal_norm1(x))
@@ -64,7 +64,7 @@ class DividedBlock(nn.Module):
         return add_branch(x, F.linear(mixed.reshape(t, b, n, d), weight, bias), factor)
 
     def _over_space(self, x: Tensor, cls: Tensor, last: bool) -> tuple[Tensor, Tensor]:
-        """Each frame's patches and a copy of the class token attend to each other; the copies are averaged back."""
+        """Attend within each frame, its patches and a copy of the class token; the copies are averaged back."""
         t, b, n, d = x.shape
         tokens = torch.cat((cls.expand(t, b, d).unsqueeze(2), x), dim=2).view(t * b, n + 1, d)
         factor = self._survival((t, b, 1, 1), x)
@@ -156,7 +156,7 @@ class TimeSformer(nn.Module):
         return self.norm(cls), self.norm(patches).transpose(0, 1)
 
     def _walk(self, tokens: Tensor, class_only: bool, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """All blocks: patches [T, B, N, D], unfinished with `class_only`, and class tokens [B, D]."""
+        """Apply all blocks. Return patches [T, B, N, D], unfinished with `class_only`, and class tokens [B, D]."""
         b, frames, cells, _ = tokens.shape
         if kept is None:
             positions = resize_class_positions(self.pos_embed, self.grid, self._grid_of(cells))

@@ -38,12 +38,12 @@ __all__ = [
 ]
 
 State = str | Path | Mapping[str, Any]
-# Where weights that were brought by hand are looked for.
+# Folder of manually downloaded weights.
 WEIGHTS_FOLDER = "weights"
 
 _REACH_S = 10.0  # s to wait for the network's first answer
 
-# What a ViT does not have: it keeps its start, with temporal_fc zero, so that the network is the image model.
+# Parts a ViT lacks keep their start, with temporal_fc zero, so that the network equals the image model.
 _NOT_IN_VIT = ("temporal_", "time_embed")
 # AST's rows of 16 mel bins out of 128: stride 10 (the released checkpoints) or 16.
 _AST_ROWS = (12, 8)
@@ -203,7 +203,7 @@ def _hub_files(config: Any) -> tuple[str, ...]:
 
 
 def _cached(config: Any) -> str | None:
-    """Return the weight file that an earlier fetch left in the Hugging Face cache, None where there is none."""
+    """Return the weight file in the Hugging Face cache, or None."""
     from huggingface_hub import try_to_load_from_cache
 
     repository, _, revision = (config.hf_hub_id or "").partition("@")
@@ -216,7 +216,7 @@ def _reach(config: Any) -> None:
     """Ask the hub once for the weights' head; any answer will do. The hub's client itself asks up to fifteen times.
 
     Raises:
-        Exception: of the HTTP client's own kinds, where nobody answers.
+        Exception: of the HTTP client's own kinds, if there is no answer.
     """
     from huggingface_hub import get_session, hf_hub_url
 
@@ -261,7 +261,7 @@ _HUGGINGFACE_AST = (
 
 
 def _from_huggingface_ast(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Hugging Face's AST names to a ViT's; queries, keys and values of a layer become one matrix."""
+    """Rename Hugging Face's AST tensors to a ViT's; queries, keys and values of a layer become one matrix."""
     prefix = "audio_spectrogram_transformer."
     state = {name.removeprefix(prefix): value for name, value in state.items()}
     result = {}

@@ -29,7 +29,7 @@ GOP = 8  # frames from one key frame to the next: what a reader decodes for one 
 CRF = 23
 TUNE = "fastdecode"
 VERSION = 1  # of the cached form: raised with any change of it
-# Measured with these settings on clips of the usual size; what the estimate before the start is made of.
+# Measured with these settings on clips of the usual size; for the estimate of the copy's size.
 BYTES_A_PIXEL = 0.025
 AUDIO_BYTES_A_SECOND = 2 * CACHE_RATE
 
@@ -162,7 +162,7 @@ def cache_clip(task: CacheTask) -> Facts | Fault:
 
 
 def _check(task: CacheTask, written: int | None) -> Facts | Fault:
-    """The copy's facts, where it holds all the frames that were written and sound that can be read."""
+    """Return the copy's facts if it holds all the frames that were written and readable sound, else a fault."""
     info = probe(task.video)
     if written is not None and info.frames != written:
         os.unlink(task.video)
@@ -173,7 +173,7 @@ def _check(task: CacheTask, written: int | None) -> Facts | Fault:
 
 
 def _write_sound(target: Path, wave: np.ndarray) -> None:
-    """Write float [S] as int16 .npy, whole or not at all."""
+    """Write float [S] as int16 .npy atomically."""
     samples = np.clip(np.round(wave * 32768), -32768, 32767).astype(np.int16)
     with replacing(target, samples.nbytes) as temporary:
         np.save(temporary, samples)

@@ -15,7 +15,7 @@ from asgmcli.files import write_text
 from asgmcli.prepare.verify import Facts, Fault, FileCheck
 
 FOLDER = ".prepare"
-VERSION = 2  # of what is examined: raised when old answers no longer hold
+VERSION = 2  # of the check; raise it to discard stored answers
 # These may be the machine's fault: they are tried again by the next run.
 FLEETING = frozenset(("timeout", "crash", "error"))
 
@@ -36,7 +36,7 @@ def task_key(task: FileCheck) -> str:
 class Journal:
     """Answers by key, appended to a file as they arrive; a line truncated by a kill is ignored.
 
-    Use it as a context manager. `name` tells the journals of shards and of the cache apart.
+    Use it as a context manager. `name` separates the journals of shards and of the cache.
     """
 
     def __init__(self, out: Path, name: str) -> None:
@@ -75,7 +75,7 @@ class Journal:
 
 
 def write_shard(out: Path, index: int, count: int, kind: dict[str, Any], answers: dict[str, Facts | Fault]) -> Path:
-    """Write the answers (by clip id) of shard `index` of `count`, whole or not at all; `kind` is what was asked."""
+    """Write the answers (by clip id) of shard `index` of `count` atomically; `kind` is what was asked."""
     path = out / FOLDER / f"shard-{index:04d}-of-{count:04d}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(kind, sort_keys=True), *(_dump(name, answers[name]) for name in sorted(answers))]

@@ -90,7 +90,7 @@ def _prepare(job: Preparation, track: Tracker, say: Callable[[str], None]) -> di
         with track("looking into files") as progress:
             answers = look(job.out, listing.candidates, job.check, job.workers, progress)
     outcome = select(listing, answers, job.check, job.out, job.module.MISSING_IS_BAD)
-    # Before hours go into a copy, and again with what could not be copied.
+    # Checked before hours go into a copy, and again after it.
     see_enough(job, outcome)
     outcome = copied(job, outcome, track, say)
     see_enough(job, outcome)

@@ -23,7 +23,7 @@ from asgmcli.workers import Failure, run_tasks
 Progress = Callable[[int, int], None]
 """Called with the number of files done and of all."""
 
-# What makes a file broken, against what a user asked to leave out and what is merely not there.
+# Reasons that mean a broken file, unlike those a user asked for or files that are missing.
 BAD_REASONS = frozenset(
     (
         "empty",
@@ -242,7 +242,7 @@ def _copies(kept: list[tuple[Candidate, Facts]]) -> list[tuple[Candidate, Candid
     for group in groups.values():
         last = max(group, key=lambda clip: split_order(clip.split))
         for clip in group:
-            # Fingerprints are of the files' edges; what they suspect is settled byte by byte.
+            # Fingerprints cover the files' edges only; matches are confirmed byte by byte.
             if clip.split != last.split and filecmp.cmp(clip.path, last.path, shallow=False):
                 out.append((clip, last))
     return out

@@ -49,7 +49,7 @@ def manifest_of(path: Path, audio: Path | None = None) -> Manifest:
 
     Args:
         path: the clip.
-        audio: the file of its sound, where that lies apart.
+        audio: the file of its sound, if that is a separate one.
 
     Raises:
         MediaError: the file is missing, broken, or holds no picture.

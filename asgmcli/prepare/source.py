@@ -15,7 +15,7 @@ DATA_FOLDER = Path("data")
 
 
 def manifest_path(data: Data) -> Path:
-    """Return `data.manifest`, or data/<dataset>/manifest.csv; a generated set's folder may bear its options."""
+    """Return `data.manifest`, or data/<dataset>/manifest.csv; a generated set's folder may be named by its options."""
     if data.manifest:
         return Path(data.manifest)
     name = generator_of(data.dataset).folder(data.options) if data.dataset in GENERATED else data.dataset

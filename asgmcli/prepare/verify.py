@@ -119,7 +119,7 @@ def _look_into(task: FileCheck) -> Facts | Fault:
         # A picture with a sound of its own is a video of one frame that lasts as long as the sound.
         duration, fps = sound_info.duration, 1 / sound_info.duration
     elif task.decode and info.duration and abs(frames - info.frames) > 0.02 * info.frames:
-        # Frames of varying length: what matters is how many a second there truly are.
+        # Frames of varying length: the true average rate matters.
         fps = frames / info.duration
     mark = fingerprint(task.path, size)
     return Facts(duration, fps, frames, info.width, info.height, sound, loudness, mark, info.note)
@@ -153,11 +153,11 @@ def play_through(
 
     Args:
         path: the file.
-        pictures: decode every frame. The decoder is told to stop at the first error: what it would conceal is a wrong
+        pictures: decode every frame. The decoder stops at the first error: what it would conceal is a wrong
             picture that looks like a right one.
         sound: decode every sample and measure the peak.
-        seconds: how long the pictures should last, 0 where nothing says.
-        frames: how many should be shown, 0 where nothing says.
+        seconds: expected length of the pictures, 0 if unknown.
+        frames: expected number of frames shown, 0 if unknown.
 
     Returns:
         (frames decoded, peak in dBFS or None without sound).

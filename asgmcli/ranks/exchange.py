@@ -23,7 +23,7 @@ from asgmcli.ranks.launch import Launch
 
 T = TypeVar("T")
 
-# As long as the others may wait for the first, which makes what a recipe needs. torchrun sees a rank that dies.
+# Time limit for ranks that wait while the first makes what a recipe needs; torchrun detects a dead rank.
 TIMEOUT = timedelta(days=1)
 
 

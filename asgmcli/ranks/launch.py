@@ -14,7 +14,7 @@ import click
 from asgmcli.errors import AsgmError, DataError
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-PARTING_S = 1.0  # for the first to tell its error: torchrun ends all once one has ended
+PARTING_S = 1.0  # time for the first to report its error: torchrun ends all once one has ended
 
 
 @dataclass(frozen=True)

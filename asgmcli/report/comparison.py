@@ -99,7 +99,7 @@ def _draw_row(axes: Axes, line: int, row: MeasuredRow) -> None:
 
 
 def _write_means(axes: Axes, rows: Sequence[MeasuredRow]) -> None:
-    """Each mean as a number in a column at the right edge, where it covers nothing."""
+    """Write each mean as a number in a column at the right edge, where it covers nothing."""
     for line, row in enumerate(rows):
         weight = "bold" if row.main else "normal"
         axes.annotate(

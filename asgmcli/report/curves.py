@@ -1,4 +1,4 @@
-"""How a training went: one small panel a quantity."""
+"""Training curves: one small panel a quantity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rows gain on one of them, with intervals: a line a row, or curves over a setting."""
+"""Figures of gains over a reference row, with intervals: a line a row, or curves over a setting."""
 
 from __future__ import annotations
 

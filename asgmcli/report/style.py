@@ -1,4 +1,4 @@
-"""How every figure of the project looks, and how it is saved."""
+"""The style and the file formats of all figures."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def check_figure_path(path: str | os.PathLike[str]) -> Path:
 
 
 def save_figure(path: str | os.PathLike[str], draw: Callable[[], Figure]) -> Path:
-    """Draw with the project's style and save as PNG, SVG or PDF by the suffix, whole or not at all.
+    """Draw with the project's style and save as PNG, SVG or PDF by the suffix, atomically.
 
     Raises:
         UsageError: another suffix. DataError: the place cannot be written to.

@@ -1,4 +1,4 @@
-"""What was measured over one setting, a line a method: the paper's Figures 4 and 5."""
+"""Figures of a metric over one setting, a line a method: the paper's Figures 4 and 5."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def csv(self) -> str:
-        """Return the table as CSV with full precision; an empty field where there is nothing.
+        """Return the table as CSV with full precision; empty cells are empty fields.
 
         Each sentence of `notes` is a line of its own whose first field begins with `# `; the others are empty, so that
         every reader of CSV finds as many fields as in the header.

@@ -1,4 +1,4 @@
-"""How often a piece of work is timed, and what is told of it."""
+"""Time a piece of work repeatedly, and report it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Many runs: what they need, which there are, and their tables."""
+"""Many runs: their requirements, their scheduling, and their tables."""

@@ -1,4 +1,4 @@
-"""Rows measured against one of them, seed by seed: on the same clips, labels and starts."""
+"""Compare rows with one of them, seed by seed: same clips, labels and starts."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def compare(
 
 
 def _reference(recipe: Recipe, row: str, against: str, places: Mapping[str, float] | None) -> str | None:
-    """The row that `row` is measured against; None where there is none at its place."""
+    """Return the row that `row` is compared with; None if there is none at its place."""
     if not places:
         return against
     at_place = [name for name, place in places.items() if place == places[row]]
@@ -137,7 +137,7 @@ def write_differences(
 def _draw(
     recipe: Recipe, differences: Sequence[Difference], against: str, places: Mapping[str, float], path: Path
 ) -> Path:
-    """Curves where the rows are a figure's, else an interval a row; a panel a metric."""
+    """Draw curves if the rows belong to a figure, else an interval a row; a panel a metric."""
     assert recipe.compare is not None
     panels = []
     for metric in recipe.compare.metrics:
@@ -159,5 +159,5 @@ def _draw(
 
 
 def _title(recipe: Recipe, row: str) -> str:
-    """A row's title, a curve's name."""
+    """Return a row's title, or a curve's name."""
     return recipe.rows[row].title if row in recipe.rows else row

@@ -1,4 +1,4 @@
-"""How many clips a recipe's run sees, and in how many steps: read from the manifest, or known before there is one."""
+"""Count the clips and steps of a recipe's run, from the manifest or known before there is one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Counting:
     _manifests: dict[Path, Manifest] = field(default_factory=dict)
 
     def count(self, recipe: Recipe) -> Counts:
-        """Return the counts of the manifest that is there; clips are not looked at.
+        """Return the counts from the existing manifest, without opening clips.
 
         Raises:
             DataError: no manifest, or too few clips of a kind.
@@ -44,15 +44,15 @@ class Counting:
 
 
 def expected(recipe: Recipe) -> Counts | None:
-    """Return the counts that `recipe` will have once its data are there; None where nothing tells them.
+    """Return the counts `recipe` will have once its data are there; None if unknown.
 
-    They are known of what is generated, and of data sets with official lists that are used whole, as the papers do.
+    Known are generated data, and data sets with official lists that are used whole, as the papers do.
     """
     return None if recipe.task in DRAWERS else TASKS[recipe.task].expected(recipe, _size)
 
 
 def needs(recipe: Recipe, classes: int) -> Needs | None:
-    """Return what training `recipe` on `classes` classes takes; None where nothing is trained."""
+    """Return the cost of training `recipe` on `classes` classes; None if nothing is trained."""
     if recipe.task in DRAWERS:
         return None
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""`asgm train --dry-run`: what a row's run would be and take, with nothing trained and nothing written."""
+"""`asgm train --dry-run`: a run's size and cost, with nothing trained and nothing written."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ TERA = 10**12
 
 @dataclass(frozen=True)
 class DryRun:
-    """A row's run before it is one.
+    """The plan of a row's run.
 
     Attributes:
-        needs: None where nothing is trained.
-        counts: None where neither the data are there nor anything tells how many clips they have.
-        missing: all that is not there and has to be brought, a line each with what to do.
+        needs: None if nothing is trained.
+        counts: None if the data are missing and their size is unknown.
+        missing: what is missing and has to be brought, a line each with what to do.
         before: what is made, read or fetched first, a line each.
         disk: bytes that it will write.
     """
@@ -182,7 +182,7 @@ def _shown(measured: Sequence[float | None]) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three digits."""
+    """Format with three digits."""
     return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 

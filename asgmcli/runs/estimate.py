@@ -1,4 +1,4 @@
-"""How fast this machine multiplies matrices of a network's size: what a run's time is estimated by."""
+"""Measure how fast this machine multiplies matrices of a network's size, to estimate a run's time."""
 
 from __future__ import annotations
 

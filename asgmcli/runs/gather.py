@@ -1,4 +1,4 @@
-"""The runs of a recipe that are there, and those that are not, as a table and a picture."""
+"""Gather a recipe's finished runs as a table and a picture, and list the unfinished ones."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Gathered:
     Attributes:
         file: the recipe's.
         results: the content of each result.json that counts.
-        table: measured beside the paper, and all that a reader must know below it.
-        left_out: finished runs of the recipe that were made with other settings than the row's.
-        missing: by row, the seeds that another row has and this one has not; an empty list where no seed is finished.
+        table: measured beside the paper's numbers, with the notes a reader needs below it.
+        left_out: finished runs of the recipe with other settings than the row's.
+        missing: by row, the seeds that another row has and this one lacks; an empty list if no seed is finished.
         unfinished: folders of runs that were begun.
-        lines: of the figure, where the recipe is one.
-        drawn: the folder with the recipe's pictures, where its runs draw instead of training.
+        lines: of the figure, if the recipe is one.
+        drawn: the folder with the recipe's pictures, if its runs draw instead of training.
     """
 
     file: RecipeFile
@@ -147,7 +147,7 @@ def warning_lines(results: Results) -> list[str]:
 
 
 def _missing_lines(missing: Mapping[str, Sequence[int]]) -> list[str]:
-    """A line for each row that another one has more seeds than."""
+    """Return a line for each row with fewer seeds than another."""
     lines = []
     for name, seeds in missing.items():
         what = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else "no finished run"
@@ -156,7 +156,7 @@ def _missing_lines(missing: Mapping[str, Sequence[int]]) -> list[str]:
 
 
 def _same(results: Results) -> list[str]:
-    """For each row whose runs are those of another: which, by its folder without the seed."""
+    """Return for each row whose runs are another row's the folder of those, without the seed."""
     found: dict[tuple[str, str], list[int]] = {}
     for result in results:
         if "same_as" in result:
@@ -169,7 +169,7 @@ def _same(results: Results) -> list[str]:
 
 
 def _drawn(recipe: Recipe, results: Results, runs: Path) -> Path | None:
-    """The folder with the pictures of the default row, of another one where that was not drawn."""
+    """Return the folder with the pictures of the default row, or of another one if that was not drawn."""
     if recipe.task not in DRAWERS or not results:
         return None
     first = min(results, key=lambda result: (result["row"] != recipe.default_row, result["seed"]))

@@ -1,4 +1,4 @@
-"""Data sets that a recipe needs and that can be made here."""
+"""Generate the data sets that a recipe needs and that can be made here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asgmcli.synthetic import generator_of
 
 
 def ensure_prepared(data: Data, console: Console) -> None:
-    """Generate the data set of `data` where it is one that can be, and is not there as its options say.
+    """Generate the data set of `data` if it can be generated and does not exist with its options.
 
     Raises:
         DataError: it is missing and lies on no disk yet.

@@ -1,4 +1,4 @@
-"""One run, one process: a lock beside the run's folder that names its holder and falls when the holder dies."""
+"""One process a run: a lock beside the run's folder that names its holder and is released when the holder dies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENCE_S = 1.0  # a look at the lock holds it for an instant
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lock."""
+    """The process that holds a lock."""
 
     host: str
     process: int
@@ -32,10 +32,10 @@ def lock_path(folder: Path) -> Path:
 
 
 def refuse_if_held(folder: Path) -> None:
-    """See that no other process trains in `folder`; nothing is written.
+    """Check that no other process trains in `folder`; write nothing.
 
     Raises:
-        UsageError: another process does; it is named.
+        UsageError: another process does; the message names it.
     """
     path = lock_path(folder)
     try:
@@ -44,18 +44,18 @@ def refuse_if_held(folder: Path) -> None:
     except BlockingIOError:
         raise UsageError(_refusal(path)) from None
     except OSError:
-        return  # nobody is there, or it cannot be read, which is told when it is written
+        return  # no holder, or unreadable, which is reported when it is written
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[Holder | None]:
     """Hold the lock of a run's folder; yield the holder who left it behind when it died, or None.
 
-    The lock is the kernel's (flock): it falls with its process, however that ends, and on network file systems that
-    pass locks on (NFS 4, CIFS, Lustre with -o flock, GPFS) it counts between hosts.
+    The lock is the kernel's (flock): it is released when its process ends in any way, and holds between hosts on
+    network file systems that support it (NFS 4, CIFS, Lustre with -o flock, GPFS).
 
     Raises:
-        UsageError: another process trains in the folder; it is named.
+        UsageError: another process trains in the folder; the message names it.
         DataError: the lock cannot be written.
     """
     path = lock_path(folder)
@@ -79,7 +79,7 @@ def held(folder: Path) -> Iterator[Holder | None]:
 
 
 def _read(path: Path) -> Holder | None:
-    """The record in a lock file; None where there is none yet, or half of one."""
+    """Return the record in a lock file; None if it is missing or incomplete."""
     try:
         values = json.loads(path.read_text())
         return Holder(str(values["host"]), int(values["process"]))

@@ -1,4 +1,4 @@
-"""All that a recipe, and every recipe that it needs, does not find: told at once, with what to do."""
+"""Find everything that a recipe, and every recipe it depends on, lacks: reported at once, with what to do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Missing:
     _seen: set[tuple[str, int]] = field(default_factory=set)
 
     def look(self, recipe: Recipe) -> Counts | None:
-        """Look for what `recipe` reads and return its counts, those to be expected where its data are not there."""
+        """Look for what `recipe` reads and return its counts, the expected ones if its data are missing."""
         self._seen.add((recipe.name, recipe.seed))
         there = self._look_for_data(recipe)
         counts = None

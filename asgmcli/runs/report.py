@@ -1,4 +1,4 @@
-"""What judging a network found, shown on the terminal and written to a folder."""
+"""Report an evaluation on the terminal and in a folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WORST = 20
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """An evaluation with a line for each clip or frame, on what, and with which views."""
+    """An evaluation with a line for each clip or frame, its data, and its views."""
 
     trained: Found
     evaluation: Evaluation
@@ -118,5 +118,5 @@ def papers_numbers(trained: Found, manifest: Manifest, split: str) -> dict[str, 
 
 
 def _accuracy(line: Sequence[Cell]) -> float:
-    """A class's top-1; classes without a clip come last."""
+    """Return a class's top-1 as a sort key; classes without a clip come last."""
     return line[2] if isinstance(line[2], float) else float("inf")

@@ -1,4 +1,4 @@
-"""What a run writes, asked of the disk before the training and not after it."""
+"""Check the disk space that runs need, before the training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SAMPLE_BYTES = 2
 
 @dataclass(frozen=True)
 class Taken:
-    """Bytes that will be written below `folder`, and what for."""
+    """Bytes that will be written below `folder`, and their purpose."""
 
     folder: Path
     bytes: int
@@ -38,7 +38,7 @@ class Taken:
 
 
 def training_files(recipe: Recipe) -> tuple[int, int]:
-    """Return the bytes of a checkpoint and of the final weights of `recipe`; zeros where nothing is trained."""
+    """Return the bytes of a checkpoint and of the final weights of `recipe`; zeros if nothing is trained."""
     if recipe.task in DRAWERS:
         return 0, 0
     task = TASKS[recipe.task]
@@ -54,10 +54,10 @@ def _state_bytes(network: nn.Module) -> int:
 
 
 def room_for(recipe: Recipe, runs: Path, files: tuple[int, int] | None = None) -> list[Taken]:
-    """Return what the run of `recipe` will write, beyond what is there; nothing where it is finished.
+    """Return what the run of `recipe` will write, beyond existing files; nothing if it is finished.
 
-    A checkpoint is written beside the one that it replaces: for a moment there are two. `files` is what
-    `training_files` gives, where that is known.
+    A checkpoint is written beside the one it replaces: for a moment there are two. `files` is the result of
+    `training_files`, if known.
     """
     run = run_of(recipe, runs)
     if run.result_path.exists():
@@ -76,8 +76,7 @@ def room_for(recipe: Recipe, runs: Path, files: tuple[int, int] | None = None) -
 
 
 def decoded_bytes(data: Data, kept: Decoded) -> int:
-    """Return the bytes of the decoded clips that a run will keep on disk and that are not there yet; 0 without a
-    manifest."""
+    """Return the bytes of decoded clips that a run will add to the disk; 0 without a manifest."""
     if not manifest_path(data).exists():
         return 0
     manifest = open_manifest(data)
@@ -98,17 +97,17 @@ def _missing(manifest: Manifest, rows: Sequence[ManifestRow], limit: int, heard:
 
 
 def check_room(recipes: Sequence[Recipe], runs: Path) -> None:
-    """See that the disks have room for what the runs of `recipes` will write.
+    """Check that the disks have room for what the runs of `recipes` will write.
 
     Raises:
-        DataError: one has not; the figures are told.
+        DataError: one has not; the message gives the figures.
     """
     if faults := lacking([item for recipe in recipes for item in room_for(recipe, runs)]):
         raise DataError("\n".join(faults))
 
 
 def lacking(taken: Sequence[Taken]) -> list[str]:
-    """Return a line for each disk that has less room than the sum of what is `taken` on it."""
+    """Return a line for each disk with less room than the sum of what is `taken` on it."""
     disks: dict[int, list[Taken]] = {}
     for item in taken:
         disks.setdefault(os.stat(_standing(item.folder)).st_dev, []).append(item)
@@ -127,7 +126,7 @@ def lacking(taken: Sequence[Taken]) -> list[str]:
 
 
 def _standing(folder: Path) -> Path:
-    """`folder`, or the nearest above it that is there."""
+    """Return `folder`, or its nearest existing parent."""
     return next((place for place in (folder, *folder.absolute().parents) if place.exists()), Path("/"))
 
 

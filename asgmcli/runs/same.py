@@ -1,4 +1,4 @@
-"""Rows of a recipe that come out the same, as some do on the demo data: the run of one is the run of all."""
+"""Find rows of a recipe with equal settings, as some have on the demo data: one run serves them all."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def finished_rows(runs: Path, name: str) -> dict[tuple[str, int], tuple[Run, dic
 def with_twins(
     runs: Path, file: RecipeFile, overrides: tuple[str, ...], results: list[dict[str, object]]
 ) -> list[dict[str, Any]]:
-    """Return `results`, and for each row without a run of its own that of a row that it comes out the same as.
+    """Return `results`, and for each row without a run of its own the result of a row with equal settings.
 
-    Theirs bear the row's name, and under `same_as` the folder of the run.
+    Such results carry the row's name, and under `same_as` the folder of the run.
     """
     recipe = file.load(None, overrides)
     finished = finished_rows(runs, recipe.name)

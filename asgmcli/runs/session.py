@@ -1,4 +1,4 @@
-"""From a recipe file to finished runs: what must be there first, then one run."""
+"""Take a recipe to finished runs: make what it depends on, then train."""
 
 from __future__ import annotations
 
@@ -44,13 +44,14 @@ class Session:
     _built: dict[str, Any] = field(default_factory=dict)  # data that `ensure` built to check them, for `run`
 
     def ensure(self, recipe: Recipe) -> None:
-        """Make what `recipe` needs and does not find: a data set that can be generated, the guide's maps, runs of
-        other recipes. The first rank does, the others wait.
+        """Make what `recipe` needs and lacks: a data set that can be generated, the guide's maps, other recipes' runs.
+
+        The first rank works, the others wait.
 
         Raises:
             DataError: something is missing that cannot be made here, the data do not suit the recipe, or the disk has
-                too little room for what will be written.
-            RecipeError: a recipe that is needed cannot be read, or recipes need each other in a circle.
+                too little room.
+            RecipeError: a needed recipe cannot be read, or recipes need each other in a circle.
             UsageError: a package that `log` asks for is not installed, or several ranks cannot train `recipe`.
         """
         self._check_ranks(recipe)
@@ -77,23 +78,23 @@ class Session:
                 )
         check_room([recipe, *missing.values()], self.runs)
         if missing:
-            # What is wrong with the recipe's data is told now, not after minutes of training what it needs.
+            # Faults of the recipe's data are reported now, not after training other recipes.
             self._check_data(recipe)
             self._make(recipe, list(missing.values()))
 
     def _check_data(self, recipe: Recipe) -> None:
-        """See that the data suit the recipe; what is built for that is kept for its run."""
+        """Check that the data suit the recipe, and keep what was built for the run."""
         if recipe.task in DRAWERS:
             DRAWERS[recipe.task].check(recipe)
         else:
             self._built[_data_key(recipe)] = TASKS[recipe.task].build_data(recipe)
 
     def forget(self) -> None:
-        """Let go of data that were built to check them, where other processes run the runs."""
+        """Release data built to check them, when other processes run the runs."""
         self._built.clear()
 
     def _make(self, recipe: Recipe, missing: Sequence[Recipe]) -> None:
-        """Train the recipes that `recipe` needs: on a CPU side by side where they share nothing, else in turn."""
+        """Train the recipes that `recipe` needs: in parallel on a CPU if they are independent, else in turn."""
         for needed in missing:
             text = f"{recipe.name} needs the result of recipe {needed.name}, seed {needed.seed}; running it first."
             self.console.print(text)
@@ -113,26 +114,26 @@ class Session:
             inner.run(needed, resume=begun)
 
     def _below(self, name: str) -> Session:
-        """The session of a needed recipe: what it needs in turn is looked for beside its own file."""
+        """Return the session of a needed recipe, which looks beside its own file for what it needs in turn."""
         return replace(self, recipes=find_beside(self.recipes, name).parent)
 
     def _closure(self, recipe: Recipe) -> set[tuple[str, int]]:
-        """Names and seeds of `recipe` and of all that it needs."""
+        """Return names and seeds of `recipe` and of everything it needs."""
         others = (self._needed(source) for source in other_recipes(recipe))
         return {(recipe.name, recipe.seed)}.union(*(self._below(other.name)._closure(other) for other in others))
 
     def _job(self, recipe: Recipe) -> Job:
-        """The command that trains the default row of `recipe`, at its seed, in a process of its own."""
+        """Return the command that trains the default row of `recipe`, at its seed, in a process of its own."""
         path = find_beside(self.recipes, recipe.name)
         arguments = [str(path), "--runs", str(self.runs), "--device", str(self.device)]
         arguments += ["--seed", str(recipe.seed), "--resume"]
         return Job(recipe.name, arguments, run_of(recipe, self.runs).log)
 
     def _check_ranks(self, recipe: Recipe) -> None:
-        """See that all ranks have work on each batch of `recipe`.
+        """Check that each batch of `recipe` has work for all ranks.
 
         Raises:
-            UsageError: they have not.
+            UsageError: it has not.
         """
         ranks = count_ranks()
         if ranks == 1:
@@ -149,14 +150,14 @@ class Session:
             )
 
     def run(self, recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
-        """Train and evaluate one row and seed; the content of its result.json, on all ranks.
+        """Train and evaluate one row and seed. Return the content of its result.json, on all ranks.
 
-        A run that is finished is not run again under `resume`. The folder is touched once everything that a user can
-        have got wrong (data, weights, settings) has been found right.
+        With `resume` a finished run is not repeated. The folder is touched only after data, weights and settings have
+        been checked.
 
         Raises:
             UsageError: there is a run already, and neither `resume` nor `overwrite` was given; or another process is
-                at it; or several ranks cannot train `recipe`.
+                training it; or several ranks cannot train `recipe`.
         """
         self._check_ranks(recipe)
         run = run_of(recipe, self.runs)
@@ -171,7 +172,7 @@ class Session:
         else:
             data = self._built.pop(_data_key(recipe), None)
             work = trainer = make_trainer(TASKS[recipe.task], recipe, run, context, self.console, data)
-            # Before the folder is touched, all have found everything right, and the same.
+            # The folder is touched only after all ranks have checked everything and agree.
             facts = {"recipe": recipe_hash(recipe), "asgm": __version__, "torch": torch.__version__}
             begun = {"a run to go on with": run.recipe_path.exists()}
             check_same({**facts, **begun, **trainer.data.summary()})
@@ -190,7 +191,7 @@ class Session:
             return work.fit()
 
     def _finished(self, run: Run, recipe: Recipe, *, resume: bool, overwrite: bool) -> dict[str, object] | None:
-        """The result of a run that needs no training; None where it is to be trained, and may be."""
+        """Return the result of a finished run; None if it has to be trained."""
         run.check(recipe, resume=resume, overwrite=overwrite)
         finished = run.result()
         if finished is not None and not overwrite:
@@ -233,14 +234,14 @@ class Session:
         return started.model_copy(update=words)
 
     def _follow(self, recipe: Recipe, asked_by: tuple[str, ...] = ()) -> None:
-        """See that all recipes that `recipe` needs, and those that these need, can be read and come to an end."""
+        """Check that all recipes `recipe` depends on, directly or not, can be read, without a circle."""
         if recipe.name in asked_by:
             raise RecipeError(f"Recipes need each other in a circle: {' -> '.join((*asked_by, recipe.name))}")
         for source in other_recipes(recipe):
             self._below(str(source.recipe))._follow(self._needed(source), (*asked_by, recipe.name))
 
     def _needed(self, source: Start | Guide) -> Recipe:
-        """The recipe that `source` names, at the seed that it names."""
+        """Return the recipe that `source` names, at the seed that it names."""
         return load_recipe(find_beside(self.recipes, str(source.recipe)), seed=source.seed)
 
     def _ensure_data(self, recipe: Recipe) -> None:
@@ -254,7 +255,7 @@ def _data_key(recipe: Recipe) -> str:
 
 
 def needs(recipe: Recipe) -> str:
-    """Return what `Session.ensure` makes for `recipe` as a key: what recipes of one key need is the same."""
+    """Return a key for what `Session.ensure` makes for `recipe`: equal keys, equal needs."""
     data = [data.model_dump_json() for data in recipe.data_sets()]
     own = "" if data else recipe.default_row
     return repr((own, data, recipe.prepares(), [source.model_dump_json() for source in other_recipes(recipe)]))
@@ -268,10 +269,7 @@ def other_recipes(recipe: Recipe) -> Iterator[Start | Guide]:
 def matching_runs(
     runs: Path, recipe: RecipeFile, overrides: tuple[str, ...]
 ) -> tuple[list[dict[str, Any]], list[StaleRun]]:
-    """Return the results of the finished runs of `recipe` that were made with its settings of today and `overrides`.
-
-    Every other finished run of it is returned beside them.
-    """
+    """Return the results of finished runs of `recipe` with its current settings and `overrides`, and the other runs."""
     results, left_out = [], []
     for run, result in finished_runs(runs, recipe.load(None, overrides).name):
         try:

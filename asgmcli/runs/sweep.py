@@ -1,4 +1,4 @@
-"""Rows x seeds of a recipe, several at a time, each in a process of its own; then the table."""
+"""Train rows x seeds of a recipe, several at a time, each in a process of its own; then write the table."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FAILURES: dict[int, type[AsgmError]] = {error.exit_code: error for error in (Dat
 
 @dataclass
 class Job:
-    """One run: what it is called, the arguments that train it and where its output goes."""
+    """A training process: its title, its arguments and its log file."""
 
     title: str
     arguments: list[str]
@@ -41,14 +41,14 @@ class Job:
 
     @property
     def code(self) -> int:
-        """Exit code of the finished process."""
+        """Return the exit code of the finished process."""
         assert self.process is not None
         return int(self.process.returncode)
 
 
 @dataclass(frozen=True)
 class StaleRun:
-    """A finished run that is no run of a recipe's row as the recipe is today, and what differs, a text a key."""
+    """A finished run whose settings differ from its row's in the current recipe, and the differences, a text a key."""
 
     run: Run
     row: str
@@ -59,7 +59,7 @@ class StaleRun:
         return f"Not in the table, made with other settings: {self.run.folder}: {'; '.join(self.differs)}"
 
     def data(self) -> dict[str, Any]:
-        """Return it as what JSON can hold."""
+        """Return the run as JSON data."""
         return {"run": str(self.run.folder), "row": self.row, "seed": self.seed, "differs": self.differs}
 
 
@@ -72,7 +72,7 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
     """
     threads = str(max(1, (os.cpu_count() or 1) // parallel))
     environment = {**own_environment(), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    # torchrun signals whole sessions; its processes' jobs have their own, and are told by the process that has them.
+    # torchrun signals whole sessions; a rank's jobs have sessions of their own and are signalled by that rank.
     apart = find_launch().several
     waiting = list(jobs)
     running: list[Job] = []
@@ -132,7 +132,7 @@ def summarize(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
     main = values[recipe.default_row]
     metrics = [name for name in ("top1", "top5") if name in known] or [MAIN_METRIC]
     columns = ["row", *metrics, "seeds", f"gain of {recipe.default_row}, {MAIN_METRIC} (95%)"]
-    # A paper that prints nothing has no column, on the demo data for one.
+    # No column if the paper has no number, as on the demo data.
     printed = any(row.paper for row in recipe.rows.values())
     lines: list[list[Cell]] = []
     for name, row in recipe.rows.items():
@@ -162,7 +162,7 @@ def papers_note(recipe: Recipe) -> str:
 
 
 def _plain_table(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
-    """Rows of a task without top-1: mean ± deviation of every metric, beside the paper's number where there is one."""
+    """Return rows of a task without top-1: mean ± deviation of every metric, beside the paper's number, if any."""
     printed = dict.fromkeys(name for row in recipe.rows.values() for name in row.paper)
     metrics = list(dict.fromkeys(name for result in results for name in result["metrics"])) or list(printed)
     lines: list[list[Cell]] = []
@@ -216,7 +216,7 @@ def _gain(main: Mapping[int, Mapping[str, Any]], other: Mapping[int, Mapping[str
 
 
 class _SweepTerminatedError(Exception):
-    """SIGTERM came."""
+    """SIGTERM arrived."""
 
 
 def _interrupt(*_: object) -> None:

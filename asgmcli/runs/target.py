@@ -1,4 +1,4 @@
-"""What a path given by a user names: a run, its weights, or a recipe."""
+"""Resolve a path given by a user: a run, its weights, or a recipe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RECIPE_SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True)
 class Found:
-    """A trained network on the disk: its task, its weight file, and the run around it where there is one."""
+    """A trained network on disk: its task, its weight file, and the run around it if there is one."""
 
     task: str
     weights: Path
@@ -46,7 +46,7 @@ def find_trained(path: Path) -> Found:
 
     Raises:
         DataError: nothing is there, it is neither, or the run is not finished.
-        UsageError: the run's task leaves nothing to use or to judge.
+        UsageError: the run's task leaves no network.
     """
     if path.is_dir():
         return _of_run(path)
@@ -83,7 +83,7 @@ def _of_run(folder: Path) -> Found:
         raise DataError(f"{folder}: the run is not finished ({state}). Go on with it: asgm train RECIPE --resume")
     if recipe.task in DRAWERS:
         picture = folder / DRAWERS[recipe.task].PICTURES[0]
-        raise UsageError(f"{folder}: this run drew a figure ({picture}); there is no network to judge.")
+        raise UsageError(f"{folder}: this run drew a figure ({picture}); there is no network to evaluate.")
     name = TASKS[recipe.task].WEIGHTS
     if not name:
         raise UsageError(

@@ -25,7 +25,7 @@ class Background:
 
 
 def _value_noise(rng: np.random.Generator, width: int, cells: float) -> np.ndarray:
-    """Smooth noise [w, w] in 0 to 1 with about `cells` bumps across."""
+    """Return smooth noise [w, w] in 0 to 1 with about `cells` bumps across."""
     count = int(np.ceil(cells)) + 2
     grid = rng.random((count, count), np.float32)
     place = np.linspace(0, cells, width, dtype=np.float32)
@@ -41,7 +41,7 @@ def _value_noise(rng: np.random.Generator, width: int, cells: float) -> np.ndarr
 
 
 def _axes(rng: np.random.Generator, width: int, cells: Range) -> tuple[np.ndarray, np.ndarray]:
-    """Turned coordinates [w, w] that count `cells` (drawn) across the picture."""
+    """Return turned coordinates [w, w] that count `cells` (drawn) across the picture."""
     angle, count = rng.uniform(0, np.pi), rng.uniform(*cells)
     line = np.linspace(0, count, width, dtype=np.float32)
     x, y = line[None, :], line[:, None]

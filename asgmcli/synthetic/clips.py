@@ -1,4 +1,4 @@
-"""The demo's clips: which class each has, what it shows and what it sounds like, from seed, split and index alone."""
+"""The demo's clips: class, picture and sound of each, determined by seed, split and index."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ CLASSES = (
     DemoClass("crescent", "swing", "hiss", "struck at each end"),
 )
 VERSION = 1  # of the generator: raised with any change that alters a clip
-# Clips whose scenes have nothing to do with their class, beside those of a data set in which they have.
+# Splits whose scenes are independent of the class, beside those of a biased data set.
 SHUFFLED = "test_shuffled"
 VAL_SHUFFLED = "val_shuffled"
 STREAMS = (*SPLITS, SHUFFLED, VAL_SHUFFLED)
 """Splits in the order that their random streams are numbered by: a clip's bytes hang on it."""
 AUDIO_RATE = 16_000
-# Of a data set that is generated; all of it in memory would be far beyond any machine's well before.
+# Upper limit of a generated data set.
 MOST_CLIPS = 10_000_000  # of a split
 MOST_PIXELS = 4096
 MOST_FRAMES = 10_000  # of a clip
@@ -171,5 +171,5 @@ def clip_sound(settings: DemoSettings, split: str, index: int, scene: Scene) -> 
 
 
 def _rng(seed: int, split: str, index: int, stream: int) -> np.random.Generator:
-    """Random numbers of one clip (or block of clips), one stream for each thing that is drawn."""
+    """Return the random numbers of one clip (or block of clips), one stream for each thing that is drawn."""
     return np.random.default_rng([seed, STREAMS.index(split), index, stream])

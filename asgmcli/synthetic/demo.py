@@ -107,7 +107,7 @@ def generate(
     the same files on any number of workers.
 
     Args:
-        out: the folder, made where it is missing.
+        out: the folder, made if missing.
         train: training clips. Labels are given for all; which of them training may see is not decided here.
         val: validation clips.
         test: test clips.
@@ -115,9 +115,9 @@ def generate(
         size: frame side in pixels.
         seconds: length of a clip.
         fps: frames a second.
-        scene_bias: probability that a clip is set in its class's own place and not in another's. There is then a split
-            `test_shuffled` too, as large as `test`, in which the place tells nothing, and likewise `val_shuffled`;
-            a row's note names its place. The sprites and sounds are those of any other bias.
+        scene_bias: probability that a clip is set in its class's own place and not in another's. Adds
+            `test_shuffled`, as large as `test`, with places independent of the class, and likewise `val_shuffled`; a
+            row's note names its place. The sprites and sounds are those of any other bias.
         workers: processes; None takes the machine's cores.
         progress: called after every clip.
         overwrite: replace a data set made with other settings.
@@ -203,7 +203,7 @@ def _write_clips(out: Path, settings: DemoSettings, workers: int | None, progres
 def _in_processes(
     make: Callable[[tuple[str, int]], np.ndarray], clips: list[tuple[str, int]], processes: int
 ) -> Iterator[np.ndarray]:
-    """`make` of every clip, in order; spawned processes start alike on every system and inherit no threads."""
+    """Make every clip with `make`, in order; spawned processes start alike on every system and inherit no threads."""
     if processes <= 1:
         yield from map(make, clips)
         return
@@ -220,13 +220,13 @@ def _in_processes(
 
 
 def _write_one(out: Path, settings: DemoSettings, clip: tuple[str, int]) -> np.ndarray:
-    """Write one clip unless its file is there (files appear whole or not at all); its boxes int [T, 4]."""
+    """Write one clip unless its file exists (files are written atomically). Return its boxes int [T, 4]."""
     scene = clip_scene(settings, *clip)
     path = _clip_path(out, *clip)
     if not path.exists():
         frames = render(scene, settings.times, settings.size)
         sound = clip_sound(settings, *clip, scene)
-        # A frame that is predicted from later ones would have to wait for them when it is read.
+        # No B-frames: a frame predicted from later ones decodes only after them.
         write_clip(path, frames, settings.fps, sound, AUDIO_RATE, crf=CRF, preset=PRESET, bframes=False)
     return source_boxes(scene, settings.times, settings.size)
 
@@ -242,7 +242,7 @@ def _write_tables(out: Path, settings: DemoSettings, boxes: list[np.ndarray]) ->
         lines += [(row.id, frame, *map(int, box)) for frame, box in enumerate(of_clip)]
     write_text(out / BOXES_NAME, _csv(lines))
     draw_preview(out / PREVIEW_NAME, _examples(settings, boxes), settings.fps, AUDIO_RATE)
-    # The three that every data set has are counted even where they are empty.
+    # The three standard splits are counted even if empty.
     splits = dict.fromkeys((*SPLITS, *(row.split for row in rows)))
     counted = {split: Counter(row.label for row in rows if row.split == split) for split in splits}
     summary = {
@@ -267,7 +267,7 @@ def _row(out: Path, settings: DemoSettings, split: str, index: int) -> ManifestR
 
 
 def _examples(settings: DemoSettings, boxes: list[np.ndarray]) -> list[PreviewClip]:
-    """The first clip of every class, for the preview."""
+    """Return the first clip of every class, for the preview."""
     found: dict[int, PreviewClip] = {}
     for clip, of_clip in zip(settings.clips, boxes, strict=True):
         label = clip_label(settings.seed, *clip)

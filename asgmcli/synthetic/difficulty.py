@@ -1,4 +1,4 @@
-"""Every number that makes generated clips easy or hard, in one place."""
+"""All numbers that make generated clips easy or hard, in one place."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def draw_clock(rng: np.random.Generator, motion: str) -> Clock:
 
 
 def _places(rng: np.random.Generator) -> np.ndarray:
-    """Places in [-1, 1] x [-1, 1], each well apart from the one before, so that a jump is seen."""
+    """Draw places in [-1, 1] x [-1, 1], each well apart from the one before, so that a jump is visible."""
     places = rng.uniform(-1, 1, (TABLE, 2))
     near = np.abs(places - np.roll(places, 1, axis=0)).max(axis=1) < 0.6
     places[near, 0] -= np.sign(places[near, 0]) * 0.8

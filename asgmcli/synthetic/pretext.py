@@ -114,7 +114,7 @@ def generate(
 
 
 def _parts(settings: _PretextSettings, count: int, starts: range, workers: int | None) -> Iterator[PretextClips]:
-    """The clips in chunks, in order."""
+    """Yield the clips in chunks, in order."""
     make = partial(_chunk, settings, count)
     processes = min(os.cpu_count() or 1 if workers is None else workers, len(starts))
     if processes <= 1:
@@ -130,7 +130,7 @@ def _chunk(settings: _PretextSettings, count: int, start: int) -> PretextClips:
 
 
 def _clip(settings: _PretextSettings, number: int) -> tuple[np.ndarray, ...]:
-    """One clip's fields, in the order of PretextClips."""
+    """Return one clip's fields, in the order of PretextClips."""
     picture, sound = (np.random.default_rng(s) for s in np.random.SeedSequence([settings.seed, number]).spawn(2))
     sprites = int(picture.choice(SPRITES))
     shapes = picture.choice(len(SHAPES), sprites, replace=False)
@@ -160,7 +160,7 @@ def _clip(settings: _PretextSettings, number: int) -> tuple[np.ndarray, ...]:
 
 
 def _whereabouts(scene: Scene, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`cast` [A, 2] and `places` [A, T, 3] of a scene's sprites, in painting order."""
+    """Return `cast` [A, 2] and `places` [A, T, 3] of a scene's sprites, in painting order."""
     cast = np.full((max(SPRITES), 2), -1, np.int64)
     places = np.full((max(SPRITES), len(times), 3), np.nan, np.float32)
     for number, actor in enumerate(scene.actors):

@@ -38,7 +38,7 @@ class PreviewClip:
 
 
 def draw_preview(path: Path, examples: Sequence[PreviewClip], fps: float, rate: int) -> None:
-    """Draw one row a class to `path` (PNG), whole or not at all; `fps` frames and `rate` samples a second."""
+    """Draw one row a class to `path` (PNG), atomically; `fps` frames and `rate` samples a second."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
@@ -92,7 +92,7 @@ def spectrogram(sound: np.ndarray, window: int = WINDOW, hop: int = HOP) -> np.n
 
 
 def _draw_sound(figure: Any, cells: Any, example: PreviewClip, rate: int) -> Any:
-    """The spectrogram, frequency on a logarithmic axis, above the waveform; the spectrogram's axes."""
+    """Draw the spectrogram (logarithmic frequency) above the waveform. Return the spectrogram's axes."""
     power = spectrogram(example.sound)
     frequency = np.fft.rfftfreq(WINDOW, 1 / rate)
     rows = np.geomspace(LOWEST_HZ, rate / 2, 120)

@@ -95,7 +95,7 @@ def _draw_actor(rng: np.random.Generator, pair: tuple[str, str], difficulty: Dif
 
 
 def _place(rng: np.random.Generator, actors: Sequence[Actor], times: np.ndarray) -> np.ndarray:
-    """Homes [A, 2] that keep the sprites inside the frame and, where possible, apart at all `times`."""
+    """Draw homes [A, 2] that keep the sprites inside the frame and, where possible, apart at all `times`."""
     radii = np.array([actor.radius for actor in actors])
     low = np.array([MOTIONS[actor.motion].reach for actor in actors]) + MARGIN * radii[:, None]
     low = np.minimum(low, 0.5)

@@ -35,7 +35,7 @@ Envelope = Callable[[np.ndarray, Clock], tuple[np.ndarray, np.ndarray]]
 
 
 def _series(count: int, power: float, step: int = 1) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Every `step`-th harmonic, falling as a power of its number."""
+    """Return every `step`-th harmonic, falling as a power of its number."""
     numbers = range(1, step * count + 1, step)
     return tuple(float(n) for n in numbers), tuple(float(n) ** -power for n in numbers)
 
@@ -69,14 +69,14 @@ TIMBRES: dict[str, Timbre] = {
 
 
 def _struck(u: np.ndarray, decay: float) -> np.ndarray:
-    """Loud at every whole cycle, then dying away with time constant `decay` (cycles)."""
+    """Return an envelope that is loud at every whole cycle, then decays with time constant `decay` (cycles)."""
     since = np.mod(u, 1.0)
     amplitude: np.ndarray = np.minimum(since / ATTACK, 1) * np.exp(-since / decay)
     return amplitude
 
 
 def _gate(u: np.ndarray, share: float) -> np.ndarray:
-    """On for the first `share` of each cycle, with short ramps."""
+    """Return an envelope that is on for the first `share` of each cycle, with short ramps."""
     since = np.mod(u, 1.0)
     amplitude: np.ndarray = np.clip(since / 0.03, 0, 1) * np.clip((share - since) / 0.05, 0, 1)
     return amplitude
@@ -156,7 +156,7 @@ def mix(
 def _partials(
     rng: np.random.Generator, tone: Timbre, phase: np.ndarray, highest: float, difficulty: Difficulty, rate: int
 ) -> np.ndarray:
-    """The timbre's partials along `phase` (radians of the pitch), float32 [S]."""
+    """Return the timbre's partials along `phase` (radians of the pitch), float32 [S]."""
     jitter = rng.normal(0, difficulty.partial_jitter, len(tone.ratios))
     tilt = rng.uniform(*difficulty.tilt) * np.log2(np.maximum(tone.ratios, 0.25))
     starts = rng.uniform(0, TURN, len(tone.ratios))
@@ -171,7 +171,7 @@ def _partials(
 
 
 def _band_noise(rng: np.random.Generator, band: Range, samples: int, rate: int) -> np.ndarray:
-    """Noise of root mean square 1 between two frequencies (hertz)."""
+    """Return noise of root mean square 1 between two frequencies (hertz)."""
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     frequency = np.fft.rfftfreq(samples, 1 / rate)
     spectrum *= np.exp(
@@ -181,7 +181,7 @@ def _band_noise(rng: np.random.Generator, band: Range, samples: int, rate: int) 
 
 
 def _floor(rng: np.random.Generator, samples: int, rate: int) -> np.ndarray:
-    """The noise floor: white to brown, drawn at random, root mean square 1."""
+    """Draw the noise floor: white to brown, root mean square 1."""
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     frequency = np.maximum(np.fft.rfftfreq(samples, 1 / rate), 40.0)
     return _unit(np.fft.irfft(spectrum * frequency ** -rng.uniform(0, 1), samples))

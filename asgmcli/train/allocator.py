@@ -1,4 +1,4 @@
-"""What the C library does with the memory that networks free on a CPU: keep it for the next tensor, or give it back."""
+"""Settings of the C library's allocator for memory that networks free on a CPU: keep it for the next tensor."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ M_MMAP_MAX = -4
 KEPT = 2**31 - 1
 # A user's own settings of the C library.
 THEIRS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_")
-# Bytes from which a tensor has a mapping of its own, which goes back to the system with it.
+# Bytes from which a tensor gets a mapping of its own, returned to the system with it.
 LARGE = 2 << 20
-# Asks torch to lay tensors of that size on large pages, where the system offers them to those who ask.
+# Asks torch to put tensors of that size on large pages, if the system offers them on request.
 LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 
 
@@ -63,7 +63,7 @@ def _tell(parameter: int, value: int) -> bool:
 
 
 def _offer() -> str:
-    """Who gets large pages here: the system's choice in brackets, `always [madvise] never`."""
+    """Return who gets large pages here: the system's choice in brackets, `always [madvise] never`."""
     try:
         return Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""What the training loop asks of any task's batch: its tensors on a device, the texts of its streams."""
+"""Operations of the training loop on any task's batch: move its tensors, read the texts of its streams."""
 
 from __future__ import annotations
 

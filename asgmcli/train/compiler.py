@@ -1,4 +1,4 @@
-"""Whether torch.compile can work here."""
+"""A check that torch.compile works here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asgmcli.errors import UsageError
 
 
 def check_compiler() -> None:
-    """See that there is a C++ compiler: torch.compile builds its kernels (on a GPU what starts them) with it.
+    """Check that there is a C++ compiler: torch.compile builds its kernels (on a GPU their launchers) with it.
 
     Raises:
         UsageError: there is none.

@@ -1,4 +1,4 @@
-"""How many of a machine's cores torch takes."""
+"""The number of cores that torch uses."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a run would take, counted before anything is trained: clips, steps, parameters, memory, operations.
+"""The cost of a run, counted before any training: clips, steps, parameters, memory, operations.
 
-A training step runs once over tensors that have a shape and no content (torch's meta device): every product, and every
-tensor kept for the backward pass, is counted as the real step makes it, in a second and in no memory.
+A training step runs once over tensors with a shape and no content (torch's meta device): every product, and every
+tensor kept for the backward pass, is counted as in the real step, in a second and without memory.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ R = TypeVar("R", bound=Recipe)
 Open = Callable[[Data], Manifest]
 """Opens a data set's manifest, each once."""
 SizeOf = Callable[[Data], Size | None]
-"""Tells how many clips a data set will have before it is there, where that is known."""
+"""Returns how many clips a data set will have before it is there, if known."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Clips of each kind, the classes, the steps of an epoch, and the views that an evaluation judges.
+    """Clips of each kind, the classes, the steps of an epoch, and the views of an evaluation.
 
     Attributes:
         light_epochs: first epochs whose steps are the lighter ones of `Needs.supervised`.
-        known_from: what tells the counts, in words; empty where it is the manifest.
+        known_from: the source of the counts, in words; empty if it is the manifest.
     """
 
     clips: dict[str, int]
@@ -48,7 +48,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What the run caches on disk: decoded frames of at most `short_side` pixels, and `waves`.
+    """Data that the run caches on disk: decoded frames of at most `short_side` pixels, and `waves`.
 
     `sound`: only clips with sound.
     """
@@ -100,7 +100,7 @@ def needs_of(
         network: that is trained.
         settings: of the training.
         step: the largest step.
-        view: judging one view.
+        view: evaluating one view.
         width: of the products that a device is timed with.
         light: a step of the first, lighter epochs.
         copies: of the network, the trained one among them.

@@ -1,4 +1,4 @@
-"""NaN and infinity: found in the step that makes them, before the teacher takes them up."""
+"""Detect NaN and infinity in the step that makes them, before they reach the teacher."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def where_not_finite(state: Mapping[str, object]) -> str | None:
     found = [(name, value.detach()) for name, value in _tensors(state) if value.is_floating_point()]
     if not found:
         return None
-    # A sum shows what any element has; it is the quickest pass over memory, and one answer from the device for all.
-    # Sums of finite numbers may overflow, so that a suspicion is looked into.
+    # A sum reveals NaN and infinity in one fast pass and one transfer from the device.
+    # Sums of finite numbers may overflow, so a suspicion is checked.
     device = found[0][1].device
     sums = torch.stack([value.sum().float().to(device) for _, value in found])
     if bool(torch.isfinite(sums).all()):

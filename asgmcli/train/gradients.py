@@ -1,4 +1,4 @@
-"""From a batch to the gradients of one step; the training loop and `asgm bench step` take the same way."""
+"""Compute the gradients of one step from a batch, for the training loop and `asgm bench step` alike."""
 
 from __future__ import annotations
 

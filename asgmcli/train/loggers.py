@@ -89,7 +89,7 @@ class _WandB:
         self._run = run
 
     def show(self, line: Mapping[str, Any]) -> None:
-        # The step is a value like others: of a resumed run's repeated steps the later ones count.
+        # The step is logged as a value: repeated steps of a resumed run replace the earlier ones.
         self._run.log({"step": line["step"], **scalars(line)})
 
 

@@ -71,7 +71,7 @@ class Run:
         return load_recipe(self.recipe_path, stored=True)
 
     def check(self, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
-        """See that `recipe` may be run in this folder, and touch nothing.
+        """Check that `recipe` may be run in this folder, and touch nothing.
 
         Raises:
             UsageError: a run is here already and neither --resume nor --overwrite was given, or --resume was and the

@@ -208,7 +208,7 @@ class Task(Protocol[R, D, S]):
     """A task's module, for recipes R, data D and state S."""
 
     WEIGHTS: str
-    """The file in a run's folder that holds the trained network; "" where it is of no use by itself."""
+    """File of a run's folder with the trained network; "" if it is of no use by itself."""
 
     def owns(self, path: Path) -> bool:
         """Return True if a weight file without a run is of this task."""

@@ -23,7 +23,7 @@ class TracedWork:
 
 
 def trace(work: Callable[[], Tensor], precision: str, backward: bool = True) -> TracedWork:
-    """Count `work` and, unless it only judges, its backward pass.
+    """Count `work` and, unless it is an evaluation, its backward pass.
 
     The storage behind a kept tensor counts once, however many operations keep it; parameters are counted elsewhere.
     """
@@ -111,7 +111,7 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, *_: object, **__: obje
 
 
 def _attention_backward(_: Tensor, query: Tensor, key: Tensor, value: Tensor, *__: object, **___: object) -> int:
-    """Two products for each of the forward pass's; what is computed again is not counted."""
+    """Count two products for each of the forward pass's; recomputation is not counted."""
     operations: int = 2 * sdpa_flop_count(query.shape, key.shape, value.shape)
     return operations
 
@@ -126,7 +126,7 @@ def _norm_backward(_: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor | None, ...
     return tuple(torch.empty_like(y) if wanted else None for y, wanted in zip((x, gamma, beta), mask, strict=True))
 
 
-# The shapes of what transformers do most, for which torch's own rules take three quarters of the time.
+# Shape rules for the most frequent operations, for which torch's own take three quarters of the time.
 _SHAPED: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.native_layer_norm.default: _norm,
     torch.ops.aten.native_layer_norm_backward.default: _norm_backward,
@@ -134,7 +134,7 @@ _SHAPED: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.gelu_backward.default: lambda _, x: torch.empty_like(x),
     torch.ops.aten.addmm.default: lambda _, left, right: left.new_empty(left.shape[0], right.shape[1]),
 }
-# A CPU's fused attention, which torch's formulas leave out.
+# CPU fused attention, which torch's formulas lack.
 _COUNTS = {
     **flop_registry,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,

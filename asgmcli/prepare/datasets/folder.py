@@ -31,7 +31,7 @@ ROOT_HELP = """\
     if you like, split (train, val, test) and id;
   - a text file with a line `path label` a clip, as SVFormer and VideoMAE use them."""
 PATH_WORDS = ("path", "file", "filename", "video", "clip")
-# A clip of one's own list that is not there is a fault of the list, unlike those of data sets that shrink.
+# A missing clip of a user's own list is a fault, unlike in online data sets that shrink.
 MISSING_IS_BAD = True
 OPTIONS = (*DRAWN_SPLITS, LISTS, CLASSES)
 

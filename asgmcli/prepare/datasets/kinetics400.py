@@ -78,7 +78,7 @@ def find(root: Path, options: LayoutOptions) -> Listing:
 
 
 def _read(file: Path, split: str) -> list[tuple[str, str, str, float]]:
-    """(clip id, label, official split, seconds) of each line; class names with spaces, not underscores."""
+    """Return (clip id, label, official split, seconds) of each line; class names with spaces, not underscores."""
     with io.StringIO(read_text(file), newline="") as stream:
         reader = csv.DictReader(stream)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or ()) and name != "label"]

@@ -1,4 +1,4 @@
-"""What a data set's module answers with: which clips it should have, and where each would lie on disk."""
+"""The listing that a data set's module returns: which clips it should have, and where each would lie on disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asgmcli.options import ShareType
 VIDEO_SUFFIXES = frozenset(
     (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv")
 )
-# What lists in the wild call the three splits.
+# Names of the three splits in published lists.
 SPLIT_WORDS = {
     **{name: name for name in SPLITS},
     "training": "train",
@@ -43,10 +43,10 @@ DRAWN_SPLITS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A clip that is on disk and on the lists, before anyone has looked into its file.
+    """A clip that is on disk and on the lists, before its file is checked.
 
-    `audio` is the file of its sound where that lies apart, None where the clip itself holds it. `seconds` is the
-    length the official list gives, 0 where it gives none. `split` is "" where it is still to be drawn.
+    `audio` is the file of its sound if separate, None if the clip holds it. `seconds` is the length in the
+    official list, 0 if unknown. `split` is "" if it is still to be drawn.
     """
 
     id: str
@@ -188,7 +188,7 @@ def match_lists(
 
 
 def _distance(folders: tuple[str, ...], entry: Entry) -> tuple[int, bool]:
-    """Smaller where a file's folders name the clip's split and class; spaces and underscores are the same."""
+    """Return a sort key, smaller if a file's folders name the clip's split and class; spaces equal underscores."""
     plain = [folder.lower().replace("_", " ") for folder in folders]
     splits = {SPLIT_WORDS[folder] for folder in plain if folder in SPLIT_WORDS}
     elsewhere = 0 if (entry.folder or entry.split) in splits else 2 if splits else 1
