@@ -1,39 +1,42 @@
-"""What the training loop asks of any task's batch: its tensors on a device, the texts of its streams."""
+"""What the training loop asks of any task's batch, and how its tensors come to a device."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
 
 import torch
-from torch import Tensor
 
-from asgmcli.data.loader import Batch
-
-
-def move(batch: Any, device: torch.device) -> Any:
-    """A batch with its tensors on `device`."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, Mapping):
-        return {key: move(value, device) for key, value in batch.items()}
-    return batch
+from asgmcli.data.loader import map_tensors
 
 
-def per_stream(batch: Batch, key: str) -> list[list[str]]:
-    """The texts that a batch has under `key`, of each of its streams."""
-    found = [list(batch[key])] if key in batch else []
-    for value in batch.values():
-        if isinstance(value, Mapping):
-            found += per_stream(dict(value), key)
-    return found
+class HasIds(Protocol):
+    """A dataclass of tensors [B, ...], lists and such dataclasses (see `data.loader`), which names its clips."""
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of its clips, streams joined."""
 
 
-def batch_ids(batch: Batch) -> list[str]:
-    """Ids of all clips of a batch, streams joined."""
-    return [clip for stream in per_stream(batch, "id") for clip in stream]
+class TrainBatch(HasIds, Protocol):
+    """A batch that is trained on."""
+
+    @property
+    def failures(self) -> list[str]:
+        """What could not be decoded and was replaced, a line each."""
 
 
-def count_clips(batch: Batch) -> int:
-    """Clips in a batch."""
-    return len(batch_ids(batch))
+B = TypeVar("B")
+N = TypeVar("N", bound=HasIds)
+
+
+def move(batch: B, device: torch.device) -> B:
+    """Return a batch with its tensors on `device`."""
+    return map_tensors(batch, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def watched(batches: Iterable[N], seen: Callable[[int], None]) -> Iterator[N]:
+    """Yield `batches`; after each `seen` is told its number of clips."""
+    for batch in batches:
+        yield batch
+        seen(len(batch.ids))

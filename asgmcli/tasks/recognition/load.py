@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from asgmcli.data.loader import Batch, Loudness
+from asgmcli.data.loudness import Loudness
 from asgmcli.data.manifest import Manifest, Row
 from asgmcli.data.plan import Share
 from asgmcli.data.reader import ClipReader
@@ -21,9 +21,11 @@ from asgmcli.recipe.read import check_recipe, drop_retired
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import Data
 from asgmcli.report.table import Cell, Table
+from asgmcli.tasks.recognition.batch import JudgedBatch
 from asgmcli.tasks.recognition.evaluate import judge, predict, predict_together
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 from asgmcli.tasks.recognition.views import evaluation_batches, labeled_rows
+from asgmcli.train.batches import watched
 from asgmcli.train.task import Evaluation, Examination, Exported, Prediction
 from asgmcli.train.weights import MODEL_FORMAT
 
@@ -118,10 +120,10 @@ class TrainedRecognizer:
 
     def _batches(
         self, reader: ClipReader, rows: Sequence[Row], seen: Callable[[int], None], share: Share | None
-    ) -> Iterator[Batch]:
+    ) -> Iterator[JudgedBatch]:
         numbers = {name: index for index, name in enumerate(self.classes)}
         labels = {row.id: numbers.get(row.label, -1) for row in rows}
-        return _watched(evaluation_batches(self.recipe, reader, rows, labels, self.loudness, share), seen)
+        return watched(evaluation_batches(self.recipe, reader, rows, labels, self.loudness, share), seen)
 
 
 def owns(path: Path) -> bool:
@@ -201,9 +203,3 @@ def judge_recognizer(
         for row, number, confidence in zip(rows, chosen.tolist(), best.tolist(), strict=True)
     ]
     return evaluation, replace(table, rows=lines)
-
-
-def _watched(batches: Iterable[Batch], seen: Callable[[int], None]) -> Iterator[Batch]:
-    for batch in batches:
-        yield batch
-        seen(len(batch["id"]))
