@@ -18,7 +18,6 @@ from click.testing import CliRunner, Result
 from torch import Tensor
 
 from asgmcli.cli import main
-from asgmcli.data.loader import Batch
 from asgmcli.media.write import write_clip
 from asgmcli.prepare.datasets import DATASETS
 from asgmcli.recipe.read import MODELS
@@ -94,7 +93,7 @@ def test_a_toy_system_does_all_that_a_system_does(place: Path) -> None:
     ]
     assert json.loads(asgm("predict", f"{run}/brightness.safetensors", "raw", "--json").stdout)["task"] == "brightness"
     assert "a brightness network is not exported" in asgm("export", run, code=2).stderr
-    assert "brightness network is not judged by that" in asgm("eval", run, "--clips", 2, code=2).stderr
+    assert "does not apply to a brightness network" in asgm("eval", run, "--clips", 2, code=2).stderr
 
 
 def test_a_stopped_toy_goes_on_to_the_same_weights(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +101,7 @@ def test_a_stopped_toy_goes_on_to_the_same_weights(place: Path, monkeypatch: pyt
     asgm("train", "toy.yaml")
     steps = 0
 
-    def signalled(state: task.BrightnessState, batch: Batch) -> dict[str, Tensor]:
+    def signalled(state: task.BrightnessState, batch: task.Batch) -> dict[str, Tensor]:
         nonlocal steps
         steps += 1
         if steps == 31:

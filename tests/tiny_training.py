@@ -15,7 +15,6 @@ from rich.console import Console
 from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks import recognition
-from asgmcli.train.batches import batch_ids
 from asgmcli.train.loop import Trainer, make_trainer
 from asgmcli.train.run import run_of
 from asgmcli.train.task import Context
@@ -98,7 +97,7 @@ def watched(ids: list[list[str]], at: int = -1, act: Callable[[dict[str, Any]], 
     """The recognition task, noting every step's clips in `ids`; `act` is given the terms of the run's step `at`."""
 
     def train_step(state: Any, batch: Any) -> dict[str, Any]:
-        ids.append(batch_ids(batch))
+        ids.append(batch.ids)
         terms = recognition.train_step(state, batch)
         if state.step == at and act is not None:
             terms = act(terms) or terms

@@ -17,8 +17,8 @@ import torch
 
 from asgmcli.bench import rivals
 from asgmcli.bench.footage import KINETICS, LARGE, UCF, Kind, make_original
-from asgmcli.data.loader import LogMelStatistics, TrainViews
 from asgmcli.data.manifest import MANIFEST_NAME, Manifest, ManifestRow, read_manifest, write_manifest
+from asgmcli.data.mel_statistics import LogMelStatistics
 from asgmcli.data.plan import SampleKey, generator
 from asgmcli.data.reader import RATE, ClipReader, Moment
 from asgmcli.errors import DataError
@@ -31,6 +31,7 @@ from asgmcli.prepare.verify import Facts, Fault, FileCheck, examine
 from asgmcli.recipe.sections import Audio, Augment, Clip
 from asgmcli.report.table import Cell, Table
 from asgmcli.report.timing import Timing, interleaved
+from asgmcli.tasks.recognition.views import UNLABELED, TrainViews
 
 TITLE = "Loading, milliseconds of a core"
 KINDS = (KINETICS, LARGE, UCF)
@@ -211,7 +212,7 @@ def _views(manifest: Manifest, row: ManifestRow) -> Callable[[int], object]:
     views = TrainViews(
         reader, [], [row], {row.id: 0}, CLIP, Augment(), LogMelStatistics(-5.0, 4.0), guide_seconds=None, seed=0
     )
-    return lambda number: views[SampleKey("unlabeled", 0, number + 1, 0)]
+    return lambda number: views[SampleKey(UNLABELED, 0, number + 1, 0)]
 
 
 def _manifest_of(folder: Path, count: int) -> Callable[[int], object]:

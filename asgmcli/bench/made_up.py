@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from asgmcli.data.loader import Batch, LogMelStatistics
+from asgmcli.data.mel_statistics import LogMelStatistics
 from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.tasks.recognition.batch import Batch, Labeled, Unlabeled
 from asgmcli.tasks.recognition.model import RecognitionState, assemble, build_network, make_threshold
 
 
@@ -44,13 +45,24 @@ def made_up_batch(recipe: RecognitionRecipe, classes: int, labeled: int, unlabel
     def sound(clips: int) -> torch.Tensor:
         return torch.randn(clips, recipe.audio.length, recipe.audio.mels, generator=draw).to(device)
 
-    stream: Batch = {"video": frames(labeled), "label": torch.randint(classes, (labeled,), generator=draw).to(device)}
-    other: Batch = {"weak": frames(unlabeled), "strong": frames(unlabeled)}
-    other["dropped"] = torch.randint(-1, 3, (unlabeled,), generator=draw).to(device)
+    def names(clips: int) -> list[str]:
+        return [f"clip {number}" for number in range(clips)]
+
+    stream = Labeled(
+        frames(labeled), torch.randint(classes, (labeled,), generator=draw).to(device), names(labeled), failures=[]
+    )
     positions = clip.frames // recipe.model.video.tubelet
-    other["warp"] = torch.arange(positions).expand(unlabeled, -1).to(device)
-    other["number"] = torch.arange(unlabeled).to(device)
-    other["label"] = torch.full((unlabeled,), -1).to(device)
+    other = Unlabeled(
+        weak=frames(unlabeled),
+        strong=frames(unlabeled),
+        dropped=torch.randint(-1, 3, (unlabeled,), generator=draw).to(device),
+        warp=torch.arange(positions).expand(unlabeled, -1).to(device),
+        number=torch.arange(unlabeled).to(device),
+        label=torch.full((unlabeled,), -1).to(device),
+        ids=names(unlabeled),
+        failures=[],
+    )
     if recipe.listens:
-        stream["audio"], other["audio"], other["strong_audio"] = sound(labeled), sound(unlabeled), sound(unlabeled)
-    return {"labeled": stream, "unlabeled": other if unlabeled and recipe.semi_supervised else None}
+        stream = replace(stream, audio=sound(labeled))
+        other = replace(other, audio=sound(unlabeled), strong_audio=sound(unlabeled))
+    return Batch(stream, other if unlabeled and recipe.semi_supervised else None)

@@ -23,7 +23,6 @@ import torch
 
 from asgmcli.bench.made_up import made_up_batch, made_up_state
 from asgmcli.bench.step_setup import SIZES, Setup
-from asgmcli.data.loader import Batch
 from asgmcli.errors import AsgmError, RecipeError
 from asgmcli.ranks.device import synchronize
 from asgmcli.recipe.read import check_recipe
@@ -89,7 +88,7 @@ class Step:
         torch.manual_seed(0)
         self.state = made_up_state(recipe, CLASSES, device)
         self.optimizer = make_optimizer(self.state.trained(), recipe.train.optimizer)
-        self.batch: Batch = made_up_batch(recipe, CLASSES, labeled, unlabeled, device)
+        self.batch = made_up_batch(recipe, CLASSES, labeled, unlabeled, device)
         self.number = 0
 
     def __call__(self) -> None:

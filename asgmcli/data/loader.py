@@ -1,6 +1,8 @@
-"""Batches of views: every sample is a pure function of (seed, epoch, occurrence, clip id).
+"""What every task's batches are made with: replacements of broken clips, joining, worker processes.
 
-One decode of a clip serves its weak and its strong view. A clip that fails to decode in training is named, counted and
+A task's batch is a dataclass of tensors [B, ...], lists with one entry a clip, None for what is not used, and
+dataclasses of these. A sample is the same without the batch dimension: tensors [...], lists of one entry. Every sample
+is a pure function of (seed, epoch, occurrence, clip id). A clip that fails to decode in training is named, counted and
 replaced by another of its stream, the same one in every run; past a limit the run stops. In evaluation nothing is
 replaced.
 """
@@ -10,261 +12,98 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from asgmcli.data import augment
-from asgmcli.data.augment import Geometry
-from asgmcli.data.guides import ViewMaps
 from asgmcli.data.manifest import ManifestRow
-from asgmcli.data.plan import Plan, SampleKey, Stream, generator
-from asgmcli.data.reader import ClipReader, Moment
+from asgmcli.data.plan import generator
 from asgmcli.errors import AsgmError, DataError, MediaError
-from asgmcli.media.clips import random_start, uniform_starts
-from asgmcli.recipe.sections import Augment, Clip
 
 REPLACEMENTS = 20
-Batch = dict[str, Any]
+T = TypeVar("T")
+S = TypeVar("S")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True)
-class LogMelStatistics:
-    """Mean and standard deviation of a data set's log-mel values (the AST convention divides by twice the latter)."""
+class Draw:
+    """A clip that a sample is to be made of.
 
-    mean: float
-    std: float
-
-    def normalise(self, logmel: Tensor) -> Tensor:
-        """(x - mean) / (2 std), elementwise."""
-        return (logmel - self.mean) / (2 * self.std)
-
-
-@dataclass
-class TrainViews(Dataset[Batch]):
-    """The views of one training clip.
-
-    Args:
-        reader: decodes.
-        labeled: rows of the labelled list; unlabeled: rows of the other.
-        labels: class index of each row of the manifest by id, -1 where unknown. Those of unlabelled rows are only
-            reported, never trained on.
-        clip, augment: sizes and strengths.
-        mel_statistics: of the data set, or None to leave the sound out.
-        guide_seconds: length of sound the localizer listens to, or None without one.
-        seed: of all draws.
-        maps: of a guide that is known beforehand, or None. They follow the strong view, whose RandAugment then uses its
-            colour operations only.
-        tubelet: frames a token of the network spans; time is warped in steps of it.
+    Attributes:
+        row: of the clip.
+        number: its place in the list.
+        rng: for all random choices of the sample.
+        failures: of those tried before it, why each could not be decoded.
     """
 
-    reader: ClipReader
-    labeled: list[ManifestRow]
-    unlabeled: list[ManifestRow]
-    labels: dict[str, int]
-    clip: Clip
-    augment: Augment
-    mel_statistics: LogMelStatistics | None
-    guide_seconds: float | None
-    seed: int
-    maps: ViewMaps | None = None
-    tubelet: int = 1
-    failures: list[str] = field(default_factory=list)
-
-    def __getitem__(self, key: SampleKey) -> Batch:
-        """The clip's views, or those of its replacement where it cannot be decoded.
-
-        Raises:
-            DataError: 20 clips in a row failed.
-        """
-        rows = self.labeled if key.stream == "labeled" else self.unlabeled
-        names = (key.stream, key.epoch, key.occurrence)
-        return first_decodable(rows, key.number, self.seed, names, self._views(key.stream), self.labels)
-
-    def _views(self, stream: Stream) -> Callable[[ManifestRow, np.random.Generator], Batch]:
-        return self._labeled if stream == "labeled" else self._unlabeled
-
-    def _moment(self, row: ManifestRow, rng: np.random.Generator) -> Moment:
-        start = random_start(max(row.frames, 1), self.clip.frames, self.clip.stride, float(rng.random()))
-        return self.reader.moment(row, start)
-
-    def _geometry(self, frames: Tensor, rng: np.random.Generator) -> Geometry:
-        height, width = frames.shape[1:3]
-        return augment.draw_geometry(rng, height, width, self.clip.size, self.clip.short_side, self.augment.flip)
-
-    def _weak(self, frames: Tensor, rng: np.random.Generator) -> Tensor:
-        return augment.apply_geometry(frames, self._geometry(frames, rng), self.clip.size)
-
-    def _strong(self, frames: Tensor, geometry: Geometry, rng: np.random.Generator) -> Tensor:
-        view = augment.apply_geometry(frames, geometry, self.clip.size)
-        settings = self.augment
-        geometric = settings.geometric and self.maps is None
-        return augment.rand_augment(view, rng, settings.operations, settings.magnitude, geometric=geometric)
-
-    def _labeled(self, row: ManifestRow, rng: np.random.Generator) -> Batch:
-        """`video` uint8 [T, 3, S, S]; `audio` float [L, M] where the sound is used."""
-        moment = self._moment(row, rng)
-        views: Batch = {"video": self._weak(self.reader.frames(moment), rng)}
-        if self.mel_statistics is not None:
-            views["audio"] = self.mel_statistics.normalise(self.reader.log_mel(moment))
-        return views
-
-    def _unlabeled(self, row: ManifestRow, rng: np.random.Generator) -> Batch:
-        """`weak` and `strong` uint8 [T, 3, S, S], `dropped` channel, `warp` [T / tubelet]; `audio` and `strong_audio`
-        [L, M].
-
-        `strong` is before channel dropout, as the localizer sees it, together with `wave` [S]; `map` [T, h, w] is what
-        a localizer saw beforehand, where the strong view shows it.
-        """
-        moment = self._moment(row, rng)
-        frames = self.reader.frames(moment)
-        settings = self.augment
-        positions = self.clip.frames // self.tubelet
-        weak, geometry = self._weak(frames, rng), self._geometry(frames, rng)
-        views: Batch = {
-            "weak": weak,
-            "strong": self._strong(frames, geometry, rng),
-            "dropped": augment.draw_dropped_channel(rng, settings.channel_dropout),
-            "warp": torch.tensor(augment.draw_warp(rng, positions) if settings.temporal_warp else range(positions)),
-        }
-        if self.mel_statistics is not None:
-            views["audio"] = self.mel_statistics.normalise(self.reader.log_mel(moment))
-            masks = (settings.frequency_mask, settings.time_mask)
-            views["strong_audio"] = augment.spec_augment(views["audio"], rng, *masks, fill=0.0)
-        if self.guide_seconds is not None:
-            views["wave"] = self.reader.wave(moment, self.guide_seconds, inside=True)
-        if self.maps is not None:
-            views["map"] = self.maps.of_view(row, moment.indices, geometry, (frames.shape[1], frames.shape[2]))
-        return views
-
-
-@dataclass
-class EvaluationViews(Dataset[Batch]):
-    """Several clips x crops of each video, every frame decoded once."""
-
-    reader: ClipReader
-    rows: list[ManifestRow]
-    labels: dict[str, int]
-    clip: Clip
-    mel_statistics: LogMelStatistics | None
-    clips: int
-    crops: int
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, number: int) -> Batch:
-        """`video` uint8 [V, T, 3, S, S], V = clips x crops; `audio` [V, L, M] where the sound is used.
-
-        Raises:
-            MediaError: the file cannot be decoded.
-        """
-        row = self.rows[number]
-        starts = uniform_starts(max(row.frames, 1), self.clip.frames, self.clip.stride, self.clips)
-        moments = [self.reader.moment(row, start) for start in starts]
-        # Clips that overlap share frames: each is decoded once, the file opened once.
-        wanted = sorted({index for moment in moments for index in moment.indices})
-        decoded = self.reader.frames(Moment(row, wanted))
-        place = {index: position for position, index in enumerate(wanted)}
-        clips = [decoded[[place[index] for index in moment.indices]] for moment in moments]
-        video = torch.cat([augment.crops(clip, self.clip.size, self.crops) for clip in clips])
-        views: Batch = {"video": video, "label": self.labels[row.id], "id": row.id, "split": row.split, "failures": []}
-        if self.mel_statistics is not None:
-            sounds = torch.stack([self.mel_statistics.normalise(self.reader.log_mel(m)) for m in moments])
-            views["audio"] = sounds.repeat_interleave(self.crops, dim=0)
-        return views
+    row: ManifestRow
+    number: int
+    rng: np.random.Generator
+    failures: list[str]
 
 
 def first_decodable(
-    rows: list[ManifestRow],
-    number: int,
-    seed: int,
-    names: tuple[object, ...],
-    views: Callable[[ManifestRow, np.random.Generator], Batch],
-    labels: dict[str, int] | None = None,
-) -> Batch:
-    """`views` of row `number`, or of its replacement where that cannot be decoded; the draws depend on `names`.
-
-    `number`, `id`, `label` (with `labels`) and the `failures` on the way are added.
+    rows: list[ManifestRow], number: int, seed: int, names: tuple[object, ...], sample: Callable[[Draw], T]
+) -> T:
+    """Make the sample of row `number`, or of its replacement where that cannot be decoded; the draws depend on `names`.
 
     Raises:
         DataError: 20 clips in a row failed.
     """
-    failures = []
+    failures: list[str] = []
     for attempt in range(REPLACEMENTS):
         if attempt:
             number = int(generator(seed, "replace", *names, number, attempt).integers(len(rows)))
         row = rows[number]
         try:
-            batch = views(row, generator(seed, "view", *names, attempt, row.id))
+            return sample(Draw(row, number, generator(seed, "view", *names, attempt, row.id), failures))
         except MediaError as error:
             failures.append(error.message)
-            continue
-        label = {} if labels is None else {"label": labels[row.id]}
-        return {**batch, **label, "number": number, "id": row.id, "failures": failures}
     raise DataError(f"{REPLACEMENTS} clips in a row could not be decoded, the last: {failures[-1]}")
 
 
-def collate(samples: list[Batch]) -> Batch:
-    """Stack tensors, gather numbers into int64 tensors, keep ids as a list and join failures."""
-    batch: Batch = {}
-    for key, first in samples[0].items():
-        values = [sample[key] for sample in samples]
-        if isinstance(first, Tensor):
-            batch[key] = torch.stack(values)
-        elif isinstance(first, int):
-            batch[key] = torch.tensor(values)
-        elif isinstance(first, list):
-            batch[key] = [text for value in values for text in value]
-        else:
-            batch[key] = values
+def collate(samples: list[B]) -> B:
+    """Join samples to a batch: tensors are stacked, numbers become int64 [B], lists are joined, None stays None.
+
+    Raises:
+        TypeError: a field holds something else.
+    """
+    batch: B = _join("the batch", samples)
     return batch
 
 
-def collate_streams(samples: list[Batch]) -> Batch:
-    """{"labeled": batch, "unlabeled": batch or None} from one step's samples."""
-    labeled = [sample for sample in samples if "video" in sample]
-    unlabeled = [sample for sample in samples if "weak" in sample]
-    return {"labeled": collate(labeled), "unlabeled": collate(unlabeled) if unlabeled else None}
+def _join(name: str, values: list[Any]) -> Any:
+    first = values[0]
+    if first is None and all(value is None for value in values):
+        return None
+    if isinstance(first, Tensor):
+        return torch.stack(values)
+    if isinstance(first, int):
+        return torch.tensor(values)
+    if isinstance(first, list):
+        return [entry for value in values for entry in value]
+    if is_dataclass(first) and not isinstance(first, type):
+        names = [field.name for field in fields(first)]
+        return replace(first, **{name: _join(name, [getattr(value, name) for value in values]) for name in names})
+    raise TypeError(f"{name}: samples hold {type(first).__name__}, which cannot be joined")
 
 
-@dataclass
-class TrainLoader:
-    """An epoch's batches, in the plan's order whatever the number of workers.
-
-    Args:
-        views: samples by key.
-        plan: which keys.
-        workers: processes that decode; 0 decodes in this one.
-        max_failures: clips that may fail to decode before the run stops.
-    """
-
-    views: TrainViews
-    plan: Plan
-    workers: int
-    max_failures: int
-
-    @property
-    def steps(self) -> int:
-        """Steps an epoch."""
-        return self.plan.steps
-
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Batches of epoch `number` from step `start` on.
-
-        Raises:
-            DataError: more clips failed to decode than allowed.
-        """
-        for batch in make_loader(self.views, self.plan.batches(number, start), self.workers, collate_streams):
-            for stream in batch.values():
-                note_failures(stream["failures"] if stream else [], self.views.failures, self.max_failures)
-            yield batch
+def map_tensors(batch: B, change: Callable[[Tensor], Tensor]) -> B:
+    """Return a batch with each of its tensors changed; all else stays as it is."""
+    changed: Any = batch
+    if isinstance(batch, Tensor):
+        changed = change(batch)
+    elif is_dataclass(batch) and not isinstance(batch, type):
+        values = {field.name: map_tensors(getattr(batch, field.name), change) for field in fields(batch)}
+        changed = replace(batch, **values)
+    result: B = changed
+    return result
 
 
 def note_failures(found: Iterable[str], known: list[str], limit: int) -> None:
@@ -281,8 +120,8 @@ def note_failures(found: Iterable[str], known: list[str], limit: int) -> None:
 
 
 def make_loader(
-    dataset: Dataset[Batch], batches: Iterable[list[Any]], workers: int, join: Callable[[list[Batch]], Batch]
-) -> Iterator[Batch]:
+    dataset: Dataset[S], batches: Iterable[list[Any]], workers: int, join: Callable[[list[S]], B]
+) -> Iterator[B]:
     """Batches of the given keys, in their order; workers use one thread each and leave signals to the main process.
 
     Without workers a thread of this process makes the next batch while the last one is used.
@@ -306,10 +145,10 @@ def make_loader(
         prefetch_factor=2 if workers else None,
     )
     try:
-        for batch in loader if workers else one_ahead(iter(loader)):
-            if isinstance(batch, AsgmError):
-                raise batch
-            yield batch
+        for made in loader if workers else one_ahead(iter(loader)):
+            if isinstance(made, AsgmError):
+                raise made
+            yield made.batch
     except RuntimeError as error:
         if "DataLoader worker" in str(error) and ("exited" in str(error) or "killed" in str(error)):
             raise DataError(
@@ -319,7 +158,7 @@ def make_loader(
         raise
 
 
-def one_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+def one_ahead(batches: Iterator[T]) -> Iterator[T]:
     """The same batches, each made in another thread while the one before it is used.
 
     Decoding and torch's operations let the two run side by side. What a batch raises is raised in its place.
@@ -336,17 +175,27 @@ def one_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
 class _Guarded(Dataset[Any]):
     """Hands errors over as values: a DataLoader would wrap those of its workers in a traceback."""
 
-    dataset: Dataset[Batch]
+    dataset: Dataset[Any]
 
-    def __getitem__(self, key: Any) -> Batch | AsgmError:
+    def __getitem__(self, key: Any) -> Any:
         try:
             return self.dataset[key]
         except AsgmError as error:
             return error
 
 
-def _join_or_error(join: Callable[[list[Batch]], Batch], samples: list[Any]) -> Batch | AsgmError:
-    return next((sample for sample in samples if isinstance(sample, AsgmError)), None) or join(samples)
+@dataclass(frozen=True)
+class _Made(Generic[B]):
+    """A batch on its way here. A DataLoader pins the tensors of containers that it knows, or asks for `pin_memory`."""
+
+    batch: B
+
+    def pin_memory(self) -> _Made[B]:
+        return _Made(map_tensors(self.batch, Tensor.pin_memory))
+
+
+def _join_or_error(join: Callable[[list[S]], B], samples: list[Any]) -> _Made[B] | AsgmError:
+    return next((sample for sample in samples if isinstance(sample, AsgmError)), None) or _Made(join(samples))
 
 
 class _Batches:
@@ -367,23 +216,3 @@ def _quiet_worker(_: int) -> None:
     # Job schedulers signal whole process groups; workers end when the main process, having saved, lets them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def measure_log_mel(reader: ClipReader, rows: list[ManifestRow], clips: int = 200) -> LogMelStatistics:
-    """Mean and standard deviation of log-mel values over the first `clips` rows whose sound can be read.
-
-    Raises:
-        DataError: none of the rows has sound, or all of it is silence.
-    """
-    values: list[Tensor] = []
-    for row in rows:
-        if row.audio and len(values) < clips:
-            # A broken file is named when training comes to it.
-            with suppress(MediaError):
-                values.append(reader.log_mel(reader.moment(row, 0)).flatten())
-    if not values:
-        raise DataError("No training clip has sound. Set model.modality to video, or prepare data with sound.")
-    std, mean = torch.std_mean(torch.cat(values))
-    if not float(std) > 0:
-        raise DataError("The training clips' sound is silence. Set model.modality to video.")
-    return LogMelStatistics(float(mean), float(std))

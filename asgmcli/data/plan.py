@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from asgmcli.data.split import hashed
 
-Stream = Literal["labeled", "unlabeled"]
 T = TypeVar("T")
 
 
@@ -18,7 +17,7 @@ T = TypeVar("T")
 class SampleKey:
     """One draw of one clip: `number` counts in its stream's list, `occurrence` within the epoch."""
 
-    stream: Stream
+    stream: str
     number: int
     epoch: int
     occurrence: int
@@ -47,53 +46,66 @@ class RankShare:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Paired batches of labelled and unlabelled clips.
-
-    An epoch is as long as it takes to see every clip of both lists. The shorter list repeats, and a last batch is
-    filled from the start of another shuffle. Without unlabelled clips an epoch sees the labelled list once.
+class Stream:
+    """A list of clips that every step takes some of.
 
     Args:
-        labeled: clips in the labelled list.
-        unlabeled: clips in the unlabelled list.
-        batch: labelled clips a step.
-        ratio: unlabelled clips a labelled one.
+        clips: in the list; 0 leaves the stream out.
+        batch: clips a step; 0 leaves the stream out.
+        first_epoch: whose batches hold clips of the stream; those before leave it out.
+        seed_name: what its shuffles are drawn by together with the plan's seed; the stream's name where empty.
+    """
+
+    clips: int
+    batch: int
+    first_epoch: int = 0
+    seed_name: str = ""
+
+    @property
+    def steps(self) -> int:
+        """Steps that see every clip."""
+        return -(-self.clips // self.batch) if self.batch else 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Batches that hold clips of several streams, in the order in which these are named.
+
+    An epoch is as long as it takes to see every clip of every stream, those left out of it too. A shorter list repeats,
+    and a last batch is filled from the start of another shuffle.
+
+    Args:
+        streams: by name; a sample's key has it.
         seed: of all draws.
-        supervised_epochs: first epochs, whose batches leave the unlabelled clips out.
         share: this process's part of each batch; counts and draws are those of the whole.
     """
 
-    labeled: int
-    unlabeled: int
-    batch: int
-    ratio: int
+    streams: Mapping[str, Stream]
     seed: int
-    supervised_epochs: int = 0
     share: RankShare = RankShare()
 
     @property
     def steps(self) -> int:
         """Steps an epoch."""
-        per_step = self.batch * self.ratio
-        labeled = -(-self.labeled // self.batch)
-        return max(labeled, -(-self.unlabeled // per_step)) if per_step else labeled
+        return max((stream.steps for stream in self.streams.values()), default=0)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[list[SampleKey]]:
         """The keys of each step of `epoch`, from step `start` on."""
-        labeled = self._keys("labeled", self.labeled, self.steps * self.batch, epoch)
-        per_step = self.batch * self.ratio if self.unlabeled and epoch >= self.supervised_epochs else 0
-        unlabeled = self._keys("unlabeled", self.unlabeled, self.steps * per_step, epoch)
+        drawn = [
+            (self._keys(name, stream, epoch), stream.batch)
+            for name, stream in self.streams.items()
+            if stream.steps and epoch >= stream.first_epoch
+        ]
         for step in range(start, self.steps):
-            streams = (
-                labeled[step * self.batch : (step + 1) * self.batch],
-                unlabeled[step * per_step : (step + 1) * per_step],
-            )
-            yield [key for stream in streams for key in self.share.part(stream)]
+            parts = [self.share.part(keys[step * batch : (step + 1) * batch]) for keys, batch in drawn]
+            yield [key for part in parts for key in part]
 
-    def _keys(self, stream: Stream, clips: int, draws: int, epoch: int) -> list[SampleKey]:
-        passes = -(-draws // clips) if clips else 0
+    def _keys(self, name: str, stream: Stream, epoch: int) -> list[SampleKey]:
+        """The stream's keys of a whole epoch: one shuffle after another."""
+        draws = self.steps * stream.batch
         keys: list[SampleKey] = []
-        for occurrence in range(passes):
-            order = generator(self.seed, "order", stream, epoch, occurrence).permutation(clips)
-            keys += [SampleKey(stream, int(number), epoch, occurrence) for number in order]
+        for occurrence in range(-(-draws // stream.clips)):
+            names = ("order", stream.seed_name or name, epoch, occurrence)
+            order = generator(self.seed, *names).permutation(stream.clips)
+            keys += [SampleKey(name, int(number), epoch, occurrence) for number in order]
         return keys[:draws]

@@ -5,7 +5,7 @@ from typing import Any
 from asgmcli.tasks import localization, masks, pretext, recognition
 from asgmcli.train.task import Drawer, Task
 
-TASKS: dict[str, Task[Any, Any, Any]] = {
+TASKS: dict[str, Task[Any, Any, Any, Any, Any]] = {
     "recognition": recognition,
     "localization": localization,
     "pretext": pretext,

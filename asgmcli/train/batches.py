@@ -1,39 +1,42 @@
-"""Operations of the training loop on any task's batch: move its tensors, read the texts of its streams."""
+"""What the training loop asks of any task's batch, and how its tensors come to a device."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
 
 import torch
-from torch import Tensor
 
-from asgmcli.data.loader import Batch
+from asgmcli.data.loader import map_tensors
 
 
-def move(batch: Any, device: torch.device) -> Any:
+class HasIds(Protocol):
+    """A dataclass of tensors [B, ...], lists and such dataclasses (see `data.loader`), which names its clips."""
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of its clips, streams joined."""
+
+
+class TrainBatch(HasIds, Protocol):
+    """A batch that is trained on."""
+
+    @property
+    def failures(self) -> list[str]:
+        """What could not be decoded and was replaced, a line each."""
+
+
+B = TypeVar("B")
+N = TypeVar("N", bound=HasIds)
+
+
+def move(batch: B, device: torch.device) -> B:
     """Return a batch with its tensors on `device`."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, Mapping):
-        return {key: move(value, device) for key, value in batch.items()}
-    return batch
+    return map_tensors(batch, lambda tensor: tensor.to(device, non_blocking=True))
 
 
-def per_stream(batch: Batch, key: str) -> list[list[str]]:
-    """Return the texts that a batch has under `key`, of each of its streams."""
-    found = [list(batch[key])] if key in batch else []
-    for value in batch.values():
-        if isinstance(value, Mapping):
-            found += per_stream(dict(value), key)
-    return found
-
-
-def batch_ids(batch: Batch) -> list[str]:
-    """Return the ids of all clips of a batch, streams joined."""
-    return [clip for stream in per_stream(batch, "id") for clip in stream]
-
-
-def count_clips(batch: Batch) -> int:
-    """Count the clips of a batch."""
-    return len(batch_ids(batch))
+def watched(batches: Iterable[N], seen: Callable[[int], None]) -> Iterator[N]:
+    """Yield `batches`; after each `seen` is told its number of clips."""
+    for batch in batches:
+        yield batch
+        seen(len(batch.ids))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from asgmcli.data.loader import Batch
 from asgmcli.ranks.exchange import average_gradients
 from asgmcli.recipe.sections import Train
 
+S = TypeVar("S")
+B = TypeVar("B")
+
 
 def compute_gradients(
-    train_step: Callable[[Any, Batch], dict[str, Tensor]],
-    state: Any,
-    batch: Batch,
+    train_step: Callable[[S, B], dict[str, Tensor]],
+    state: S,
+    batch: B,
     optimizer: torch.optim.Optimizer,
     settings: Train,
 ) -> tuple[dict[str, Tensor], Tensor]:

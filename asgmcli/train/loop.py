@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 import torch
 from rich.console import Console
 
-from asgmcli.data.loader import Batch
 from asgmcli.errors import DataError, NotFiniteError
 from asgmcli.files import write_text
 from asgmcli.ranks.exchange import (
@@ -27,7 +26,7 @@ from asgmcli.ranks.exchange import (
 )
 from asgmcli.recipe.base import Recipe
 from asgmcli.signals import StopFlag
-from asgmcli.train.batches import batch_ids, count_clips, move, per_stream
+from asgmcli.train.batches import TrainBatch, move
 from asgmcli.train.checkpoint import load_state, save_state
 from asgmcli.train.finite import numbers, where_not_finite
 from asgmcli.train.gradients import compute_gradients
@@ -44,10 +43,10 @@ from asgmcli.train.task import Context, Evaluation, Task, TrainData, TrainState
 class Trainer:
     """A run from its first or last saved step to its result."""
 
-    task: Task[Any, Any, Any]
+    task: Task[Any, Any, Any, Any, Any]
     recipe: Recipe
     run: Run
-    data: TrainData
+    data: TrainData[Any, Any]
     state: TrainState
     device: torch.device
     console: Console
@@ -107,8 +106,8 @@ class Trainer:
                     break
         metrics.flush(self.step - 1, (self.step - 1) // self.data.steps)
 
-    def _train_step(self, epoch: int, batch: Batch) -> tuple[dict[str, float], int]:
-        """Train one step. Return its terms and its number of clips."""
+    def _train_step(self, epoch: int, batch: TrainBatch) -> tuple[dict[str, float], int]:
+        """One step: its terms and its number of clips."""
         settings = self.recipe.train.optimizer
         self.state.begin_step(epoch, self.step)
         if count_ranks() > 1:
@@ -126,14 +125,14 @@ class Trainer:
         if cause is not None:
             self._end_not_finite(cause, {"gradient_norm": float(norm), **terms}, batch)
         self.state.after_step()
-        return terms, count_ranks() * count_clips(batch)
+        return terms, count_ranks() * len(batch.ids)
 
-    def _end_not_finite(self, cause: str, terms: dict[str, float], batch: Batch) -> NoReturn:
-        """Write what was found to nonfinite.json and raise NotFiniteError."""
+    def _end_not_finite(self, cause: str, terms: dict[str, float], batch: TrainBatch) -> NoReturn:
+        """End the run; nonfinite.json tells what was found."""
         shown = numbers(terms)
         report = {"step": self.step, "cause": cause, "gradient_norm": shown.pop("gradient_norm"), "terms": shown}
         path = self.run.folder / "nonfinite.json"
-        text = json.dumps({**report, "ids": gathered(batch_ids(batch))}, indent=2) + "\n"
+        text = json.dumps({**report, "ids": gathered(batch.ids)}, indent=2) + "\n"
         on_main_rank(lambda: write_text(path, text))
         raise NotFiniteError(
             f"step {self.step}: {cause} is not finite ({path} has its terms and clips). The last checkpoint is intact; "
@@ -153,9 +152,9 @@ class Trainer:
             self.stop.raise_if_set(f"Stopped at step {self.step} of {self.steps}, state saved. Add --resume to go on.")
         return bool(saving)
 
-    def _note_failures(self, batch: Batch) -> None:
-        """Name the clips that could not be decoded and were replaced in this batch, once each in the run."""
-        for text in dict.fromkeys(text for stream in per_stream(batch, "failures") for text in stream):
+    def _note_failures(self, batch: TrainBatch) -> None:
+        """Name the clips that could not be decoded and were replaced in this batch, each once in the run."""
+        for text in dict.fromkeys(batch.failures):
             if text not in self.failures:
                 self.failures.append(text)
                 self.console.print(f"Replaced by another clip: {text}")
@@ -170,7 +169,7 @@ class Trainer:
     def _evaluate(self, metrics: MetricsFile) -> Evaluation:
         """Run the task's evaluation; stop between two batches on a signal."""
 
-        def until_stopped() -> Iterator[Batch]:
+        def until_stopped() -> Iterator[Any]:
             for batch in self.data.evaluation:
                 if self.stop.number is not None:
                     break
@@ -259,12 +258,12 @@ class Trainer:
 
 
 def make_trainer(
-    task: Task[Any, Any, Any],
+    task: Task[Any, Any, Any, Any, Any],
     recipe: Recipe,
     run: Run,
     context: Context,
     console: Console,
-    data: TrainData | None = None,
+    data: TrainData[Any, Any] | None = None,
 ) -> Trainer:
     """Build a run's data (unless `data` is given), state and optimizer."""
     data = task.build_data(recipe) if data is None else data

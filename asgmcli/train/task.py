@@ -11,7 +11,6 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from asgmcli.data.loader import Batch
 from asgmcli.data.manifest import Manifest
 from asgmcli.errors import DataError
 from asgmcli.recipe.base import Recipe
@@ -19,12 +18,17 @@ from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.sections import Data, Guide, Start
 from asgmcli.recipe.shipped import find_beside, spoken
 from asgmcli.report.table import Cell, Table
+from asgmcli.train.batches import TrainBatch
 from asgmcli.train.cost import Counts, Decoded, Needs, Open, SizeOf
 from asgmcli.train.run import Run, run_of
 
 R = TypeVar("R", bound=Recipe, contravariant=True)
 D = TypeVar("D")
 S = TypeVar("S")
+B_co = TypeVar("B_co", bound=TrainBatch, covariant=True)
+B_contra = TypeVar("B_contra", bound=TrainBatch, contravariant=True)
+E_co = TypeVar("E_co", covariant=True)
+E_contra = TypeVar("E_contra", contravariant=True)
 
 
 @dataclass
@@ -71,8 +75,8 @@ class Context:
         return run.folder / name
 
 
-class TrainData(Protocol):
-    """An epoch's batches, and those of the final evaluation.
+class TrainData(Protocol[B_co, E_co]):
+    """An epoch's batches B, and those E that the final evaluation reads.
 
     Data may have `notes`, a list of sentences shown at the start and stored in result.json.
     """
@@ -81,12 +85,12 @@ class TrainData(Protocol):
     def steps(self) -> int:
         """Return the steps an epoch."""
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of epoch `number` from step `start` on."""
+    def epoch(self, number: int, start: int = 0) -> Iterator[B_co]:
+        """Batches of epoch `number` from step `start` on."""
 
     @property
-    def evaluation(self) -> Iterable[Batch]:
-        """Return the batches of the evaluation split."""
+    def evaluation(self) -> Iterable[E_co]:
+        """Batches of the evaluation split."""
 
     def summary(self) -> dict[str, Any]:
         """Return the data's entry in the result: its hash, counts."""
@@ -204,8 +208,11 @@ class Trained(Protocol):
         """
 
 
-class Task(Protocol[R, D, S]):
-    """A task's module, for recipes R, data D and state S."""
+class Task(Protocol[R, D, S, B_contra, E_contra]):
+    """A task's module: what it needs, trains, measures and answers, for recipes R, data D and state S.
+
+    Its step takes batches B, its evaluation batches E: dataclasses of the task's own (see `data.loader`).
+    """
 
     WEIGHTS: str
     """File of a run's folder with the trained network; "" if it is of no use by itself."""
@@ -244,11 +251,11 @@ class Task(Protocol[R, D, S]):
     def build_state(self, recipe: R, data: D, context: Context) -> S:
         """Build networks, teacher and thresholds."""
 
-    def train_step(self, state: S, batch: Batch) -> dict[str, Tensor]:
-        """Return a step's scalar terms, among them "loss"."""
+    def train_step(self, state: S, batch: B_contra) -> dict[str, Tensor]:
+        """Return scalar terms with "loss"."""
 
-    def evaluate(self, state: S, loader: Iterable[Batch]) -> Evaluation:
-        """Return metrics, tables and figures."""
+    def evaluate(self, state: S, loader: Iterable[E_contra]) -> Evaluation:
+        """Return metrics, tables, figures."""
 
     def load(self, path: Path, recipe: R | None, device: torch.device) -> Trained:
         """Load a trained network; `recipe` is its run's, if there is one."""

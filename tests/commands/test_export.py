@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from asgmcli.bench.made_up import MadeUpData, made_up_state
 from asgmcli.commands.export import command
-from asgmcli.data.loader import LogMelStatistics
+from asgmcli.data.mel_statistics import LogMelStatistics
 from asgmcli.tasks.recognition import export
 from tests.tiny_training import tiny
 

@@ -57,14 +57,14 @@ def test_samples_carry_the_truth_and_every_guide_shares_the_views(demo: Path, tm
         "as before": {"train__supervised_epochs": 0},
     }.items():
         recipe = tiny(tmp_path, demo, augment__operations=2, augment__magnitude=20, **changes)
-        batches[name] = next(build_data(recipe).epoch(0))["unlabeled"]
-    assert batches["oracle"]["map"].shape == (4, 4, 3, 3)
-    assert "wave" not in batches["oracle"]
-    assert "map" not in batches["tube"]
+        batches[name] = next(build_data(recipe).epoch(0)).unlabeled
+    assert batches["oracle"].maps.shape == (4, 4, 3, 3)
+    assert batches["oracle"].wave is None
+    assert batches["tube"].maps is None
     for key in ("weak", "strong", "warp", "dropped", "strong_audio"):
-        assert torch.equal(batches["oracle"][key], batches["tube"][key]), key
-    assert torch.equal(batches["tube"]["weak"], batches["as before"]["weak"])
-    assert not torch.equal(batches["tube"]["strong"], batches["as before"]["strong"])
+        assert torch.equal(getattr(batches["oracle"], key), getattr(batches["tube"], key)), key
+    assert torch.equal(batches["tube"].weak, batches["as before"].weak)
+    assert not torch.equal(batches["tube"].strong, batches["as before"].strong)
 
 
 def test_clips_without_a_box_are_named_before_training(own_demo: Path, tmp_path: Path) -> None:

@@ -4,7 +4,12 @@ from collections import Counter
 
 import pytest
 
-from asgmcli.data.plan import Plan, SampleKey, generator
+from asgmcli.data.plan import Plan, SampleKey, Stream, generator
+
+
+def two_lists(labeled: int, unlabeled: int, batch: int, ratio: int, seed: int, supervised_epochs: int = 0) -> Plan:
+    many = Stream(unlabeled, batch * ratio, first_epoch=supervised_epochs)
+    return Plan({"labeled": Stream(labeled, batch), "unlabeled": many}, seed)
 
 
 def split(plan: Plan, epoch: int, start: int = 0) -> list[tuple[list[SampleKey], list[SampleKey]]]:
@@ -18,7 +23,7 @@ def split(plan: Plan, epoch: int, start: int = 0) -> list[tuple[list[SampleKey],
     ("labeled", "unlabeled", "batch", "ratio"), [(10, 100, 4, 5), (3, 41, 2, 3), (50, 7, 8, 5), (9, 9, 2, 5)]
 )
 def test_an_epoch_sees_every_clip_and_keeps_the_ratio(labeled: int, unlabeled: int, batch: int, ratio: int) -> None:
-    plan = Plan(labeled, unlabeled, batch, ratio, seed=1)
+    plan = two_lists(labeled, unlabeled, batch, ratio, seed=1)
     steps = split(plan, epoch=3)
     assert len(steps) == plan.steps == max(-(-unlabeled // (batch * ratio)), -(-labeled // batch))
     assert all(len(few) == batch and len(many) == batch * ratio for few, many in steps)
@@ -36,35 +41,64 @@ def test_an_epoch_sees_every_clip_and_keeps_the_ratio(labeled: int, unlabeled: i
 
 def test_epochs_and_seeds_are_shuffled_anew_and_always_alike() -> None:
     orders = {
-        (seed, epoch): tuple(key.number for _, many in split(Plan(5, 60, 2, 5, seed), epoch) for key in many)
+        (seed, epoch): tuple(key.number for _, many in split(two_lists(5, 60, 2, 5, seed), epoch) for key in many)
         for seed in (0, 1)
         for epoch in (0, 1)
     }
     assert len(set(orders.values())) == 4
-    assert list(Plan(5, 60, 2, 5, 0).batches(1)) == list(Plan(5, 60, 2, 5, 0).batches(1))
+    assert list(two_lists(5, 60, 2, 5, 0).batches(1)) == list(two_lists(5, 60, 2, 5, 0).batches(1))
 
 
 @pytest.mark.parametrize("start", [0, 1, 4, 6])
 def test_an_epoch_begun_in_its_middle_is_the_tail_of_the_whole(start: int) -> None:
-    plan = Plan(5, 60, 2, 5, seed=2)
+    plan = two_lists(5, 60, 2, 5, seed=2)
     assert list(plan.batches(1, start)) == list(plan.batches(1))[start:]
 
 
 def test_supervised_epochs_leave_the_unlabelled_clips_out_and_the_labelled_as_they_were() -> None:
-    plan = Plan(5, 60, 2, 5, seed=0, supervised_epochs=2)
+    plan = two_lists(5, 60, 2, 5, seed=0, supervised_epochs=2)
     assert all(not many for _, many in split(plan, 1))
     assert all(len(many) == 10 for _, many in split(plan, 2))
-    later = Plan(5, 60, 2, 5, seed=0)
+    later = two_lists(5, 60, 2, 5, seed=0)
     assert [few for few, _ in split(plan, 1)] == [few for few, _ in split(later, 1)]
     assert plan.steps == later.steps
 
 
 def test_without_unlabelled_clips_an_epoch_sees_the_labelled_once() -> None:
-    for plan in (Plan(10, 0, 4, 5, seed=0), Plan(10, 99, 4, 0, seed=0)):
+    for plan in (two_lists(10, 0, 4, 5, seed=0), two_lists(10, 99, 4, 0, seed=0)):
         keys = [key for batch in plan.batches(0) for key in batch]
         assert plan.steps == 3
         assert Counter(key.number for key in keys if key.occurrence == 0) == Counter(range(10))
         assert {key.stream for key in keys} == {"labeled"}
+
+
+def test_streams_of_any_name_and_number() -> None:
+    streams = {"a": Stream(4, 2), "b": Stream(9, 3, first_epoch=1), "c": Stream(1, 1), "none": Stream(0, 2)}
+    plan = Plan(streams, seed=0)
+    assert plan.steps == 3
+    assert [Counter(key.stream for key in batch) for batch in plan.batches(1)] == [{"a": 2, "b": 3, "c": 1}] * 3
+    assert [Counter(key.stream for key in batch) for batch in plan.batches(0)] == [{"a": 2, "c": 1}] * 3
+    assert [key.stream for key in next(plan.batches(1))] == ["a", "a", "b", "b", "b", "c"]
+    assert Counter(key.number for batch in plan.batches(1) for key in batch if key.stream == "b") == Counter(range(9))
+    # A stream's draws are its own, whatever stands beside it.
+    alone = Plan({"a": Stream(4, 2), "long": Stream(6, 2)}, seed=0)
+    assert [[key for key in batch if key.stream == "a"] for batch in plan.batches(1)] == [
+        [key for key in batch if key.stream == "a"] for batch in alone.batches(1)
+    ]
+    assert Plan({}, seed=0).steps == 0
+
+
+def test_the_shuffles_are_those_that_runs_were_made_with() -> None:
+    """The numbers are of the runs in RESULTS.md: another order is another experiment."""
+    plan = two_lists(3, 7, 2, 2, seed=1)
+    found = [[(key.stream[0], key.number, key.occurrence) for key in batch] for batch in plan.batches(1)]
+    assert found == [
+        [("l", 1, 0), ("l", 0, 0), ("u", 0, 0), ("u", 2, 0), ("u", 1, 0), ("u", 3, 0)],
+        [("l", 2, 0), ("l", 0, 1), ("u", 5, 0), ("u", 4, 0), ("u", 6, 0), ("u", 5, 1)],
+    ]
+    pairs = Plan({"pairs": Stream(5, 3, seed_name="labeled")}, seed=4)
+    assert [[key.number for key in batch] for batch in pairs.batches(1)] == [[3, 1, 4], [2, 0, 2]]
+    assert {key.stream for batch in pairs.batches(1) for key in batch} == {"pairs"}
 
 
 def test_generators_depend_on_seed_and_names_alone() -> None:

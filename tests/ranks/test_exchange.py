@@ -20,7 +20,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from asgmcli.data.plan import Plan, RankShare
+from asgmcli.data.plan import Plan, RankShare, Stream
 from asgmcli.errors import DataError, UsageError
 from asgmcli.ranks import exchange
 from asgmcli.recipe.read import load_recipe
@@ -244,8 +244,9 @@ def test_torchrun_ends_all_when_one_dies_and_stops_all_when_told_to(
 
 
 def test_shares_are_the_batch_and_the_list_without_a_clip_twice() -> None:
-    whole = list(Plan(5, 60, 6, 2, 0).batches(1))
-    parts = [list(Plan(5, 60, 6, 2, 0, share=RankShare(rank, 3)).batches(1)) for rank in range(3)]
+    streams = {"labeled": Stream(5, 6), "unlabeled": Stream(60, 12)}
+    whole = list(Plan(streams, 0).batches(1))
+    parts = [list(Plan(streams, 0, RankShare(rank, 3)).batches(1)) for rank in range(3)]
     for batch, *shares in zip(whole, *parts, strict=True):
         for stream, each in (("labeled", 2), ("unlabeled", 4)):
             dealt = [[key for key in share if key.stream == stream] for share in shares]

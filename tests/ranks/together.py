@@ -26,6 +26,7 @@ sys.path.append(str(Path(__file__).parents[2]))
 from asgmcli.cli import main
 from asgmcli.commands import eval as _eval_command  # noqa: F401 - likewise
 from asgmcli.commands import train as _train_command  # noqa: F401
+from asgmcli.data.loader import map_tensors
 from asgmcli.errors import DataError
 from asgmcli.losses.contrastive import visual_audio_contrastive
 from asgmcli.losses.flexmatch import FlexibleThreshold
@@ -35,7 +36,6 @@ from asgmcli.ranks.launch import find_launch
 from asgmcli.tasks import TASKS, recognition
 from asgmcli.tasks.recognition import step
 from asgmcli.train import loop
-from asgmcli.train.batches import batch_ids
 from tests.tiny_training import write_recipe
 
 # Not drawn by any rank: then the numbers do not depend on how many there are.
@@ -118,7 +118,7 @@ def note_steps(path: Path, event: Event | None) -> None:
 
     def noted(self: loop.Trainer, epoch: int, batch: Any) -> Any:
         terms, clips = whole_step(self, epoch, batch)
-        file.write(json.dumps({"step": self.step, "terms": terms, "clips": clips, "ids": batch_ids(batch)}) + "\n")
+        file.write(json.dumps({"step": self.step, "terms": terms, "clips": clips, "ids": batch.ids}) + "\n")
         file.flush()
         return terms, clips
 
@@ -154,7 +154,7 @@ def mix_in_groups(groups: int) -> None:
         parts = []
         for group, own in enumerate(tokens.chunk(groups)):
             step.own_rank = lambda group=group: group
-            clips = {k: v.chunk(groups)[group] if isinstance(v, Tensor) else v for k, v in unlabeled.items()}
+            clips = map_tensors(unlabeled, lambda tensor, group=group: tensor.chunk(groups)[group])
             parts.append(whole(state, clips, own))
         step.own_rank = lambda: 0
         partner = torch.cat([part.partner + i * len(part.partner) for i, part in enumerate(parts)])

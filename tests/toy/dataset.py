@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from asgmcli.data.manifest import Row
-from asgmcli.prepare.datasets.listing import Candidate, Listing, Options
+from asgmcli.data.manifest import ManifestRow
+from asgmcli.prepare.datasets.listing import Candidate, LayoutOptions, Listing
 
 TITLE = "clips of one colour"
 ROOT_HELP = "Expected for colours: videos named class_split_number.mp4."
@@ -16,7 +16,7 @@ MISSING_IS_BAD = True
 OPTIONS = (click.Option(["--only"], help="Take this class alone."),)
 
 
-def find(root: Path, options: Options) -> Listing:
+def find(root: Path, options: LayoutOptions) -> Listing:
     """List the videos, with a file of their classes beside the manifest."""
     found = []
     for path in sorted(root.glob("*.mp4")):
@@ -26,5 +26,5 @@ def find(root: Path, options: Options) -> Listing:
     return Listing(found, sorted({clip.label for clip in found}), files={"colours.csv": _colours})
 
 
-def _colours(rows: Sequence[Row]) -> str:
+def _colours(rows: Sequence[ManifestRow]) -> str:
     return "id,colour\n" + "".join(f"{row.id},{row.label}\n" for row in rows)

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asgmcli.data.loader import Batch
-from asgmcli.data.manifest import Manifest, Row
+from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.data.plan import generator
 from asgmcli.errors import UsageError
 from asgmcli.media.video import read_clip
@@ -36,10 +35,24 @@ WEIGHTS = "brightness.safetensors"
 COPIES = 1
 
 
-def colours(manifest: Manifest, row: Row) -> Tensor:
+def colours(manifest: Manifest, row: ManifestRow) -> Tensor:
     """Return the mean of each colour of the first frame, [3] in 0..1."""
     frame = torch.from_numpy(read_clip(manifest.resolve(row), [0])[0])
     return frame.float().mean(dim=(0, 1)) / 255
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips by the mean of each colour."""
+
+    ids: list[str]
+    colours: Tensor
+    label: Tensor
+
+    @property
+    def failures(self) -> list[str]:
+        """None: a clip that cannot be decoded stops the run."""
+        return []
 
 
 @dataclass
@@ -49,7 +62,7 @@ class BrightnessData:
     recipe: BrightnessRecipe
     manifest: Manifest
 
-    def rows(self, split: str) -> list[Row]:
+    def rows(self, split: str) -> list[ManifestRow]:
         """Return the clips of a split."""
         return self.manifest.of_split(split)
 
@@ -58,15 +71,14 @@ class BrightnessData:
         """Steps an epoch."""
         return -(-len(self.rows(self.recipe.data.train_split)) // self.recipe.train.batch)
 
-    def batch(self, rows: Iterable[Row]) -> Batch:
+    def batch(self, rows: Iterable[ManifestRow]) -> Batch:
         """Return the clips as a batch."""
         rows = list(rows)
-        return {
-            "colours": torch.stack([colours(self.manifest, row) for row in rows]),
-            "label": torch.tensor([self.manifest.label_index(row) for row in rows]),
-            "id": [row.id for row in rows],
-            "failures": [],
-        }
+        return Batch(
+            [row.id for row in rows],
+            torch.stack([colours(self.manifest, row) for row in rows]),
+            torch.tensor([self.manifest.label_index(row) for row in rows]),
+        )
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Return the batches of an epoch from step `start` on."""
@@ -150,16 +162,14 @@ def build_state(recipe: BrightnessRecipe, data: BrightnessData, context: Context
 
 def train_step(state: BrightnessState, batch: Batch) -> dict[str, Tensor]:
     """Return the cross-entropy."""
-    logits = state.layer(state.recipe.model.scale * batch["colours"])
-    return {"loss": nn.functional.cross_entropy(logits, batch["label"])}
+    logits = state.layer(state.recipe.model.scale * batch.colours)
+    return {"loss": nn.functional.cross_entropy(logits, batch.label)}
 
 
 @torch.no_grad()
 def evaluate(state: BrightnessState, loader: Iterable[Batch]) -> Evaluation:
     """Measure the share of clips that are right, in percent."""
-    hits = [
-        (state.layer(state.recipe.model.scale * batch["colours"]).argmax(dim=1) == batch["label"]) for batch in loader
-    ]
+    hits = [(state.layer(state.recipe.model.scale * batch.colours).argmax(dim=1) == batch.label) for batch in loader]
     return Evaluation({"right": 100 * float(torch.cat(hits).float().mean())})
 
 

@@ -212,13 +212,19 @@ class Falling:
         self.last, self.rises = state["last"], state["rises"]
 
 
+@dataclass(frozen=True)
+class ToyBatch:
+    ids: list[str] = field(default_factory=lambda: ["a"])
+    failures: list[str] = field(default_factory=list)
+
+
 class ToyData:
     steps = 4
     evaluation: Sequence[Any] = ()
     notes: Sequence[str] = ("four batches, all alike",)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Any]:
-        yield from [{"all": {"id": ["a"], "failures": []}}] * (self.steps - start)
+        yield from [ToyBatch()] * (self.steps - start)
 
     def summary(self) -> dict[str, Any]:
         return {}

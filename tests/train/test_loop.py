@@ -15,12 +15,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from asgmcli.data.loader import Batch
 from asgmcli.data.manifest import read_manifest
 from asgmcli.errors import DataError, Interrupted, InterruptedByKeyboard, UsageError
 from asgmcli.recipe.read import load_recipe, recipe_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks import recognition
+from asgmcli.tasks.recognition.batch import JudgedBatch
 from asgmcli.train.checkpoint import load_state, save_state, state_size
 from asgmcli.train.loop import Trainer
 from asgmcli.train.run import run_of
@@ -155,10 +155,10 @@ def test_a_signal_during_an_evaluation_stops_there(demo: Path, tmp_path: Path, s
     recipe = tiny(tmp_path, demo, train__max_steps=6, train__evaluate_every=every)
     evaluated: list[int] = []
 
-    def evaluate(state: Any, loader: Iterable[Batch]) -> Evaluation:
-        def counted() -> Iterable[Batch]:
+    def evaluate(state: Any, loader: Iterable[JudgedBatch]) -> Evaluation:
+        def counted() -> Iterable[JudgedBatch]:
             for batch in loader:
-                evaluated.append(len(batch["id"]))
+                evaluated.append(len(batch.ids))
                 os.kill(os.getpid(), signal.SIGTERM)
                 yield batch
 

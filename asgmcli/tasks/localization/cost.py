@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from asgmcli.data.boxes import has_boxes
-from asgmcli.data.plan import Plan
 from asgmcli.data.reader import RATE
 from asgmcli.nn.localizer import FNAC, WINDOW_SAMPLES, fnac_spectrogram
 from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.tasks.localization.data import plan_of
 from asgmcli.train.cost import Counts, Decoded, Needs, Open, SizeOf, needs_of
 from asgmcli.train.trace import trace
 
@@ -38,9 +38,8 @@ def expected(recipe: LocalizationRecipe, size_of: SizeOf) -> Counts | None:
 
 
 def _counts(recipe: LocalizationRecipe, pairs: int, evaluated: int, known_from: str = "") -> Counts:
-    plan = Plan(pairs, 0, recipe.train.batch, 0, recipe.seed)
     views = evaluated * recipe.evaluate.frames
-    return Counts({"pairs": pairs, "evaluated": evaluated}, 0, plan.steps, views, known_from=known_from)
+    return Counts({"pairs": pairs, "judged": evaluated}, 0, plan_of(recipe, pairs).steps, views, known_from=known_from)
 
 
 def decoded(recipe: LocalizationRecipe) -> Decoded | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,16 @@ from torch.utils.data import Dataset
 
 from asgmcli.data import augment
 from asgmcli.data.boxes import Boxes, has_boxes, read_boxes
-from asgmcli.data.loader import Batch, collate, first_decodable, make_loader, note_failures
+from asgmcli.data.loader import Draw, collate, first_decodable, make_loader, note_failures
 from asgmcli.data.manifest import Manifest, ManifestRow, check_files
-from asgmcli.data.plan import Plan, RankShare, SampleKey
+from asgmcli.data.plan import Plan, RankShare, SampleKey, Stream
 from asgmcli.data.reader import ClipReader, Moment
 from asgmcli.errors import DataError
 from asgmcli.prepare.source import open_manifest
 from asgmcli.ranks.exchange import own_share
 from asgmcli.recipe.localization import LocalizationRecipe, LocalizerInput
 from asgmcli.recipe.sections import Audio, Clip
+from asgmcli.tasks.localization.batch import Batch, BoxBatch, FrozenBatch, Pairs
 
 FROZEN_FRAMES = 4  # a clip, where only projections train
 
@@ -29,8 +30,8 @@ Place = tuple[str, int]
 
 
 @dataclass
-class PairViews(Dataset[Batch]):
-    """Training pairs: `image` uint8 [3, S, S], `wave` float32 [samples]; neither where `known` has the clip and frame.
+class PairViews(Dataset[Batch | FrozenBatch]):
+    """Training pairs; with frozen trunks without picture and sound where `known` has the clip and frame.
 
     What is known is decided elsewhere, at any time: a pair that is read though it is known by now does no harm.
     """
@@ -40,20 +41,20 @@ class PairViews(Dataset[Batch]):
     recipe: LocalizationRecipe
     known: set[Place] = field(default_factory=set)
 
-    def __getitem__(self, key: SampleKey) -> Batch:
+    def __getitem__(self, key: SampleKey) -> Batch | FrozenBatch:
         """The clip's pair, or that of its replacement where it cannot be decoded.
 
         Raises:
             DataError: 20 clips in a row failed.
         """
         names = ("pair", key.epoch, key.occurrence)
+        if self.recipe.model.frozen_trunks:
+            return first_decodable(self.rows, key.number, self.recipe.seed, names, self._whole)
         return first_decodable(self.rows, key.number, self.recipe.seed, names, self._pair)
 
-    def _pair(self, row: ManifestRow, rng: np.random.Generator) -> Batch:
-        settings = self.recipe.input
-        if self.recipe.model.frozen_trunks:
-            return self._whole(row, int(rng.integers(FROZEN_FRAMES)))
-        moment = Moment(row, [int(rng.integers(max(row.frames, 1)))])
+    def _pair(self, draw: Draw) -> Batch:
+        settings, rng = self.recipe.input, draw.rng
+        moment = Moment(draw.row, [int(rng.integers(max(draw.row.frames, 1)))])
         frame = self.reader.frames(moment)
         height, width = frame.shape[1:3]
         short_side = (settings.resize, settings.resize)
@@ -61,19 +62,20 @@ class PairViews(Dataset[Batch]):
         image = augment.apply_geometry(frame, geometry, settings.size)[0]
         masks = torch.from_numpy(rng.random(4).astype(np.float32))
         wave = self.reader.wave(moment, settings.seconds, inside=True)
-        return {"image": image, "wave": wave, "masks": masks, "frame": moment.indices[0]}
+        return Batch([draw.row.id], draw.failures, Pairs(image, wave), masks)
 
-    def _whole(self, row: ManifestRow, place: int) -> Batch:
+    def _whole(self, draw: Draw) -> FrozenBatch:
         """One of a few frames, whole and without augmentation: its features are then computed once in the run."""
+        row, place = draw.row, int(draw.rng.integers(FROZEN_FRAMES))
         frame = int((place + 0.5) * max(row.frames, 1) / FROZEN_FRAMES)
-        if (row.id, frame) in self.known:
-            return {"frame": frame}
-        return {**whole_pair(self.reader, Moment(row, [frame]), self.recipe.input), "frame": frame}
+        read = (row.id, frame) not in self.known
+        pair = whole_pair(self.reader, Moment(row, [frame]), self.recipe.input) if read else None
+        return FrozenBatch([row.id], draw.failures, torch.tensor(frame), torch.tensor(read), pair)
 
 
 @dataclass
-class BoxViews(Dataset[Batch]):
-    """Evaluation pairs: `image` uint8 [3, S, S], the whole frame; `wave`; `boxes` its FrameBoxes in a list."""
+class BoxViews(Dataset[BoxBatch]):
+    """Evaluation pairs of whole frames with their boxes."""
 
     reader: ClipReader
     places: list[tuple[ManifestRow, int]]
@@ -83,16 +85,16 @@ class BoxViews(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, number: int) -> Batch:
+    def __getitem__(self, number: int) -> BoxBatch:
         row, frame = self.places[number]
-        views = whole_pair(self.reader, Moment(row, [frame]), self.recipe.input)
-        return {**views, "boxes": [self.boxes[row.id][frame]], "id": row.id, "frame": frame}
+        pair = whole_pair(self.reader, Moment(row, [frame]), self.recipe.input)
+        return BoxBatch([row.id], torch.tensor(frame), [self.boxes[row.id][frame]], pair)
 
 
-def whole_pair(reader: ClipReader, moment: Moment, settings: LocalizerInput) -> Batch:
-    """`image` uint8 [3, S, S], the whole frame resized to a square, and `wave` [samples] around it."""
+def whole_pair(reader: ClipReader, moment: Moment, settings: LocalizerInput) -> Pairs:
+    """The whole frame resized to a square, uint8 [3, S, S], and the sound [samples] around it."""
     image = augment.resize(reader.frames(moment)[0].permute(2, 0, 1), (settings.size, settings.size), "bicubic")
-    return {"image": image, "wave": reader.wave(moment, settings.seconds, inside=True)}
+    return Pairs(image, reader.wave(moment, settings.seconds, inside=True))
 
 
 @dataclass
@@ -111,20 +113,19 @@ class LocalizationData:
         """Steps an epoch."""
         return self.plan.steps
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch | FrozenBatch]:
         """Batches of epoch `number` from step `start` on.
 
         Raises:
             DataError: more clips failed to decode than allowed.
         """
-        limit = self.recipe.data.max_failures
-        join = collate_unknown if self.recipe.model.frozen_trunks else collate
-        for batch in make_loader(self.views, self.plan.batches(number, start), self.recipe.data.workers, join):
-            note_failures(batch["failures"], self.failures, limit)
+        settings = self.recipe.data
+        for batch in make_loader(self.views, self.plan.batches(number, start), settings.workers, collate_pairs):
+            note_failures(batch.failures, self.failures, settings.max_failures)
             yield batch
 
     @property
-    def evaluation(self) -> Iterator[Batch]:
+    def evaluation(self) -> Iterator[BoxBatch]:
         """Frames of the evaluation split that have a box; none where the data set has no boxes."""
         return (
             evaluation_batches(self.recipe, self.evaluated, own_share())
@@ -144,13 +145,21 @@ class LocalizationData:
         }
 
 
-def collate_unknown(samples: list[Batch]) -> Batch:
-    """As `collate`; `image` and `wave` are those of the samples that have them, whose places `read` int64 [n] names."""
-    read = [place for place, sample in enumerate(samples) if "image" in sample]
-    names = ("image", "wave")
-    batch = collate([{name: value for name, value in sample.items() if name not in names} for sample in samples])
-    pairs = collate([{name: samples[place][name] for name in names} for place in read]) if read else {}
-    return {**batch, **pairs, "read": torch.tensor(read, dtype=torch.int64)}
+def collate_pairs(samples: list[Batch | FrozenBatch]) -> Batch | FrozenBatch:
+    """Join samples; `pairs` holds those of the samples that were read."""
+    frozen = [sample for sample in samples if isinstance(sample, FrozenBatch)]
+    if not frozen:
+        return collate(samples)
+    found = [sample.pairs for sample in frozen if sample.pairs is not None]
+    batch = collate([replace(sample, pairs=None) for sample in frozen])
+    return replace(batch, pairs=collate(found) if found else None)
+
+
+def plan_of(recipe: LocalizationRecipe, pairs: int, share: RankShare | None = None) -> Plan:
+    """Return which of so many pairs every step has, with `share` this process's part of it."""
+    # The seed's name is that of the runs in RESULTS.md: under another their shuffles would be others.
+    stream = Stream(pairs, recipe.train.batch, seed_name="labeled")
+    return Plan({"pairs": stream}, recipe.seed, share or RankShare())
 
 
 def build_data(recipe: LocalizationRecipe) -> LocalizationData:
@@ -168,7 +177,7 @@ def build_data(recipe: LocalizationRecipe) -> LocalizationData:
     if recipe.evaluate.dataset is not None:
         evaluated = pair_reader(recipe, open_manifest(recipe.evaluation_data))
         read_boxes(evaluated.manifest)
-    plan = Plan(len(rows), 0, recipe.train.batch, 0, recipe.seed, share=own_share())
+    plan = plan_of(recipe, len(rows), own_share())
     return LocalizationData(recipe, manifest, PairViews(reader, rows, recipe), plan, evaluated)
 
 
@@ -182,7 +191,7 @@ def pair_reader(recipe: LocalizationRecipe, manifest: Manifest) -> ClipReader:
 
 def evaluation_batches(
     recipe: LocalizationRecipe, reader: ClipReader, share: RankShare | None = None
-) -> Iterator[Batch]:
+) -> Iterator[BoxBatch]:
     """Frames of `data.eval_split` that have a box, `evaluate.frames` spread over each clip with sound; with
     `share` some of their batches.
 
@@ -198,7 +207,7 @@ def evaluation_batches(
     size = settings.batch
     numbers = [list(range(i, min(i + size, len(places)))) for i in range(0, len(places), size)]
     dealt = numbers if share is None else share.deal(numbers)
-    return iter(make_loader(views, dealt, recipe.data.workers, collate))
+    return make_loader(views, dealt, recipe.data.workers, collate)
 
 
 def _spread(frames: list[int], count: int) -> list[int]:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from asgmcli.data.boxes import FrameBoxes
-from asgmcli.data.loader import Batch
 from asgmcli.metrics.localization import boxes_map, evaluate_ciou, inside_share, summarize_ciou
 from asgmcli.ranks.exchange import gathered
 from asgmcli.report.table import Cell, Table
+from asgmcli.tasks.localization.batch import BoxBatch
 from asgmcli.tasks.localization.data import Place
 from asgmcli.tasks.localization.model import LocalizationState
 from asgmcli.train.batches import move
@@ -33,24 +33,24 @@ class Located:
     boxes: list[FrameBoxes]
 
 
-def evaluate(state: LocalizationState, loader: Iterable[Batch]) -> Evaluation:
+def evaluate(state: LocalizationState, loader: Iterable[BoxBatch]) -> Evaluation:
     """Maps of every frame of `loader` against its boxes; nothing where the data set has no boxes."""
     found = locate(state, loader)
     return Evaluation({}) if found is None else evaluation_of(found, state.recipe.rows[state.recipe.default_row].paper)
 
 
 @torch.no_grad()
-def locate(state: LocalizationState, loader: Iterable[Batch]) -> Located | None:
+def locate(state: LocalizationState, loader: Iterable[BoxBatch]) -> Located | None:
     """The map of every frame of `loader`, with several ranks of all their loaders; None where there is none, and on
     every rank but the first."""
     state.network.eval()
     seen = []
     for batch in loader:
-        places = list(zip(batch["id"], batch["frame"].tolist(), strict=True))
-        moved = move(batch, state.device)
-        frames = moved["image"].float()[:, :, None] / 255
-        maps = state.frozen.maps(frames, moved["wave"])[:, 0].cpu().numpy()
-        seen.append(Located(places, list(batch["image"].numpy()), maps, batch["boxes"]))
+        places = list(zip(batch.ids, batch.frame.tolist(), strict=True))
+        moved = move(batch.pairs, state.device)
+        frames = moved.image.float()[:, :, None] / 255
+        maps = state.frozen.maps(frames, moved.wave)[:, 0].cpu().numpy()
+        seen.append(Located(places, list(batch.pairs.image.numpy()), maps, batch.boxes))
     seen = gathered(seen)
     if not seen:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from asgmcli.data.boxes import FrameBoxes, has_boxes, read_boxes
-from asgmcli.data.loader import Batch
 from asgmcli.data.manifest import Manifest
 from asgmcli.errors import DataError, UsageError
 from asgmcli.localize.clip_maps import fnac_clip_maps, motion_clip_maps
@@ -25,6 +24,7 @@ from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.localization.data import Place, evaluation_batches, pair_reader
 from asgmcli.tasks.localization.evaluate import evaluation_of, frame_ciou, locate, measure
 from asgmcli.tasks.localization.model import LocalizationState
+from asgmcli.train.batches import watched
 from asgmcli.train.task import Evaluation, Examination, Exported, Prediction
 
 MOTION = "motion"
@@ -170,7 +170,7 @@ def evaluate_localizer(
     """
     batches = evaluation_batches(trained.recipe, pair_reader(trained.recipe, manifest), own_share())
     state = LocalizationState(trained.recipe, trained.frozen.model, trained.frozen, trained.device)
-    found = locate(state, _watched(batches, seen))
+    found = locate(state, watched(batches, seen))
     table = Table("Frames", ["id", "frame", "inside", "ciou"], [])
     if found is None and own_share().rank:
         return Evaluation({}), table
@@ -210,9 +210,3 @@ def motion_heatmaps(manifest: Manifest, places: list[Place]) -> np.ndarray:
 def _line(place: Place, heatmap: np.ndarray, boxes: FrameBoxes, ciou: float) -> list[Cell]:
     inside = inside_share(heatmap[None], boxes.corners)[0] if len(boxes) == 1 else None
     return [*place, inside, ciou]
-
-
-def _watched(batches: Iterable[Batch], seen: Callable[[int], None]) -> Iterator[Batch]:
-    for batch in batches:
-        yield batch
-        seen(len(batch["id"]))

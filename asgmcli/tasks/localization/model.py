@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asgmcli.data.loader import Batch
 from asgmcli.nn.kept import Kept, name_sounds
 from asgmcli.nn.localizer import FNAC, FrozenLocalizer, load_fnac, save_localizer
 from asgmcli.nn.resnet import lay_channels_last
 from asgmcli.nn.weights import load_timm
 from asgmcli.ranks.exchange import count_ranks
 from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.tasks.localization.batch import FrozenBatch, Pairs
 from asgmcli.tasks.localization.data import LocalizationData, Place
 from asgmcli.train.task import Context
 
@@ -58,20 +58,22 @@ class LocalizationState:
             self.network.audnet.requires_grad_(False).eval()
 
     @torch.no_grad()
-    def trunk_features(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def trunk_features(self, batch: FrozenBatch) -> tuple[Tensor, Tensor]:
         """Cells [B, C, h, w] and sound [B, C] before the projections, computed once for each (clip, frame)."""
-        places = list(zip(batch["id"], batch["frame"].tolist(), strict=True))
-        read = {places[index]: row for row, index in enumerate(batch["read"].tolist())}
-        if read:
-            self.names.update(zip(read, name_sounds(batch["wave"][list(read.values())]), strict=True))
+        places = list(zip(batch.ids, batch.frame.tolist(), strict=True))
+        read = {places[index]: row for row, index in enumerate(batch.read.nonzero().flatten().tolist())}
+        pairs = batch.pairs
+        if pairs is not None:
+            self.names.update(zip(read, name_sounds(pairs.wave[list(read.values())]), strict=True))
 
-        def rows(part: list[int]) -> list[int]:
-            return [read[places[index]] for index in part]
+        def of(part: list[int]) -> Pairs:
+            """The pairs at these places of the batch, which were read."""
+            assert pairs is not None
+            rows = [read[places[index]] for index in part]
+            return Pairs(pairs.image[rows], pairs.wave[rows])
 
-        cells = self.cells(places, lambda part: self._cells(batch["image"][rows(part)]))
-        sounds = self.sounds(
-            [self.names[place] for place in places], lambda part: self._sounds(batch["wave"][rows(part)])
-        )
+        cells = self.cells(places, lambda part: self._cells(of(part).image))
+        sounds = self.sounds([self.names[place] for place in places], lambda part: self._sounds(of(part).wave))
         self.known.update(read)
         return cells, sounds
 

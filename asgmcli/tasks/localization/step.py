@@ -5,22 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from asgmcli.data.loader import Batch
 from asgmcli.losses.fnac import fnac_losses
 from asgmcli.ranks.exchange import gather_rows
+from asgmcli.tasks.localization.batch import Batch, FrozenBatch
 from asgmcli.tasks.localization.model import LocalizationState
 
 
-def train_step(state: LocalizationState, batch: Batch) -> dict[str, Tensor]:
+def train_step(state: LocalizationState, batch: Batch | FrozenBatch) -> dict[str, Tensor]:
     """Loss terms of one batch.
 
     Args:
         state: of the run.
-        batch: image uint8 [B, 3, H, W], wave [B, S], masks [B, 4] in 0..1 (width and place of the frequency and of the
-            time mask). With frozen trunks id [B], frame [B], and image and wave only of the places that `read` names.
+        batch: on the device of the networks; with frozen trunks a `FrozenBatch`.
     """
     settings = state.recipe.losses
-    features = _projected(state, batch) if state.recipe.model.frozen_trunks else _features(state, batch)
+    features = _projected(state, batch) if isinstance(batch, FrozenBatch) else _features(state, batch)
     image, audio = (gather_rows(part) for part in features)
     terms = fnac_losses(image, audio, settings.temperature, settings.foreground)
     loss = terms["contrastive"]
@@ -31,13 +30,13 @@ def train_step(state: LocalizationState, batch: Batch) -> dict[str, Tensor]:
 
 def _features(state: LocalizationState, batch: Batch) -> tuple[Tensor, Tensor]:
     """Image [B, D, h, w] and audio [B, D] of a batch, through both networks."""
-    image = (batch["image"].float() / 255 - state.frozen.image_mean) / state.frozen.image_std
-    spectrogram = state.frozen.spectrogram(batch["wave"])
-    masked = mask_spectrogram(spectrogram, batch["masks"], state.recipe.input.mask_width)
+    image = (batch.pairs.image.float() / 255 - state.frozen.image_mean) / state.frozen.image_std
+    spectrogram = state.frozen.spectrogram(batch.pairs.wave)
+    masked = mask_spectrogram(spectrogram, batch.masks, state.recipe.input.mask_width)
     return state.network.features(image, masked)
 
 
-def _projected(state: LocalizationState, batch: Batch) -> tuple[Tensor, Tensor]:
+def _projected(state: LocalizationState, batch: FrozenBatch) -> tuple[Tensor, Tensor]:
     """The same through the projections alone."""
     cells, sounds = state.trunk_features(batch)
     return state.network.project_image(cells), state.network.project_audio(sounds)

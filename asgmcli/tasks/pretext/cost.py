@@ -8,9 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asgmcli.data.plan import Plan
 from asgmcli.data.reader import RATE
 from asgmcli.recipe.pretext import PretextRecipe
+from asgmcli.tasks.pretext.batch import Inputs
+from asgmcli.tasks.pretext.data import plan_of
 from asgmcli.tasks.pretext.model import build_network
 from asgmcli.train.cost import Counts, Needs, Open, by_depth, needs_of
 from asgmcli.train.trace import TracedWork, trace
@@ -21,8 +22,7 @@ COPIES = 1
 def count(recipe: PretextRecipe, open_: Open) -> Counts:
     """Return the counts of what will be generated."""
     made = recipe.generated
-    plan = Plan(made.train, 0, recipe.train.batch, 0, recipe.seed)
-    return Counts({"generated": made.train, "evaluated": made.test}, 0, plan.steps, made.test)
+    return Counts({"generated": made.train, "judged": made.test}, 0, plan_of(recipe, made.train).steps, made.test)
 
 
 def network(recipe: PretextRecipe, classes: int) -> nn.Module:
@@ -43,10 +43,11 @@ def _works(recipe: PretextRecipe) -> list[TracedWork]:
     model = build_network(recipe, recipe.audio.length).train()
     clip = recipe.clip
 
-    def clips(count: int) -> dict[str, Tensor]:
+    def clips(count: int) -> Inputs:
         video = torch.empty(count, clip.frames, 3, clip.size, clip.size, dtype=torch.uint8)
-        heard = torch.empty(count, recipe.audio.length, recipe.audio.mels)
-        return {"video": video, "audio": heard, "wave": torch.empty(count, round(recipe.audio.seconds * RATE))}
+        if recipe.model.localizer is not None:
+            return Inputs(video, torch.empty(count, round(recipe.audio.seconds * RATE)))
+        return Inputs(video, torch.empty(count, recipe.audio.length, recipe.audio.mels))
 
     def outputs(count: int) -> Tensor:
         return torch.cat([logits.flatten() for logits in model(clips(count)).values()])

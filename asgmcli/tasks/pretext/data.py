@@ -12,12 +12,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from asgmcli.data import augment
-from asgmcli.data.loader import Batch, LogMelStatistics, collate, make_loader
-from asgmcli.data.plan import Plan, SampleKey, generator
+from asgmcli.data.loader import collate, make_loader
+from asgmcli.data.mel_statistics import LogMelStatistics
+from asgmcli.data.plan import Plan, SampleKey, Stream, generator
 from asgmcli.data.reader import RATE
 from asgmcli.media.audio import log_mel
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.synthetic.pretext import PretextClips, generate
+from asgmcli.tasks.pretext.batch import Batch, Inputs, Truth
 from asgmcli.tasks.pretext.targets import nearest_patches
 
 SEED = 20_000
@@ -26,13 +28,11 @@ TEST_SEED = 30_000
 
 @dataclass
 class PretextViews(Dataset[Batch]):
-    """One clip: `video` uint8 [T, 3, S, S], `audio` [L, M] (for a localizer `wave` [S]), and what is in it.
+    """Generated clips, and what is in them.
 
-    `places` [A, T, 3] and `cast` [A, 2] say where each sprite is; the other fields what is there at all.
-
-    In the first `stills` epochs `video` is one random frame of the clip (repeated to fill a tubelet): shapes are learnt
-    from many stills at the price of few clips, motion afterwards. `kept` int64 [n] names the cells that the network is
-    to see, where it is not to see all.
+    In the first `stills` epochs the video is one random frame of the clip (repeated to fill a tubelet): shapes are
+    learnt from many stills at the price of few clips, motion afterwards. In the first `parts` epochs the network sees
+    only the cells nearest to the shapes, where the recipe says how many.
     """
 
     clips: PretextClips
@@ -60,29 +60,26 @@ class PretextViews(Dataset[Batch]):
             frames = frames[..., torch.from_numpy(rng.permutation(3))]
             if recipe.model.localizer is None:
                 sound = augment.spec_augment(sound, rng, recipe.augment.frequency_mask, recipe.augment.time_mask, 0.0)
-        kept = self._kept(key.epoch, places, rng) if self.training else {}
-        return {
-            **kept,
-            "video": frames.permute(0, 3, 1, 2),
-            "audio" if recipe.model.localizer is None else "wave": sound,
-            "places": places,
-            "cast": torch.from_numpy(self.clips.cast[number]),
-            "shapes": torch.from_numpy(self.clips.shapes[number].astype(np.float32)),
-            "motions": torch.from_numpy(self.clips.motions[number].astype(np.float32)),
-            "timbre": int(self.clips.timbre[number]),
-            "envelope": int(self.clips.envelope[number]),
-            "id": str(number),
-        }
+        kept = self._kept(key.epoch, places, rng) if self.training else None
+        truth = Truth(
+            places,
+            torch.from_numpy(self.clips.cast[number]),
+            shapes=torch.from_numpy(self.clips.shapes[number].astype(np.float32)),
+            motions=torch.from_numpy(self.clips.motions[number].astype(np.float32)),
+            timbre=torch.tensor(int(self.clips.timbre[number])),
+            envelope=torch.tensor(int(self.clips.envelope[number])),
+        )
+        return Batch([str(number)], Inputs(frames.permute(0, 3, 1, 2), sound, kept), truth)
 
-    def _kept(self, epoch: int, places: Tensor, rng: np.random.Generator) -> Batch:
+    def _kept(self, epoch: int, places: Tensor, rng: np.random.Generator) -> Tensor | None:
         """The cells nearest to the shapes, while the network is to see only these."""
         settings, video = self.recipe.generated, self.recipe.model.video
         count = settings.still_tokens if epoch < self.stills else settings.clip_tokens
         if count is None or video is None or epoch >= self.parts:
-            return {}
+            return None
         side = self.recipe.clip.size // video.patch_size
         chance = torch.from_numpy(rng.random(side * side, np.float32))
-        return {"kept": nearest_patches(places, (side, side), count, chance)}
+        return nearest_patches(places, (side, side), count, chance)
 
 
 @dataclass
@@ -106,13 +103,12 @@ class PretextLoaders:
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches of epoch `number` from step `start` on."""
-        return iter(make_loader(self.train, self.plan.batches(number, start), 0, collate))
+        return make_loader(self.train, self.plan.batches(number, start), 0, collate)
 
     @property
     def evaluation(self) -> Iterator[Batch]:
         """Batches of clips generated from another seed."""
-        plan = Plan(len(self.test), 0, self.recipe.train.batch, 0, self.recipe.seed)
-        return iter(make_loader(self.test, plan.batches(0), 0, collate))
+        return make_loader(self.test, plan_of(self.recipe, len(self.test)).batches(0), 0, collate)
 
     def summary(self) -> dict[str, Any]:
         """How many clips."""
@@ -133,8 +129,13 @@ def build_data(recipe: PretextRecipe) -> PretextLoaders:
     parts = round((1 - recipe.generated.whole_share) * recipe.train.epochs)
     views = PretextViews(train, sounds, recipe, training=True, stills=stills, parts=parts)
     tests = PretextViews(test, test_sounds, recipe, training=False)
-    plan = Plan(len(views), 0, recipe.train.batch, 0, recipe.seed)
-    return PretextLoaders(recipe, views, tests, plan)
+    return PretextLoaders(recipe, views, tests, plan_of(recipe, len(views)))
+
+
+def plan_of(recipe: PretextRecipe, clips: int) -> Plan:
+    """Return which of so many clips every step has."""
+    # The seed's name is that of the runs in RESULTS.md: under another their shuffles would be others.
+    return Plan({"clips": Stream(clips, recipe.train.batch, seed_name="labeled")}, recipe.seed)
 
 
 def _generate(recipe: PretextRecipe, count: int, seed: int) -> PretextClips:

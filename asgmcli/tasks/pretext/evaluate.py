@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from asgmcli.data.loader import Batch
 from asgmcli.report.table import Table
+from asgmcli.tasks.pretext.batch import Batch
 from asgmcli.tasks.pretext.model import PretextState
 from asgmcli.train.batches import move
 from asgmcli.train.task import Evaluation
@@ -22,9 +22,9 @@ def evaluate(state: PretextState, loader: Iterable[Batch]) -> Evaluation:
     guessed: dict[str, list[Tensor]] = {}
     for batch in loader:
         batch = move(batch, state.device)
-        answers = state.network(batch)
+        answers = state.network(batch.inputs)
         for name in state.network.heads:
-            logits, truth = answers[name], batch[name]
+            logits, truth = answers[name], getattr(batch.truth, name)
             hits, chance = _set_hits(logits, truth) if truth.dim() == 2 else _class_hits(logits, truth)
             right.setdefault(name, []).append(hits)
             guessed.setdefault(name, []).append(chance)

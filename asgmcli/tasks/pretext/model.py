@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asgmcli.data.loader import Batch
 from asgmcli.data.reader import RATE
 from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder
 from asgmcli.nn.localizer import FNAC, IMAGE_MEAN, IMAGE_STD, fnac_spectrogram, save_localizer
@@ -19,6 +18,7 @@ from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.nn.vit import AudioTransformer
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.synthetic.pretext import ENVELOPES, MOTIONS, SHAPES, TIMBRES
+from asgmcli.tasks.pretext.batch import Inputs
 from asgmcli.tasks.pretext.data import PretextLoaders
 from asgmcli.train.task import Context
 from asgmcli.train.weights import AUDIO_WEIGHTS, LOCALIZER_WEIGHTS, VIDEO_WEIGHTS
@@ -43,14 +43,14 @@ class Transformers(nn.Module):
         self.seen_dim = self.heard_dim = dim
         self.grid = video.grid
 
-    def forward(self, batch: Batch) -> PretextFeatures:
-        """From video uint8 [B, T, 3, H, W] and log-mel [B, L, M]; of the video only the cells `kept` [B, n], if any."""
-        kept, frames = batch.get("kept"), batch["video"]
+    def forward(self, inputs: Inputs) -> PretextFeatures:
+        """From video and log-mel; of the video only the cells `kept`, if any."""
+        kept, frames = inputs.kept, inputs.video
         if kept is not None:
             frames = _cells(frames, kept, self.grid)
         # Mean and deviation 0.5, as the recognition network's.
         seen, patches = self.video.encode_all(self.video.embed(frames.transpose(1, 2).float() / 127.5 - 1), kept)
-        return PretextFeatures(seen, patches, self.audio(batch["audio"]))
+        return PretextFeatures(seen, patches, self.audio(inputs.sound))
 
     def export(self, folder: Path, recipe: PretextRecipe) -> None:
         """Write the encoders, under the names that the recognition task looks for."""
@@ -82,13 +82,13 @@ class Localizer(nn.Module):
         self.seen_dim, self.heard_dim = network.imgnet.out_channels, network.audnet.out_channels
         self.grid = grid
 
-    def forward(self, batch: Batch) -> PretextFeatures:
-        """From video uint8 [B, T, 3, H, W] and wave [B, S]."""
-        images = batch["video"].float() / 255
+    def forward(self, inputs: Inputs) -> PretextFeatures:
+        """From video and wave."""
+        images = inputs.video.float() / 255
         batch_size, frames = images.shape[:2]
         cells = self.network.imgnet((images.flatten(0, 1) - self.mean) / self.std)
         patches = cells.flatten(2).transpose(1, 2).unflatten(0, (batch_size, frames))
-        heard = self.network.audnet(fnac_spectrogram(batch["wave"], rate=RATE, seconds=self.seconds)).amax((2, 3))
+        heard = self.network.audnet(fnac_spectrogram(inputs.sound, rate=RATE, seconds=self.seconds)).amax((2, 3))
         return PretextFeatures(patches.amax((1, 2)), patches, heard)
 
     def export(self, folder: Path, recipe: PretextRecipe) -> None:
@@ -119,11 +119,11 @@ class PretextNetwork(nn.Module):
             {name: nn.Linear(body.seen_dim, 1 + len(sizes[name])) for name in ("shapes", "motions")}
         )
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, inputs: Inputs) -> dict[str, Tensor]:
         """Logits: shapes [B, Ks], motions [B, Km], timbre [B, Kt], envelope [B, Ke], and for every patch seen
         patch_shapes [B, T, N, 1 + Ks], patch_motions [B, T, N, 1 + Km].
         """
-        features = self.body(batch)
+        features = self.body(inputs)
         source = {
             "shapes": features.seen,
             "motions": features.seen,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asgmcli.data.loader import Batch
+from asgmcli.tasks.pretext.batch import Batch
 from asgmcli.tasks.pretext.model import PretextState
 from asgmcli.tasks.pretext.targets import patch_targets
 
 EMPTY_WEIGHT = 0.3  # of patches without a sprite, which are most
-HEARD = ("audio", "wave", "timbre", "envelope")
 
 
 def train_step(state: PretextState, batch: Batch) -> dict[str, Tensor]:
@@ -21,20 +21,20 @@ def train_step(state: PretextState, batch: Batch) -> dict[str, Tensor]:
 
     Args:
         state: of the run.
-        batch: video uint8 [B, T, 3, H, W], audio or wave, and what is in them (see `PretextViews`).
+        batch: on the device of the network.
     """
-    heard = math.ceil(state.recipe.generated.heard_share * len(batch["video"]))
-    batch = {name: values[:heard] if name in HEARD else values for name, values in batch.items()}
-    logits = state.network(batch)
+    heard = math.ceil(state.recipe.generated.heard_share * len(batch.ids))
+    truth = batch.truth
+    logits = state.network(replace(batch.inputs, sound=batch.inputs.sound[:heard]))
     shapes_here, motions_here = _here(batch, logits["patch_shapes"].shape[1], state.network.body.grid)
     terms = {
-        "shapes": F.binary_cross_entropy_with_logits(logits["shapes"].float(), batch["shapes"]),
+        "shapes": F.binary_cross_entropy_with_logits(logits["shapes"].float(), truth.shapes),
         "patch_shapes": _patch_loss(logits["patch_shapes"], shapes_here),
-        "timbre": F.cross_entropy(logits["timbre"].float(), batch["timbre"]),
-        "envelope": F.cross_entropy(logits["envelope"].float(), batch["envelope"]),
+        "timbre": F.cross_entropy(logits["timbre"].float(), truth.timbre[:heard]),
+        "envelope": F.cross_entropy(logits["envelope"].float(), truth.envelope[:heard]),
     }
     if logits["patch_motions"].shape[1] > 1:
-        terms["motions"] = F.binary_cross_entropy_with_logits(logits["motions"].float(), batch["motions"])
+        terms["motions"] = F.binary_cross_entropy_with_logits(logits["motions"].float(), truth.motions)
         terms["patch_motions"] = _patch_loss(logits["patch_motions"], motions_here)
     loss = torch.stack(list(terms.values())).sum()
     return {"loss": loss, **{name: value.detach() for name, value in terms.items()}}
@@ -42,10 +42,11 @@ def train_step(state: PretextState, batch: Batch) -> dict[str, Tensor]:
 
 def _here(batch: Batch, times: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """What each patch shows, two int64 [B, T', N]: T' `times` of one or more frames, N the grid's cells or the kept."""
-    places = batch["places"].unflatten(2, (times, -1)).mean(dim=3)
-    shapes, motions = patch_targets(batch["cast"], places, grid)
-    if "kept" in batch:
-        cells = batch["kept"][:, None].expand(-1, times, -1)
+    places = batch.truth.places.unflatten(2, (times, -1)).mean(dim=3)
+    shapes, motions = patch_targets(batch.truth.cast, places, grid)
+    kept = batch.inputs.kept
+    if kept is not None:
+        cells = kept[:, None].expand(-1, times, -1)
         shapes, motions = shapes.gather(2, cells), motions.gather(2, cells)
     return shapes, motions
 

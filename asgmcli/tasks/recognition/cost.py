@@ -7,9 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from asgmcli.data.plan import Plan
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.tasks.recognition.data import divide
+from asgmcli.tasks.recognition.data import divide, plan_of
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 from asgmcli.tasks.recognition.views import labeled_rows
 from asgmcli.train.cost import Counts, Decoded, Needs, Open, SizeOf, by_depth, needs_of
@@ -44,11 +43,10 @@ def expected(recipe: RecognitionRecipe, size_of: SizeOf) -> Counts | None:
 def _counts(
     recipe: RecognitionRecipe, classes: int, labeled: int, unlabeled: int, evaluated: int, known_from: str = ""
 ) -> Counts:
-    plan = Plan(labeled, unlabeled, recipe.train.batch, recipe.train.unlabeled_ratio, recipe.seed)
-    clips = {"labeled": labeled, "unlabeled": unlabeled, "evaluated": evaluated}
+    clips = {"labeled": labeled, "unlabeled": unlabeled, "judged": evaluated}
     views = evaluated * recipe.evaluate.clips * recipe.evaluate.crops
     light = recipe.train.supervised_epochs if recipe.semi_supervised else 0
-    return Counts(clips, classes, plan.steps, views, light, known_from)
+    return Counts(clips, classes, plan_of(recipe, labeled, unlabeled).steps, views, light, known_from)
 
 
 def decoded(recipe: RecognitionRecipe) -> Decoded | None:

@@ -8,16 +8,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asgmcli.data.guides import RecordedMaps, TrueMaps, ViewMaps
-from asgmcli.data.loader import Batch, LogMelStatistics, TrainLoader, TrainViews, measure_log_mel
 from asgmcli.data.manifest import Manifest, ManifestRow, check_files
-from asgmcli.data.plan import Plan
+from asgmcli.data.mel_statistics import LogMelStatistics, measure_log_mel
+from asgmcli.data.plan import Plan, RankShare, Stream
 from asgmcli.data.reader import ClipReader
 from asgmcli.data.split import labeled_subset
 from asgmcli.errors import DataError
 from asgmcli.prepare.source import open_manifest
 from asgmcli.ranks.exchange import own_share
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.tasks.recognition.views import evaluation_batches, labeled_rows
+from asgmcli.tasks.recognition.batch import Batch, JudgedBatch
+from asgmcli.tasks.recognition.views import (
+    LABELED,
+    UNLABELED,
+    TrainLoader,
+    TrainViews,
+    evaluation_batches,
+    labeled_rows,
+)
 
 
 @dataclass
@@ -59,11 +67,11 @@ class RecognitionData:
         return self.train.steps
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Batches of epoch `number` from step `start` on: {"labeled": ..., "unlabeled": ... or None}."""
+        """Batches of epoch `number` from step `start` on."""
         return self.train.epoch(number, start)
 
     @property
-    def evaluation(self) -> Iterator[Batch]:
+    def evaluation(self) -> Iterator[JudgedBatch]:
         """Batches of `evaluated`, several views a clip; this rank's of them.
 
         Raises:
@@ -120,18 +128,21 @@ def build_data(recipe: RecognitionRecipe) -> RecognitionData:
         maps=_carried_maps(recipe, manifest, unlabeled),
         tubelet=recipe.model.video.tubelet,
     )
-    plan = Plan(
-        len(labeled),
-        len(unlabeled),
-        recipe.train.batch,
-        recipe.train.unlabeled_ratio,
-        recipe.seed,
-        recipe.train.supervised_epochs if recipe.semi_supervised else recipe.train.epochs,
-        own_share(),
-    )
+    plan = plan_of(recipe, len(labeled), len(unlabeled), own_share())
     train = TrainLoader(views, plan, recipe.data.workers, recipe.data.max_failures)
     notes = label_notes(recipe, manifest, labeled, unlabeled)
     return RecognitionData(recipe, manifest, train, evaluated, reader, labels, mel_statistics, length, notes)
+
+
+def plan_of(recipe: RecognitionRecipe, labeled: int, unlabeled: int, share: RankShare | None = None) -> Plan:
+    """Return which clips of two lists so long every step has, with `share` this process's part of it."""
+    batch, settings = recipe.train.batch, recipe.train
+    begin = settings.supervised_epochs if recipe.semi_supervised else settings.epochs
+    streams = {
+        LABELED: Stream(labeled, batch),
+        UNLABELED: Stream(unlabeled, batch * settings.unlabeled_ratio, first_epoch=begin),
+    }
+    return Plan(streams, recipe.seed, share or RankShare())
 
 
 def divide(recipe: RecognitionRecipe, manifest: Manifest) -> tuple[list[ManifestRow], list[ManifestRow]]:

@@ -8,16 +8,16 @@ from functools import partial
 
 import torch
 
-from asgmcli.data.loader import Batch
 from asgmcli.metrics.accuracy import confusion_matrix, per_class, top_k
 from asgmcli.ranks.exchange import gathered
 from asgmcli.report.table import Cell, Table
+from asgmcli.tasks.recognition.batch import JudgedBatch
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
 from asgmcli.train.batches import move
 from asgmcli.train.task import Evaluation
 
 
-def evaluate(state: RecognitionState, loader: Iterable[Batch]) -> Evaluation:
+def evaluate(state: RecognitionState, loader: Iterable[JudgedBatch]) -> Evaluation:
     """The teacher on every video of `loader`; with several ranks of all their loaders, told on the first rank alone.
 
     What is found on a further split bears its name: `top1_shuffled` on test_shuffled beside test.
@@ -48,12 +48,14 @@ class ScoredBatch:
     splits: list[str]
 
 
-def predict(network: ASGMFormer, loader: Iterable[Batch], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def predict(
+    network: ASGMFormer, loader: Iterable[JudgedBatch], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Probabilities [n, K], averaged over each video's views, and labels [n]."""
     return _whole(list(_predict_batches(network, loader, device)))
 
 
-def predict_together(network: ASGMFormer, loader: Iterable[Batch], device: torch.device) -> torch.Tensor | None:
+def predict_together(network: ASGMFormer, loader: Iterable[JudgedBatch], device: torch.device) -> torch.Tensor | None:
     """Probabilities [n, K] of the clips in all ranks' loaders, in order; None on every rank but the first."""
     seen = gathered(list(_predict_batches(network, loader, device)))
     return _whole(seen)[0] if seen else None
@@ -64,17 +66,17 @@ def _whole(seen: list[ScoredBatch]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat([part.scores for part in seen]), torch.cat([part.labels for part in seen])
 
 
-def _predict_batches(network: ASGMFormer, loader: Iterable[Batch], device: torch.device) -> Iterator[ScoredBatch]:
+def _predict_batches(network: ASGMFormer, loader: Iterable[JudgedBatch], device: torch.device) -> Iterator[ScoredBatch]:
     """What the network says of each batch."""
     network.eval()
     for batch in loader:
         with torch.no_grad():
             batch = move(batch, device)
-            videos, views = batch["video"].shape[:2]
-            audio = batch["audio"].flatten(0, 1) if "audio" in batch else None
-            logits = network(network.normalise(batch["video"].flatten(0, 1)), audio)
+            videos, views = batch.video.shape[:2]
+            audio = batch.audio.flatten(0, 1) if batch.audio is not None else None
+            logits = network(network.normalise(batch.video.flatten(0, 1)), audio)
             scores = logits.float().softmax(dim=1).view(videos, views, -1).mean(dim=1)
-        yield ScoredBatch(scores.cpu(), batch["label"].cpu(), batch["split"])
+        yield ScoredBatch(scores.cpu(), batch.label.cpu(), batch.splits)
 
 
 def evaluation_of(scores: torch.Tensor, labels: torch.Tensor, classes: list[str]) -> Evaluation:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from asgmcli.data.loader import Batch, LogMelStatistics
 from asgmcli.data.manifest import Manifest, ManifestRow
+from asgmcli.data.mel_statistics import LogMelStatistics
 from asgmcli.data.plan import RankShare
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, RecipeError, UsageError
@@ -21,9 +21,11 @@ from asgmcli.recipe.read import check_recipe, drop_retired
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import Data
 from asgmcli.report.table import Cell, Table
+from asgmcli.tasks.recognition.batch import JudgedBatch
 from asgmcli.tasks.recognition.evaluate import evaluation_of, predict, predict_together
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 from asgmcli.tasks.recognition.views import evaluation_batches, labeled_rows
+from asgmcli.train.batches import watched
 from asgmcli.train.task import Evaluation, Examination, Exported, Prediction
 from asgmcli.train.weights import MODEL_FORMAT
 
@@ -118,10 +120,10 @@ class TrainedRecognizer:
 
     def _batches(
         self, reader: ClipReader, rows: Sequence[ManifestRow], seen: Callable[[int], None], share: RankShare | None
-    ) -> Iterator[Batch]:
+    ) -> Iterator[JudgedBatch]:
         numbers = {name: index for index, name in enumerate(self.classes)}
         labels = {row.id: numbers.get(row.label, -1) for row in rows}
-        return _watched(evaluation_batches(self.recipe, reader, rows, labels, self.mel_statistics, share), seen)
+        return watched(evaluation_batches(self.recipe, reader, rows, labels, self.mel_statistics, share), seen)
 
 
 def owns(path: Path) -> bool:
@@ -201,9 +203,3 @@ def evaluate_recognizer(
         for row, number, confidence in zip(rows, chosen.tolist(), best.tolist(), strict=True)
     ]
     return evaluation, replace(table, rows=lines)
-
-
-def _watched(batches: Iterable[Batch], seen: Callable[[int], None]) -> Iterator[Batch]:
-    for batch in batches:
-        yield batch
-        seen(len(batch["id"]))

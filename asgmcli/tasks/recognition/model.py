@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from asgmcli.data.loader import LogMelStatistics
+from asgmcli.data.mel_statistics import LogMelStatistics
 from asgmcli.losses.fixmatch import FixedThreshold
 from asgmcli.losses.flexmatch import FlexibleThreshold
 from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder, start_from

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asgmcli.data.loader import Batch
 from asgmcli.losses.contrastive import visual_audio_contrastive
 from asgmcli.losses.fixmatch import consistency
 from asgmcli.losses.mixup import mixup, mixup_target
@@ -21,6 +20,7 @@ from asgmcli.masks.mix import draw_lambda, mix_audio, mix_tokens, partners
 from asgmcli.masks.tube import tube_mask
 from asgmcli.metrics.pseudo_label import pseudo_label_quality
 from asgmcli.ranks.exchange import gather_rows, own_rank, own_rows
+from asgmcli.tasks.recognition.batch import Batch, Labeled, Unlabeled
 from asgmcli.tasks.recognition.controls import controlled_maps, controlled_share
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
 from asgmcli.train.seed import step_generator
@@ -51,18 +51,17 @@ def train_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
 
     Args:
         state: of the run; the thresholds' status is updated.
-        batch: `labeled` with video uint8 [Bl, T, 3, H, W], audio [Bl, L, M], label [Bl]; `unlabeled` with weak, strong,
-            dropped, warp, audio, strong_audio, number and wave or map, or None in supervised epochs.
+        batch: on the device of the networks.
     """
     recipe, student = state.recipe, state.student
-    labeled, unlabeled = batch["labeled"], batch["unlabeled"]
+    labeled, unlabeled = batch.labeled, batch.unlabeled
     if unlabeled is None:
         return _supervised_step(state, labeled)
     pseudo, everyone = _pseudo_labels(state, unlabeled)
-    count, extra = len(labeled["label"]), len(unlabeled["number"])
-    strong = _drop_channels(student.normalise(unlabeled["strong"]), unlabeled["dropped"], student)
-    tokens = student.embed(torch.cat([student.normalise(labeled["video"]), strong]))
-    parts, sounds = [tokens], [labeled.get("audio"), unlabeled.get("strong_audio")]
+    count, extra = len(labeled.label), len(unlabeled.number)
+    strong = _drop_channels(student.normalise(unlabeled.strong), unlabeled.dropped, student)
+    tokens = student.embed(torch.cat([student.normalise(labeled.video), strong]))
+    parts, sounds = [tokens], [labeled.audio, unlabeled.strong_audio]
     mixture = None
     if recipe.losses.mixup.weight > 0:
         mixture = _mix(state, unlabeled, tokens[count:])
@@ -73,7 +72,7 @@ def train_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
     on_labeled, on_strong, on_mixed = prediction.logits.split([count, extra, len(prediction.logits) - count - extra])
 
     labels = pseudo.probabilities.argmax(dim=1)
-    terms = {"supervised": F.cross_entropy(on_labeled.float(), labeled["label"])}
+    terms = {"supervised": F.cross_entropy(on_labeled.float(), labeled.label)}
     loss = terms["supervised"]
     terms["unlabeled"] = consistency(on_strong, labels, pseudo.passes)
     loss = loss + recipe.losses.unlabeled.weight * terms["unlabeled"]
@@ -85,16 +84,16 @@ def train_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
         faces, heard = gather_rows(prediction.video), gather_rows(prediction.audio)
         terms["contrastive"] = visual_audio_contrastive(faces, heard, temperature)
         loss = loss + recipe.losses.contrastive.weight * terms["contrastive"]
-    shown = _pseudo_label_terms(everyone, gather_rows(unlabeled["label"]))
-    return {"loss": loss, **terms, "labeled_accuracy": _accuracy(on_labeled, labeled["label"]), **shown}
+    shown = _pseudo_label_terms(everyone, gather_rows(unlabeled.label))
+    return {"loss": loss, **terms, "labeled_accuracy": _accuracy(on_labeled, labeled.label), **shown}
 
 
-def _supervised_step(state: RecognitionState, labeled: Batch) -> dict[str, Tensor]:
+def _supervised_step(state: RecognitionState, labeled: Labeled) -> dict[str, Tensor]:
     """L_s alone: the supervised rows, and every row's first epochs."""
     student = state.student
-    prediction = student.classify(student.embed(student.normalise(labeled["video"])), labeled.get("audio"))
-    loss = F.cross_entropy(prediction.logits.float(), labeled["label"])
-    accuracy = _accuracy(prediction.logits, labeled["label"])
+    prediction = student.classify(student.embed(student.normalise(labeled.video)), labeled.audio)
+    loss = F.cross_entropy(prediction.logits.float(), labeled.label)
+    accuracy = _accuracy(prediction.logits, labeled.label)
     return {"loss": loss, "supervised": loss.detach(), "labeled_accuracy": accuracy}
 
 
@@ -105,12 +104,12 @@ def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _pseudo_labels(state: RecognitionState, unlabeled: Batch) -> tuple[PseudoLabels, PseudoLabels]:
+def _pseudo_labels(state: RecognitionState, unlabeled: Unlabeled) -> tuple[PseudoLabels, PseudoLabels]:
     """Those of this rank's clips, and of all ranks', which make up the thresholds' class status."""
     teacher = state.teacher
-    logits = teacher(teacher.normalise(unlabeled["weak"]), unlabeled.get("audio"))
+    logits = teacher(teacher.normalise(unlabeled.weak), unlabeled.audio)
     probabilities = gather_rows(logits.float().softmax(dim=1))
-    passes = state.threshold.select(gather_rows(unlabeled["number"]), probabilities)
+    passes = state.threshold.select(gather_rows(unlabeled.number), probabilities)
     return PseudoLabels(own_rows(probabilities), own_rows(passes)), PseudoLabels(probabilities, passes)
 
 
@@ -122,15 +121,17 @@ def _drop_channels(video: Tensor, dropped: Tensor, student: ASGMFormer) -> Tenso
 
 
 @torch.no_grad()
-def _maps(state: RecognitionState, unlabeled: Batch, times: int, draw: torch.Generator) -> Tensor | None:
+def _maps(state: RecognitionState, unlabeled: Unlabeled, times: int, draw: torch.Generator) -> Tensor | None:
     """[B, T, h, w]: where each token's frames say that the sound comes from; None for a tube."""
     if not state.recipe.guided:
         return None
     if state.localizer is None:
-        maps = unlabeled["map"]
+        maps = unlabeled.maps
+        assert maps is not None  # a guide without a localizer is known beforehand
     else:
-        strong = unlabeled["strong"].transpose(1, 2).float() / 255
-        maps = state.localizer.maps(strong, unlabeled["wave"])
+        assert unlabeled.wave is not None
+        strong = unlabeled.strong.transpose(1, 2).float() / 255
+        maps = state.localizer.maps(strong, unlabeled.wave)
     # A token of several frames goes by their mean map.
     maps = maps.unflatten(1, (times, -1)).mean(dim=2)
     return controlled_maps(state.recipe, maps, draw)
@@ -155,7 +156,7 @@ def _mask(
     )
 
 
-def _mix(state: RecognitionState, unlabeled: Batch, tokens: Tensor) -> Mixture:
+def _mix(state: RecognitionState, unlabeled: Unlabeled, tokens: Tensor) -> Mixture:
     """Each unlabelled clip A with a partner B of the same batch (Eq. 7-8); B's view is warped in time.
 
     With several ranks λ is that of the global batch; partners and masks are each rank's own, and no token leaves it.
@@ -165,7 +166,7 @@ def _mix(state: RecognitionState, unlabeled: Batch, tokens: Tensor) -> Mixture:
         unlabeled: its batch.
         tokens: [B, T, N, D] of the strong views.
     """
-    masks, warp = state.recipe.masks, unlabeled["warp"]
+    masks, warp = state.recipe.masks, unlabeled.warp
     # λ and the partners are drawn first: rows that differ in their masks alone share both.
     draw = step_generator(state.recipe.seed, state.step)
     keep = draw_lambda(masks.alpha, masks.beta, draw)
@@ -177,7 +178,7 @@ def _mix(state: RecognitionState, unlabeled: Batch, tokens: Tensor) -> Mixture:
     weight = controlled_share(state.recipe, maps, state.student.video.grid, mask, warp, partner)
     weight = float(mask[0, 0].float().mean()) if weight is None else weight  # λ = n / N
     warped = tokens.gather(1, warp[:, :, None, None].expand_as(tokens))
-    audio = unlabeled.get("strong_audio") if state.student.audio is not None else None
+    audio = unlabeled.strong_audio if state.student.audio is not None else None
     mixed_audio = mix_audio(audio, audio[partner], weight) if audio is not None else None
     return Mixture(mix_tokens(tokens, warped[partner], mask), mixed_audio, partner, weight)
 

@@ -1,15 +1,213 @@
-"""The views by which a network is evaluated, whatever manifest the clips come from."""
+"""The views of clips by which a network is trained and evaluated, whatever manifest they come from.
+
+One decode of a clip serves its weak and its strong view.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-from asgmcli.data.loader import Batch, EvaluationViews, LogMelStatistics, collate, make_loader
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from asgmcli.data import augment
+from asgmcli.data.augment import Geometry
+from asgmcli.data.guides import ViewMaps
+from asgmcli.data.loader import Draw, collate, first_decodable, make_loader, note_failures
 from asgmcli.data.manifest import Manifest, ManifestRow, check_files
-from asgmcli.data.plan import RankShare
-from asgmcli.data.reader import ClipReader
+from asgmcli.data.mel_statistics import LogMelStatistics
+from asgmcli.data.plan import Plan, RankShare, SampleKey
+from asgmcli.data.reader import ClipReader, Moment
 from asgmcli.errors import DataError
+from asgmcli.media.clips import random_start, uniform_starts
 from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.recipe.sections import Augment, Clip
+from asgmcli.tasks.recognition.batch import Batch, JudgedBatch, Labeled, Unlabeled
+
+LABELED, UNLABELED = "labeled", "unlabeled"
+"""The streams of a plan."""
+
+
+@dataclass
+class TrainViews(Dataset[Labeled | Unlabeled]):
+    """The views of one training clip.
+
+    Args:
+        reader: decodes.
+        labeled: rows of the labelled list; unlabeled: rows of the other.
+        labels: class index of each row of the manifest by id, -1 where unknown. Those of unlabelled rows are only
+            reported, never trained on.
+        clip, augment: sizes and strengths.
+        mel_statistics: of the data set, or None to leave the sound out.
+        guide_seconds: length of sound the localizer listens to, or None without one.
+        seed: of all draws.
+        maps: of a guide that is known beforehand, or None. They follow the strong view, whose RandAugment then uses its
+            colour operations only.
+        tubelet: frames a token of the network spans; time is warped in steps of it.
+    """
+
+    reader: ClipReader
+    labeled: list[ManifestRow]
+    unlabeled: list[ManifestRow]
+    labels: dict[str, int]
+    clip: Clip
+    augment: Augment
+    mel_statistics: LogMelStatistics | None
+    guide_seconds: float | None
+    seed: int
+    maps: ViewMaps | None = None
+    tubelet: int = 1
+    failures: list[str] = field(default_factory=list)
+
+    def __getitem__(self, key: SampleKey) -> Labeled | Unlabeled:
+        """The clip's views, or those of its replacement where it cannot be decoded.
+
+        Raises:
+            DataError: 20 clips in a row failed.
+        """
+        names = (key.stream, key.epoch, key.occurrence)
+        if key.stream == LABELED:
+            return first_decodable(self.labeled, key.number, self.seed, names, self._labeled)
+        return first_decodable(self.unlabeled, key.number, self.seed, names, self._unlabeled)
+
+    def _moment(self, row: ManifestRow, rng: np.random.Generator) -> Moment:
+        start = random_start(max(row.frames, 1), self.clip.frames, self.clip.stride, float(rng.random()))
+        return self.reader.moment(row, start)
+
+    def _geometry(self, frames: Tensor, rng: np.random.Generator) -> Geometry:
+        height, width = frames.shape[1:3]
+        return augment.draw_geometry(rng, height, width, self.clip.size, self.clip.short_side, self.augment.flip)
+
+    def _weak(self, frames: Tensor, rng: np.random.Generator) -> Tensor:
+        return augment.apply_geometry(frames, self._geometry(frames, rng), self.clip.size)
+
+    def _strong(self, frames: Tensor, geometry: Geometry, rng: np.random.Generator) -> Tensor:
+        view = augment.apply_geometry(frames, geometry, self.clip.size)
+        settings = self.augment
+        geometric = settings.geometric and self.maps is None
+        return augment.rand_augment(view, rng, settings.operations, settings.magnitude, geometric=geometric)
+
+    def _sound(self, moment: Moment) -> Tensor | None:
+        return None if self.mel_statistics is None else self.mel_statistics.normalise(self.reader.log_mel(moment))
+
+    def _labeled(self, draw: Draw) -> Labeled:
+        moment = self._moment(draw.row, draw.rng)
+        video = self._weak(self.reader.frames(moment), draw.rng)
+        label = torch.tensor(self.labels[draw.row.id])
+        return Labeled(video, label, [draw.row.id], draw.failures, self._sound(moment))
+
+    def _unlabeled(self, draw: Draw) -> Unlabeled:
+        row, rng, settings = draw.row, draw.rng, self.augment
+        moment = self._moment(row, rng)
+        frames = self.reader.frames(moment)
+        positions = self.clip.frames // self.tubelet
+        # The order of what follows is that of the random choices.
+        weak, geometry = self._weak(frames, rng), self._geometry(frames, rng)
+        strong = self._strong(frames, geometry, rng)
+        dropped = augment.draw_dropped_channel(rng, settings.channel_dropout)
+        warp = torch.tensor(augment.draw_warp(rng, positions) if settings.temporal_warp else range(positions))
+        audio = self._sound(moment)
+        strong_audio, wave, maps = None, None, None
+        if audio is not None:
+            masks = (settings.frequency_mask, settings.time_mask)
+            strong_audio = augment.spec_augment(audio, rng, *masks, fill=0.0)
+        if self.guide_seconds is not None:
+            wave = self.reader.wave(moment, self.guide_seconds, inside=True)
+        if self.maps is not None:
+            maps = self.maps.of_view(row, moment.indices, geometry, (frames.shape[1], frames.shape[2]))
+        return Unlabeled(
+            weak=weak,
+            strong=strong,
+            dropped=torch.tensor(dropped),
+            warp=warp,
+            number=torch.tensor(draw.number),
+            label=torch.tensor(self.labels[row.id]),
+            ids=[row.id],
+            failures=draw.failures,
+            audio=audio,
+            strong_audio=strong_audio,
+            wave=wave,
+            maps=maps,
+        )
+
+
+def collate_streams(samples: Sequence[Labeled | Unlabeled]) -> Batch:
+    """Join one step's samples."""
+    labeled = [sample for sample in samples if isinstance(sample, Labeled)]
+    unlabeled = [sample for sample in samples if isinstance(sample, Unlabeled)]
+    return Batch(collate(labeled), collate(unlabeled) if unlabeled else None)
+
+
+@dataclass
+class TrainLoader:
+    """An epoch's batches, in the plan's order whatever the number of workers.
+
+    Args:
+        views: samples by key.
+        plan: which keys.
+        workers: processes that decode; 0 decodes in this one.
+        max_failures: clips that may fail to decode before the run stops.
+    """
+
+    views: TrainViews
+    plan: Plan
+    workers: int
+    max_failures: int
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch."""
+        return self.plan.steps
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Batches of epoch `number` from step `start` on.
+
+        Raises:
+            DataError: more clips failed to decode than allowed.
+        """
+        for batch in make_loader(self.views, self.plan.batches(number, start), self.workers, collate_streams):
+            note_failures(batch.failures, self.views.failures, self.max_failures)
+            yield batch
+
+
+@dataclass
+class EvaluationViews(Dataset[JudgedBatch]):
+    """Several clips x crops of each video, every frame decoded once."""
+
+    reader: ClipReader
+    rows: list[ManifestRow]
+    labels: dict[str, int]
+    clip: Clip
+    mel_statistics: LogMelStatistics | None
+    clips: int
+    crops: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> JudgedBatch:
+        """The views of a video, V = clips x crops.
+
+        Raises:
+            MediaError: the file cannot be decoded.
+        """
+        row = self.rows[number]
+        starts = uniform_starts(max(row.frames, 1), self.clip.frames, self.clip.stride, self.clips)
+        moments = [self.reader.moment(row, start) for start in starts]
+        # Clips that overlap share frames: each is decoded once, the file opened once.
+        wanted = sorted({index for moment in moments for index in moment.indices})
+        decoded = self.reader.frames(Moment(row, wanted))
+        place = {index: position for position, index in enumerate(wanted)}
+        clips = [decoded[[place[index] for index in moment.indices]] for moment in moments]
+        video = torch.cat([augment.crops(clip, self.clip.size, self.crops) for clip in clips])
+        audio = None
+        if self.mel_statistics is not None:
+            sounds = torch.stack([self.mel_statistics.normalise(self.reader.log_mel(m)) for m in moments])
+            audio = sounds.repeat_interleave(self.crops, dim=0)
+        return JudgedBatch(video, torch.tensor(self.labels[row.id]), [row.id], [row.split], audio)
 
 
 def labeled_rows(manifest: Manifest, split: str) -> list[ManifestRow]:
@@ -33,7 +231,7 @@ def evaluation_batches(
     labels: dict[str, int],
     mel_statistics: LogMelStatistics | None,
     share: RankShare | None = None,
-) -> Iterator[Batch]:
+) -> Iterator[JudgedBatch]:
     """Batches of `rows` in their order, `evaluate.clips` x `evaluate.crops` views each; with `share` some of them.
 
     Raises:

@@ -70,10 +70,10 @@ def test_pairs_are_drawn_from_seed_epoch_and_clip_and_read_no_label(demo: Path, 
     data = build_data(recipe)
     assert data.steps == 5
     first = list(data.epoch(0))
-    assert first[0]["image"].shape == (6, 3, 32, 32)
-    assert first[0]["image"].dtype == torch.uint8
-    assert first[0]["wave"].shape == (6, 8000)
-    assert sorted(name for batch in first for name in batch["id"]) == [
+    assert first[0].pairs.image.shape == (6, 3, 32, 32)
+    assert first[0].pairs.image.dtype == torch.uint8
+    assert first[0].pairs.wave.shape == (6, 8000)
+    assert sorted(name for batch in first for name in batch.ids) == [
         row.id for row in read_manifest(demo).of_split("train")
     ]
     manifest = read_manifest(demo)
@@ -84,11 +84,15 @@ def test_pairs_are_drawn_from_seed_epoch_and_clip_and_read_no_label(demo: Path, 
     write_manifest(tmp_path / "bare", rows, [])
     bare = build_data(recipe_of(tmp_path, tmp_path / "bare"))
     for one, other in zip(first, bare.epoch(0), strict=True):
-        assert all(torch.equal(one[key], other[key]) for key in ("image", "wave", "masks"))
+        assert torch.equal(one.pairs.image, other.pairs.image)
+        assert torch.equal(one.pairs.wave, other.pairs.wave)
+        assert torch.equal(one.masks, other.masks)
     later = next(data.epoch(1))
-    assert not torch.equal(first[0]["image"], later["image"])
+    assert not torch.equal(first[0].pairs.image, later.pairs.image)
     shared = build_data(recipe_of(tmp_path, demo, "data.workers=1", "data.keep_decoded=false"))
-    assert all(torch.equal(one["image"], two["image"]) for one, two in zip(first[3:], shared.epoch(0, 3), strict=True))
+    assert all(
+        torch.equal(one.pairs.image, two.pairs.image) for one, two in zip(first[3:], shared.epoch(0, 3), strict=True)
+    )
 
 
 def test_data_without_sound_is_refused(demo: Path, tmp_path: Path) -> None:
@@ -105,7 +109,7 @@ def test_a_broken_clip_is_counted_once_however_often_it_is_drawn(own_demo: Path,
     for row in gone:
         manifest.resolve(row).write_bytes(manifest.resolve(row).read_bytes()[:100])
     data = build_data(recipe_of(tmp_path, tmp_path / "demo", "data.max_failures=2", "data.keep_decoded=false"))
-    drawn = [name for epoch in range(2) for batch in data.epoch(epoch) for name in batch["id"]]
+    drawn = [name for epoch in range(2) for batch in data.epoch(epoch) for name in batch.ids]
     assert len(drawn) == 60
     assert not {row.id for row in gone} & set(drawn)
     assert sorted(text.split(":")[0] for text in data.failures) == [str(manifest.resolve(row)) for row in gone]
@@ -121,8 +125,8 @@ def test_the_three_l1_terms_join_after_the_contrastive_epochs(demo: Path, tmp_pa
     state.begin_step(epoch, 5 * epoch)
     terms = train_step(state, batch)
     mean, std = torch.tensor(IMAGE_MEAN).view(3, 1, 1), torch.tensor(IMAGE_STD).view(3, 1, 1)
-    image = (batch["image"] / 255 - mean) / std
-    features = state.network.features(image, state.frozen.spectrogram(batch["wave"]))
+    image = (batch.pairs.image / 255 - mean) / std
+    features = state.network.features(image, state.frozen.spectrogram(batch.pairs.wave))
     expected = fnac_losses(*features, temperature=0.03, foreground=0.6)
     for name, value in expected.items():
         assert float(terms[name]) == pytest.approx(float(value.detach()), rel=1e-4)
@@ -155,9 +159,9 @@ def test_evaluation_looks_at_frames_spread_over_each_clip(demo: Path, tmp_path: 
     batches = list(data.evaluation)
     manifest = read_manifest(demo)
     boxes = read_boxes(manifest)
-    seen = [(name, int(frame)) for batch in batches for name, frame in zip(batch["id"], batch["frame"], strict=True)]
+    seen = [(name, int(frame)) for batch in batches for name, frame in zip(batch.ids, batch.frame, strict=True)]
     assert seen == [(row.id, frame) for row in manifest.of_split("test") for frame in (4, 12)]
-    found = [box for batch in batches for box in batch["boxes"]]
+    found = [box for batch in batches for box in batch.boxes]
     assert all(
         np.array_equal(box.corners, boxes[name][frame].corners) for box, (name, frame) in zip(found, seen, strict=True)
     )
@@ -243,9 +247,11 @@ def test_frozen_trunks_read_each_pair_until_its_features_are_known(
         before, read = set(seen), set()
         for batch in data.epoch(epoch):
             cells, sounds = state.trunk_features(batch)
-            places = list(zip(batch["id"], batch["frame"].tolist(), strict=True))
-            read |= {places[index] for index in batch["read"].tolist()}
-            assert len(batch.get("image", [])) == len(batch.get("wave", [])) == len(batch["read"])
+            places = list(zip(batch.ids, batch.frame.tolist(), strict=True))
+            read |= {place for place, was in zip(places, batch.read.tolist(), strict=True) if was}
+            count = int(batch.read.sum())
+            assert (batch.pairs is None) == (count == 0)
+            assert batch.pairs is None or len(batch.pairs.image) == len(batch.pairs.wave) == count
             for place, *features in zip(places, cells, sounds, strict=True):
                 known = seen.setdefault(place, features)
                 assert all(torch.equal(one, other) for one, other in zip(known, features, strict=True))
@@ -256,10 +262,10 @@ def test_frozen_trunks_read_each_pair_until_its_features_are_known(
     rows = {row.id: row for row in manifest.rows}
     for (name, frame), (cells, sound) in list(seen.items())[:5]:
         views = whole_pair(data.views.reader, Moment(rows[name], [frame]), state.recipe.input)
-        image = (views["image"][None].float() / 255 - state.frozen.image_mean) / state.frozen.image_std
+        image = (views.image[None].float() / 255 - state.frozen.image_mean) / state.frozen.image_std
         with torch.no_grad():
             expected = state.network.imgnet(image)[0]
-            heard = state.network.audnet(state.frozen.spectrogram(views["wave"][None]))[0].amax((1, 2))
+            heard = state.network.audnet(state.frozen.spectrogram(views.wave[None]))[0].amax((1, 2))
         torch.testing.assert_close(cells, expected, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(sound, heard, atol=1e-5, rtol=1e-4)
 

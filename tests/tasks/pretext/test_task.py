@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from asgmcli.data.loader import map_tensors
 from asgmcli.errors import RecipeError
 from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.recipe.pretext import PretextRecipe
@@ -89,17 +91,17 @@ def test_the_cells_kept_are_the_same_tokens_as_in_the_whole_frame() -> None:
 
 def test_the_picture_shrinks_to_the_cells_that_are_kept(loaders: PretextLoaders) -> None:
     batches = [next(loaders.epoch(number)) for number in range(5)]
-    assert [tuple(batch["video"].shape[1:2]) for batch in batches] == [(2,), (2,), (4,), (4,), (4,)]
-    assert [batch["kept"].shape[1] if "kept" in batch else 36 for batch in batches] == [5, 5, 7, 7, 36]
+    assert [tuple(batch.inputs.video.shape[1:2]) for batch in batches] == [(2,), (2,), (4,), (4,), (4,)]
+    assert [36 if batch.inputs.kept is None else batch.inputs.kept.shape[1] for batch in batches] == [5, 5, 7, 7, 36]
     still = batches[0]
-    assert torch.equal(still["video"][:, 0], still["video"][:, 1])
-    assert all(a < b for row in still["kept"].tolist() for a, b in pairwise(row))
+    assert torch.equal(still.inputs.video[:, 0], still.inputs.video[:, 1])
+    assert all(a < b for row in still.inputs.kept.tolist() for a, b in pairwise(row))
     state = state_of(loaders.recipe, loaders)
-    frames, seen = still["video"], []
+    frames, seen = still.inputs.video, []
     hook = state.network.body.video.patch_embed.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    state.network(still)
+    state.network(still.inputs)
     hook.remove()
-    for clip, cells in enumerate(still["kept"].tolist()):
+    for clip, cells in enumerate(still.inputs.kept.tolist()):
         for number, cell in enumerate(cells):
             row, column = divmod(cell, 6)
             patch = frames[clip, :, :, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8].transpose(0, 1)
@@ -123,7 +125,7 @@ def test_a_step_teaches_every_part_and_stills_no_motion(loaders: PretextLoaders)
 def test_only_a_share_of_the_batch_is_heard(loaders: PretextLoaders) -> None:
     batch = next(loaders.epoch(3))
     half, whole = recipe_of("generated.heard_share=0.5"), recipe_of("generated.heard_share=1.0")
-    first = {name: values[:2] if isinstance(values, torch.Tensor) else values for name, values in batch.items()}
+    first = replace(map_tensors(batch, lambda tensor: tensor[:2]), ids=batch.ids[:2])
     terms: list[dict[str, Any]] = []
     for recipe, given in ((half, batch), (whole, first), (whole, batch)):
         terms.append(pretext.train_step(state_of(recipe, loaders), given))

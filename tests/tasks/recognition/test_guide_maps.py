@@ -15,7 +15,6 @@ from torchvision.transforms import v2
 
 from asgmcli.data.augment import Geometry, apply_geometry, apply_geometry_to_maps, draw_geometry, rand_augment
 from asgmcli.data.guides import RecordedMaps
-from asgmcli.data.loader import TrainViews
 from asgmcli.data.manifest import Manifest, ManifestRow, write_manifest
 from asgmcli.data.maps import MapReader, maps_at
 from asgmcli.data.plan import SampleKey
@@ -24,6 +23,7 @@ from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, MediaError
 from asgmcli.media.write import write_clip
 from asgmcli.recipe.sections import Audio, Augment, Clip
+from asgmcli.tasks.recognition.views import TrainViews
 
 GRID = (14, 14)
 
@@ -138,10 +138,10 @@ def test_a_samples_map_lies_on_its_strong_view(clip: Manifest) -> None:
     seen = 0
     for occurrence in range(25):
         sample = views[SampleKey("unlabeled", 0, 0, occurrence)]
-        assert sample["map"].shape == (4, *GRID)
-        assert sample["map"].dtype == torch.float32
-        assert "wave" not in sample
-        for frame, heat in zip(sample["strong"].float().mean(1), sample["map"], strict=True):
+        assert sample.maps.shape == (4, *GRID)
+        assert sample.maps.dtype == torch.float32
+        assert sample.wave is None
+        for frame, heat in zip(sample.strong.float().mean(1), sample.maps, strict=True):
             if int((frame > 125).sum()) < 150:
                 continue
             fine = F.interpolate(heat[None, None], (56, 56), mode="bilinear", align_corners=False)[0, 0]
@@ -161,7 +161,7 @@ def test_the_strong_view_of_a_moved_guide_is_not_sheared(clip: Manifest, monkeyp
     views_of(clip)[SampleKey("unlabeled", 0, 0, 0)]
     bare = views_of(clip)
     bare.maps = None
-    assert "map" not in bare[SampleKey("unlabeled", 0, 0, 0)]
+    assert bare[SampleKey("unlabeled", 0, 0, 0)].maps is None
     assert asked == [False, True]
 
 

@@ -68,9 +68,9 @@ def test_views_are_averaged_after_the_softmax(demo: Path, tmp_path: Path) -> Non
     for clip in range(2):
         answers = []
         for view in range(6):
-            frames = ((batch["video"][clip, view].float() / 255 - 0.5) / 0.5).transpose(0, 1)[None]
+            frames = ((batch.video[clip, view].float() / 255 - 0.5) / 0.5).transpose(0, 1)[None]
             with torch.no_grad():
-                answers.append(network(frames, batch["audio"][clip, view][None])[0].softmax(0))
+                answers.append(network(frames, batch.audio[clip, view][None])[0].softmax(0))
         torch.testing.assert_close(scores[clip], torch.stack(answers).mean(0), atol=1e-6, rtol=1e-4)
     torch.testing.assert_close(scores.sum(dim=1), torch.ones(10))
 

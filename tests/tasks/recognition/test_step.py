@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from asgmcli.data.loader import Batch
 from asgmcli.masks.heatmap import heatmap_mask, token_weights
 from asgmcli.masks.mix import draw_lambda, partners
 from asgmcli.masks.placebo import misplaced
@@ -19,6 +19,7 @@ from asgmcli.masks.tube import tube_mask
 from asgmcli.nn.localizer import FNAC, save_localizer
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks.recognition import build_data, build_state, step, train_step
+from asgmcli.tasks.recognition.batch import Batch, Unlabeled
 from asgmcli.tasks.recognition.model import RecognitionState
 from asgmcli.train.seed import seed_everything, step_generator
 from asgmcli.train.task import Context
@@ -73,8 +74,8 @@ def cross_entropy(logits: Tensor, label: int) -> Tensor:
 def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
     """METHOD, section 3, one clip at a time: no batches, no shared tokens, no warped tokens but warped pixels."""
     recipe, student, teacher = state.recipe, state.student, state.teacher
-    labeled, unlabeled = batch["labeled"], batch["unlabeled"]
-    listens = "audio" in labeled
+    labeled, unlabeled = batch.labeled, batch.unlabeled
+    listens = labeled.audio is not None
     tubelet = recipe.model.video.tubelet
 
     def clip(frames: Tensor) -> Tensor:
@@ -88,38 +89,38 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
         heard = student.audio(sound[None])
         return student.fusion(picture, heard)[0], picture[0], heard[0]
 
-    def sound_of(stream: Batch, name: str, index: int) -> Tensor | None:
-        return stream[name][index] if listens else None
+    def sound_of(sound: Tensor | None, index: int) -> Tensor | None:
+        return sound[index] if sound is not None else None
 
     pairs: list[tuple[Tensor, Tensor | None]] = []  # the class tokens of every clip
     supervised = torch.zeros(())
-    clips = len(labeled["label"])
+    clips = len(labeled.label)
     for index in range(clips):
-        tokens = student.embed(clip(labeled["video"][index]))
-        logits, *tokens_of = classify(tokens, sound_of(labeled, "audio", index))
+        tokens = student.embed(clip(labeled.video[index]))
+        logits, *tokens_of = classify(tokens, sound_of(labeled.audio, index))
         pairs.append((tokens_of[0], tokens_of[1]))
-        supervised = supervised + cross_entropy(logits, int(labeled["label"][index])) / clips
+        supervised = supervised + cross_entropy(logits, int(labeled.label[index])) / clips
 
-    count = len(unlabeled["number"])
+    count = len(unlabeled.number)
     soft: list[Tensor] = []
     for index in range(count):
-        sound = unlabeled["audio"][index][None] if listens else None
+        sound = unlabeled.audio[index][None] if listens else None
         with torch.no_grad():
-            soft.append(teacher(clip(unlabeled["weak"][index]), sound)[0].softmax(0))
+            soft.append(teacher(clip(unlabeled.weak[index]), sound)[0].softmax(0))
     hard = [int(probabilities.argmax()) for probabilities in soft]
     limits = class_limits(state)
     passes = [float(soft[i][hard[i]]) >= limits[hard[i]] for i in range(count)]
 
     strong = []
     for index in range(count):
-        frames = unlabeled["strong"][index].clone()
-        if int(unlabeled["dropped"][index]) >= 0:
-            frames[:, int(unlabeled["dropped"][index])] = 0
+        frames = unlabeled.strong[index].clone()
+        if int(unlabeled.dropped[index]) >= 0:
+            frames[:, int(unlabeled.dropped[index])] = 0
         strong.append(frames)
     consistency = torch.zeros(())
     for index in range(count):
         tokens = student.embed(clip(strong[index]))
-        logits, *tokens_of = classify(tokens, sound_of(unlabeled, "strong_audio", index))
+        logits, *tokens_of = classify(tokens, sound_of(unlabeled.strong_audio, index))
         pairs.append((tokens_of[0], tokens_of[1]))
         consistency = consistency + passes[index] * cross_entropy(logits, hard[index]) / count
 
@@ -133,8 +134,8 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
         frames_count, cells = mask.shape[1:]
         mixup = torch.zeros(())
         for a, b in enumerate(partner):
-            share = share_of(state, maps, mask, a, b, unlabeled["warp"][b].tolist())
-            warped = strong[b].unflatten(0, (-1, tubelet))[unlabeled["warp"][b]].flatten(0, 1)
+            share = share_of(state, maps, mask, a, b, unlabeled.warp[b].tolist())
+            warped = strong[b].unflatten(0, (-1, tubelet))[unlabeled.warp[b]].flatten(0, 1)
             tokens_a, tokens_b = student.embed(clip(strong[a])), student.embed(clip(warped))
             mixed = torch.stack(
                 [
@@ -144,7 +145,7 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
             )
             sound = None
             if listens:
-                sound = share * unlabeled["strong_audio"][a] + (1 - share) * unlabeled["strong_audio"][b]
+                sound = share * unlabeled.strong_audio[a] + (1 - share) * unlabeled.strong_audio[b]
             logits, *tokens_of = classify(mixed[None], sound)
             pairs.append((tokens_of[0], tokens_of[1]))
             target = torch.zeros(len(logits))
@@ -174,29 +175,29 @@ def class_limits(state: RecognitionState) -> list[float]:
     return [thresholds.value * (count / max(counts) if max(counts) else 1.0) for count in counts]
 
 
-def slow_maps(state: RecognitionState, unlabeled: Batch, draw: torch.Generator) -> Tensor | None:
+def slow_maps(state: RecognitionState, unlabeled: Unlabeled, draw: torch.Generator) -> Tensor | None:
     """[B, T, h, w], a clip and a token's frames at a time."""
     masks, tubelet = state.recipe.masks, state.recipe.model.video.tubelet
     if masks.kind == "tube":
         return None
     maps = []
-    for index, frames in enumerate(unlabeled["strong"]):
+    for index, frames in enumerate(unlabeled.strong):
         if state.localizer is None:
-            of_frames = unlabeled["map"][index]
+            of_frames = unlabeled.maps[index]
         else:
-            wave = unlabeled["wave"][index][None]
+            wave = unlabeled.wave[index][None]
             of_frames = state.localizer.maps(frames.transpose(0, 1)[None].float() / 255, wave)[0]
         maps.append(torch.stack([of_token.mean(0) for of_token in of_frames.split(tubelet)]))
     return torch.stack(maps) if masks.placebo == "none" else misplaced(torch.stack(maps), masks.placebo, draw)
 
 
 def draw_mask(
-    state: RecognitionState, unlabeled: Batch, maps: Tensor | None, keep: float, draw: torch.Generator
+    state: RecognitionState, unlabeled: Unlabeled, maps: Tensor | None, keep: float, draw: torch.Generator
 ) -> Tensor:
     masks = state.recipe.masks
     if maps is None:
         times = state.recipe.clip.frames // state.recipe.model.video.tubelet
-        return tube_mask(len(unlabeled["number"]), times, 9, keep, draw)
+        return tube_mask(len(unlabeled.number), times, 9, keep, draw)
     options = {"average_frames": masks.average_frames, "sharpness": masks.sharpness}
     return heatmap_mask(maps, grid=(3, 3), keep=keep, generator=draw, **options)
 
@@ -259,9 +260,9 @@ CASES: dict[str, dict[str, Any]] = {
 
 def let_half_pass(state: RecognitionState, batch: Batch) -> None:
     """Put the threshold amid the teacher's confidences, which other versions of torch draw otherwise."""
-    weak = ((batch["unlabeled"]["weak"] / 255 - 0.5) / 0.5).transpose(1, 2)
+    weak = ((batch.unlabeled.weak / 255 - 0.5) / 0.5).transpose(1, 2)
     with torch.no_grad():
-        surest = state.teacher(weak, batch["unlabeled"].get("audio")).softmax(1).amax(1).sort().values
+        surest = state.teacher(weak, batch.unlabeled.audio).softmax(1).amax(1).sort().values
     middle = len(surest) // 2
     state.threshold.threshold = float(surest[middle - 1 : middle + 1].mean())
     settings = state.recipe.thresholds.model_copy(update={"value": state.threshold.threshold})
@@ -293,9 +294,8 @@ def test_a_step_is_that_of_plain_loops(make: Callable[..., Made], case: str) -> 
 @pytest.mark.parametrize("kind", ["tube", "localization"])
 def test_the_mixtures_weight_is_the_fraction_of_tokens_truly_kept(make: Callable[..., Made], kind: str) -> None:
     state, batch = make(masks__kind=kind)
-    unlabeled = batch["unlabeled"]
+    unlabeled = replace(batch.unlabeled, warp=torch.tensor([[0, 0, 3, 3]] * 4))
     tokens = torch.randn(4, 4, 9, 8, requires_grad=True)
-    unlabeled["warp"] = torch.tensor([[0, 0, 3, 3]] * 4)
     weights = set()
     for number in range(12):
         state.begin_step(0, number)
@@ -305,7 +305,7 @@ def test_the_mixtures_weight_is_the_fraction_of_tokens_truly_kept(make: Callable
         assert bool((kept | (mixture.tokens == others).all(dim=-1)).all())
         moved = mixture.partner != torch.arange(4)  # a clip mixed with itself keeps more
         assert torch.allclose(kept[moved].float().mean(dim=2), torch.tensor(mixture.weight))
-        sounds = unlabeled["strong_audio"]
+        sounds = unlabeled.strong_audio
         assert mixture.audio is not None
         torch.testing.assert_close(
             mixture.audio, mixture.weight * sounds + (1 - mixture.weight) * sounds[mixture.partner]
@@ -353,7 +353,7 @@ def test_supervised_epochs_are_the_labelled_clips_alone(make: Callable[..., Made
     state, batch = make()
     whole = train_step(state, batch)
     before = state.threshold.state_dict()["labels"].clone()
-    terms = train_step(state, {"labeled": batch["labeled"], "unlabeled": None})
+    terms = train_step(state, replace(batch, unlabeled=None))
     assert set(terms) == {"loss", "supervised", "labeled_accuracy"}
     assert float(terms["loss"].detach()) == pytest.approx(float(whole["supervised"].detach()), rel=1e-5)
     terms["loss"].backward()
@@ -365,7 +365,7 @@ def test_picture_alone_has_no_ears(make: Callable[..., Made]) -> None:
     state, batch = make("video")
     assert state.student.audio is None
     assert state.student.fusion is None
-    assert "audio" not in batch["labeled"]
+    assert batch.labeled.audio is None
     terms = train_step(state, batch)
     assert "contrastive" not in terms
     terms["loss"].backward()
@@ -375,11 +375,11 @@ def test_picture_alone_has_no_ears(make: Callable[..., Made]) -> None:
 def test_the_truth_of_unlabelled_clips_is_shown_but_never_used(make: Callable[..., Made]) -> None:
     state, batch = make(thresholds__kind="fixed")
     first = train_step(state, batch)
-    batch["unlabeled"]["label"] = (batch["unlabeled"]["label"] + 1) % 10
+    batch = replace(batch, unlabeled=replace(batch.unlabeled, label=(batch.unlabeled.label + 1) % 10))
     second = train_step(state, batch)
     assert float(first["loss"].detach()) == float(second["loss"].detach())
     assert float(first["pseudo_share"]) > 0
-    batch["unlabeled"]["label"] = torch.full((4,), -1)
+    batch = replace(batch, unlabeled=replace(batch.unlabeled, label=torch.full((4,), -1)))
     assert "pseudo_accuracy" not in train_step(state, batch)
 
 

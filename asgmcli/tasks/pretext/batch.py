@@ -1,0 +1,57 @@
+"""What a pretext step and its evaluation are given; of one sample every tensor lacks its first dimension."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the network sees and hears of B clips.
+
+    Attributes:
+        video: uint8 [B, T, 3, S, S].
+        sound: float32, the log-mel [B, L, M], for a localizer the wave [B, samples].
+        kept: int64 [B, n], the cells that the network is to see; None for all.
+    """
+
+    video: Tensor
+    sound: Tensor
+    kept: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is in B clips.
+
+    Attributes:
+        places: float32 [B, A, T, 3], where each sprite is: x, y, radius in frame sides, NaN where there is none.
+        cast: int64 [B, A, 2], shape and motion of each sprite, -1 where there is none.
+        shapes: float32 [B, shapes], 1 where the clip has one such.
+        motions: float32 [B, motions], likewise.
+        timbre: int64 [B].
+        envelope: int64 [B].
+    """
+
+    places: Tensor
+    cast: Tensor
+    shapes: Tensor
+    motions: Tensor
+    timbre: Tensor
+    envelope: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Generated clips."""
+
+    ids: list[str]
+    inputs: Inputs
+    truth: Truth
+
+    @property
+    def failures(self) -> list[str]:
+        """None: nothing is decoded."""
+        return []
