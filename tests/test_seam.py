@@ -20,7 +20,7 @@ from torch import Tensor
 from asgmcli.cli import main
 from asgmcli.media.write import write_clip
 from asgmcli.prepare.datasets import DATASETS
-from asgmcli.recipe.read import MODELS
+from asgmcli.recipe.models import MODELS
 from asgmcli.tasks import TASKS
 from tests.toy import dataset, task
 from tests.toy.recipe import BrightnessRecipe

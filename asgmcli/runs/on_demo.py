@@ -6,7 +6,7 @@ overlay takes becomes the demo's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,14 @@ class Overlay(Section):
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """A recipe's file, and whether its rows run on the demo data."""
+    """A recipe's file, and whether its rows run on the demo data.
+
+    `all_rows`: overrides are of all rows. One that does nothing in a row is passed over there.
+    """
 
     path: Path
     on_demo: bool = False
+    all_rows: bool = False
 
     def load(self, row: str | None = None, overrides: tuple[str, ...] = (), seed: int | None = None) -> Recipe:
         """See `load_recipe`.
@@ -51,8 +55,25 @@ class RecipeFile:
             RecipeError: see there; or the recipe has no small form.
         """
         if self.on_demo:
-            return load_on_demo(self.path, row, overrides, seed)
-        return load_recipe(self.path, row, overrides, seed)
+            return load_on_demo(self.path, row, overrides, seed, lenient=self.all_rows)
+        return load_recipe(self.path, row, overrides, seed, lenient=self.all_rows)
+
+    def check_overrides(self, overrides: tuple[str, ...]) -> None:
+        """See that each of `overrides` does something in a row at least.
+
+        Raises:
+            RecipeError: one does nothing in any.
+        """
+        alone = replace(self, all_rows=False)
+        faults = []
+        for row in self.load(None, overrides).runnable if overrides else ():
+            try:
+                alone.load(row, overrides)
+                return
+            except RecipeError as error:
+                faults.append(error.message)
+        if any(all(f"--set {text}: " in fault for fault in faults) for text in overrides if faults):
+            raise RecipeError(faults[0])
 
     @property
     def flags(self) -> list[str]:
@@ -61,7 +82,12 @@ class RecipeFile:
 
 
 def load_on_demo(
-    path: Path, row: str | None = None, overrides: tuple[str, ...] = (), seed: int | None = None
+    path: Path,
+    row: str | None = None,
+    overrides: tuple[str, ...] = (),
+    seed: int | None = None,
+    *,
+    lenient: bool = False,
 ) -> Recipe:
     """Load the recipe in `path` on the demo data: without the paper's numbers, under the name <recipe>@demo.
 
@@ -69,12 +95,12 @@ def load_on_demo(
         RecipeError: the recipe, its task's overlay or the small recipe cannot be read, there is no such overlay, or the
             recipe is the demo's already.
     """
-    large = load_recipe(path, row)
+    large = load_recipe(path, row, with_idle=True)
     beside = find_beside(path.parent, f"{FOLDER}/{large.task}")
     if not beside.exists():
         raise RecipeError(f"{path}: a {large.task} recipe has no small form ({beside}); leave {FLAG} out.")
     overlay = check_section(read_yaml(beside), beside, Overlay)
-    small = load_recipe(find_beside(path.parent, overlay.recipe))
+    small = load_recipe(find_beside(path.parent, overlay.recipe), with_idle=True)
     values, whole, sizes = large.model_dump(mode="json"), large.model_dump(mode="json"), small.model_dump(mode="json")
     if values["data"]["dataset"] == sizes["data"]["dataset"]:
         raise RecipeError(f"{path}: these are runs on the demo data already; leave {FLAG} out.")
@@ -91,8 +117,8 @@ def load_on_demo(
         "cost": "",
         "rows": {name: row.model_copy(update={"paper": {}}).model_dump() for name, row in large.runnable.items()},
     }
-    override(values, overrides, seed)
-    return check_recipe(values, path)
+    named = override(values, overrides, seed)
+    return check_recipe(values, path, named=() if lenient else named)
 
 
 def _value(values: Any, dotted: str) -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from asgmcli.ranks.exchange import average_gradients
-from asgmcli.recipe.sections import Train
+from asgmcli.recipe.training import Train
 
 S = TypeVar("S")
 B = TypeVar("B")

@@ -13,8 +13,8 @@ from typing import Any
 
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
-from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.sections import Log
+from asgmcli.recipe.base import TrainedRecipe
+from asgmcli.recipe.training import Log
 from asgmcli.train.log import Logger
 from asgmcli.train.run import Run
 
@@ -37,7 +37,7 @@ def check_loggers(log: Log) -> None:
 
 
 @contextmanager
-def open_loggers(recipe: Recipe, run: Run, *, writing: bool = True) -> Iterator[list[Logger]]:
+def open_loggers(recipe: TrainedRecipe, run: Run, *, writing: bool = True) -> Iterator[list[Logger]]:
     """Open the loggers that `recipe.log` asks for, and close them at the end; none unless this process writes.
 
     Raises:
@@ -94,7 +94,7 @@ class _WandB:
 
 
 @contextmanager
-def _wandb(recipe: Recipe, run: Run) -> Iterator[Logger]:
+def _wandb(recipe: TrainedRecipe, run: Run) -> Iterator[Logger]:
     """Open a run of project `log.project`, continued if this run is resumed."""
     import wandb
 

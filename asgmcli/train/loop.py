@@ -24,7 +24,7 @@ from asgmcli.ranks.exchange import (
     own_rank,
     share_buffers,
 )
-from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.base import TrainedRecipe
 from asgmcli.signals import StopFlag
 from asgmcli.train.batches import TrainBatch, move
 from asgmcli.train.checkpoint import load_state, save_state
@@ -44,7 +44,7 @@ class Trainer:
     """A run from its first or last saved step to its result."""
 
     task: Task[Any, Any, Any, Any, Any]
-    recipe: Recipe
+    recipe: TrainedRecipe
     run: Run
     data: TrainData[Any, Any]
     state: TrainState
@@ -259,7 +259,7 @@ class Trainer:
 
 def make_trainer(
     task: Task[Any, Any, Any, Any, Any],
-    recipe: Recipe,
+    recipe: TrainedRecipe,
     run: Run,
     context: Context,
     console: Console,

@@ -11,7 +11,7 @@ from asgmcli.data.manifest import ManifestRow, read_manifest
 from asgmcli.data.mel_statistics import measure_log_mel
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError
-from asgmcli.recipe.sections import Audio, Clip
+from asgmcli.recipe.clips import Audio, Clip
 
 CLIP = Clip(frames=4, stride=2, size=24, short_side=(24, 28))
 AUDIO = Audio(seconds=0.64, mels=16)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.sections import Data, Section
+from asgmcli.recipe.base import TrainedRecipe
+from asgmcli.recipe.sections import Data, Section, TrainingData
 
 
 class BrightnessModel(Section):
@@ -14,12 +14,12 @@ class BrightnessModel(Section):
     scale: float = 1.0
 
 
-class BrightnessRecipe(Recipe):
+class BrightnessRecipe(TrainedRecipe):
     """Classes from the mean colours of a clip's first frame."""
 
     headline: ClassVar[str] = "right"
     task: Literal["brightness"]
-    data: Data
+    data: TrainingData
     model: BrightnessModel = BrightnessModel()
 
     def data_sets(self) -> list[Data]:

@@ -19,7 +19,7 @@ from asgmcli.nn.state import read_metadata, read_state, write_safetensors
 from asgmcli.prepare.single import manifest_of
 from asgmcli.prepare.source import open_manifest
 from asgmcli.recipe.read import check_recipe
-from asgmcli.recipe.sections import Data
+from asgmcli.recipe.sections import TrainingData
 from asgmcli.report.table import Cell, Table
 from asgmcli.train.cost import Counts, Needs, Open, needs_of
 from asgmcli.train.cost import nothing_decoded as decoded
@@ -187,7 +187,7 @@ class TrainedBrightness:
         return ("colour",)
 
     @property
-    def data(self) -> Data:
+    def data(self) -> TrainingData:
         """The data set it was trained on."""
         return self.recipe.data
 

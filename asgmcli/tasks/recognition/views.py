@@ -23,8 +23,8 @@ from asgmcli.data.plan import Plan, RankShare, SampleKey
 from asgmcli.data.reader import ClipReader, Moment
 from asgmcli.errors import DataError
 from asgmcli.media.clips import random_start, uniform_starts
+from asgmcli.recipe.clips import Augment, Clip
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.recipe.sections import Augment, Clip
 from asgmcli.tasks.recognition.batch import Batch, JudgedBatch, Labeled, Unlabeled
 
 LABELED, UNLABELED = "labeled", "unlabeled"

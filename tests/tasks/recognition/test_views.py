@@ -21,7 +21,7 @@ from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, MediaError
 from asgmcli.media.clips import uniform_starts
 from asgmcli.media.video import read_clip
-from asgmcli.recipe.sections import Audio, Augment, Clip
+from asgmcli.recipe.clips import Audio, Augment, Clip
 from asgmcli.tasks.recognition.batch import Labeled
 from asgmcli.tasks.recognition.views import EvaluationViews, TrainLoader, TrainViews
 
