@@ -16,10 +16,11 @@ from asgmcli.prepare.source import is_generated, manifest_path
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
+from asgmcli.recipe.networks import Encoder
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.read import dump_yaml, load_recipe, settings_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.recipe.sections import SEED_OF_RUN, Encoder, Start
+from asgmcli.recipe.sections import SEED_OF_RUN, Start
 from asgmcli.runs.on_demo import RecipeFile
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))

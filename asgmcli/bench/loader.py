@@ -28,7 +28,7 @@ from asgmcli.media.probe import probe
 from asgmcli.media.video import fitted_size, read_clip
 from asgmcli.prepare.cache import cache_clip, cache_task
 from asgmcli.prepare.verify import Facts, Fault, Task, examine
-from asgmcli.recipe.sections import Audio, Augment, Clip
+from asgmcli.recipe.clips import Audio, Augment, Clip
 from asgmcli.report.table import Cell, Table
 from asgmcli.report.timing import Timing, interleaved
 

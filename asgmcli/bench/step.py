@@ -115,7 +115,7 @@ def measure(setup: Setup, repeats: int) -> dict[str, Any]:
         AsgmError: the process failed; the message has its last line.
     """
     recipe = recipe_of(setup)
-    first = "save_memory" if recipe.train.saves_memory else "keep_memory"  # as `asgm train` begins
+    first = "save_memory" if recipe.saves_memory else "keep_memory"  # as `asgm train` begins
     code = f"from asgmcli.train.allocator import {first}; {first}(); from asgmcli.bench.step import answer; answer()"
     question = json.dumps({"setup": asdict(setup), "repeats": repeats})
     done = subprocess.run([sys.executable, "-c", code], input=question, capture_output=True, text=True, check=False)

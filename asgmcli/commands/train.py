@@ -86,7 +86,7 @@ def command(
         recipe = find_recipe(recipe)
         file = RecipeFile(recipe, on_demo)
         first = file.load(None if row == ALL_ROWS else row, overrides, seed)
-        (save_memory if first.train.saves_memory else keep_memory)()  # before torch is there
+        (save_memory if first.saves_memory else keep_memory)()  # before torch is there
 
         from asgmcli.console import make_console
 

@@ -28,7 +28,7 @@ from asgmcli.data.plan import Plan, SampleKey, Stream, generator
 from asgmcli.data.reader import ClipReader, Moment
 from asgmcli.errors import AsgmError, DataError, MediaError
 from asgmcli.media.clips import random_start, uniform_starts
-from asgmcli.recipe.sections import Augment, Clip
+from asgmcli.recipe.clips import Augment, Clip
 
 REPLACEMENTS = 20
 Batch = dict[str, Any]

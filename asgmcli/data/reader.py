@@ -16,7 +16,7 @@ from asgmcli.media.audio import log_mel, read_audio
 from asgmcli.media.bounds import check_decoded
 from asgmcli.media.clips import audio_window, clip_indices
 from asgmcli.media.video import decode_video, fitted_size, read_clip
-from asgmcli.recipe.sections import Audio, Clip
+from asgmcli.recipe.clips import Audio, Clip
 
 RATE = 16000
 # Log-mels that are kept beside kept clips, bytes: one a place of the window in the clip, so that long clips have many.

@@ -8,10 +8,12 @@ from asgmcli.nn.state import LoadReport
 from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.nn.vit import AudioTransformer
 from asgmcli.nn.weights import load_timesformer, load_timm, load_vit_audio
-from asgmcli.recipe.sections import Audio, Clip, Encoder, Start, VideoEncoder
+from asgmcli.recipe.clips import ClipSize, Sound
+from asgmcli.recipe.networks import EncoderSize, VideoSize
+from asgmcli.recipe.sections import Start
 
 
-def build_video_encoder(settings: VideoEncoder, clip: Clip, classes: int) -> TimeSformer:
+def build_video_encoder(settings: VideoSize, clip: ClipSize, classes: int) -> TimeSformer:
     """A TimeSformer for clips as `clip` describes them; `classes` of its head, 0 for none."""
     return TimeSformer(
         settings.dim,
@@ -27,7 +29,7 @@ def build_video_encoder(settings: VideoEncoder, clip: Clip, classes: int) -> Tim
     )
 
 
-def build_audio_encoder(settings: Encoder, audio: Audio, length: int) -> AudioTransformer:
+def build_audio_encoder(settings: EncoderSize, audio: Sound, length: int) -> AudioTransformer:
     """An audio transformer for log-mels of `length` time steps."""
     return AudioTransformer(
         settings.dim,

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from asgmcli.recipe.bounds import Seed
-from asgmcli.recipe.sections import ALL_ROWS, Compare, Data, Guide, Log, Name, Section, Start, Train, with_seed
+from asgmcli.recipe.sections import ALL_ROWS, Compare, Data, Guide, Name, Section, Start, with_seed
+from asgmcli.recipe.training import Log, Train
 
 
 class Row(Section):
@@ -18,10 +19,15 @@ class Row(Section):
     """
 
     title: str
+    """What the row is called in tables."""
     set: dict[str, Any] = Field(default_factory=dict)
+    """Dotted keys of the recipe that are other in this row."""
     paper: dict[str, float] = Field(default_factory=dict)
+    """The paper's numbers, by metric, percent."""
     curve: str = ""
+    """Line of the figure that the row is a point of."""
     cited: str = ""
+    """Where the number of a row that cannot be run is from."""
 
     @model_validator(mode="after")
     def _cited(self) -> Row:
@@ -34,34 +40,40 @@ class Curves(Section):
     """A figure whose points are the rows: what was measured over the value of `key` in each row's settings."""
 
     key: str
+    """Dotted key whose value is the point's place."""
     label: str
+    """What stands below the axis."""
     scale: Literal["linear", "log"] = "linear"
-
-
-# Keys of `train` that only some tasks know how to follow; `honoured` names those.
-OPTIONS = ("activation_checkpointing", "accumulate", "compile", "channels_last")
+    """Scale of the axis."""
 
 
 class Recipe(Section):
     """What every recipe has: a name, a task, its variants as rows."""
 
-    honoured: ClassVar[tuple[str, ...]] = ()
     headline: ClassVar[str] = ""
     """The metric of its tables and pictures; "" takes the first that is measured."""
     one_process: ClassVar[bool] = False
     """Several processes cannot share its work."""
     name: Name
+    """Names the folder of its runs; the file's name where left out."""
     task: str
+    """What is done."""
     title: str
+    """What it is called in tables."""
     about: str = ""
+    """What it is for, in a sentence."""
     cost: str = ""
+    """What it takes, in words."""
     default_row: str
+    """Row that is trained without --row."""
     rows: dict[Name, Row]
+    """Variants by name: `title`, `set`, `paper`, `curve`, `cited`."""
     figure: Curves | None = None
+    """A figure of which the rows are points: `key`, `label`, `scale`."""
     compare: Compare | None = None
-    train: Train = Train()
-    log: Log = Log()
+    """Rows that all others are compared to, seed by seed: `to`, `metrics`."""
     seed: Seed = 0
+    """Seed of all draws; --seed and --seeds replace it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -80,10 +92,6 @@ class Recipe(Section):
             raise ValueError(f"a row cannot be named {ALL_ROWS!r}: `--row {ALL_ROWS}` trains every row")
         if loose := [name for name in self.runnable if bool(self.rows[name].curve) != (self.figure is not None)]:
             raise ValueError(f"`figure` and the rows' `curve` go together: rows {', '.join(loose)}")
-        default = Train()
-        for key in OPTIONS:
-            if key not in self.honoured and getattr(self.train, key) != getattr(default, key):
-                raise ValueError(f"train.{key} does nothing in a {self.task} recipe: leave it out")
         known = [row.curve for row in self.rows.values()] if self.figure is not None else list(self.runnable)
         if unknown := [name for name in (self.compare.to if self.compare is not None else ()) if name not in known]:
             what = "row that can be run" if self.figure is None else "row's curve"
@@ -102,6 +110,19 @@ class Recipe(Section):
         """Name what its task makes of the data before training, "" for nothing; recipes that name the same share it."""
         return ""
 
+    def idle(self) -> dict[str, str]:
+        """Return the keys and sections, dotted, that do nothing beside this recipe's other settings, and why."""
+        return {}
+
+    def as_trained(self) -> TrainedRecipe | None:
+        """Return the recipe itself where it trains a network, None where it only draws."""
+        return None
+
+    @property
+    def saves_memory(self) -> bool:
+        """True if memory is to be saved at the cost of time."""
+        return False
+
     def size_key(self) -> str:
         """Return what decides the sizes of its networks and steps, as a key: rows of one key take the same."""
         return self.model_dump_json(
@@ -117,3 +138,21 @@ class Recipe(Section):
     def runnable(self) -> dict[str, Row]:
         """The rows that can be run: all but those that are cited."""
         return {name: row for name, row in self.rows.items() if not row.cited}
+
+
+class TrainedRecipe(Recipe):
+    """What a recipe has that trains a network."""
+
+    train: Train = Train()
+    """How long is trained, in what batches, and what is kept on the way."""
+    log: Log = Log()
+    """What shows the numbers of metrics.jsonl as well."""
+
+    def idle(self) -> dict[str, str]:
+        """Return the keys that do nothing, see `Recipe.idle`."""
+        found = self.train.optimizer.idle()
+        return found if self.log.wandb else {**found, "log.project": "log.wandb is false"}
+
+    def as_trained(self) -> TrainedRecipe | None:
+        """Return the recipe itself."""
+        return self

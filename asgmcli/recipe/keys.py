@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from asgmcli.recipe.read import MODELS, section_of
+from asgmcli.recipe.models import MODELS, section_of
 
 RUNS_TABLE = ("rows", "figure", "compare")
 """Sections of a recipe's table, whose keys have names of the user's own."""

@@ -1,4 +1,8 @@
-"""The terms of the recognition loss beside L_s, and their weights (Eq. 21)."""
+"""The terms of the recognition loss beside L_s and their weights (Eq. 21), thresholds and masks.
+
+Defaults are the paper's values where it gives one. The letters are those of the paper: τ threshold, λ mixing weight,
+γ loss weights.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from asgmcli.recipe.bounds import NonNegative, PositiveFloat, Share
+from asgmcli.recipe.bounds import NonNegative, PositiveFloat, PositiveShare, Share
 from asgmcli.recipe.sections import Section
 
 
@@ -14,6 +18,7 @@ class UnlabeledLoss(Section):
     """L_u (Eq. 6) and its weight γ1."""
 
     weight: NonNegative = 2.0
+    """γ1, weight of the pseudo-labels' loss on strong views; 0 leaves it out."""
 
 
 OLD_SPACE: tuple[Any, ...] = ("on", True)
@@ -21,18 +26,18 @@ OLD_SPACE: tuple[Any, ...] = ("on", True)
 
 
 class MixupLoss(Section):
-    """L_mix (Eq. 12), its weight γ2, and the space in which the target is compared: logits or probabilities.
-
-    `target` is what A's share of the mixture counts, in the target, the labels' weights and the mixed sound: `tokens`
-    the fraction kept (the paper's), `mass` what is left of A's map beside what is left of B's, `constant` the number
-    `constant`. `labels: soft` takes the teacher's probabilities even where its label passed the threshold.
-    """
+    """L_mix (Eq. 12), its weight γ2, and what its target is."""
 
     weight: NonNegative = 2.0
+    """γ2, weight of the mixtures' loss; 0 mixes nothing."""
     space: Literal["logits", "probabilities"] = "logits"
+    """What is compared with the target."""
     target: Literal["tokens", "mass", "constant"] = "tokens"
+    """What clip A's share of a mixture counts: its tokens, the weight of its map's rest, or nothing (`constant`)."""
     constant: Share = 0.6
+    """Clip A's share of every mixture where `target` is constant."""
     labels: Literal["sharp", "soft"] = "sharp"
+    """`soft` takes the teacher's probabilities even where its label passed the threshold."""
 
     @model_validator(mode="before")
     @classmethod
@@ -50,12 +55,47 @@ class ContrastiveLoss(Section):
     """L_c (Eq. 15-20), its weight γ3 and temperature."""
 
     weight: NonNegative = 0.1
+    """γ3, weight of the contrastive loss between picture and sound; 0 leaves it out."""
     temperature: PositiveFloat = 0.05
+    """Temperature of the similarities."""
 
 
 class Losses(Section):
     """L = L_s + γ1 L_u + γ2 L_mix + γ3 L_c (Eq. 21)."""
 
     unlabeled: UnlabeledLoss = UnlabeledLoss()
+    """L_u: pseudo-labels on strong views."""
     mixup: MixupLoss = MixupLoss()
+    """L_mix: mixtures of two clips."""
     contrastive: ContrastiveLoss = ContrastiveLoss()
+    """L_c: picture against sound."""
+
+
+class Thresholds(Section):
+    """When the teacher's label is trusted: FixMatch's fixed τ or FlexMatch's per class (Eq. 4-5)."""
+
+    kind: Literal["fixed", "flexible"] = "flexible"
+    """FixMatch's one threshold, or FlexMatch's a class."""
+    value: PositiveShare = 0.3
+    """τ, the teacher's confidence that a label needs; under flexible the most that it needs."""
+    mapping: Literal["linear", "convex"] = "linear"
+    """How a class's threshold follows its learning status: as printed (Eq. 5), or FlexMatch's own."""
+    warmup: bool = False
+    """Let clips without a label count in the learning status, as FlexMatch does."""
+
+
+class Masks(Section):
+    """Which tokens of clip A a mixture keeps; λ ~ Beta(alpha, beta)."""
+
+    kind: Literal["tube", "localization"] = "localization"
+    """The same random tokens in all frames, or those where the localizer says the sound is."""
+    alpha: PositiveFloat = 5.0
+    """First parameter of Beta, which λ, the share of clip A's tokens, is drawn from."""
+    beta: PositiveFloat = 10.0
+    """Second parameter of Beta."""
+    average_frames: Literal[1, 2, 4, 8] = 1
+    """Frames of tokens that share the mean of their maps."""
+    sharpness: PositiveFloat = 1.0
+    """Power that the localizer's map (min-max normalised) is raised to."""
+    placebo: Literal["none", "roll", "shuffle"] = "none"
+    """A control: maps that point to a wrong place, moved around the edges or their cells shuffled."""

@@ -12,32 +12,41 @@ from asgmcli.recipe.sections import Data, Guide, Section, Split, Start
 
 
 class Example(Section):
-    """A clip to show: the `number`th with sound (of class `label`) of a split, in the manifest's order.
-
-    `frame` is the one of its eight frames that is shown, large; null shows all.
-    """
+    """A clip to show: one with sound of a split, in the manifest's order."""
 
     split: Split = "test"
+    """Split of the manifest."""
     label: str | None = None
+    """Class that the clip is of; null takes any."""
     number: Count = 0
+    """Which of these clips, counted from 0."""
     frame: Annotated[int, Field(ge=1, le=8)] | None = None
+    """Which of its eight frames is shown, large; null shows all."""
 
 
 class MasksRecipe(Recipe):
-    """The tube mask beside the localization-guided one on a clip (the paper's Figure 3); nothing is trained.
-
-    `grid` is the number of tokens along a side, `keep` their share that is kept.
-    """
+    """The tube mask beside the localization-guided one on a clip (the paper's Figure 3); nothing is trained."""
 
     headline: ClassVar[str] = "heat_guided"
     one_process: ClassVar[bool] = True
     task: Literal["masks"]
+    """The masks' picture; nothing is trained."""
     data: Data
+    """The data set of the clip."""
     example: Example = Example()
+    """The clip."""
     localizer: Guide
+    """The localizer whose map guides the mask."""
     grid: Annotated[int, Field(ge=2, le=56)] = 14
+    """Tokens along a side of the picture."""
     keep: Share = 1 / 3  # the mean of λ ~ Beta(5, 10)
+    """Share of the tokens that is kept."""
     average_frames: Literal[1, 2, 4, 8] = 1
+    """Frames of tokens that share the mean of their maps."""
+
+    def idle(self) -> dict[str, str]:
+        """Return the keys that do nothing, see `Recipe.idle`."""
+        return {} if self.localizer.kind == "fnac" else {"localizer.map": f"localizer.kind is {self.localizer.kind}"}
 
     def data_sets(self) -> list[Data]:
         """Return the data set of the clip that is shown."""

@@ -6,26 +6,23 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.base import TrainedRecipe
 from asgmcli.recipe.bounds import Generated, Positive, PositiveShare, Share
-from asgmcli.recipe.localization import LocalizerModel
-from asgmcli.recipe.sections import (
-    Audio,
-    Augment,
-    Clip,
-    Encoder,
-    Section,
-    VideoEncoder,
-    patch_faults,
-)
+from asgmcli.recipe.clips import ClipSize, Sound, SoundAugment
+from asgmcli.recipe.localization import LocalizerSize
+from asgmcli.recipe.networks import EncoderSize, VideoSize, patch_faults
+from asgmcli.recipe.sections import Section
 
 
 class PretextModel(Section):
     """What a pretext run trains, of the sizes that later recipes will use: the two encoders, or a localizer."""
 
-    video: VideoEncoder | None = None
-    audio: Encoder | None = None
-    localizer: LocalizerModel | None = None
+    video: VideoSize | None = None
+    """The video transformer; goes with `audio`."""
+    audio: EncoderSize | None = None
+    """The audio transformer; goes with `video`."""
+    localizer: LocalizerSize | None = None
+    """A localizer, in place of both."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> PretextModel:
@@ -37,31 +34,50 @@ class PretextModel(Section):
 class PretextData(Section):
     """How many clips are generated, and how much of them is shown in which share of the run.
 
-    In the first `still_share` of the epochs only one frame of each clip is shown. In all but the last `whole_share` the
-    video transformer sees `still_tokens` of a still, `clip_tokens` a frame of a clip, those nearest to the shapes (as
-    masked autoencoders drop tokens, at a fraction of the cost); left out: all tokens throughout. Of each batch the
-    first `heard_share` is heard.
+    Tokens are dropped as masked autoencoders do, at a fraction of the cost.
     """
 
     train: Generated = 6000
+    """Clips to train on."""
     test: Generated = 500
+    """Clips to judge on."""
     still_share: Share = 0.7
+    """First share of the epochs, in which only one frame of each clip is shown."""
     still_tokens: Positive | None = None
+    """Tokens of a still that are seen, those nearest to the shapes; null shows all."""
     clip_tokens: Positive | None = None
+    """Tokens of each frame of a clip that are seen, those nearest to the shapes; null shows all."""
     whole_share: Share = 0.1
+    """Last share of the epochs, in which all tokens are seen."""
     heard_share: PositiveShare = 1.0
+    """Share of each batch that is heard."""
 
 
-class PretextRecipe(Recipe):
+class PretextRecipe(TrainedRecipe):
     """A start for small networks: shapes, motions, timbres and envelopes that no later task uses."""
 
     one_process: ClassVar[bool] = True
     task: Literal["pretext"]
-    clip: Clip = Clip()
-    audio: Audio = Audio()
-    augment: Augment = Augment()
+    """A start for small networks."""
+    clip: ClipSize = ClipSize()
+    """Frames of a clip."""
+    audio: Sound = Sound()
+    """Sound of a clip."""
+    augment: SoundAugment = SoundAugment()
+    """How the sound is changed for training."""
     model: PretextModel
+    """What is trained."""
     generated: PretextData = PretextData()
+    """Clips that are generated, and how much of them is shown."""
+
+    def idle(self) -> dict[str, str]:
+        """Return the keys that do nothing, see `Recipe.idle`."""
+        found, made = super().idle(), self.generated
+        if self.model.localizer is not None:
+            found |= dict.fromkeys(("audio.mels", "augment"), "model.localizer hears waves as they are")
+        if made.still_tokens is None and made.clip_tokens is None:
+            found["generated.whole_share"] = "generated.still_tokens and generated.clip_tokens are null"
+        return found
 
     @model_validator(mode="after")
     def _sizes(self) -> PretextRecipe:

@@ -12,10 +12,8 @@ import functools
 import hashlib
 import json
 import re
-import types
-import typing
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,11 +23,10 @@ from pydantic import BaseModel, ValidationError
 from asgmcli.errors import DataError, RecipeError
 from asgmcli.files import read_bytes
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.idle import Named, name_keys, settle
 from asgmcli.recipe.losses import OLD_SPACE
-from asgmcli.recipe.masks import MasksRecipe
-from asgmcli.recipe.pretext import PretextRecipe
-from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.recipe.models import MODELS, section_of
+from asgmcli.recipe.retired import drop_retired
 from asgmcli.recipe.shipped import nearest_recipe
 
 R = TypeVar("R", bound=Recipe)
@@ -38,19 +35,11 @@ MAX_RECIPE_BYTES = 1 << 20
 FAULTS_SHOWN = 50
 NEAREST_SHOWN = 3
 VALUE_CHARACTERS = 120  # of a faulty value in a message
-MODELS: dict[str, type[Recipe]] = {
-    "recognition": RecognitionRecipe,
-    "localization": LocalizationRecipe,
-    "pretext": PretextRecipe,
-    "masks": MasksRecipe,
-}
 WORDS = ("title", "about", "cost", "figure", "compare", "rows", "log")
 """Keys of a recipe that decide nothing about its result."""
 MEANS = {"data": {"workers"}, "train": {"cores", "save_minutes"}}
 """Keys, by section, of what a machine gives a run: with others it counts as the same, and may go on. Other cores change
 the last digits, as another machine does."""
-RETIRED = {"train": {"on_nonfinite", "max_skips"}}
-"""Keys, by section, that recipes had once: in what a run stored they are passed over."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -96,8 +85,13 @@ def load_recipe(
     seed: int | None = None,
     *,
     stored: bool = False,
+    with_idle: bool = False,
 ) -> Recipe:
     """Return the recipe in `path` with its row's overrides, `key.path=value` overrides and seed applied.
+
+    A key of the file that does nothing beside the other settings gets its default: it is of other rows. One that the
+    row or an override names is refused. (Rows are held to that as they are written: an override may make a key of
+    theirs idle.)
 
     Where the overrides make other settings of it than the row's, its rows have no number of the paper's: none may stand
     beside what such a run measures.
@@ -108,11 +102,13 @@ def load_recipe(
         overrides: `key.path=value` strings, values in YAML.
         seed: replaces the recipe's seed.
         stored: of a run, perhaps of an earlier version: keys that no longer exist are passed over.
+        with_idle: leave keys that do nothing as the file has them.
 
     Raises:
-        RecipeError: the file cannot be read, or one or more keys are unknown, mistyped or impossible.
+        RecipeError: the file cannot be read, or one or more keys are unknown, mistyped, impossible or idle.
     """
     values = read_yaml(path)
+    named: list[Named] = []
     if stored:
         drop_retired(values)
     values.setdefault("name", path.stem)
@@ -124,9 +120,10 @@ def load_recipe(
         settings = rows[name].get("set") if isinstance(rows[name], dict) else None
         for key, value in settings.items() if isinstance(settings, dict) else ():
             assign(values, key, value, f"{path}: rows.{name}.set")
+            named += [] if overrides else name_keys(key, value, f"rows.{name}.set")
         values["default_row"] = name
-    override(values, overrides, seed)
-    recipe: Recipe = check_recipe(values, path)
+    named += override(values, overrides, seed)
+    recipe: Recipe = check_recipe(values, path, named=None if with_idle else named)
     return recipe if not overrides or _is_as_written(recipe, path, row) else recipe.without_paper()
 
 
@@ -138,19 +135,13 @@ def _is_as_written(recipe: Recipe, path: Path, row: str | None) -> bool:
         return False
 
 
-def drop_retired(values: dict[str, Any]) -> None:
-    """Remove from a stored recipe's `values` the keys that no longer exist."""
-    for section, keys in RETIRED.items():
-        if isinstance(inner := values.get(section), dict):
-            values[section] = {key: value for key, value in inner.items() if key not in keys}
-
-
-def override(values: dict[str, Any], overrides: tuple[str, ...], seed: int | None = None) -> None:
-    """Write `key.path=value` strings and the seed into a recipe's `values`.
+def override(values: dict[str, Any], overrides: tuple[str, ...], seed: int | None = None) -> list[Named]:
+    """Write `key.path=value` strings and the seed into a recipe's `values`; return the keys that they name.
 
     Raises:
         RecipeError: not of that form, or of a key that cannot be overridden.
     """
+    named: list[Named] = []
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator or not key:
@@ -160,9 +151,12 @@ def override(values: dict[str, Any], overrides: tuple[str, ...], seed: int | Non
             raise RecipeError(
                 f"--set {text}: choose a row with --row; the table itself is the recipe's file's business"
             )
-        assign(values, key.strip(), _yaml_value(value, text), f"--set {text}")
+        found = _yaml_value(value, text)
+        assign(values, key.strip(), found, f"--set {text}")
+        named += name_keys(key.strip(), found, f"--set {text}")
     if seed is not None:
         values["seed"] = seed
+    return named
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -194,8 +188,20 @@ def _parse(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)
 
 
-def check_recipe(values: dict[str, Any], source: Path, kind: type[R] = Recipe) -> R:  # type: ignore[assignment]
+def check_recipe(
+    values: dict[str, Any],
+    source: Path,
+    kind: type[R] = Recipe,  # type: ignore[assignment]
+    *,
+    named: Sequence[Named] | None = (),
+) -> R:
     """Return `values` as a checked recipe of class `kind`; `source` names the file in messages.
+
+    Args:
+        values: of the recipe.
+        source: its file.
+        kind: of recipe.
+        named: keys that were asked for, which must not be idle; None leaves idle keys as they are.
 
     Raises:
         RecipeError: one line a fault, all faults together.
@@ -207,7 +213,8 @@ def check_recipe(values: dict[str, Any], source: Path, kind: type[R] = Recipe) -
         raise RecipeError(f"{source}: 1 fault(s)\n  {known}")
     if not issubclass(model, kind):
         raise RecipeError(f"{source}: a {task} recipe, where one of {kind.__name__} is wanted")
-    return check_section(values, source, model)
+    recipe = check_section(values, source, model)
+    return recipe if named is None else settle(recipe, named, source)
 
 
 def check_section(values: dict[str, Any], source: Path, kind: type[M]) -> M:
@@ -339,15 +346,6 @@ def _known_keys(kind: type[BaseModel], location: list[Any]) -> list[str]:
             break
         model = section_of(model.model_fields[part].annotation)
     return list(model.model_fields) if model is not None else []
-
-
-def section_of(annotation: Any) -> type[BaseModel] | None:
-    """Return the section class inside an annotation such as `Guide | None` or `dict[str, Row]`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType, dict):
-        return next((found for part in typing.get_args(annotation) if (found := section_of(part))), None)
-    return None
 
 
 def _nearest(word: str, choices: Any) -> str:

@@ -2,43 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from asgmcli.recipe.base import OPTIONS, Recipe
-from asgmcli.recipe.losses import Losses
-from asgmcli.recipe.sections import (
-    Audio,
-    Augment,
-    Clip,
-    Data,
-    Evaluate,
-    Guide,
-    Masks,
-    Model,
-    Start,
-    Thresholds,
-    patch_faults,
-)
+from asgmcli.recipe.base import TrainedRecipe
+from asgmcli.recipe.clips import Audio, Augment, Clip, Evaluate
+from asgmcli.recipe.losses import Losses, Masks, Thresholds
+from asgmcli.recipe.networks import Model, patch_faults
+from asgmcli.recipe.sections import Data, Guide, LabeledSubset, MaskGuide, Start
+from asgmcli.recipe.training import SemiSupervised
+
+STRONG = ("operations", "magnitude", "geometric", "channel_dropout", "temporal_warp", "frequency_mask", "time_mask")
+"""Keys of `augment` that only the views of unlabelled clips follow."""
 
 
-class RecognitionRecipe(Recipe):
+class RecognitionRecipe(TrainedRecipe):
     """Semi-supervised recognition from picture and sound (the ASGM-Former, SVFormer and supervised rows)."""
 
-    honoured: ClassVar[tuple[str, ...]] = OPTIONS
     headline: ClassVar[str] = "top1"
     task: Literal["recognition"]
-    data: Data
+    """Semi-supervised recognition from picture and sound."""
+    data: LabeledSubset
+    """Clips, and which of them count as labelled."""
     clip: Clip = Clip()
+    """Frames of a clip."""
     audio: Audio = Audio()
+    """Sound of a clip."""
     augment: Augment = Augment()
+    """How views are changed for training."""
     model: Model = Model()
+    """The network."""
     thresholds: Thresholds = Thresholds()
+    """When the teacher's label is trusted."""
     masks: Masks = Masks()
-    localizer: Guide | None = None
+    """Which tokens a mixture keeps."""
+    localizer: MaskGuide | None = None
+    """The localizer that guides masks of kind localization."""
     losses: Losses = Losses()
+    """L = L_s + γ1 L_u + γ2 L_mix + γ3 L_c (Eq. 21)."""
     evaluate: Evaluate = Evaluate()
+    """Views a video is judged by."""
+    train: SemiSupervised = SemiSupervised()
+    """How long is trained, in what batches, and what is kept on the way."""
 
     @model_validator(mode="after")
     def _consistent(self) -> RecognitionRecipe:
@@ -58,7 +65,7 @@ class RecognitionRecipe(Recipe):
                 "losses.mixup.target mass is measured on a localizer's maps: set masks.kind to localization, or the "
                 "target to tokens or constant"
             )
-        if self.model.modality == "video" and self.losses.contrastive.weight > 0:
+        if not self.listens and self.train.unlabeled_ratio and self.losses.contrastive.weight > 0:
             faults.append("losses.contrastive.weight needs sound: set it to 0, or model.modality to video+audio")
         tubelet, groups = self.model.video.tubelet, self.masks.average_frames
         if self.clip.frames % tubelet == 0 and self.clip.frames // tubelet % groups:
@@ -67,6 +74,59 @@ class RecognitionRecipe(Recipe):
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    def idle(self) -> dict[str, str]:
+        """Return the keys that do nothing, see `Recipe.idle`."""
+        found = super().idle()
+
+        def add(why: str, *keys: str) -> None:
+            for key in keys:
+                found.setdefault(key, why)
+
+        if self.data.labeled_per_class is None:
+            add("data.labeled_per_class is null", "data.split_seed")
+        if not self.listens:
+            heard = ("augment.frequency_mask", "augment.time_mask")
+            add("model.modality is video", "audio", "model.audio", "model.fusion", *heard)
+        if not self.train.unlabeled_ratio:
+            unused = ("thresholds", "masks", "localizer", "losses", *(f"augment.{key}" for key in STRONG))
+            add("train.unlabeled_ratio is 0", *unused, "train.supervised_epochs")
+        elif not self.semi_supervised:
+            # The ratio is not idle: with the unlabelled clips it still decides how long an epoch is.
+            why = "no loss of unlabelled clips has a weight"
+            add(why, "thresholds", "train.supervised_epochs", *(f"augment.{key}" for key in STRONG))
+        self._idle_beside_losses(add)
+        if self.augment.operations == 0:
+            add("augment.operations is 0", "augment.magnitude", "augment.geometric")
+        if self.guide in ("motion", "oracle"):
+            why = f"localizer.kind is {self.guide}"
+            add(why, "localizer.map", "localizer.seconds", "augment.geometric")
+        if self.guide != "fnac":
+            add("no network guides masks", "train.channels_last")
+        return found
+
+    def _idle_beside_losses(self, add: Callable[..., None]) -> None:
+        """Add what the choice of losses, thresholds and masks leaves without use."""
+        losses = self.losses
+        if max(losses.unlabeled.weight, losses.mixup.weight) == 0:
+            add("losses.unlabeled.weight and losses.mixup.weight are 0", "thresholds")
+        if losses.contrastive.weight == 0:
+            add("losses.contrastive.weight is 0", "losses.contrastive.temperature")
+        if self.thresholds.kind == "fixed":
+            add("thresholds.kind is fixed", "thresholds.mapping", "thresholds.warmup")
+        if not self.mixed:
+            unused = (f"losses.mixup.{key}" for key in ("space", "target", "constant", "labels"))
+            add("losses.mixup.weight is 0", "masks", "localizer", *unused, "augment.temporal_warp")
+        elif not self.guided:
+            unused = (f"masks.{key}" for key in ("average_frames", "sharpness", "placebo"))
+            add(f"masks.kind is {self.masks.kind}", "localizer", *unused)
+        if losses.mixup.target != "constant":
+            add(f"losses.mixup.target is {losses.mixup.target}", "losses.mixup.constant")
+
+    @property
+    def saves_memory(self) -> bool:
+        """True if memory is to be saved at the cost of time."""
+        return self.train.activation_checkpointing or self.train.accumulate > 1
 
     def data_sets(self) -> list[Data]:
         """Return the one data set."""

@@ -46,22 +46,23 @@ class DryRun:
     @property
     def steps(self) -> int | None:
         """Of the whole run."""
-        if self.counts is None or self.needs is None:
+        trained = self.recipe.as_trained()
+        if self.counts is None or self.needs is None or trained is None:
             return None
-        steps = self.recipe.train.epochs * self.counts.steps
-        return min(steps, self.recipe.train.max_steps or steps)
+        steps = trained.train.epochs * self.counts.steps
+        return min(steps, trained.train.max_steps or steps)
 
     @property
     def operations(self) -> int | None:
         """Of the whole run: its steps and its evaluations."""
-        steps = self.steps
-        if steps is None or self.counts is None or self.needs is None:
+        steps, trained = self.steps, self.recipe.as_trained()
+        if steps is None or self.counts is None or self.needs is None or trained is None:
             return None
         first = min(steps, self.counts.light_epochs * self.counts.steps)
-        trained = first * self.needs.supervised.operations + (steps - first) * self.needs.step.operations
-        every = self.recipe.train.evaluate_every
-        evaluations = 1 + ((self.recipe.train.epochs - 1) // every if every else 0)
-        return trained + evaluations * self.counts.views * self.needs.view.operations
+        counted = first * self.needs.supervised.operations + (steps - first) * self.needs.step.operations
+        every = trained.train.evaluate_every
+        evaluations = 1 + ((trained.train.epochs - 1) // every if every else 0)
+        return counted + evaluations * self.counts.views * self.needs.view.operations
 
     def lines(self) -> list[str]:
         """Where the run would lie, its clips, the networks' parts, and what comes first."""
@@ -143,12 +144,13 @@ def rates(runs: Sequence[DryRun], device: torch.device) -> list[float | None]:
     found: dict[tuple[int, str], float] = {}
     answer: list[float | None] = []
     for run in runs:
-        if run.needs is None:
+        trained = run.recipe.as_trained()
+        if run.needs is None or trained is None:
             answer.append(None)
             continue
-        key = (run.needs.width, run.recipe.train.precision)
+        key = (run.needs.width, trained.train.precision)
         if key not in found:
-            found[key] = product_rate(device, run.recipe.train, run.needs.width)
+            found[key] = product_rate(device, trained.train, run.needs.width)
         answer.append(found[key])
     return answer
 

@@ -8,7 +8,7 @@ import time
 import torch
 
 from asgmcli.ranks.device import synchronize
-from asgmcli.recipe.sections import Train
+from asgmcli.recipe.training import Train
 from asgmcli.report.timing import repeat
 
 RATE_ROWS = {"cuda": 4096}  # tokens whose products are timed, by device

@@ -68,12 +68,12 @@ def load_on_demo(
         RecipeError: the recipe, its task's overlay or the small recipe cannot be read, there is no such overlay, or the
             recipe is the demo's already.
     """
-    large = load_recipe(path, row)
+    large = load_recipe(path, row, with_idle=True)
     beside = find_beside(path.parent, f"{FOLDER}/{large.task}")
     if not beside.exists():
         raise RecipeError(f"{path}: a {large.task} recipe has no small form ({beside}); leave {FLAG} out.")
     overlay = check_section(read_yaml(beside), beside, Overlay)
-    small = load_recipe(find_beside(path.parent, overlay.recipe))
+    small = load_recipe(find_beside(path.parent, overlay.recipe), with_idle=True)
     values, whole, sizes = large.model_dump(mode="json"), large.model_dump(mode="json"), small.model_dump(mode="json")
     if values["data"]["dataset"] == sizes["data"]["dataset"]:
         raise RecipeError(f"{path}: these are runs on the demo data already; leave {FLAG} out.")
@@ -90,8 +90,7 @@ def load_on_demo(
         "cost": "",
         "rows": {name: row.model_copy(update={"paper": {}}).model_dump() for name, row in large.runnable.items()},
     }
-    override(values, overrides, seed)
-    return check_recipe(values, path)
+    return check_recipe(values, path, named=override(values, overrides, seed))
 
 
 def _value(values: Any, dotted: str) -> Any:

@@ -39,14 +39,15 @@ class Taken:
 
 def training_files(recipe: Recipe) -> tuple[int, int]:
     """Return the bytes of a checkpoint and of the final weights of `recipe`; zeros where nothing is trained."""
-    if recipe.task in DRAWERS:
+    trained = recipe.as_trained()
+    if trained is None:
         return 0, 0
     task = TASKS[recipe.task]
     with torch.device("meta"):
         network = task.network(recipe, 1)
     weights = _state_bytes(network)
-    trained = sum(parameter.nbytes for parameter in network.parameters() if parameter.requires_grad)
-    return task.COPIES * weights + KEPT[recipe.train.optimizer.kind] * trained, weights
+    moved = sum(parameter.nbytes for parameter in network.parameters() if parameter.requires_grad)
+    return task.COPIES * weights + KEPT[trained.train.optimizer.kind] * moved, weights
 
 
 def _state_bytes(network: nn.Module) -> int:
@@ -81,7 +82,7 @@ def decoded_bytes(data: Data, kept: Decoded) -> int:
     if not manifest_path(data).exists():
         return 0
     manifest = open_manifest(data)
-    splits = {data.train_split, data.eval_split, *data.eval_also}
+    splits = set(data.splits())
     rows = [row for row in manifest.rows if row.split in splits and (row.audio or not kept.sound)]
     return sum(_missing(manifest, rows, kept.short_side, kept.waves))
 

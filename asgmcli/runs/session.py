@@ -57,7 +57,8 @@ class Session:
         on_main_rank(lambda: self._ensure(recipe))
 
     def _ensure(self, recipe: Recipe) -> None:
-        check_boards(recipe.log)
+        if (trained := recipe.as_trained()) is not None:
+            check_boards(trained.log)
         self._follow(recipe)
         self._ensure_data(recipe)
         for source in recipe.sources():
@@ -142,10 +143,11 @@ class Session:
                 f"{recipe.name}: a {recipe.task} recipe is one process's work, here are {ranks}. Make it "
                 "without torchrun; a recipe that needs it sees to that."
             )
-        if recipe.train.batch % ranks:
+        trained = recipe.as_trained()
+        if trained is not None and trained.train.batch % ranks:
             raise UsageError(
-                f"train.batch: {recipe.train.batch} labelled clips a step do not divide among {ranks} processes. Start "
-                f"a number of them that divides it, or set train.batch to a multiple of {ranks}."
+                f"train.batch: {trained.train.batch} labelled clips a step do not divide among {ranks} processes. "
+                f"Start a number of them that divides it, or set train.batch to a multiple of {ranks}."
             )
 
     def run(self, recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
@@ -165,17 +167,18 @@ class Session:
             return finished
         context = Context(self.device, self.runs, self.recipes)
         work: Work
-        if recipe.task in DRAWERS:
+        trained = recipe.as_trained()
+        if trained is None:
             work = DRAWERS[recipe.task].draw(recipe, run, context)
             cores = None
         else:
             data = self._built.pop(_data_key(recipe), None)
-            work = trainer = make_trainer(TASKS[recipe.task], recipe, run, context, self.console, data)
+            work = trainer = make_trainer(TASKS[recipe.task], trained, run, context, self.console, data)
             # Before the folder is touched, all have found everything right, and the same.
             facts = {"recipe": recipe_hash(recipe), "asgm": __version__, "torch": torch.__version__}
             begun = {"a run to go on with": run.recipe_path.exists()}
             check_same({**facts, **begun, **trainer.data.summary()})
-            cores = recipe.train.cores
+            cores = trained.train.cores
         with ExitStack() as lock, on_cores(cores):
 
             def begin() -> None:
@@ -227,7 +230,10 @@ class Session:
             text = f"{run.folder}: goes on as it was started, not as its recipe says by now: {'; '.join(changed)}"
             self.console.print(text)
             recipe = recipe.without_paper()
-        words = {key: getattr(recipe, key) for key in ("title", "about", "rows", "compare", "log")}
+        known = type(recipe).model_fields
+        words: dict[str, Any] = {
+            key: getattr(recipe, key) for key in ("title", "about", "rows", "compare", "log") if key in known
+        }
         return started.model_copy(update=words)
 
     def _follow(self, recipe: Recipe, asked_by: tuple[str, ...] = ()) -> None:

@@ -15,7 +15,8 @@ from torch import nn
 from asgmcli.data.manifest import Manifest
 from asgmcli.data.size import Size
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.sections import Data, Train
+from asgmcli.recipe.sections import Data
+from asgmcli.recipe.training import Train
 from asgmcli.train.trace import Work
 
 # Numbers that an optimizer keeps for each parameter.

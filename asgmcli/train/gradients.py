@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asgmcli.data.loader import Batch
 from asgmcli.ranks.exchange import average_gradients
-from asgmcli.recipe.sections import Train
+from asgmcli.recipe.training import Train
 
 
 def compute_gradients(

@@ -13,8 +13,8 @@ from typing import Any
 
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
-from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.sections import Log
+from asgmcli.recipe.base import TrainedRecipe
+from asgmcli.recipe.training import Log
 from asgmcli.train.log import Board
 from asgmcli.train.run import Run
 
@@ -37,7 +37,7 @@ def check_boards(log: Log) -> None:
 
 
 @contextmanager
-def open_boards(recipe: Recipe, run: Run, *, writing: bool = True) -> Iterator[list[Board]]:
+def open_boards(recipe: TrainedRecipe, run: Run, *, writing: bool = True) -> Iterator[list[Board]]:
     """The boards that `recipe.log` asks for, closed at the end; none where another process is the one that writes.
 
     Raises:
@@ -94,7 +94,7 @@ class _WandB:
 
 
 @contextmanager
-def _wandb(recipe: Recipe, run: Run) -> Iterator[Board]:
+def _wandb(recipe: TrainedRecipe, run: Run) -> Iterator[Board]:
     """A run of project `log.project`, gone on with where this run is resumed."""
     import wandb
 

@@ -25,7 +25,7 @@ from asgmcli.ranks.exchange import (
     own_rank,
     share_buffers,
 )
-from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.base import TrainedRecipe
 from asgmcli.signals import StopFlag
 from asgmcli.train.batches import batch_ids, count_clips, move, per_stream
 from asgmcli.train.checkpoint import load_state, save_state
@@ -45,7 +45,7 @@ class Trainer:
     """One run from its first or last saved step to its result."""
 
     task: Task
-    recipe: Recipe
+    recipe: TrainedRecipe
     run: Run
     data: TrainData
     state: TrainState
@@ -259,7 +259,7 @@ class Trainer:
 
 
 def make_trainer(
-    task: Task, recipe: Recipe, run: Run, context: Context, console: Console, data: TrainData | None = None
+    task: Task, recipe: TrainedRecipe, run: Run, context: Context, console: Console, data: TrainData | None = None
 ) -> Trainer:
     """Build data (unless `data` are those of `recipe` already), state and optimizer of a run."""
     data = task.build_data(recipe) if data is None else data

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from asgmcli.recipe.sections import Optimizer
+from asgmcli.recipe.training import Optimizer
 
 
 def make_optimizer(modules: Iterable[nn.Module], settings: Optimizer) -> torch.optim.Optimizer:

@@ -16,7 +16,7 @@ from asgmcli.data.manifest import Manifest
 from asgmcli.errors import DataError
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe
-from asgmcli.recipe.sections import Data, Guide, Start
+from asgmcli.recipe.sections import Guide, Start, TrainingData
 from asgmcli.recipe.shipped import find_beside, spoken
 from asgmcli.report.table import Cell, Table
 from asgmcli.train.cost import Counts, Decoded, Needs, Open, SizeOf
@@ -171,7 +171,7 @@ class Trained(Protocol):
         """The recipe it was trained with; its evaluation's keys may be replaced."""
 
     @property
-    def data(self) -> Data:
+    def data(self) -> TrainingData:
         """The data set that it is judged on."""
 
     def examine(self, manifest: Manifest, beside: str | None = None) -> Examination:

@@ -14,7 +14,7 @@ from asgmcli.data.decoded import DECODED_FOLDER, DecodedClips
 from asgmcli.data.manifest import Manifest, read_manifest
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, MediaError
-from asgmcli.recipe.sections import Audio, Clip
+from asgmcli.recipe.clips import Audio, Clip
 
 CLIP = Clip(frames=4, stride=2, size=24, short_side=(24, 28))
 AUDIO = Audio(seconds=0.64, mels=16)

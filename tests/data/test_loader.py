@@ -33,7 +33,7 @@ from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, MediaError
 from asgmcli.media.clips import uniform_starts
 from asgmcli.media.video import read_clip
-from asgmcli.recipe.sections import Audio, Augment, Clip
+from asgmcli.recipe.clips import Audio, Augment, Clip
 
 CLIP = Clip(frames=4, stride=2, size=24, short_side=(24, 28))
 AUDIO = Audio(seconds=0.64, mels=16)

@@ -7,9 +7,10 @@ import pytest
 from asgmcli.errors import RecipeError
 from asgmcli.media.audio import log_mel
 from asgmcli.prepare.source import manifest_path
+from asgmcli.recipe.clips import Audio
 from asgmcli.recipe.read import dump_yaml, load_recipe, recipe_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.recipe.sections import Audio, Guide, Start
+from asgmcli.recipe.sections import MaskGuide, Start
 from asgmcli.train.run import Run
 
 GOOD = """
@@ -136,7 +137,8 @@ def test_mass_needs_a_map_to_be_measured_on(tmp_path: Path) -> None:
     change = ("losses.mixup.target=mass",)
     assert load(tmp_path, None, change).losses.mixup.target == "mass"
     assert "masks.kind to localization" in fault(tmp_path, GOOD, "short", change)
-    assert not load(tmp_path, "short", (*change, "losses.mixup.weight=0.0")).mixed
+    idle = fault(tmp_path, GOOD, "short", (*change, "losses.mixup.weight=0.0"))
+    assert "losses.mixup.target does nothing in row 'short', where losses.mixup.weight is 0" in idle
 
 
 def test_faults_between_sections_are_told_together(tmp_path: Path) -> None:
@@ -254,7 +256,7 @@ def test_seed_run_is_the_seed_of_the_run_wherever_it_stands(tmp_path: Path) -> N
     assert manifest_path(recipe.data) == Path("data/demo_bias0.7_seed6/manifest.csv")
     assert recipe.model.video.init == Start(recipe="demo_pretext", seed=6)
     assert recipe.model.audio.init == Start(recipe="demo_pretext", seed=3)
-    assert recipe.localizer == Guide(recipe="demo_localizer", seed=6)
+    assert recipe.localizer == MaskGuide(recipe="demo_localizer", seed=6)
     stored = tmp_path / "stored.yaml"
     stored.write_text(dump_yaml(recipe))
     assert load_recipe(stored).model_dump(exclude={"rows"}) == recipe.model_dump(exclude={"rows"})
@@ -293,7 +295,7 @@ NEAREST = {
         "train.epoch=3": "'epochs'",
     },
     "demo_localizer": {"stride=8": "'model.stride'", "temprature=1.0": "'losses.temperature'"},
-    "demo_pretext": {"still_share=0.5": "'generated.still_share'", "magnitude=3": "'augment.magnitude'"},
+    "demo_pretext": {"still_share=0.5": "'generated.still_share'", "time_mask=3": "'augment.time_mask'"},
     "figure3_masks": {"number=3": "'example.number'", "recipe=other": "'localizer.recipe'"},
 }
 

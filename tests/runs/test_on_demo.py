@@ -106,8 +106,9 @@ def test_rows_and_labels_stay_and_sizes_are_the_demos(place: Path) -> None:
     assert not any(row.paper or row.cited for row in recipe.rows.values())
     assert (recipe.data.dataset, recipe.data.workers, recipe.data.keep_decoded) == ("demo", 0, True)
     assert (recipe.data.labeled_per_class, recipe.data.split_seed) == (2, 9)
-    for name in ("clip", "audio", "augment", "evaluate", "localizer"):
+    for name in ("clip", "audio", "augment", "evaluate"):
         assert getattr(recipe, name) == getattr(small, name), name
+    assert (small.localizer, recipe.localizer) == (load_on_demo(place / "large.yaml", "full").localizer, None)
     assert (recipe.model.video, recipe.model.audio) == (small.model.video, small.model.audio)
     assert recipe.train == small.train.model_copy(update={"max_steps": 3})
     # The method is the large recipe's, its numbers those of the small one, and the row has the last word.

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from asgmcli.recipe.sections import Optimizer
+from asgmcli.recipe.training import Optimizer
 from asgmcli.train.schedule import learning_rate, make_optimizer
 
 

@@ -19,8 +19,8 @@ from asgmcli.data.reader import ClipReader, Moment
 from asgmcli.errors import DataError
 from asgmcli.prepare.source import open_manifest
 from asgmcli.ranks.exchange import own_share
+from asgmcli.recipe.clips import Audio, Clip
 from asgmcli.recipe.localization import LocalizationRecipe, LocalizerInput
-from asgmcli.recipe.sections import Audio, Clip
 
 FROZEN_FRAMES = 4  # a clip, where only projections train
 

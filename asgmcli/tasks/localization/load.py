@@ -20,7 +20,7 @@ from asgmcli.nn.state import read_metadata, read_state
 from asgmcli.ranks.exchange import own_share
 from asgmcli.recipe.base import Row
 from asgmcli.recipe.localization import LocalizationRecipe, LocalizerInput, LocalizerModel
-from asgmcli.recipe.sections import Data
+from asgmcli.recipe.sections import TrainingData
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.localization.data import Place, evaluation_batches, pair_reader
 from asgmcli.tasks.localization.evaluate import frame_ciou, judge, locate, measure
@@ -44,7 +44,7 @@ class TrainedLocalizer:
         return ("time", "x", "y", "heat")
 
     @property
-    def data(self) -> Data:
+    def data(self) -> TrainingData:
         """The data set whose boxes it is judged by."""
         return self.recipe.evaluation_data
 
@@ -121,7 +121,7 @@ def load_trained_localizer(path: Path, recipe: LocalizationRecipe | None, device
             title=name,
             default_row=name,
             rows={name: Row(title=name)},
-            data=Data(dataset=""),
+            data=TrainingData(dataset=""),
             model=LocalizerModel(dim=frozen.model.dim, width=frozen.model.width),
             input=LocalizerInput(size=size, resize=size, seconds=frozen.seconds),
         )

@@ -17,9 +17,10 @@ from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.nn.state import fit, read_metadata, read_state
 from asgmcli.prepare.single import manifest_of
 from asgmcli.ranks.exchange import own_share
-from asgmcli.recipe.read import check_recipe, drop_retired
+from asgmcli.recipe.read import check_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.recipe.sections import Data
+from asgmcli.recipe.retired import drop_retired
+from asgmcli.recipe.sections import TrainingData
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.recognition.evaluate import judge, predict, predict_together
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
@@ -53,7 +54,7 @@ class TrainedRecognizer:
         return ("label", "probability")
 
     @property
-    def data(self) -> Data:
+    def data(self) -> TrainingData:
         """The data set it was trained on."""
         return self.recipe.data
 

@@ -22,8 +22,9 @@ from asgmcli.nn.resnet import lay_channels_last
 from asgmcli.nn.state import write_safetensors
 from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.nn.vit import AudioTransformer
+from asgmcli.recipe.losses import Thresholds
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.recipe.sections import Thresholds, Train
+from asgmcli.recipe.training import SemiSupervised
 from asgmcli.tasks.recognition.data import RecognitionData
 from asgmcli.tasks.recognition.health import training_watches
 from asgmcli.train.compiler import check_compiler
@@ -76,7 +77,7 @@ class ASGMFormer(nn.Module):
         self._parts = 1
         self._compiled: Callable[[Tensor, Tensor | None], Outputs] | None = None
 
-    def save_memory(self, settings: Train) -> None:
+    def save_memory(self, settings: SemiSupervised) -> None:
         """Train with `activation_checkpointing` and `accumulate` as `settings` say."""
         self._parts = settings.accumulate
         self.video.checkpoint_activations = settings.activation_checkpointing

@@ -22,7 +22,8 @@ from asgmcli.errors import DataError, RecipeError
 from asgmcli.metrics.localization import boxes_map
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.read import load_recipe
-from asgmcli.recipe.sections import Optimizer, Start
+from asgmcli.recipe.sections import Start
+from asgmcli.recipe.training import Optimizer
 from asgmcli.runs.session import Session
 from asgmcli.runs.sweep import summarize
 from asgmcli.tasks.localization.cases import Case, choose_cases, draw_cases

@@ -23,7 +23,7 @@ from asgmcli.data.rand_augment import GEOMETRIC, ColourOperations
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, MediaError
 from asgmcli.media.write import write_clip
-from asgmcli.recipe.sections import Audio, Augment, Clip
+from asgmcli.recipe.clips import Audio, Augment, Clip
 
 GRID = (14, 14)
 

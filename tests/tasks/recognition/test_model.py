@@ -14,7 +14,9 @@ from asgmcli.data.manifest import read_manifest, write_manifest
 from asgmcli.errors import DataError
 from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder, start_from
 from asgmcli.nn.state import read_metadata
-from asgmcli.recipe.sections import Audio, Clip, Start, VideoEncoder
+from asgmcli.recipe.clips import Audio, Clip
+from asgmcli.recipe.networks import VideoEncoder
+from asgmcli.recipe.sections import Start
 from asgmcli.tasks import recognition
 from asgmcli.tasks.recognition.data import build_data, divide
 from asgmcli.tasks.recognition.evaluate import judge, predict

@@ -1,0 +1,115 @@
+"""What is read or made of a clip: its frames, its sound, and how both are changed for training."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from asgmcli.recipe.bounds import (
+    Batch,
+    Frames,
+    MaskWidth,
+    Mels,
+    Operations,
+    Pixels,
+    PositiveFloat,
+    Seconds,
+    Share,
+    Stride,
+    Views,
+)
+from asgmcli.recipe.sections import Section
+
+
+class ClipSize(Section):
+    """Size of the clips that a network sees."""
+
+    frames: Frames = 8
+    """Frames of a clip."""
+    stride: Stride = 8
+    """Frames of the video from one frame of the clip to the next."""
+    size: Pixels = 224
+    """Side of the square picture, pixels."""
+
+
+class Clip(ClipSize):
+    """Frames of a training or evaluation clip, and how they are read."""
+
+    short_side: tuple[Pixels, Pixels] = Field((256, 320), strict=False)
+    """Range of the short side that a frame is resized to before its random crop, pixels."""
+    backend: Literal["pyav", "decord"] = "pyav"
+    """Library that decodes video."""
+
+    @model_validator(mode="after")
+    def _range(self) -> Clip:
+        if not self.size <= self.short_side[0] <= self.short_side[1]:
+            raise ValueError("short_side is [low, high] with size <= low <= high")
+        return self
+
+
+class Sound(Section):
+    """The log-mel filter bank of a clip's sound."""
+
+    seconds: Seconds = 4.0
+    """Sound of a clip, s."""
+    mels: Mels = 128
+    """Mel bands."""
+
+    @property
+    def length(self) -> int:
+        """L, time steps of 10 ms: the sound's hops rounded up to a multiple of 16 (METHOD: inputs)."""
+        return max(math.ceil(round(self.seconds * 16000) / 160 / 16), 1) * 16
+
+
+class Audio(Sound):
+    """The log-mel filter bank of a clip's sound, and its normalisation."""
+
+    mean: float | None = None
+    """Mean of the log-mel values; measured on the training clips where left out."""
+    std: PositiveFloat | None = None
+    """Their standard deviation; goes with `mean`."""
+
+    @model_validator(mode="after")
+    def _both(self) -> Audio:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("give both mean and std, or neither: then both are measured on the training clips")
+        return self
+
+
+class SoundAugment(Section):
+    """SpecAugment on the sound."""
+
+    frequency_mask: MaskWidth = 24
+    """Widest band of SpecAugment, mel bands."""
+    time_mask: MaskWidth = 40
+    """Longest span of SpecAugment, time steps of 10 ms."""
+
+
+class Augment(SoundAugment):
+    """Strong views: RandAugment and channel dropout on the picture, SpecAugment on the sound (METHOD: inputs)."""
+
+    flip: Share = 0.5
+    """Share of views, weak and strong, that are mirrored."""
+    operations: Operations = 2
+    """Operations of RandAugment in a strong view; 0 leaves it out."""
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    """Strength of RandAugment."""
+    geometric: bool = True
+    """Let RandAugment move things in the picture; it never does where maps made beforehand must fit."""
+    channel_dropout: Share = 0.2
+    """Share of strong views that lose a colour channel."""
+    temporal_warp: bool = True
+    """Warp the time of a mixture's second clip."""
+
+
+class Evaluate(Section):
+    """Views a video is judged by: clips spread over it, times crops of each."""
+
+    clips: Views = 5
+    """Clips spread over each video."""
+    crops: Literal[1, 3] = 3
+    """Crops of each clip: the centre, or three along the longer side."""
+    batch: Batch = 8
+    """Videos judged at once."""

@@ -1,0 +1,31 @@
+"""The recipe class of each task."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any
+
+from pydantic import BaseModel
+
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.masks import MasksRecipe
+from asgmcli.recipe.pretext import PretextRecipe
+from asgmcli.recipe.recognition import RecognitionRecipe
+
+MODELS: dict[str, type[Recipe]] = {
+    "recognition": RecognitionRecipe,
+    "localization": LocalizationRecipe,
+    "pretext": PretextRecipe,
+    "masks": MasksRecipe,
+}
+
+
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the section class inside an annotation such as `Guide | None` or `dict[str, Row]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, dict):
+        return next((found for part in typing.get_args(annotation) if (found := section_of(part))), None)
+    return None

@@ -1,0 +1,108 @@
+"""How long networks are trained, in what batches, by which optimizer, and what shows their numbers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from asgmcli.recipe.bounds import (
+    Batch,
+    Cores,
+    Count,
+    EpochCount,
+    Epochs,
+    NonNegative,
+    Positive,
+    PositiveFloat,
+    Ratio,
+    Share,
+    ShareBelowOne,
+)
+from asgmcli.recipe.sections import Section
+
+
+class Optimizer(Section):
+    """SGD with Nesterov momentum as in the paper, Adam with L2 weight decay as FNAC's, or AdamW."""
+
+    kind: Literal["sgd", "adam", "adamw"] = "sgd"
+    """SGD with Nesterov momentum, Adam with L2 weight decay, or AdamW."""
+    lr: PositiveFloat = 5e-3
+    """Learning rate."""
+    momentum: ShareBelowOne = 0.9
+    """Momentum; under adam and adamw the first of the betas."""
+    weight_decay: NonNegative = 1e-3
+    """Weight decay; under adamw of matrices alone."""
+    schedule: Literal["steps", "cosine", "constant"] = "steps"
+    """How the learning rate falls: times `gamma` at `milestones`, along a cosine to 0, or not at all."""
+    milestones: list[Share] = Field([25 / 30, 28 / 30])
+    """When it falls, in shares of the run."""
+    gamma: PositiveFloat = 0.1
+    """What it is multiplied by at each milestone."""
+    warmup_steps: Count = 0
+    """First steps, over which the learning rate rises from 0."""
+    clip_norm: PositiveFloat | None = None
+    """Longest gradient, which longer ones are shortened to; null shortens none."""
+
+    def idle(self) -> dict[str, str]:
+        """Return the keys that do nothing here, and why."""
+        if self.schedule != "steps":
+            why = f"train.optimizer.schedule is {self.schedule}"
+            return {"train.optimizer.milestones": why, "train.optimizer.gamma": why}
+        return {} if self.milestones else {"train.optimizer.gamma": "train.optimizer.milestones is empty"}
+
+
+class Train(Section):
+    """What every training has: how long it takes, in what batches, and what is kept on the way."""
+
+    epochs: Epochs = 50
+    """Passes over the data."""
+    batch: Batch = 8
+    """Clips a step; in recognition labelled ones."""
+    optimizer: Optimizer = Optimizer()
+    """What steps the weights."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Numbers that a step computes in; bf16 for GPUs."""
+    cores: Cores | None = None
+    """A CPU's cores that a step takes, all where left out; a small network is about as quick on one."""
+    save_minutes: PositiveFloat = 10.0
+    """Minutes between checkpoints."""
+    evaluate_every: EpochCount = 0
+    """Epochs between evaluations on the way; 0 evaluates at the end alone."""
+    max_steps: Positive | None = None
+    """Steps after which the run ends, if its epochs have not ended before."""
+
+
+class ConvolutionTrain(Train):
+    """A training of, or guided by, a network of convolutions."""
+
+    channels_last: bool = False
+    """Lay out the localizer's convolutions as GPUs with bf16 want them."""
+
+
+class SemiSupervised(ConvolutionTrain):
+    """Training on labelled and unlabelled clips, with a teacher that follows the student."""
+
+    unlabeled_ratio: Ratio = 5
+    """Unlabelled clips a labelled one in each step; 0 trains on labelled clips alone."""
+    supervised_epochs: EpochCount = 5
+    """First epochs, which see labelled clips alone."""
+    ema_decay: Share = 0.99
+    """Share of its own weights that the teacher keeps in each step; the rest it takes from the student."""
+    activation_checkpointing: bool = False
+    """Save memory: compute every block again in the backward pass."""
+    accumulate: Batch = 1
+    """Save memory: parts that a batch goes through the network in; losses and mixtures stay those of the whole."""
+    compile: bool = False
+    """Hand the networks to torch.compile, which pays in long runs."""
+
+
+class Log(Section):
+    """What shows the numbers of metrics.jsonl as well; it decides nothing about the result."""
+
+    tensorboard: bool = False
+    """Show them in TensorBoard."""
+    wandb: bool = False
+    """Show them in Weights & Biases."""
+    project: str = "asgm"
+    """Project in Weights & Biases."""
