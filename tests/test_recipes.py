@@ -16,7 +16,7 @@ from asgmcli.prepare.source import is_generated, manifest_path
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
-from asgmcli.recipe.networks import Encoder
+from asgmcli.recipe.networks import Encoder, EncoderSize, VideoEncoder
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.read import dump_yaml, load_recipe, settings_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
@@ -138,18 +138,24 @@ def shrunk(recipe: Recipe) -> Recipe:
     def start(init: Start | None) -> Start | None:
         return init if init is not None and init.recipe is not None else None
 
-    def encoder(settings: Encoder, patch: int) -> Encoder:
+    def encoder(settings: EncoderSize, patch: int) -> EncoderSize:
         hidden = None if settings.embed_hidden is None else 8
-        sizes = {"dim": 8, "depth": 2, "heads": 2, "patch_size": patch, "embed_hidden": hidden}
-        return settings.model_copy(update={**sizes, "init": start(settings.init)})
+        sizes: dict[str, Any] = {"dim": 8, "depth": 2, "heads": 2, "patch_size": patch, "embed_hidden": hidden}
+        if isinstance(settings, Encoder | VideoEncoder):
+            sizes["init"] = start(settings.init)
+        return settings.model_copy(update=sizes)
 
-    train: dict[str, Any] = {"epochs": 1, "max_steps": 2, "batch": 4, "supervised_epochs": 0}
+    trained = recipe.as_trained()
+    assert trained is not None
+    train: dict[str, Any] = {"epochs": 1, "max_steps": 2, "batch": 4}
     if isinstance(recipe, RecognitionRecipe):
-        train |= {"batch": 2, "unlabeled_ratio": min(recipe.train.unlabeled_ratio, 2)}
-    changes: dict[str, Any] = {"train": recipe.train.model_copy(update=train)}
+        ratio = min(recipe.train.unlabeled_ratio, 2)
+        train |= {"batch": 2, "unlabeled_ratio": ratio, "supervised_epochs": 0}
+    changes: dict[str, Any] = {"train": trained.train.model_copy(update=train)}
     if isinstance(recipe, RecognitionRecipe | PretextRecipe):
         size = 2 * PATCH if recipe.clip.size < 10 * PATCH else 3 * PATCH
-        clip = {"frames": FRAMES, "stride": 4, "size": size, "short_side": (size, size + 4)}
+        clip: dict[str, Any] = {"frames": FRAMES, "stride": 4, "size": size}
+        clip |= {"short_side": (size, size + 4)} if isinstance(recipe, RecognitionRecipe) else {}
         changes["clip"] = recipe.clip.model_copy(update=clip)
         changes["audio"] = recipe.audio.model_copy(update={"seconds": 0.64, "mels": 16})
         model = recipe.model
@@ -166,8 +172,9 @@ def shrunk(recipe: Recipe) -> Recipe:
     elif isinstance(recipe, LocalizationRecipe | RecognitionRecipe):
         views = {"clips": 1, "crops": 1} if isinstance(recipe, RecognitionRecipe) else {"frames": 1, "dataset": None}
         changes["evaluate"] = recipe.evaluate.model_copy(update={**views, "batch": 10})
-        one: dict[str, Any] = {"labeled_per_class": 1} if recipe.data.labeled_per_class else {}
-        one |= {"dataset": "demo", "manifest": None, "options": {}, "eval_also": [], "workers": 0}
+        one: dict[str, Any] = {"dataset": "demo", "manifest": None, "options": {}, "workers": 0}
+        if isinstance(recipe, RecognitionRecipe):
+            one |= {"eval_also": [], "labeled_per_class": 1 if recipe.data.labeled_per_class else None}
         changes["data"] = recipe.data.model_copy(update=one)
     if isinstance(recipe, LocalizationRecipe):
         changes["input"] = recipe.input.model_copy(update={"size": 32, "resize": 36, "seconds": 0.5})

@@ -1,4 +1,4 @@
-"""`asgm recipes`: the recipes that come with asgm, and a copy of one to change."""
+"""`asgm recipes`: the recipes that come with asgm, a copy of one to change, and every key that recipes know."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print the list as one JSON object on standard output.")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
-    """List the recipes that come with asgm, a line each; `copy` gives you one to change.
+    """List the recipes that come with asgm, a line each; `copy` gives you one to change, `keys` says what in it means.
 
     \b
     asgm recipes
     asgm recipes copy demo mine.yaml
+    asgm recipes keys train
     asgm train demo
     """
     if context.invoked_subcommand is not None:
@@ -54,3 +55,38 @@ def copy(name: str, target: Path, overwrite: bool, as_json: bool) -> None:
     click.echo(f"Wrote {target}. Train it: asgm train {target}", err=True)
     if as_json:
         click.echo(json.dumps({"path": str(target), "name": target.stem, "copy_of": name}))
+
+
+@command.command("keys")
+@click.argument("section", default="")
+@click.option("--json", "form", flag_value="json", help="Print the keys as one JSON object.")
+@click.option("--schema", "form", flag_value="schema", help="Print a JSON schema of recipes, for editors.")
+@click.option("--markdown", "form", flag_value="markdown", help="Print the page docs/RECIPES.md.")
+def keys(section: str, form: str | None) -> None:
+    """Say what every key of recipes takes, is without, and means; SECTION, such as `train.optimizer`, shows its alone.
+
+    \b
+    asgm recipes keys
+    asgm recipes keys train.optimizer
+    asgm recipes keys --schema > recipe.schema.json
+    """
+    from asgmcli.console import make_console
+    from asgmcli.errors import UsageError
+    from asgmcli.recipe.keys import find_keys, json_schema, recipes_page
+    from asgmcli.report.table import Table
+
+    if section and form in ("schema", "markdown"):
+        raise UsageError(f"--{form} is of all keys: leave {section} out.")
+    if form == "schema":
+        click.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    elif form == "markdown":
+        click.echo(recipes_page(), nl=False)
+    else:
+        found = find_keys(section)
+        if form == "json":
+            entries = [{**vars(key), "tasks": list(key.tasks)} for key in found]
+            click.echo(json.dumps({"keys": entries}, ensure_ascii=False))
+            return
+        rows = [[key.path, key.type, key.default, key.about, key.of_tasks] for key in found]
+        table = Table("", ["key", "values", "default", "meaning", "tasks"], rows)
+        make_console(stderr=False).print(table.rich())

@@ -75,3 +75,28 @@ def test_a_mistyped_name_is_answered_with_the_nearest() -> None:
         assert result.exit_code in (2, 3)
         assert "did you mean" in result.output
         assert "demo" in result.output.split("did you mean")[1]
+
+
+def test_keys_as_a_table_as_json_as_schema_and_as_the_page() -> None:
+    shown = asgm("recipes", "keys", "train.optimizer")
+    assert shown.exit_code == 0
+    assert "train.optimizer.clip_norm" in shown.stdout
+    assert "model.video.dim" not in shown.stdout
+    (key,) = json.loads(asgm("recipes", "keys", "losses.mixup.space", "--json").stdout)["keys"]
+    assert (key["path"], key["type"], key["tasks"]) == ("losses.mixup.space", "logits | probabilities", ["recognition"])
+    assert key["about"]
+    assert len(json.loads(asgm("recipes", "keys", "--schema").stdout)["oneOf"]) == 4
+    assert asgm("recipes", "keys", "--markdown").stdout.startswith("# Recipes\n")
+
+
+@pytest.mark.parametrize("arguments", [("optimizer",), ("train", "--schema"), ("train", "--markdown")])
+def test_keys_that_cannot_be_shown(arguments: tuple[str, ...]) -> None:
+    result = asgm("recipes", "keys", *arguments)
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_set_key_that_does_nothing_in_the_row_is_a_users_mistake() -> None:
+    result = asgm("train", "demo", "--row", "tube", "--set", "masks.sharpness=2.0", "--dry-run")
+    assert result.exit_code == 2
+    assert "masks.sharpness does nothing in row 'tube', where masks.kind is tube: leave it out" in result.stderr

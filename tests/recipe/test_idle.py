@@ -1,0 +1,224 @@
+"""Every key changes a run, or an error says why it would not; what is idle in a row has its default there."""
+
+from __future__ import annotations
+
+import functools
+import json
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from asgmcli.errors import RecipeError
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.idle import settle
+from asgmcli.recipe.models import MODELS, section_of
+from asgmcli.recipe.read import MEANS, WORDS, assign, dump_yaml, load_recipe, recipe_hash
+from asgmcli.recipe.shipped import shipped
+
+STEPS = ("train.optimizer.schedule=steps",)
+ROWS: list[tuple[str, str, tuple[str, ...]]] = [
+    ("demo", "supervised_video", ()),
+    ("demo", "svformer_fixed", STEPS),
+    ("demo", "asgm_former", ()),
+    ("table2_ablation", "asgm_former", ()),
+    ("claim_scene_bias", "oracle_tokens", ()),
+    ("claim_scene_bias", "tube_constant", ()),
+    ("demo_localizer", "fnac", STEPS),
+    ("localizer_flickr10k", "fnac", ()),
+    ("demo_pretext", "start", STEPS),
+    ("demo_localizer_pretext", "start", ()),
+    ("figure3_masks", "fnac", ()),
+    ("figure3_masks", "motion", ()),
+]
+"""Rows of every kind, some with settings of their own."""
+DECIDE_NOTHING = {*WORDS, *(f"{section}.{key}" for section, keys in MEANS.items() for key in keys)}
+TABLE = ("name", "task", "default_row", *WORDS)
+WITH = {
+    "localizer.kind": ["localizer.recipe=null"],
+    "audio.mean": ["audio.std=2.0"],
+    "audio.std": ["audio.mean=-3.0"],
+    "localizer.file": ["localizer.recipe=null", "localizer.seed=null"],
+    "model.video.dim": ["model.audio.dim=128"],
+    "model.audio.dim": ["model.video.dim=128"],
+    "evaluate.manifest": ["evaluate.dataset=vggss"],
+    **{
+        f"model.{part}init.file": [f"model.{part}init.recipe=null", f"model.{part}init.timm=null"]
+        for part in ("", "video.", "audio.")
+    },
+    **{f"model.{part}init.timm": [f"model.{part}init.recipe=null"] for part in ("", "video.", "audio.")},
+    **{f"model.{part}init.recipe": [f"model.{part}init.timm=null"] for part in ("", "video.", "audio.")},
+}
+"""What must change with a key, because the two go together."""
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key with its annotation, but for the recipe's words."""
+    for name, info in model.model_fields.items():
+        if not prefix and name in TABLE:
+            continue
+        section = section_of(info.annotation)
+        if section is None:
+            yield f"{prefix}{name}", info.annotation
+        else:
+            yield from leaves(section, f"{prefix}{name}.")
+
+
+def value_of(recipe: Recipe, dotted: str) -> Any:
+    return functools.reduce(lambda value, part: getattr(value, part, None), dotted.split("."), recipe)  # type: ignore
+
+
+def literals(annotation: Any) -> Iterator[Any]:
+    if typing.get_origin(annotation) is typing.Literal:
+        yield from typing.get_args(annotation)
+    else:
+        for part in typing.get_args(annotation):
+            yield from literals(part)
+
+
+def others(value: Any, annotation: Any) -> Iterator[str]:
+    """Values that a key may have instead, likely ones first."""
+    yield from (json.dumps(choice) for choice in literals(annotation) if choice != value)
+    if isinstance(value, bool):
+        yield json.dumps(not value)
+    elif isinstance(value, int | float):
+        changed = (2 * value, value + 1, value / 2, value - 16, value - 1, value * 0.9, 0, 1)
+        yield from (json.dumps(number) for number in changed if number != value)
+    elif isinstance(value, tuple | list):
+        yield from ("[0.25]", "[val]", json.dumps([part + 6 for part in value if not isinstance(part, str)]))
+    elif isinstance(value, dict):
+        yield "{seed: 8}"
+    yield from ("other", "3", "0.7")
+
+
+def flip(name: str, row: str, own: tuple[str, ...], key: str, annotation: Any) -> str:
+    """What another value at `key` does: `changes`, `nothing`, `idle`, or `fault` where every value is refused."""
+    recipe = written(name, row, own)
+    answer = "fault"
+    for text in others(value_of(recipe, key), annotation):
+        try:
+            changed = load_recipe(shipped()[name], row, (*own, f"{key}={text}", *WITH.get(key, ())))
+        except RecipeError as error:
+            if f"{key} does nothing" in error.message:
+                return "idle"
+            continue
+        answer = "nothing" if recipe_hash(changed) == recipe_hash(recipe) else "changes"
+        break
+    return answer
+
+
+@functools.cache
+def written(name: str, row: str, own: tuple[str, ...] = ()) -> Recipe:
+    return load_recipe(shipped()[name], row, own)
+
+
+def test_every_key_changes_the_run_or_is_refused() -> None:
+    does: dict[tuple[str, str], set[str]] = {}
+    for name, row, own in ROWS:
+        task = written(name, row).task
+        for key, annotation in leaves(MODELS[task]):
+            answer = flip(name, row, own, key, annotation)
+            assert answer != "nothing" or key in DECIDE_NOTHING, (name, row, key)
+            does.setdefault((task, key), set()).add(answer)
+    dead = sorted(key for key, answers in does.items() if not answers & {"changes"} and key[1] not in DECIDE_NOTHING)
+    assert not dead, "no value of these changes a run of any row"
+
+
+TEXT = """
+task: recognition
+title: Example
+default_row: full
+rows:
+  full: {title: full}
+  tube: {title: tube, set: {masks.kind: tube, losses.contrastive.weight: 0.0}}
+  fixed: {title: fixed, set: {thresholds.kind: fixed}}
+  wrong: {title: wrong, set: {masks.kind: tube, masks.placebo: roll}}
+data: {dataset: demo, labeled_per_class: 5}
+localizer: {recipe: other}
+masks: {sharpness: 4.0, average_frames: 2}
+thresholds: {mapping: convex, warmup: true}
+losses: {contrastive: {temperature: 0.2}}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "example.yaml").write_text(TEXT)
+    return tmp_path / "example.yaml"
+
+
+def test_what_the_file_gives_for_other_rows_is_at_its_default(path: Path) -> None:
+    tube, full = load_recipe(path, "tube"), load_recipe(path)
+    assert [value_of(full, key) for key in ("masks.sharpness", "losses.contrastive.temperature")] == [4.0, 0.2]
+    assert [value_of(tube, key) for key in ("masks.sharpness", "losses.contrastive.temperature")] == [1.0, 0.05]
+    assert value_of(tube, "localizer") is None
+    assert value_of(tube, "thresholds.mapping") == "convex"
+    assert value_of(load_recipe(path, "fixed"), "thresholds.mapping") == "linear"
+    # Whatever the file gives for others, the row is the same.
+    path.write_text(TEXT.replace("sharpness: 4.0", "sharpness: 2.0").replace("0.2}", "0.3}"))
+    assert recipe_hash(load_recipe(path, "tube")) == recipe_hash(tube)
+    assert recipe_hash(load_recipe(path)) != recipe_hash(full)
+
+
+def test_an_override_sees_the_files_values_again(path: Path) -> None:
+    recipe = load_recipe(path, "tube", ("masks.kind=localization",))
+    assert value_of(recipe, "masks.sharpness") == 4.0
+    assert value_of(recipe, "localizer.recipe") == "other"
+    # A key of the row's own may be idle beside an override.
+    assert value_of(load_recipe(path, "fixed", ("train.unlabeled_ratio=0",)), "thresholds.kind") == "flexible"
+
+
+@pytest.mark.parametrize(
+    ("row", "overrides", "words"),
+    [
+        ("tube", ("masks.sharpness=2.0",), "masks.sharpness does nothing in row 'tube', where masks.kind is tube"),
+        ("tube", ("localizer={kind: motion}",), "localizer.kind does nothing"),
+        ("fixed", ("thresholds.warmup=true",), "thresholds.warmup does nothing in row 'fixed', where thresholds.kind"),
+        ("full", ("losses.mixup.constant=0.5",), "where losses.mixup.target is tokens"),
+        ("full", ("train.optimizer={schedule: constant, gamma: 0.5}",), "train.optimizer.schedule is constant"),
+        ("tube", ("model.modality=video", "audio.seconds=2.0"), "audio.seconds does nothing"),
+        ("wrong", (), "rows.wrong.set: masks.placebo does nothing"),
+    ],
+)
+def test_an_idle_key_that_is_asked_for_is_refused(path: Path, row: str, overrides: tuple[str, ...], words: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, row, overrides)
+    assert caught.value.exit_code == 2
+    assert words in caught.value.message
+    assert "leave it out" in caught.value.message
+
+
+def test_null_asks_for_nothing(path: Path) -> None:
+    assert value_of(load_recipe(path, "tube", ("localizer=null",)), "localizer") is None
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_shipped_rows_are_settled_and_read_back_the_same(name: str, tmp_path: Path) -> None:
+    for row in written(name, load_recipe(shipped()[name]).default_row).runnable:
+        recipe = written(name, row)
+        assert settle(recipe, (), tmp_path) == recipe
+        (tmp_path / "stored.yaml").write_text(dump_yaml(recipe))
+        assert recipe_hash(load_recipe(tmp_path / "stored.yaml", stored=True)) == recipe_hash(recipe)
+
+
+def test_what_an_earlier_version_stored_is_read(tmp_path: Path) -> None:
+    stored = tmp_path / "recipe.yaml"
+    old = {
+        "figure3_masks": ("fnac", {"train": {"epochs": 3}, "log": {"wandb": False}, "data.workers": 2}),
+        "demo_localizer": ("fnac", {"train.ema_decay": 0.9, "data.labeled_per_class": None, "data.eval_also": []}),
+        "demo_pretext": ("start", {"clip.short_side": [48, 48], "model.video.init": None, "augment.flip": 0.5}),
+        "demo": ("tube", {"masks.sharpness": 3.0, "train.on_nonfinite": "stop"}),
+    }
+    for name, (row, keys) in old.items():
+        values = yaml.safe_load(dump_yaml(written(name, row)))
+        for key, value in keys.items():
+            assign(values, key, value, name)
+        stored.write_text(yaml.safe_dump(values))
+        assert recipe_hash(load_recipe(stored, stored=True)) == recipe_hash(written(name, row))
+        if name != "demo":
+            with pytest.raises(RecipeError, match="unknown key"):
+                load_recipe(stored)
