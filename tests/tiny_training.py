@@ -63,7 +63,7 @@ def write_start(folder: Path) -> Path:
     """start.yaml in `folder`: a pretext whose encoders fit those of tiny.yaml, generated and trained in seconds."""
     start = {"name": "start", "task": "pretext", "title": "Start", "default_row": "start"}
     sizes = {
-        "clip": {"frames": 4, "stride": 2, "size": 24, "short_side": [24, 24]},
+        "clip": {"frames": 4, "stride": 2, "size": 24},
         "audio": {"seconds": 0.64, "mels": 16},
     }
     encoders = {

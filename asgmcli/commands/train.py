@@ -31,6 +31,7 @@ MODULES = ("torch", "torchvision", "av", "torchmetrics.functional.classification
 @click.option("--seed", type=int, help="Seed of the draw of labels, views and weights.  [default: the recipe's]")
 @click.option("--seeds", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Train this many seeds.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Override a recipe key; repeatable.")
+@click.option("--of-all-rows", is_flag=True, hidden=True)  # `--row all` says so to the processes of its rows
 @click.option(
     "--on-demo", is_flag=True, help="Train on the demo data in the demo's sizes; what comes out identical is run once."
 )
@@ -47,6 +48,7 @@ def command(
     seed: int | None,
     seeds: int,
     overrides: tuple[str, ...],
+    of_all_rows: bool,
     on_demo: bool,
     dry_run: bool,
     resume: bool,
@@ -84,7 +86,9 @@ def command(
         if dry_run and launch.several:
             raise UsageError("--dry-run trains nothing: call it without torchrun.")
         recipe = find_recipe(recipe)
-        file = RecipeFile(recipe, on_demo)
+        file = RecipeFile(recipe, on_demo, of_all_rows or row == ALL_ROWS)
+        if row == ALL_ROWS:
+            file.check_overrides(overrides)
         first = file.load(None if row == ALL_ROWS else row, overrides, seed)
         (save_memory if first.saves_memory else keep_memory)()  # before torch is there
 
@@ -197,7 +201,15 @@ def _train_all(
     available = 1 if kind == "mps" or number is not None else torch.cuda.device_count() if kind == "cuda" else None
     available = available or os.cpu_count() or 1
     parallel = min(jobs or available, len(recipes))
-    arguments = [str(file.path), *file.flags, "--runs", str(session.runs), "--device", str(session.device)]
+    arguments = [
+        str(file.path),
+        *file.flags,
+        *(["--of-all-rows"] if file.all_rows else []),
+        "--runs",
+        str(session.runs),
+        "--device",
+        str(session.device),
+    ]
     arguments += ["--overwrite" if overwrite else "--resume", *(part for text in overrides for part in ("--set", text))]
     whole = file.load(None, overrides, recipes[0].seed)
     names = on_main_rank(lambda: [_name(item) for item in _to_train(session, recipes, overwrite)])

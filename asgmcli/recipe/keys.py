@@ -39,7 +39,7 @@ that its task does not know is refused, with the nearest one that it does; one t
   the result.
 - **Idle keys.** What a key of the file would do in other rows, and not in this one (the localizer of a row with tube
   masks), is set back to its default, so that rows that come out the same are known to be. One that `--set` or the row's
-  own `set` names is refused, with the reason.
+  own `set` names is refused, with the reason; under `--row all` it is enough that one row obeys it.
 - **Seeds.** `seed` seeds every draw; `--seed 3` replaces it, `--seeds 3` trains as many from there on. Where a section
   has a `seed` of its own (another recipe's run, generated clips), `seed: run` follows it.
 - **`--on-demo`** trains a row on the demo's generated clips in small sizes. What becomes the demo's, and what stays the

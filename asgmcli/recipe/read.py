@@ -86,6 +86,7 @@ def load_recipe(
     *,
     stored: bool = False,
     with_idle: bool = False,
+    lenient: bool = False,
 ) -> Recipe:
     """Return the recipe in `path` with its row's overrides, `key.path=value` overrides and seed applied.
 
@@ -103,6 +104,7 @@ def load_recipe(
         seed: replaces the recipe's seed.
         stored: of a run, perhaps of an earlier version: keys that no longer exist are passed over.
         with_idle: leave keys that do nothing as the file has them.
+        lenient: the overrides are of several rows: where one does nothing it is passed over, as in a stored recipe.
 
     Raises:
         RecipeError: the file cannot be read, or one or more keys are unknown, mistyped, impossible or idle.
@@ -123,7 +125,7 @@ def load_recipe(
             named += [] if overrides else name_keys(key, value, f"rows.{name}.set")
         values["default_row"] = name
     named += override(values, overrides, seed)
-    recipe: Recipe = check_recipe(values, path, named=None if with_idle else named)
+    recipe: Recipe = check_recipe(values, path, named=None if with_idle else () if lenient or stored else named)
     return recipe if not overrides or _is_as_written(recipe, path, row) else recipe.without_paper()
 
 

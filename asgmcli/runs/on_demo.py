@@ -6,7 +6,7 @@ overlay takes becomes the demo's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,14 @@ class Overlay(Section):
 
 @dataclass(frozen=True)
 class RecipeFile:
-    """A recipe's file, and whether its rows run on the demo data."""
+    """A recipe's file, and whether its rows run on the demo data.
+
+    `all_rows`: overrides are of all rows. One that does nothing in a row is passed over there.
+    """
 
     path: Path
     on_demo: bool = False
+    all_rows: bool = False
 
     def load(self, row: str | None = None, overrides: tuple[str, ...] = (), seed: int | None = None) -> Recipe:
         """See `load_recipe`.
@@ -50,8 +54,25 @@ class RecipeFile:
             RecipeError: see there; or the recipe has no small form.
         """
         if self.on_demo:
-            return load_on_demo(self.path, row, overrides, seed)
-        return load_recipe(self.path, row, overrides, seed)
+            return load_on_demo(self.path, row, overrides, seed, lenient=self.all_rows)
+        return load_recipe(self.path, row, overrides, seed, lenient=self.all_rows)
+
+    def check_overrides(self, overrides: tuple[str, ...]) -> None:
+        """See that each of `overrides` does something in a row at least.
+
+        Raises:
+            RecipeError: one does nothing in any.
+        """
+        alone = replace(self, all_rows=False)
+        faults = []
+        for row in self.load(None, overrides).runnable if overrides else ():
+            try:
+                alone.load(row, overrides)
+                return
+            except RecipeError as error:
+                faults.append(error.message)
+        if any(all(f"--set {text}: " in fault for fault in faults) for text in overrides if faults):
+            raise RecipeError(faults[0])
 
     @property
     def flags(self) -> list[str]:
@@ -60,7 +81,12 @@ class RecipeFile:
 
 
 def load_on_demo(
-    path: Path, row: str | None = None, overrides: tuple[str, ...] = (), seed: int | None = None
+    path: Path,
+    row: str | None = None,
+    overrides: tuple[str, ...] = (),
+    seed: int | None = None,
+    *,
+    lenient: bool = False,
 ) -> Recipe:
     """The recipe in `path` on the demo data: without the paper's numbers, under the name <recipe>@demo.
 
@@ -90,7 +116,8 @@ def load_on_demo(
         "cost": "",
         "rows": {name: row.model_copy(update={"paper": {}}).model_dump() for name, row in large.runnable.items()},
     }
-    return check_recipe(values, path, named=override(values, overrides, seed))
+    named = override(values, overrides, seed)
+    return check_recipe(values, path, named=() if lenient else named)
 
 
 def _value(values: Any, dotted: str) -> Any:

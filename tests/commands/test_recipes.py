@@ -100,3 +100,13 @@ def test_a_set_key_that_does_nothing_in_the_row_is_a_users_mistake() -> None:
     result = asgm("train", "demo", "--row", "tube", "--set", "masks.sharpness=2.0", "--dry-run")
     assert result.exit_code == 2
     assert "masks.sharpness does nothing in row 'tube', where masks.kind is tube: leave it out" in result.stderr
+
+
+def test_of_all_rows_one_at_least_obeys_a_set_key() -> None:
+    result = asgm("train", "demo", "--row", "all", "--set", "masks.sharpness=2.0", "--dry-run", "--json")
+    assert result.exit_code == 0, result.output
+    found = {run["run"].split("/")[2]: run["recipe"]["masks"]["sharpness"] for run in json.loads(result.stdout)["runs"]}
+    assert (found["tube"], found["supervised"], found["guided"]) == (1.0, 1.0, 2.0)
+    none = asgm("train", "demo", "--row", "all", "--set", "losses.mixup.constant=0.4", "--dry-run")
+    assert none.exit_code == 2
+    assert "losses.mixup.constant does nothing" in none.stderr
