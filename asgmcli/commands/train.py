@@ -201,15 +201,8 @@ def _train_all(
     available = 1 if kind == "mps" or number is not None else torch.cuda.device_count() if kind == "cuda" else None
     available = available or os.cpu_count() or 1
     parallel = min(jobs or available, len(recipes))
-    arguments = [
-        str(file.path),
-        *file.flags,
-        *(["--of-all-rows"] if file.all_rows else []),
-        "--runs",
-        str(session.runs),
-        "--device",
-        str(session.device),
-    ]
+    arguments = [str(file.path), *file.flags, "--runs", str(session.runs), "--device", str(session.device)]
+    arguments += ["--of-all-rows"] if file.all_rows else []
     arguments += ["--overwrite" if overwrite else "--resume", *(part for text in overrides for part in ("--set", text))]
     whole = file.load(None, overrides, recipes[0].seed)
     names = on_main_rank(lambda: [_name(item) for item in _to_train(session, recipes, overwrite)])

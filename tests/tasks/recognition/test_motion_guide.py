@@ -133,9 +133,12 @@ def test_guides_that_make_no_sense(demo: Path, tmp_path: Path, localizer: str, w
 
 
 def test_a_tube_needs_no_maps(demo: Path, tmp_path: Path) -> None:
-    recipe = tiny(tmp_path, demo, localizer={"kind": "motion"})
+    path = write_recipe(tmp_path, demo)
+    path.write_text(path.read_text() + "localizer: {kind: motion}\n")
+    recipe = load_recipe(path)
+    assert isinstance(recipe, RecognitionRecipe)
     assert not recipe.moved
     session(tmp_path)[0].ensure(recipe)
     assert not (demo / "motion_maps").exists()
     assert build_data(recipe).train.views.maps is None
-    assert "kind: motion" in dump_yaml(recipe)
+    assert "kind: motion" not in dump_yaml(recipe)

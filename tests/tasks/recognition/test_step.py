@@ -52,7 +52,9 @@ def make(demo: Path, tmp_path: Path, localizer: Path) -> Callable[..., Made]:
     def build(row: str | None = None, **changes: object) -> Made:
         if changes.get("masks__kind") == "localization" and "localizer" not in changes:
             changes["localizer"] = {"file": str(localizer), "seconds": 0.5}
-        recipe = tiny(tmp_path, demo, row, **{**NO_DROP, **changes})
+        heard = row != "video"
+        settings = {key: value for key, value in NO_DROP.items() if heard or "audio" not in key}
+        recipe = tiny(tmp_path, demo, row, **{**settings, **changes})
         seed_everything(5)
         data = build_data(recipe)
         state = build_state(recipe, data, Context(torch.device("cpu"), tmp_path))
