@@ -314,7 +314,7 @@ def test_the_papers_settings(path: Path) -> None:
         assert (recipe.clip.frames, recipe.clip.stride, recipe.clip.size) == (8, 8, 224)
         assert (recipe.evaluate.clips, recipe.evaluate.crops) == (5, 3)
         assert recipe.data.labeled_per_class == (5 if "5shot" in path.stem else 1)
-        for encoder in (recipe.model.video, recipe.model.audio):
+        for encoder in (recipe.model.video, *([recipe.model.audio] if recipe.listens else [])):
             assert encoder.init is not None
             assert encoder.init.timm == "vit_base_patch16_224.augreg_in21k"
             assert (encoder.dim, encoder.depth, encoder.heads, encoder.patch_size) == (768, 12, 12, 16)
