@@ -1,4 +1,4 @@
-"""What every task's batches are made with: replacements of broken clips, joining, worker processes.
+"""The parts of data loading that all tasks share: replacements of broken clips, joining, worker processes.
 
 A task's batch is a dataclass of tensors [B, ...], lists with one entry a clip, None for what is not used, and
 dataclasses of these. A sample is the same without the batch dimension: tensors [...], lists of one entry. Every sample
@@ -51,7 +51,7 @@ class Draw:
 def first_decodable(
     rows: list[ManifestRow], number: int, seed: int, names: tuple[object, ...], sample: Callable[[Draw], T]
 ) -> T:
-    """Make the sample of row `number`, or of its replacement where that cannot be decoded; the draws depend on `names`.
+    """Return the sample of row `number`, or of its replacement if that cannot be decoded; draws depend on `names`.
 
     Raises:
         DataError: 20 clips in a row failed.
@@ -122,9 +122,10 @@ def note_failures(found: Iterable[str], known: list[str], limit: int) -> None:
 def make_loader(
     dataset: Dataset[S], batches: Iterable[list[Any]], workers: int, join: Callable[[list[S]], B]
 ) -> Iterator[B]:
-    """Batches of the given keys, in their order; workers use one thread each and leave signals to the main process.
+    """Yield the batches of the given keys, in their order.
 
-    Without workers a thread of this process makes the next batch while the last one is used.
+    Workers use one thread each and leave signals to the main process. Without workers a thread
+    of this process makes the next batch while the last one is used.
 
     Raises:
         DataError: a worker process died.
@@ -159,7 +160,7 @@ def make_loader(
 
 
 def one_ahead(batches: Iterator[T]) -> Iterator[T]:
-    """The same batches, each made in another thread while the one before it is used.
+    """Yield the same batches, each made in another thread while the one before it is used.
 
     Decoding and torch's operations let the two run side by side. What a batch raises is raised in its place.
     """

@@ -1,4 +1,4 @@
-"""How loud a data set is: the statistics of its log-mel values, by which networks hear it normalised."""
+"""Statistics of a data set's log-mel values, by which a network's input is normalised."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class LogMelStatistics:
     std: float
 
     def normalise(self, logmel: Tensor) -> Tensor:
-        """(x - mean) / (2 std), elementwise."""
+        """Return (x - mean) / (2 std), elementwise."""
         return (logmel - self.mean) / (2 * self.std)
 
 
 def measure_log_mel(reader: ClipReader, rows: list[ManifestRow], clips: int = 200) -> LogMelStatistics:
-    """Mean and standard deviation of log-mel values over the first `clips` rows whose sound can be read.
+    """Measure mean and standard deviation of log-mel values over the first `clips` rows whose sound can be read.
 
     Raises:
         DataError: none of the rows has sound, or all of it is silence.

@@ -24,7 +24,7 @@ class SampleKey:
 
 
 def generator(seed: int, *names: object) -> np.random.Generator:
-    """A numpy generator that depends on `seed` and `names` alone."""
+    """Return a numpy generator that depends on `seed` and `names` alone."""
     return np.random.default_rng(hashed(seed, ":".join(str(name) for name in names)))
 
 
@@ -36,12 +36,12 @@ class RankShare:
     ranks: int = 1
 
     def part(self, keys: Sequence[T]) -> Sequence[T]:
-        """This process's contiguous part of a batch whose length is a multiple of `ranks`."""
+        """Return this process's contiguous part of a batch whose length is a multiple of `ranks`."""
         size = len(keys) // self.ranks
         return keys[self.rank * size : (self.rank + 1) * size]
 
     def deal(self, batches: Sequence[T]) -> Sequence[T]:
-        """This process's batches of an evaluation: a run of whole ones, as many as another's or one more."""
+        """Return this process's batches of an evaluation: a run of whole ones, as many as another's or one more."""
         return batches[self.rank * len(batches) // self.ranks : (self.rank + 1) * len(batches) // self.ranks]
 
 
@@ -63,7 +63,7 @@ class Stream:
 
     @property
     def steps(self) -> int:
-        """Steps that see every clip."""
+        """Count the steps that see every clip."""
         return -(-self.clips // self.batch) if self.batch else 0
 
 
@@ -71,8 +71,8 @@ class Stream:
 class Plan:
     """Batches that hold clips of several streams, in the order in which these are named.
 
-    An epoch is as long as it takes to see every clip of every stream, those left out of it too. A shorter list repeats,
-    and a last batch is filled from the start of another shuffle.
+    An epoch is as long as it takes to see every clip of every stream, also of those that its batches leave out. A
+    shorter list repeats, and a last batch is filled from the start of another shuffle.
 
     Args:
         streams: by name; a sample's key has it.
@@ -86,11 +86,11 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Steps an epoch."""
+        """Count the steps of an epoch."""
         return max((stream.steps for stream in self.streams.values()), default=0)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[list[SampleKey]]:
-        """The keys of each step of `epoch`, from step `start` on."""
+        """Yield the keys of each step of `epoch`, from step `start` on."""
         drawn = [
             (self._keys(name, stream, epoch), stream.batch)
             for name, stream in self.streams.items()
@@ -101,7 +101,7 @@ class Plan:
             yield [key for part in parts for key in part]
 
     def _keys(self, name: str, stream: Stream, epoch: int) -> list[SampleKey]:
-        """The stream's keys of a whole epoch: one shuffle after another."""
+        """Return the stream's keys of a whole epoch: one shuffle after another."""
         draws = self.steps * stream.batch
         keys: list[SampleKey] = []
         for occurrence in range(-(-draws // stream.clips)):

@@ -1,4 +1,4 @@
-"""What the training loop asks of any task's batch, and how its tensors come to a device."""
+"""The contract between the training loop and any task's batch, and the way of its tensors to a device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class HasIds(Protocol):
 
     @property
     def ids(self) -> list[str]:
-        """Ids of its clips, streams joined."""
+        """Return the ids of its clips, streams joined."""
 
 
 class TrainBatch(HasIds, Protocol):
@@ -23,7 +23,7 @@ class TrainBatch(HasIds, Protocol):
 
     @property
     def failures(self) -> list[str]:
-        """What could not be decoded and was replaced, a line each."""
+        """Return what could not be decoded and was replaced, a line each."""
 
 
 B = TypeVar("B")

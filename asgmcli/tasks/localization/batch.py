@@ -1,4 +1,4 @@
-"""What a localization step and its evaluation are given; of one sample every tensor lacks its first dimension."""
+"""The inputs of a localization step and of its evaluation; of one sample every tensor lacks its first dimension."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class PairViews(Dataset[Batch | FrozenBatch]):
     known: set[Place] = field(default_factory=set)
 
     def __getitem__(self, key: SampleKey) -> Batch | FrozenBatch:
-        """The clip's pair, or that of its replacement where it cannot be decoded.
+        """Return the clip's pair, or that of its replacement if it cannot be decoded.
 
         Raises:
             DataError: 20 clips in a row failed.
@@ -92,7 +92,7 @@ class BoxViews(Dataset[BoxBatch]):
 
 
 def whole_pair(reader: ClipReader, moment: Moment, settings: LocalizerInput) -> Pairs:
-    """The whole frame resized to a square, uint8 [3, S, S], and the sound [samples] around it."""
+    """Return the whole frame resized to a square, uint8 [3, S, S], and the sound [samples] around it."""
     image = augment.resize(reader.frames(moment)[0].permute(2, 0, 1), (settings.size, settings.size), "bicubic")
     return Pairs(image, reader.wave(moment, settings.seconds, inside=True))
 

@@ -1,4 +1,4 @@
-"""What a pretext step and its evaluation are given; of one sample every tensor lacks its first dimension."""
+"""The inputs of a pretext step and of its evaluation; of one sample every tensor lacks its first dimension."""
 
 from __future__ import annotations
 
@@ -53,5 +53,5 @@ class Batch:
 
     @property
     def failures(self) -> list[str]:
-        """None: nothing is decoded."""
+        """Return nothing: generated clips are not decoded."""
         return []

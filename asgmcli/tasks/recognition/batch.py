@@ -1,4 +1,4 @@
-"""What a recognition step and its evaluation are given; of one sample every tensor lacks its first dimension.
+"""The inputs of a recognition step and of its evaluation; of one sample every tensor lacks its first dimension.
 
 B clips of T frames of S x S pixels, a log-mel of L times M values.
 """
@@ -71,12 +71,12 @@ class Batch:
 
     @property
     def ids(self) -> list[str]:
-        """Ids of all clips, the labelled first."""
+        """Return the ids of all clips, the labelled first."""
         return self.labeled.ids + (self.unlabeled.ids if self.unlabeled is not None else [])
 
     @property
     def failures(self) -> list[str]:
-        """What could not be decoded and was replaced."""
+        """Return what could not be decoded and was replaced."""
         return self.labeled.failures + (self.unlabeled.failures if self.unlabeled is not None else [])
 
 

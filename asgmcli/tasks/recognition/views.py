@@ -63,7 +63,7 @@ class TrainViews(Dataset[Labeled | Unlabeled]):
     failures: list[str] = field(default_factory=list)
 
     def __getitem__(self, key: SampleKey) -> Labeled | Unlabeled:
-        """The clip's views, or those of its replacement where it cannot be decoded.
+        """Return the clip's views, or those of its replacement if it cannot be decoded.
 
         Raises:
             DataError: 20 clips in a row failed.
@@ -159,11 +159,11 @@ class TrainLoader:
 
     @property
     def steps(self) -> int:
-        """Steps an epoch."""
+        """Count the steps of an epoch."""
         return self.plan.steps
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Batches of epoch `number` from step `start` on.
+        """Yield the batches of epoch `number` from step `start` on.
 
         Raises:
             DataError: more clips failed to decode than allowed.
@@ -189,7 +189,7 @@ class EvaluationViews(Dataset[JudgedBatch]):
         return len(self.rows)
 
     def __getitem__(self, number: int) -> JudgedBatch:
-        """The views of a video, V = clips x crops.
+        """Return the views of a video, V = clips x crops.
 
         Raises:
             MediaError: the file cannot be decoded.
@@ -211,7 +211,7 @@ class EvaluationViews(Dataset[JudgedBatch]):
 
 
 def labeled_rows(manifest: Manifest, split: str) -> list[ManifestRow]:
-    """The clips of `split` that have a label.
+    """Return the clips of `split` that have a label.
 
     Raises:
         DataError: there is none; the message says where some are.
@@ -232,7 +232,7 @@ def evaluation_batches(
     mel_statistics: LogMelStatistics | None,
     share: RankShare | None = None,
 ) -> Iterator[JudgedBatch]:
-    """Batches of `rows` in their order, `evaluate.clips` x `evaluate.crops` views each; with `share` some of them.
+    """Yield batches of `rows` in order, `evaluate.clips` x `evaluate.crops` views each; with `share` some of them.
 
     Raises:
         DataError: a file is gone.
