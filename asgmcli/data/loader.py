@@ -51,7 +51,7 @@ class Draw:
 def first_decodable(
     rows: list[ManifestRow], number: int, seed: int, names: tuple[object, ...], sample: Callable[[Draw], T]
 ) -> T:
-    """Return the sample of row `number`, or of its replacement if that cannot be decoded; draws depend on `names`.
+    """Return `views` of row `number`, or of its replacement if that cannot be decoded; the draws depend on `names`.
 
     Raises:
         DataError: 20 clips in a row failed.
@@ -122,7 +122,8 @@ def note_failures(found: Iterable[str], known: list[str], limit: int) -> None:
 def make_loader(
     dataset: Dataset[S], batches: Iterable[list[Any]], workers: int, join: Callable[[list[S]], B]
 ) -> Iterator[B]:
-    """Yield the batches of the given keys, in their order.
+    """Yield batches of the given keys, in their order; workers use one thread each and leave signals to the main
+    process.
 
     Workers use one thread each and leave signals to the main process. Without workers a thread
     of this process makes the next batch while the last one is used.
@@ -174,7 +175,7 @@ def one_ahead(batches: Iterator[T]) -> Iterator[T]:
 
 @dataclass
 class _Guarded(Dataset[Any]):
-    """Hands errors over as values: a DataLoader would wrap those of its workers in a traceback."""
+    """Returns errors as values: a DataLoader would wrap those of its workers in a traceback."""
 
     dataset: Dataset[Any]
 

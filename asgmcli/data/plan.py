@@ -1,4 +1,4 @@
-"""Which clips an epoch's batches hold: pure arithmetic on (seed, epoch), the same whatever reads them."""
+"""Plan the clips of an epoch's batches: pure arithmetic on (seed, epoch), independent of the reader."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RankShare:
         return keys[self.rank * size : (self.rank + 1) * size]
 
     def deal(self, batches: Sequence[T]) -> Sequence[T]:
-        """Return this process's batches of an evaluation: a run of whole ones, as many as another's or one more."""
+        """Return this process's contiguous share of an evaluation's batches; shares differ by at most one batch."""
         return batches[self.rank * len(batches) // self.ranks : (self.rank + 1) * len(batches) // self.ranks]
 
 
@@ -86,7 +86,7 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Count the steps of an epoch."""
+        """Return the steps an epoch."""
         return max((stream.steps for stream in self.streams.values()), default=0)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[list[SampleKey]]:

@@ -35,7 +35,7 @@ class Case:
 
 
 def choose_cases(values: Sequence[float], count: int = PER_ROW) -> dict[str, list[int]]:
-    """Indices of the best, the median and the worst values, `count` of each, fewer where there are not enough.
+    """Return indices of the best, the median and the worst values, `count` of each, fewer if there are not enough.
 
     Each row falls from left to right; equal values keep their order.
     """

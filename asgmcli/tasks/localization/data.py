@@ -42,7 +42,7 @@ class PairViews(Dataset[Batch | FrozenBatch]):
     known: set[Place] = field(default_factory=set)
 
     def __getitem__(self, key: SampleKey) -> Batch | FrozenBatch:
-        """Return the clip's pair, or that of its replacement if it cannot be decoded.
+        """Return the clip's pair, or its replacement's if it cannot be decoded.
 
         Raises:
             DataError: 20 clips in a row failed.
@@ -92,14 +92,14 @@ class BoxViews(Dataset[BoxBatch]):
 
 
 def whole_pair(reader: ClipReader, moment: Moment, settings: LocalizerInput) -> Pairs:
-    """Return the whole frame resized to a square, uint8 [3, S, S], and the sound [samples] around it."""
+    """Return `image` uint8 [3, S, S], the whole frame resized to a square, and `wave` [samples] around it."""
     image = augment.resize(reader.frames(moment)[0].permute(2, 0, 1), (settings.size, settings.size), "bicubic")
     return Pairs(image, reader.wave(moment, settings.seconds, inside=True))
 
 
 @dataclass
 class LocalizationData:
-    """What a localization run reads: pairs of `manifest`, and the frames with boxes of what `evaluated` reads."""
+    """The data of a localization run: pairs of `manifest` to train on, and frames with boxes that `evaluated` reads."""
 
     recipe: LocalizationRecipe
     manifest: Manifest
@@ -110,11 +110,11 @@ class LocalizationData:
 
     @property
     def steps(self) -> int:
-        """Steps an epoch."""
+        """Return the steps an epoch."""
         return self.plan.steps
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch | FrozenBatch]:
-        """Batches of epoch `number` from step `start` on.
+        """Yield the batches of epoch `number` from step `start` on.
 
         Raises:
             DataError: more clips failed to decode than allowed.
@@ -126,7 +126,7 @@ class LocalizationData:
 
     @property
     def evaluation(self) -> Iterator[BoxBatch]:
-        """Frames of the evaluation split that have a box; none where the data set has no boxes."""
+        """Return the frames of the evaluation split that have a box; none if the data set has no boxes."""
         return (
             evaluation_batches(self.recipe, self.evaluated, own_share())
             if has_boxes(self.evaluated.manifest)
@@ -134,7 +134,7 @@ class LocalizationData:
         )
 
     def summary(self) -> dict[str, Any]:
-        """The manifests' hashes and the number of training pairs."""
+        """Return the manifests' hashes and the number of training pairs."""
         return {
             "dataset": self.recipe.data.dataset,
             "manifest": self.manifest.sha256,
@@ -182,7 +182,7 @@ def build_data(recipe: LocalizationRecipe) -> LocalizationData:
 
 
 def pair_reader(recipe: LocalizationRecipe, manifest: Manifest) -> ClipReader:
-    """What reads single frames with their sound, of the recipe's sizes."""
+    """Return a reader of single frames with their sound, of the recipe's sizes."""
     settings = recipe.input
     clip = Clip(frames=1, stride=1, size=settings.size, short_side=(settings.resize, settings.resize))
     kept = {"keep": recipe.data.keep_decoded, "share": recipe.data.share_decoded}
@@ -192,8 +192,9 @@ def pair_reader(recipe: LocalizationRecipe, manifest: Manifest) -> ClipReader:
 def evaluation_batches(
     recipe: LocalizationRecipe, reader: ClipReader, share: RankShare | None = None
 ) -> Iterator[BoxBatch]:
-    """Frames of `data.eval_split` that have a box, `evaluate.frames` spread over each clip with sound; with
-    `share` some of their batches.
+    """Yield the frames of `data.eval_split` that have a box, `evaluate.frames` spread over each clip with sound.
+
+    `share` selects a rank's batches.
 
     Raises:
         DataError: no boxes, or a file is gone.

@@ -34,15 +34,14 @@ class Located:
 
 
 def evaluate(state: LocalizationState, loader: Iterable[BoxBatch]) -> Evaluation:
-    """Maps of every frame of `loader` against its boxes; nothing where the data set has no boxes."""
+    """Evaluate the map of every frame of `loader` against its boxes; an empty evaluation if there are no boxes."""
     found = locate(state, loader)
     return Evaluation({}) if found is None else evaluation_of(found, state.recipe.rows[state.recipe.default_row].paper)
 
 
 @torch.no_grad()
 def locate(state: LocalizationState, loader: Iterable[BoxBatch]) -> Located | None:
-    """The map of every frame of `loader`, with several ranks of all their loaders; None where there is none, and on
-    every rank but the first."""
+    """Compute the map of every frame of `loader`, of all ranks' loaders; None if there is none, and on other ranks."""
     state.network.eval()
     seen = []
     for batch in loader:
@@ -62,7 +61,7 @@ def locate(state: LocalizationState, loader: Iterable[BoxBatch]) -> Located | No
 
 
 def evaluation_of(found: Located, paper: Mapping[str, float]) -> Evaluation:
-    """Metrics in percent beside the paper's where it prints some, and a picture of best, median and worst frames."""
+    """Return metrics in percent beside the paper's, if any, and a picture of best, median and worst frames."""
     from asgmcli.tasks.localization.cases import Case, choose_cases, draw_cases  # matplotlib, once a run
 
     values = frame_ciou(found.heatmaps, found.boxes)
@@ -81,7 +80,7 @@ def evaluation_of(found: Located, paper: Mapping[str, float]) -> Evaluation:
 
 
 def frame_ciou(heatmaps: np.ndarray, boxes: Sequence[FrameBoxes]) -> list[float]:
-    """The cIoU (0..1) of each map [n, h, w] with its frame's boxes; half of the pixels count as hot."""
+    """Return the cIoU (0..1) of each map [n, h, w] with its frame's boxes; half of the pixels count as hot."""
     return [
         evaluate_ciou([heatmap], [boxes_map(box.corners, MAP_SIZE, box.annotators)])["mean"]
         for heatmap, box in zip(heatmaps, boxes, strict=True)
@@ -91,7 +90,7 @@ def frame_ciou(heatmaps: np.ndarray, boxes: Sequence[FrameBoxes]) -> list[float]
 def measure(
     heatmaps: np.ndarray, boxes: Sequence[FrameBoxes], values: Sequence[float] | None = None
 ) -> dict[str, float]:
-    """Percent: `inside` and `chance` (frames with one box), `ciou50`, `ciou`, `auc`.
+    """Return in percent `inside` and `chance` (frames with one box), `ciou50`, `ciou`, `auc`.
 
     Args:
         heatmaps: [n, h, w].

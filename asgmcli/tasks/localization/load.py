@@ -1,4 +1,4 @@
-"""A trained localizer from its weight file, evaluated on any manifest's boxes, alone or beside the motion localizer."""
+"""Load a trained localizer and evaluate it on any manifest's boxes, alone or beside the motion localizer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MOTION = "motion"
 
 @dataclass(frozen=True)
 class TrainedLocalizer:
-    """A frozen localizer and the recipe that says which frames it is evaluated on."""
+    """A frozen localizer, and the recipe that defines its evaluation."""
 
     recipe: LocalizationRecipe
     frozen: FrozenLocalizer
@@ -40,12 +40,12 @@ class TrainedLocalizer:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What a prediction's lines hold: seconds, and where the map is hottest, in shares of width and height."""
+        """Return the columns of a prediction's lines: seconds, and the map's maximum, in shares of width and height."""
         return ("time", "x", "y", "heat")
 
     @property
     def data(self) -> TrainingData:
-        """The data set whose boxes it is evaluated by."""
+        """Return the data set with the boxes of its evaluation."""
         return self.recipe.evaluation_data
 
     def examine(self, manifest: Manifest, beside: str | None = None) -> Examination:
@@ -107,7 +107,7 @@ def _hottest(time: float, heat: np.ndarray) -> list[Cell]:
 
 
 def load_trained_localizer(path: Path, recipe: LocalizationRecipe | None, device: torch.device) -> TrainedLocalizer:
-    """The localizer in a weight file; without its recipe the sizes of its inputs are those that the file names.
+    """Load the localizer from a weight file; without a recipe its input sizes are those the file names.
 
     Raises:
         DataError: the file is missing, broken, or not a localizer's.
@@ -129,7 +129,7 @@ def load_trained_localizer(path: Path, recipe: LocalizationRecipe | None, device
 
 
 def count_frames(trained: TrainedLocalizer, manifest: Manifest) -> int:
-    """Frames of the evaluation split that the localizer will be evaluated on.
+    """Count the frames of the evaluation split with a box.
 
     Raises:
         DataError: the data set does not say where its sounds come from, or not in this split.
@@ -154,7 +154,7 @@ def evaluate_localizer(
     motion: bool = False,
     paper: Mapping[str, float] | None = None,
 ) -> tuple[Evaluation, Table]:
-    """What training reports at its end, on the boxes of any manifest; and a line a frame.
+    """Evaluate as training does at its end, on the boxes of any manifest. Return also a line a frame.
 
     With several ranks each looks at its share of the frames, and the first tells; the others return nothing found.
 
@@ -192,7 +192,7 @@ def evaluate_localizer(
 
 
 def motion_heatmaps(manifest: Manifest, places: list[Place]) -> np.ndarray:
-    """The motion localizer's maps [n, h, w] at each place; every clip is read once.
+    """Return the motion localizer's maps [n, h, w] at each place; every clip is read once.
 
     Raises:
         MediaError: a clip cannot be decoded.

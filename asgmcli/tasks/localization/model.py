@@ -42,7 +42,7 @@ class LocalizationState:
     sounds: Kept = field(default_factory=Kept)
 
     def trained(self) -> list[nn.Module]:
-        """Both ResNets and their projections, or the projections alone."""
+        """Return both ResNets and their projections, or the projections alone."""
         if self.recipe.model.frozen_trunks:
             return [self.network.img_proj, self.network.aud_proj]  # the norms before them have no weights
         return [self.network]
@@ -59,7 +59,7 @@ class LocalizationState:
 
     @torch.no_grad()
     def trunk_features(self, batch: FrozenBatch) -> tuple[Tensor, Tensor]:
-        """Cells [B, C, h, w] and sound [B, C] before the projections, computed once for each (clip, frame)."""
+        """Return cells [B, C, h, w] and sound [B, C] before the projections, computed once for each (clip, frame)."""
         places = list(zip(batch.ids, batch.frame.tolist(), strict=True))
         read = {places[index]: row for row, index in enumerate(batch.read.nonzero().flatten().tolist())}
         pairs = batch.pairs
@@ -86,10 +86,10 @@ class LocalizationState:
         return self.network.audnet(self.frozen.spectrogram(waves)).amax((2, 3))
 
     def after_step(self) -> None:
-        """Nothing follows this network."""
+        """Do nothing: no network follows this one."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The network."""
+        """Return the network's state."""
         return {"network": self.network.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ class LocalizationState:
 
 
 def build_state(recipe: LocalizationRecipe, data: LocalizationData, context: Context) -> LocalizationState:
-    """The network with its start.
+    """Build the network and load its start.
 
     Raises:
         DataError: a weight file is missing or does not fit.

@@ -12,7 +12,7 @@ from asgmcli.tasks.localization.model import LocalizationState
 
 
 def train_step(state: LocalizationState, batch: Batch | FrozenBatch) -> dict[str, Tensor]:
-    """Loss terms of one batch.
+    """Return the loss terms of one batch.
 
     Args:
         state: of the run.
@@ -43,7 +43,7 @@ def _projected(state: LocalizationState, batch: FrozenBatch) -> tuple[Tensor, Te
 
 
 def mask_spectrogram(spectrogram: Tensor, draws: Tensor, width: int) -> Tensor:
-    """One band of frequencies and one span of time set to 0, each up to `width` wide.
+    """Set one band of frequencies and one span of time to 0, each up to `width` wide.
 
     Args:
         spectrogram: [B, 1, F, L].

@@ -90,7 +90,7 @@ class ExampleClip:
 
 
 def find_example(recipe: MasksRecipe) -> ExampleClip:
-    """The clip that `recipe.example` names.
+    """Find the clip that `recipe.example` names.
 
     Raises:
         DataError: no manifest, or fewer such clips than the example's number.

@@ -41,13 +41,13 @@ class MaskPanels:
 
 
 def masked(frame: Frame, mask: Mask) -> Frame:
-    """The frame [H,W,3] with the tokens that the mask [rows, columns] drops painted over."""
+    """Paint over the tokens of frame [H,W,3] that the mask [rows, columns] drops."""
     keep = spread(mask, frame.shape)
     return np.where(keep[..., None], frame, np.asarray(HIDDEN, np.uint8))
 
 
 def spread(mask: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
-    """A token mask [rows, columns] at the pixels [H,W] of a frame of `shape`; every pixel belongs to one token."""
+    """Spread a token mask [rows, columns] over the pixels [H,W] of a frame of `shape`; each pixel has one token."""
     rows = np.arange(shape[0]) * mask.shape[0] // shape[0]
     columns = np.arange(shape[1]) * mask.shape[1] // shape[1]
     pixels: NDArray[np.generic] = mask[rows[:, None], columns[None]]
@@ -150,7 +150,7 @@ def _pictures(panels: MaskPanels) -> list[NDArray[np.generic]]:
 
 
 def mask_picture(mask: Mask, shape: tuple[int, ...]) -> Frame:
-    """The mask itself as a picture [H,W,3] of a frame's `shape`: kept tokens light, the others dark."""
+    """Draw the mask as a picture [H,W,3] of a frame's `shape`: kept tokens light, the others dark."""
     blank = np.broadcast_to(np.asarray(KEPT, np.uint8), shape)
     return masked(blank, mask)
 

@@ -24,7 +24,7 @@ MEL = "magma"
 
 @dataclass(frozen=True)
 class MixPanels:
-    """What is mixed. T frames each; λ is A's share of the tokens.
+    """The panels of a mixture. T frames each; λ is A's share of the tokens.
 
     `a`, `b`, `mixed`: uint8 [T,H,W,3]; `heatmap` of A [T,h,w] in [0, 1]; `mask` bool [T,rows,columns], true keeps A;
     `mel_a`, `mel_b`, `mel_mixed`: log-mel filter banks [L,M] over `seconds`.
@@ -43,7 +43,7 @@ class MixPanels:
 
 
 def mix_frames(a: Frame, b: Frame, mask: NDArray[np.bool_]) -> Frame:
-    """A's pixels [H,W,3] where the token mask [rows, columns] is true, B's elsewhere."""
+    """Return A's pixels [H,W,3] where the token mask [rows, columns] is true, B's elsewhere."""
     return np.where(spread(mask, a.shape)[..., None], a, b)
 
 

@@ -39,7 +39,7 @@ _EARLY = 10.0  # s; of a longer clip the middle of its first ten seconds is show
 
 @dataclass(frozen=True)
 class Draw:
-    """How masks are drawn: on `grid` (rows, columns) of tokens, `keep` their share that is kept, from `seed`."""
+    """Settings of the masks: `grid` (rows, columns) of tokens, `keep` the share that is kept, `seed`."""
 
     grid: tuple[int, int]
     keep: float
@@ -48,12 +48,12 @@ class Draw:
 
     @property
     def tokens(self) -> int:
-        """N, tokens a frame."""
+        """Return N, the tokens a frame."""
         return self.grid[0] * self.grid[1]
 
     @property
     def kept(self) -> int:
-        """n, tokens kept of them."""
+        """Return n, the tokens kept of them."""
         return kept_tokens(self.tokens, self.keep)
 
 
@@ -98,7 +98,7 @@ def clip_masks(
     frame: int | None = None,
     start: float | None = None,
 ) -> ClipMasks:
-    """The masks of a clip's eight frames, or of the `frame`th alone (from 1).
+    """Draw the masks of a clip's eight frames, or of the `frame`th alone (from 1).
 
     Args:
         path: the clip.
@@ -136,17 +136,17 @@ class ShownClip:
 
     @property
     def fps(self) -> float:
-        """Frames a second; 1 for a picture."""
+        """Return the frames a second; 1 for a picture."""
         return self.info.fps or 1.0
 
     def wave(self, seconds: float, rate: int = RATE) -> Floats:
-        """The sound centred on the frames, float32 [S] at `rate`."""
+        """Return the sound centred on the frames, float32 [S] at `rate`."""
         start = audio_window(self.indices, self.fps, seconds)
         return self.sound.samples(rate, round(start * rate), round(seconds * rate))
 
 
 def open_clip(path: Path, start: float | None = None, audio: Path | None = None) -> ShownClip:
-    """Eight frames of a clip as training takes them: every eighth, in a short clip fewer apart, the central square.
+    """Read eight frames of a clip as training does: every eighth (denser in a short clip), the central square.
 
     Args:
         path: the clip.
@@ -170,7 +170,7 @@ def open_clip(path: Path, start: float | None = None, audio: Path | None = None)
 
 
 def square(frame: Frame) -> Frame:
-    """The central square of a frame [H,W,3] at 224 pixels."""
+    """Return the central square of a frame [H,W,3] at 224 pixels."""
     side = min(frame.shape[:2])
     top, left = (frame.shape[0] - side) // 2, (frame.shape[1] - side) // 2
     cut = frame[top : top + side, left : left + side]
@@ -182,7 +182,7 @@ def square(frame: Frame) -> Frame:
 def shown_maps(
     path: Path, shown: ShownClip, localizer: FrozenLocalizer | None, grid: tuple[int, int]
 ) -> tuple[Floats, str | None]:
-    """Heat maps [T,h,w] in [0, 1] of the frames shown, and why they are uniform, if so.
+    """Return heat maps [T,h,w] in [0, 1] of the frames shown, and why they are uniform, if so.
 
     `localizer` None is the motion localizer, which looks at the frames in between as well, at the tokens of `grid`; a
     trained one hears the seconds it was trained with, centred on the frames, as it does in training.
@@ -209,7 +209,7 @@ def draw_panels(
     generator: torch.Generator,
     average_frames: int = 1,
 ) -> list[MaskPanels]:
-    """The panels of Figure 3 for each frame; the masks shown are the first of the draws whose mean is shown.
+    """Draw the panels of Figure 3 for each frame; the masks shown are the first of the draws whose mean is shown.
 
     Args:
         shown: T frames.
@@ -241,7 +241,7 @@ def mix_clips(
     generator: torch.Generator,
     average_frames: int = 1,
 ) -> MixPanels:
-    """What is shown of the mixture of A and B under A's maps [T,h,w]; arguments as `draw_panels`."""
+    """Return the panels of the mixture of A and B under A's maps [T,h,w]; arguments as `draw_panels`."""
     mask = heatmap_mask(
         torch.from_numpy(maps)[None], grid=grid, keep=keep, generator=generator, average_frames=average_frames
     )[0]

@@ -93,25 +93,25 @@ class PretextLoaders:
 
     @property
     def steps(self) -> int:
-        """Steps an epoch."""
+        """Return the steps an epoch."""
         return self.plan.steps
 
     @property
     def length(self) -> int:
-        """L, the log-mel's time steps."""
+        """Return L, the log-mel's time steps."""
         return self.train.sounds.shape[1]
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Batches of epoch `number` from step `start` on."""
+        """Yield the batches of epoch `number` from step `start` on."""
         return make_loader(self.train, self.plan.batches(number, start), 0, collate)
 
     @property
     def evaluation(self) -> Iterator[Batch]:
-        """Batches of clips generated from another seed."""
+        """Yield the batches of clips generated from another seed."""
         return make_loader(self.test, plan_of(self.recipe, len(self.test)).batches(0), 0, collate)
 
     def summary(self) -> dict[str, Any]:
-        """How many clips."""
+        """Return the number of clips."""
         return {"dataset": "pretext", "train": len(self.train), "test": len(self.test)}
 
 

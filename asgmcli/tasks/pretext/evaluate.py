@@ -16,7 +16,7 @@ from asgmcli.train.task import Evaluation
 
 @torch.no_grad()
 def evaluate(state: PretextState, loader: Iterable[Batch]) -> Evaluation:
-    """Percent right: each clip's k most likely shapes and motions (k as many as there are), timbre and envelope."""
+    """Return the percentage right: each clip's k most likely shapes and motions (k of each), timbre and envelope."""
     state.network.eval()
     right: dict[str, list[Tensor]] = {}
     guessed: dict[str, list[Tensor]] = {}

@@ -44,7 +44,7 @@ class Transformers(nn.Module):
         self.grid = video.grid
 
     def forward(self, inputs: Inputs) -> PretextFeatures:
-        """From video and log-mel; of the video only the cells `kept`, if any."""
+        """Compute features of video uint8 [B, T, 3, H, W], or its cells `kept` [B, n], and of log-mel [B, L, M]."""
         kept, frames = inputs.kept, inputs.video
         if kept is not None:
             frames = _cells(frames, kept, self.grid)
@@ -83,7 +83,7 @@ class Localizer(nn.Module):
         self.grid = grid
 
     def forward(self, inputs: Inputs) -> PretextFeatures:
-        """From video and wave."""
+        """Compute features of video uint8 [B, T, 3, H, W] and wave [B, S]."""
         images = inputs.video.float() / 255
         batch_size, frames = images.shape[:2]
         cells = self.network.imgnet((images.flatten(0, 1) - self.mean) / self.std)
@@ -120,7 +120,7 @@ class PretextNetwork(nn.Module):
         )
 
     def forward(self, inputs: Inputs) -> dict[str, Tensor]:
-        """Logits: shapes [B, Ks], motions [B, Km], timbre [B, Kt], envelope [B, Ke], and for every patch seen
+        """Return logits: shapes [B, Ks], motions [B, Km], timbre [B, Kt], envelope [B, Ke], and for every patch seen
         patch_shapes [B, T, N, 1 + Ks], patch_motions [B, T, N, 1 + Km].
         """
         features = self.body(inputs)
@@ -143,18 +143,18 @@ class PretextState:
     device: torch.device
 
     def trained(self) -> list[nn.Module]:
-        """Encoders and heads."""
+        """Return the encoders and heads."""
         return [self.network]
 
     def begin_step(self, epoch: int, step: int) -> None:
-        """Back to training mode after an evaluation."""
+        """Return to training mode after an evaluation."""
         self.network.train()
 
     def after_step(self) -> None:
-        """Nothing follows this network."""
+        """Do nothing: no network follows this one."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The network."""
+        """Return the network's state."""
         return {"network": self.network.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -167,12 +167,12 @@ class PretextState:
 
 
 def build_state(recipe: PretextRecipe, data: PretextLoaders, context: Context) -> PretextState:
-    """Random weights: a pretext is where starts come from."""
+    """Build the network with random weights: a pretext has no start."""
     return PretextState(recipe, build_network(recipe, data.length).to(context.device), context.device)
 
 
 def build_network(recipe: PretextRecipe, length: int) -> PretextNetwork:
-    """The network that `recipe` describes, with random weights; `length` is L of the log-mel."""
+    """Build the network that `recipe` describes, with random weights; `length` is L of the log-mel."""
     model = recipe.model
     body: Transformers | Localizer
     if model.video is not None and model.audio is not None:

@@ -17,7 +17,7 @@ EMPTY_WEIGHT = 0.3  # of patches without a sprite, which are most
 
 
 def train_step(state: PretextState, batch: Batch) -> dict[str, Tensor]:
-    """Cross-entropies of the class token's and the patches' answers, summed; motion is asked of clips alone.
+    """Return the summed cross-entropies of class token and patches; motion is predicted for clips only.
 
     Args:
         state: of the run.
@@ -41,7 +41,9 @@ def train_step(state: PretextState, batch: Batch) -> dict[str, Tensor]:
 
 
 def _here(batch: Batch, times: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """What each patch shows, two int64 [B, T', N]: T' `times` of one or more frames, N the grid's cells or the kept."""
+    """Return what each patch shows, two int64 [B, T', N]: T' `times` of one or more frames, N the grid's cells or
+    the kept.
+    """
     places = batch.truth.places.unflatten(2, (times, -1)).mean(dim=3)
     shapes, motions = patch_targets(batch.truth.cast, places, grid)
     kept = batch.inputs.kept

@@ -10,7 +10,7 @@ JITTER = 0.3  # radii: the order of patches about equally near is left to chance
 
 
 def distances(places: Tensor, grid: tuple[int, int]) -> Tensor:
-    """How far each patch's centre is from each sprite's, in the sprite's radii; infinity where there is none.
+    """Return the distance of each patch's centre from each sprite's, in the sprite's radii; infinity without a sprite.
 
     Args:
         places: [..., A, T, 3] x, y and radius in frame sides, NaN where there is none.
@@ -27,7 +27,7 @@ def distances(places: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def nearest_patches(places: Tensor, grid: tuple[int, int], count: int, chance: Tensor) -> Tensor:
-    """The patches that come nearest to any sprite in any frame: int64 [count], in the grid's order.
+    """Return the patches that come nearest to any sprite in any frame: int64 [count], in the grid's order.
 
     Args:
         places: [A, T, 3] of one clip, as in `distances`.
@@ -40,7 +40,7 @@ def nearest_patches(places: Tensor, grid: tuple[int, int], count: int, chance: T
 
 
 def patch_targets(cast: Tensor, places: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Which shape and which motion each patch shows, 0 for none.
+    """Return the shape and the motion that each patch shows, 0 for none.
 
     A patch shows the nearest sprite (in radii) whose centre is within `REACH` of its radius; a sprite too small for
     that is shown by the patch nearest to it.

@@ -42,7 +42,7 @@ def confusion_matrix(
 
 
 def worst_confusions(counts: NDArray[np.float64], most: int) -> list[tuple[int, int, float]]:
-    """The `most` largest cells off the diagonal of counts [K,K]: (true, predicted, percent of the true class)."""
+    """Return the `most` largest off-diagonal cells of counts [K,K]: (true, predicted, percent of the true class)."""
     share = _percent(counts)
     np.fill_diagonal(share, 0.0)
     order = np.argsort(-share, axis=None, kind="stable")[:most]

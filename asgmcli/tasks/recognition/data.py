@@ -30,7 +30,7 @@ from asgmcli.tasks.recognition.views import (
 
 @dataclass
 class RecognitionData:
-    """What a recognition run reads.
+    """The data of a recognition run.
 
     Attributes:
         evaluated: the labelled clips of the evaluation split, then those of the splits that are evaluated also.
@@ -52,7 +52,7 @@ class RecognitionData:
 
     @property
     def classes(self) -> list[str]:
-        """Class names in index order."""
+        """Return the class names in index order."""
         return self.manifest.classes
 
     @property
@@ -63,16 +63,16 @@ class RecognitionData:
 
     @property
     def steps(self) -> int:
-        """Steps an epoch."""
+        """Return the steps an epoch."""
         return self.train.steps
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Batches of epoch `number` from step `start` on."""
+        """Yield the batches of epoch `number` from step `start` on: {"labeled": ..., "unlabeled": ... or None}."""
         return self.train.epoch(number, start)
 
     @property
     def evaluation(self) -> Iterator[JudgedBatch]:
-        """Batches of `evaluated`, several views a clip; this rank's of them.
+        """Yield this rank's batches of `evaluated`, several views a clip.
 
         Raises:
             DataError: a file is gone.
@@ -82,7 +82,7 @@ class RecognitionData:
         )
 
     def summary(self) -> dict[str, Any]:
-        """The manifest's hash and how many clips were used how."""
+        """Return the manifest's hash and the number of clips by use."""
         views = self.train.views
         return {
             "dataset": self.recipe.data.dataset,
@@ -209,7 +209,7 @@ def _mel_statistics(recipe: RecognitionRecipe, reader: ClipReader, rows: list[Ma
 
 
 def _guide_seconds(recipe: RecognitionRecipe) -> float | None:
-    """How much sound the mask's guide listens to, where it does so during training."""
+    """Return the seconds of sound that the mask's guide uses during training; None if it does not."""
     return recipe.localizer.seconds if recipe.localizer is not None and recipe.guide == "fnac" else None
 
 

@@ -18,9 +18,9 @@ from asgmcli.train.task import Evaluation
 
 
 def evaluate(state: RecognitionState, loader: Iterable[JudgedBatch]) -> Evaluation:
-    """The teacher on every video of `loader`; with several ranks of all their loaders, told on the first rank alone.
+    """Evaluate the teacher on every video of all ranks' loaders; the result is on the first rank only.
 
-    What is found on a further split bears its name: `top1_shuffled` on test_shuffled beside test.
+    Metrics of a further split bear its name: `top1_shuffled` on test_shuffled beside test.
     """
     seen = gathered(list(_predict_batches(state.teacher, loader, state.device)))
     if not seen:
@@ -51,12 +51,12 @@ class ScoredBatch:
 def predict(
     network: ASGMFormer, loader: Iterable[JudgedBatch], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Probabilities [n, K], averaged over each video's views, and labels [n]."""
+    """Return probabilities [n, K], averaged over each video's views, and labels [n]."""
     return _whole(list(_predict_batches(network, loader, device)))
 
 
 def predict_together(network: ASGMFormer, loader: Iterable[JudgedBatch], device: torch.device) -> torch.Tensor | None:
-    """Probabilities [n, K] of the clips in all ranks' loaders, in order; None on every rank but the first."""
+    """Return probabilities [n, K] of the clips in all ranks' loaders, in order; None on every rank but the first."""
     seen = gathered(list(_predict_batches(network, loader, device)))
     return _whole(seen)[0] if seen else None
 
@@ -67,7 +67,7 @@ def _whole(seen: list[ScoredBatch]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _predict_batches(network: ASGMFormer, loader: Iterable[JudgedBatch], device: torch.device) -> Iterator[ScoredBatch]:
-    """What the network says of each batch."""
+    """Yield the network's scores of each batch."""
     network.eval()
     for batch in loader:
         with torch.no_grad():
@@ -80,7 +80,7 @@ def _predict_batches(network: ASGMFormer, loader: Iterable[JudgedBatch], device:
 
 
 def evaluation_of(scores: torch.Tensor, labels: torch.Tensor, classes: list[str]) -> Evaluation:
-    """Metrics in percent, a table a class and the confusion matrix of probabilities [n, K] against labels [n]."""
+    """Return metrics in percent, a table a class and the confusion matrix of scores [n, K] against labels [n]."""
     from asgmcli.tasks.recognition import confusion  # matplotlib, once a run
 
     metrics = {"top1": top_k(scores, labels, 1), "top5": top_k(scores, labels, 5)}

@@ -39,7 +39,7 @@ class Deployed(nn.Module):
         self.mel_statistics = trained.mel_statistics
 
     def forward(self, video: Tensor, logmel: Tensor | None = None) -> Tensor:
-        """Frames uint8 [V, T, 3, S, S] and log-mel [V, L, M] as measured -> probabilities [V, K], a row a view."""
+        """Return probabilities [V, K], one row a view, of frames uint8 [V, T, 3, S, S] and raw log-mel [V, L, M]."""
         sound = None if logmel is None or self.mel_statistics is None else self.mel_statistics.normalise(logmel)
         probabilities: Tensor = self.network(self.network.normalise(video), sound).softmax(dim=1)
         return probabilities
@@ -138,7 +138,7 @@ def _difference(model: Deployed, trained: TrainedRecognizer, path: Path) -> floa
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What torch's exporter says on its way is not for users."""
+    """Silence torch's exporter, whose messages are not for users."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""What goes wrong silently in semi-supervised recognition, and which keys of the recipe mend it."""
+"""Watches for silent failures of semi-supervised recognition, and the recipe keys that mend them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def training_watches(recipe: RecognitionRecipe, chance: float, steps: int, super
 
 
 def _passing(recipe: RecognitionRecipe) -> str:
-    """What makes pseudo-labels pass: a lower threshold, one that adapts, or a better teacher."""
+    """Return advice that makes pseudo-labels pass: a lower threshold, an adaptive one, or a better teacher."""
     settings, train = recipe.thresholds, recipe.train
     ways = [f"a lower thresholds.value (now {settings.value:g})"]
     if settings.kind == "fixed":
@@ -54,7 +54,7 @@ def _passing(recipe: RecognitionRecipe) -> str:
 
 
 def _learning(recipe: RecognitionRecipe, supervised_first: bool) -> str:
-    """What makes a network learn its labels: another learning rate, more steps, a start."""
+    """Return advice that makes a network learn its labels: another learning rate, more steps, a start."""
     train = recipe.train
     ways = [f"another train.optimizer.lr (now {train.optimizer.lr:g})"]
     if supervised_first:

@@ -1,4 +1,4 @@
-"""A trained recognizer from its weight file alone, and how it is evaluated on any manifest of its classes."""
+"""Load a trained recognizer from its weight file alone, and evaluate it on any manifest of its classes."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class TrainedRecognizer:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What a prediction's lines hold."""
+        """Return the columns of a prediction's lines."""
         return ("label", "probability")
 
     @property
     def data(self) -> TrainingData:
-        """The data set it was trained on."""
+        """Return the data set it was trained on."""
         return self.recipe.data
 
     def examine(self, manifest: Manifest, beside: str | None = None) -> Examination:
@@ -84,10 +84,10 @@ class TrainedRecognizer:
         )
 
     def predict(self, path: Path, audio: Path | None = None) -> Prediction:
-        """Name what happens in a clip: every class with its probability (0..1), the most likely first.
+        """Predict a clip's class: every class with its probability (0..1), the most likely first.
 
-        The probabilities are those of the evaluation: averaged over several clips spread over the video, times crops of
-        each, as many as the recipe's `evaluate` says. A video without sound is heard as silence.
+        Probabilities are averaged as in the evaluation: over several clips spread over the video, times crops of each,
+        as many as the recipe's `evaluate` says. A video without sound is treated as silent.
 
         Raises:
             MediaError: the file is missing, broken, or holds no picture.
@@ -110,13 +110,13 @@ class TrainedRecognizer:
         return export_onnx(self, path)
 
     def scores(self, reader: ClipReader, rows: Sequence[ManifestRow], seen: Callable[[int], None]) -> torch.Tensor:
-        """Probabilities [n, K] of `rows`, averaged over each clip's views; `seen` is told the number of clips done."""
+        """Return probabilities [n, K] of `rows`, averaged over each clip's views; `seen` gets the clips done."""
         return predict(self.network, self._batches(reader, rows, seen, None), self.device)[0]
 
     def scores_together(
         self, reader: ClipReader, rows: Sequence[ManifestRow], seen: Callable[[int], None]
     ) -> torch.Tensor | None:
-        """The same from all ranks, each with its share of `rows`; None on every rank but the first."""
+        """Return `scores` of all ranks, each with its share of `rows`; None on every rank but the first."""
         return predict_together(self.network, self._batches(reader, rows, seen, own_share()), self.device)
 
     def _batches(
@@ -142,7 +142,7 @@ def load(path: Path, recipe: RecognitionRecipe | None, device: torch.device) -> 
 
 
 def load_recognizer(path: Path, device: torch.device) -> TrainedRecognizer:
-    """The network in a weight file that training wrote.
+    """Load the network from a weight file that training wrote.
 
     Raises:
         DataError: the file is missing, broken, or not such a file.
@@ -169,7 +169,7 @@ def load_recognizer(path: Path, device: torch.device) -> TrainedRecognizer:
 
 
 def known_rows(classes: Sequence[str], manifest: Manifest, split: str) -> list[ManifestRow]:
-    """The labelled clips of `split`, all of classes that the network knows.
+    """Return the labelled clips of `split`, all of classes that the network knows.
 
     Raises:
         DataError: there is none, or some are of other classes.
@@ -188,9 +188,10 @@ def known_rows(classes: Sequence[str], manifest: Manifest, split: str) -> list[M
 def evaluate_recognizer(
     trained: TrainedRecognizer, reader: ClipReader, rows: Sequence[ManifestRow], seen: Callable[[int], None]
 ) -> tuple[Evaluation, Table]:
-    """What training reports at its end, on any rows; and a line a clip: id, label, predicted, confidence (0..1).
+    """Evaluate as training does at its end, on any rows. Return also a line a clip: id, label, predicted, confidence
+    (0..1).
 
-    With several ranks each looks at its share of the rows, and the first tells; the others return nothing found.
+    With several ranks each takes its share of the rows; only the first returns findings.
     """
     scores = trained.scores_together(reader, rows, seen)
     table = Table("Predictions", ["id", "label", "predicted", "confidence"], [])

@@ -92,18 +92,17 @@ class ASGMFormer(nn.Module):
         self._compiled = torch.compile(self._encode)
 
     def normalise(self, frames: Tensor) -> Tensor:
-        """uint8 [B, T, 3, H, W] -> float [B, 3, T, H, W] as the network was pretrained."""
+        """Return float [B, 3, T, H, W], normalised as in the network's pretraining, of uint8 [B, T, 3, H, W]."""
         return (frames.transpose(1, 2).float() / 255 - self.mean) / self.std
 
     def embed(self, video: Tensor) -> Tensor:
-        """[B, 3, T, H, W] -> tokens [B, T, N, D] before positions, where clips are mixed (Eq. 7)."""
+        """Embed [B, 3, T, H, W] as tokens [B, T, N, D] before positions, where clips are mixed (Eq. 7)."""
         return self.video.embed(video)
 
     def classify(self, tokens: Tensor, audio: Tensor | None) -> ModelOutput:
-        """Tokens [B, T, N, D] and log-mel [B, L, M] to the prediction.
+        """Classify tokens [B, T, N, D] and log-mel [B, L, M].
 
-        With `train.accumulate` each part of the batch leaves its outputs alone behind and is computed again when the
-        backward pass comes to it.
+        With `train.accumulate` each part of the batch keeps only its outputs and is recomputed in the backward pass.
         """
         encode = self._compiled or self._encode
         if self._parts == 1 or not torch.is_grad_enabled():
@@ -125,24 +124,24 @@ class ASGMFormer(nn.Module):
         return self.fusion(video_token, audio_token), video_token, audio_token
 
     def forward(self, video: Tensor, audio: Tensor | None = None) -> Tensor:
-        """[B, 3, T, H, W] and [B, L, M] -> logits [B, K]."""
+        """Return logits [B, K] of [B, 3, T, H, W] and [B, L, M]."""
         return self.classify(self.embed(video), audio).logits
 
 
 class Described(Protocol):
-    """What the weight file says of the data: names of classes, statistics and length of the log-mel."""
+    """The weight file's description of the data: class names, statistics and length of the log-mel."""
 
     @property
     def classes(self) -> list[str]:
-        """Class names in index order."""
+        """Return the class names in index order."""
 
     @property
     def mel_statistics(self) -> LogMelStatistics | None:
-        """Statistics of the log-mel, None where the sound is not used."""
+        """Return the statistics of the log-mel, None if the sound is not used."""
 
     @property
     def length(self) -> int:
-        """L, time steps of the log-mel."""
+        """Return L, the time steps of the log-mel."""
 
 
 @dataclass
@@ -160,7 +159,7 @@ class RecognitionState:
     chance: float = 0.0
 
     def trained(self) -> list[nn.Module]:
-        """The student: the teacher follows it, the localizer is frozen."""
+        """Return the student: the teacher follows it, the localizer is frozen."""
         return [self.student]
 
     def begin_step(self, epoch: int, step: int) -> None:
@@ -173,7 +172,7 @@ class RecognitionState:
         update_teacher(self.teacher, self.student, self.recipe.train.ema_decay)
 
     def state_dict(self) -> dict[str, Any]:
-        """Student, teacher and thresholds."""
+        """Return the state of student, teacher and thresholds."""
         return {
             "student": self.student.state_dict(),
             "teacher": self.teacher.state_dict(),
@@ -206,7 +205,7 @@ class RecognitionState:
 
 
 def build_network(recipe: RecognitionRecipe, classes: int, length: int) -> ASGMFormer:
-    """The network that `recipe` describes, with random weights; `length` is L of the log-mel."""
+    """Build the network that `recipe` describes, with random weights; `length` is L of the log-mel."""
     model = recipe.model
     if model.modality == "video":
         encoder = build_video_encoder(model.video, recipe.clip, classes)
@@ -218,14 +217,14 @@ def build_network(recipe: RecognitionRecipe, classes: int, length: int) -> ASGMF
 
 
 def make_threshold(settings: Thresholds, clips: int, classes: int) -> FixedThreshold | FlexibleThreshold:
-    """The threshold of a run with `clips` unlabelled clips."""
+    """Build the threshold of a run with `clips` unlabelled clips."""
     if settings.kind == "fixed":
         return FixedThreshold(settings.value)
     return FlexibleThreshold(clips, classes, settings.value, settings.mapping, settings.warmup)
 
 
 def build_state(recipe: RecognitionRecipe, data: RecognitionData, context: Context) -> RecognitionState:
-    """Student with its start, teacher as its copy, threshold and localizer.
+    """Build the student with its start, the teacher as its copy, threshold and localizer.
 
     Raises:
         DataError: a weight file is missing or does not fit.
@@ -259,7 +258,7 @@ def assemble(
     data: Described,
     device: torch.device,
 ) -> RecognitionState:
-    """The state around a student that has its start: the teacher as its copy, and how both are computed.
+    """Build the state around a student that has its start: the teacher as its copy, and their compilation.
 
     Raises:
         UsageError: `train.compile`, and no compiler.

@@ -47,7 +47,7 @@ class Mixture:
 
 
 def train_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
-    """Loss terms of one batch, `loss` the one to descend.
+    """Return the loss terms of one batch; `loss` is the one to minimise.
 
     Args:
         state: of the run; the thresholds' status is updated.

@@ -1,4 +1,4 @@
-"""The views of clips by which a network is trained and evaluated, whatever manifest they come from.
+"""Evaluation views of a network, whatever manifest the clips come from.
 
 One decode of a clip serves its weak and its strong view.
 """
@@ -232,7 +232,7 @@ def evaluation_batches(
     mel_statistics: LogMelStatistics | None,
     share: RankShare | None = None,
 ) -> Iterator[JudgedBatch]:
-    """Yield batches of `rows` in order, `evaluate.clips` x `evaluate.crops` views each; with `share` some of them.
+    """Yield batches of `rows` in their order, `evaluate.clips` x `evaluate.crops` views each; `share` selects a rank's.
 
     Raises:
         DataError: a file is gone.
