@@ -70,7 +70,7 @@ def test_a_toy_system_does_all_that_a_system_does(place: Path) -> None:
     assert Path("data/colours/colours.csv").read_text().splitlines()[:2] == ["id,colour", "dark_train_0,dark"]
 
     (dry,) = json.loads(asgm("train", "toy.yaml", "--dry-run", "--json").stdout)["runs"]
-    assert (dry["clips"], dry["steps"], dry["parameters"]["all"]) == ({"clips": 12, "judged": 6}, 60, 12)
+    assert (dry["clips"], dry["steps"], dry["parameters"]["all"]) == ({"clips": 12, "evaluated": 6}, 60, 12)
 
     asgm("train", "toy.yaml", "--set", "train.max_steps=7", "--runs", "short")
     whole = json.loads(asgm("train", "toy.yaml", "--json").stdout)

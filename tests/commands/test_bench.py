@@ -32,6 +32,7 @@ def test_a_timing_by_hand() -> None:
     assert len(timing.milliseconds) == 3
 
 
+@pytest.mark.long
 def test_a_table_is_shown_and_a_file_is_not_overwritten(tmp_path: Path) -> None:
     out = tmp_path / "step.json"
     arguments = ["step", "--size", "vit_ti", "--repeats", 1, "--frames", 2, "--pixels", 32, "--device", "cpu"]

@@ -57,6 +57,7 @@ def test_a_run_ends_with_its_numbers_and_where_to_look_next(recipe: Path) -> Non
     assert Path("runs/tiny/video/seed3/result.json").exists()
 
 
+@pytest.mark.long
 def test_equal_runs_in_two_processes_write_equal_bytes(recipe: Path) -> None:
     assert train(recipe, *SHORT, "--runs", "here").exit_code == 0
     root = str(Path(__file__).parents[2])
@@ -248,6 +249,7 @@ def test_sigterm_to_a_real_process(recipe: Path) -> None:
     assert checkpoints == ["last.pt"]
 
 
+@pytest.mark.long
 def test_every_row_and_seed_side_by_side_end_in_one_table(recipe: Path) -> None:
     assert train(recipe, *SHORT, "--row", "video").exit_code == 0  # kept, not trained again
     kept = Path("runs/tiny/video/seed0/result.json").stat().st_mtime_ns
@@ -373,7 +375,7 @@ def test_own_clips_some_labelled_train_with_the_labels_there_are(recipe: Path, d
     every = train(recipe, *mine, *guided, "--set", "data.labeled_per_class=null", "--runs", "all", "--json")
     assert (json.loads(every.stdout)["data"]["labeled"], json.loads(every.stdout)["data"]["unlabeled"]) == (7, 3)
     assert "are not used" not in every.stderr
-    refused = train(recipe, *mine, "--set", "data.labeled_per_class=4", "--runs", "none")
+    refused = train(recipe, *mine, *guided, "--set", "data.labeled_per_class=4", "--runs", "none")
     assert refused.exit_code == 3
     assert "but dog has 3" in refused.stderr
     assert "--set data.labeled_per_class=null" in refused.stderr

@@ -46,6 +46,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
     return lambda *arguments: CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
+@pytest.mark.long
 def test_every_frame_by_default(clips: tuple[Path, Path], run: Callable[..., Result], tmp_path: Path) -> None:
     result = run(clips[0], "--json")
     assert result.exit_code == 0, result.output

@@ -125,6 +125,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     assert journal.read_bytes().count(b"\n") <= 121, "files were looked at twice"
 
 
+@pytest.mark.long
 def test_shards_merge_to_the_same_bytes(
     tree: Path, straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def see_equal(one: Any, other: Any) -> None:
         assert same, place
 
 
+@pytest.mark.long
 def test_losses_over_gathered_rows_have_one_process_s_value_and_gradient(equal: Any, folder: Path) -> None:
     alone, *ranks = (torch.load(folder / f"rows{number}.pt", weights_only=True) for number in (2, 0, 1))
     assert torch.equal(alone["rows"], torch.arange(16.0).reshape(8, 2))

@@ -163,6 +163,7 @@ def test_both_seeds_of_a_needed_recipe_are_named(demo: Path, tmp_path: Path, mon
     assert found["before"] == ["recipe start seed 1: is run first", "recipe start seed 2: finished"]
 
 
+@pytest.mark.long
 def test_a_dry_run_of_18_large_rows_takes_seconds_of_a_processor(tmp_path: Path) -> None:
     path = str(RECIPES / "figure4_threshold.yaml")
     command = [sys.executable, "-m", "asgmcli", "train", path, "--dry-run", "--json", "--row", "all"]

@@ -234,11 +234,13 @@ def test_the_demo_is_made_on_the_spot_with_its_options(
 
 
 def test_which_recipes_a_recipe_needs(demo: Path, tmp_path: Path) -> None:
-    needs = {"model__video__init": {"recipe": "a"}, "model__audio__init": {"recipe": "b"}, "localizer": {"recipe": "c"}}
-    recipe = tiny(tmp_path, demo, masks__kind="localization", **needs)
+    needs: dict[str, Any] = {"model__video__init": {"recipe": "a"}, "model__audio__init": {"recipe": "b"}}
+    recipe = tiny(tmp_path, demo, masks__kind="localization", localizer={"recipe": "c"}, **needs)
     assert [source.recipe for source in other_recipes(recipe)] == ["a", "b", "c"]
     assert [source.recipe for source in other_recipes(tiny(tmp_path, demo, **needs))] == ["a", "b"]
-    assert [source.recipe for source in other_recipes(tiny(tmp_path, demo, "video", **needs))] == ["a"]
+    assert [
+        source.recipe for source in other_recipes(tiny(tmp_path, demo, "video", model__video__init={"recipe": "a"}))
+    ] == ["a"]
 
 
 def test_devices() -> None:

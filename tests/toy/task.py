@@ -133,8 +133,10 @@ class BrightnessState:
 def count(recipe: BrightnessRecipe, open_: Open) -> Counts:
     """Count the clips of both splits."""
     data = BrightnessData(recipe, open_(recipe.data))
-    judged = len(data.rows(recipe.data.eval_split))
-    return Counts({"clips": len(data.rows("train")), "judged": judged}, len(data.manifest.classes), data.steps, judged)
+    tested = len(data.rows(recipe.data.eval_split))
+    return Counts(
+        {"clips": len(data.rows("train")), "evaluated": tested}, len(data.manifest.classes), data.steps, tested
+    )
 
 
 def network(recipe: BrightnessRecipe, classes: int) -> nn.Module:

@@ -88,6 +88,7 @@ def test_deep_encoders_are_counted_as_if_run_in_their_whole_depth(
     assert needs(recipe, 10) == found
 
 
+@pytest.mark.long
 def test_no_content_is_made_and_no_generator_is_drawn_from(demo: Path, tmp_path: Path) -> None:
     recipe = tiny(tmp_path, demo, model__video__dim=4096, model__video__depth=64, model__audio__dim=4096)
     before = torch.random.get_rng_state(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

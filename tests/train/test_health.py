@@ -146,6 +146,7 @@ def test_pseudo_labels_that_never_pass_are_told_once_and_kept(demo: Path, tmp_pa
     assert passing.fit()["warnings"] == []
 
 
+@pytest.mark.long
 def test_a_resumed_run_tells_what_the_straight_one_does(demo: Path, tmp_path: Path) -> None:
     recipe = hopeless(tmp_path, demo)
     straight = trainer_of(recipe, tmp_path / "straight")

@@ -20,7 +20,7 @@ from asgmcli.errors import DataError, Interrupted, InterruptedByKeyboard, UsageE
 from asgmcli.recipe.read import load_recipe, recipe_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks import recognition
-from asgmcli.tasks.recognition.batch import JudgedBatch
+from asgmcli.tasks.recognition.batch import EvaluationBatch
 from asgmcli.train.checkpoint import load_state, save_state, state_size
 from asgmcli.train.loop import Trainer
 from asgmcli.train.run import run_of
@@ -155,8 +155,8 @@ def test_a_signal_during_an_evaluation_stops_there(demo: Path, tmp_path: Path, s
     recipe = tiny(tmp_path, demo, train__max_steps=6, train__evaluate_every=every)
     evaluated: list[int] = []
 
-    def evaluate(state: Any, loader: Iterable[JudgedBatch]) -> Evaluation:
-        def counted() -> Iterable[JudgedBatch]:
+    def evaluate(state: Any, loader: Iterable[EvaluationBatch]) -> Evaluation:
+        def counted() -> Iterable[EvaluationBatch]:
             for batch in loader:
                 evaluated.append(len(batch.ids))
                 os.kill(os.getpid(), signal.SIGTERM)

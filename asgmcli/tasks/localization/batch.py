@@ -55,7 +55,7 @@ class FrozenBatch:
 
 @dataclass(frozen=True)
 class BoxBatch:
-    """Pairs to be judged.
+    """Pairs to be evaluated.
 
     Attributes:
         ids: of the clips.

@@ -39,7 +39,9 @@ def expected(recipe: LocalizationRecipe, size_of: SizeOf) -> Counts | None:
 
 def _counts(recipe: LocalizationRecipe, pairs: int, evaluated: int, known_from: str = "") -> Counts:
     views = evaluated * recipe.evaluate.frames
-    return Counts({"pairs": pairs, "judged": evaluated}, 0, plan_of(recipe, pairs).steps, views, known_from=known_from)
+    return Counts(
+        {"pairs": pairs, "evaluated": evaluated}, 0, plan_of(recipe, pairs).steps, views, known_from=known_from
+    )
 
 
 def decoded(recipe: LocalizationRecipe) -> Decoded | None:

@@ -22,7 +22,7 @@ COPIES = 1
 def count(recipe: PretextRecipe, open_: Open) -> Counts:
     """Return the counts of what will be generated."""
     made = recipe.generated
-    return Counts({"generated": made.train, "judged": made.test}, 0, plan_of(recipe, made.train).steps, made.test)
+    return Counts({"generated": made.train, "evaluated": made.test}, 0, plan_of(recipe, made.train).steps, made.test)
 
 
 def network(recipe: PretextRecipe, classes: int) -> nn.Module:

@@ -81,8 +81,8 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class JudgedBatch:
-    """Clips to be judged, each in V = clips x crops views.
+class EvaluationBatch:
+    """Clips to be evaluated, each in V = clips x crops views.
 
     Attributes:
         video: uint8 [B, V, T, 3, S, S].

@@ -43,7 +43,7 @@ def expected(recipe: RecognitionRecipe, size_of: SizeOf) -> Counts | None:
 def _counts(
     recipe: RecognitionRecipe, classes: int, labeled: int, unlabeled: int, evaluated: int, known_from: str = ""
 ) -> Counts:
-    clips = {"labeled": labeled, "unlabeled": unlabeled, "judged": evaluated}
+    clips = {"labeled": labeled, "unlabeled": unlabeled, "evaluated": evaluated}
     views = evaluated * recipe.evaluate.clips * recipe.evaluate.crops
     light = recipe.train.supervised_epochs if recipe.semi_supervised else 0
     return Counts(clips, classes, plan_of(recipe, labeled, unlabeled).steps, views, light, known_from)

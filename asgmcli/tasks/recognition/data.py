@@ -17,7 +17,7 @@ from asgmcli.errors import DataError
 from asgmcli.prepare.source import open_manifest
 from asgmcli.ranks.exchange import own_share
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.tasks.recognition.batch import Batch, JudgedBatch
+from asgmcli.tasks.recognition.batch import Batch, EvaluationBatch
 from asgmcli.tasks.recognition.views import (
     LABELED,
     UNLABELED,
@@ -71,7 +71,7 @@ class RecognitionData:
         return self.train.epoch(number, start)
 
     @property
-    def evaluation(self) -> Iterator[JudgedBatch]:
+    def evaluation(self) -> Iterator[EvaluationBatch]:
         """Yield this rank's batches of `evaluated`, several views a clip.
 
         Raises:

@@ -11,13 +11,13 @@ import torch
 from asgmcli.metrics.accuracy import confusion_matrix, per_class, top_k
 from asgmcli.ranks.exchange import gathered
 from asgmcli.report.table import Cell, Table
-from asgmcli.tasks.recognition.batch import JudgedBatch
+from asgmcli.tasks.recognition.batch import EvaluationBatch
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
 from asgmcli.train.batches import move
 from asgmcli.train.task import Evaluation
 
 
-def evaluate(state: RecognitionState, loader: Iterable[JudgedBatch]) -> Evaluation:
+def evaluate(state: RecognitionState, loader: Iterable[EvaluationBatch]) -> Evaluation:
     """Evaluate the teacher on every video of all ranks' loaders; the result is on the first rank only.
 
     Metrics of a further split bear its name: `top1_shuffled` on test_shuffled beside test.
@@ -49,13 +49,15 @@ class ScoredBatch:
 
 
 def predict(
-    network: ASGMFormer, loader: Iterable[JudgedBatch], device: torch.device
+    network: ASGMFormer, loader: Iterable[EvaluationBatch], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return probabilities [n, K], averaged over each video's views, and labels [n]."""
     return _whole(list(_predict_batches(network, loader, device)))
 
 
-def predict_together(network: ASGMFormer, loader: Iterable[JudgedBatch], device: torch.device) -> torch.Tensor | None:
+def predict_together(
+    network: ASGMFormer, loader: Iterable[EvaluationBatch], device: torch.device
+) -> torch.Tensor | None:
     """Return probabilities [n, K] of the clips in all ranks' loaders, in order; None on every rank but the first."""
     seen = gathered(list(_predict_batches(network, loader, device)))
     return _whole(seen)[0] if seen else None
@@ -66,7 +68,9 @@ def _whole(seen: list[ScoredBatch]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat([part.scores for part in seen]), torch.cat([part.labels for part in seen])
 
 
-def _predict_batches(network: ASGMFormer, loader: Iterable[JudgedBatch], device: torch.device) -> Iterator[ScoredBatch]:
+def _predict_batches(
+    network: ASGMFormer, loader: Iterable[EvaluationBatch], device: torch.device
+) -> Iterator[ScoredBatch]:
     """Yield the network's scores of each batch."""
     network.eval()
     for batch in loader:

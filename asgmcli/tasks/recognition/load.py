@@ -22,7 +22,7 @@ from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.retired import drop_retired
 from asgmcli.recipe.sections import TrainingData
 from asgmcli.report.table import Cell, Table
-from asgmcli.tasks.recognition.batch import JudgedBatch
+from asgmcli.tasks.recognition.batch import EvaluationBatch
 from asgmcli.tasks.recognition.evaluate import evaluation_of, predict, predict_together
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 from asgmcli.tasks.recognition.views import evaluation_batches, labeled_rows
@@ -121,7 +121,7 @@ class TrainedRecognizer:
 
     def _batches(
         self, reader: ClipReader, rows: Sequence[ManifestRow], seen: Callable[[int], None], share: RankShare | None
-    ) -> Iterator[JudgedBatch]:
+    ) -> Iterator[EvaluationBatch]:
         numbers = {name: index for index, name in enumerate(self.classes)}
         labels = {row.id: numbers.get(row.label, -1) for row in rows}
         return watched(evaluation_batches(self.recipe, reader, rows, labels, self.mel_statistics, share), seen)

@@ -25,7 +25,7 @@ from asgmcli.errors import DataError
 from asgmcli.media.clips import random_start, uniform_starts
 from asgmcli.recipe.clips import Augment, Clip
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.tasks.recognition.batch import Batch, JudgedBatch, Labeled, Unlabeled
+from asgmcli.tasks.recognition.batch import Batch, EvaluationBatch, Labeled, Unlabeled
 
 LABELED, UNLABELED = "labeled", "unlabeled"
 """The streams of a plan."""
@@ -174,7 +174,7 @@ class TrainLoader:
 
 
 @dataclass
-class EvaluationViews(Dataset[JudgedBatch]):
+class EvaluationViews(Dataset[EvaluationBatch]):
     """Several clips x crops of each video, every frame decoded once."""
 
     reader: ClipReader
@@ -188,7 +188,7 @@ class EvaluationViews(Dataset[JudgedBatch]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, number: int) -> JudgedBatch:
+    def __getitem__(self, number: int) -> EvaluationBatch:
         """Return the views of a video, V = clips x crops.
 
         Raises:
@@ -207,7 +207,7 @@ class EvaluationViews(Dataset[JudgedBatch]):
         if self.mel_statistics is not None:
             sounds = torch.stack([self.mel_statistics.normalise(self.reader.log_mel(m)) for m in moments])
             audio = sounds.repeat_interleave(self.crops, dim=0)
-        return JudgedBatch(video, torch.tensor(self.labels[row.id]), [row.id], [row.split], audio)
+        return EvaluationBatch(video, torch.tensor(self.labels[row.id]), [row.id], [row.split], audio)
 
 
 def labeled_rows(manifest: Manifest, split: str) -> list[ManifestRow]:
@@ -231,7 +231,7 @@ def evaluation_batches(
     labels: dict[str, int],
     mel_statistics: LogMelStatistics | None,
     share: RankShare | None = None,
-) -> Iterator[JudgedBatch]:
+) -> Iterator[EvaluationBatch]:
     """Yield batches of `rows` in their order, `evaluate.clips` x `evaluate.crops` views each; `share` selects a rank's.
 
     Raises:
