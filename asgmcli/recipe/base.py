@@ -1,4 +1,4 @@
-"""What every recipe has: a name, a task, its variants as rows."""
+"""Recipes: a name, a task, its variants as rows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Curves(Section):
 
 
 class Recipe(Section):
-    """What every recipe has: a name, a task, its variants as rows."""
+    """The common part of all recipes: a name, a task, its variants as rows."""
 
     headline: ClassVar[str] = ""
     """The metric of its tables and pictures; "" takes the first that is measured."""
@@ -78,7 +78,7 @@ class Recipe(Section):
     @model_validator(mode="before")
     @classmethod
     def _seed_of_the_run(cls, values: Any) -> Any:
-        """Every `seed: run` in the sections is the recipe's own seed."""
+        """Replace every `seed: run` in the sections by the recipe's own seed."""
         return with_seed(values, values.get("seed", 0)) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
@@ -136,12 +136,12 @@ class Recipe(Section):
 
     @property
     def runnable(self) -> dict[str, Row]:
-        """The rows that can be run: all but those that are cited."""
+        """Return the rows that can be run: all but those that are cited."""
         return {name: row for name, row in self.rows.items() if not row.cited}
 
 
 class TrainedRecipe(Recipe):
-    """What a recipe has that trains a network."""
+    """The common part of the recipes that train a network."""
 
     train: Train = Train()
     """How long is trained, in what batches, and what is kept on the way."""

@@ -69,12 +69,12 @@ class Key:
 
     @property
     def section(self) -> str:
-        """The dotted path of its section, empty for the recipe's own keys."""
+        """Return the dotted path of its section, empty for the recipe's own keys."""
         return self.path.rpartition(".")[0]
 
     @property
     def of_tasks(self) -> str:
-        """The tasks that know it, as a person reads them."""
+        """Name the tasks that know it, as a person reads them."""
         return "all" if len(self.tasks) == len(MODELS) else ", ".join(self.tasks)
 
 
@@ -120,7 +120,7 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[Key]:
 
 
 def _type(info: FieldInfo) -> str:
-    """The values that a key takes, in words."""
+    """Name the values that a key takes, in words."""
     text = _words(info.annotation)
     bounds = [bound for part in info.metadata if (bound := _bound(part))]
     return f"{text} {', '.join(bounds)}".strip()

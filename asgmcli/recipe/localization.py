@@ -155,7 +155,7 @@ class LocalizationRecipe(TrainedRecipe):
 
     @property
     def evaluation_data(self) -> TrainingData:
-        """The data set that maps are judged on: the training's, or `evaluate.dataset`."""
+        """Return the data set that maps are judged on: the training's, or `evaluate.dataset`."""
         if self.evaluate.dataset is None:
             return self.data
         other: dict[str, Any] = {"dataset": self.evaluate.dataset, "manifest": self.evaluate.manifest, "options": {}}

@@ -15,7 +15,7 @@ from asgmcli.recipe.sections import Section
 
 
 class PretextModel(Section):
-    """What a pretext run trains, of the sizes that later recipes will use: the two encoders, or a localizer."""
+    """The networks that a pretext run trains, of the sizes that recipes will use: the two encoders, or a localizer."""
 
     video: VideoSize | None = None
     """The video transformer; goes with `audio`."""
@@ -32,7 +32,7 @@ class PretextModel(Section):
 
 
 class PretextData(Section):
-    """How many clips are generated, and how much of them is shown in which share of the run.
+    """The number of clips that are generated, and how much of them is shown in which share of the run.
 
     Tokens are dropped as masked autoencoders do, at a fraction of the cost.
     """

@@ -162,7 +162,7 @@ def override(values: dict[str, Any], overrides: tuple[str, ...], seed: int | Non
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
+    """Read the mapping in a YAML file.
 
     Raises:
         RecipeError: missing, too large, not YAML, or not a mapping.
@@ -252,7 +252,7 @@ def _hash(recipe: Recipe, without: tuple[str, ...]) -> str:
 
 
 def dump_yaml(recipe: Recipe) -> str:
-    """The resolved recipe as YAML that `load_recipe` reads back to the same settings, of its row alone."""
+    """Write the resolved recipe as YAML that `load_recipe` reads back to the same settings, of its row alone."""
     values = recipe.model_dump(mode="json")
     del values["compare"]  # it is of rows that are not here
     # The row is already applied: keeping its overrides would let a second load undo `--set`.
@@ -292,7 +292,7 @@ def _yaml_value(text: str, where: str) -> Any:
 
 
 def _fault(item: Any, kind: type[BaseModel]) -> str:
-    """One line for one of pydantic's errors: key, value, what is wrong, and the nearest key for an unknown one."""
+    """Word one of pydantic's errors: key, value, what is wrong, and the nearest key for an unknown one."""
     location = list(item["loc"])
     key = ".".join(str(part) for part in location if part != "[key]")
     if item["type"] == "extra_forbidden":
@@ -305,7 +305,7 @@ def _fault(item: Any, kind: type[BaseModel]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as it was written, shortened; Python refuses to print numbers of thousands of digits."""
+    """Return a value as it was written, shortened; Python refuses to print numbers of thousands of digits."""
     try:
         text = repr(value)
     except ValueError:
@@ -314,7 +314,7 @@ def _shown(value: Any) -> str:
 
 
 def _nearest_key(kind: type[BaseModel], location: list[Any]) -> str:
-    """The key that was meant: one of this name anywhere in the recipe, else the one most like it."""
+    """Find the key that was meant: one of this name anywhere in the recipe, else the one most like it."""
     word, paths = str(location[-1]), list(_paths(kind))
     same = [path for path in paths if path.rpartition(".")[2] == word]
     if same:
@@ -330,7 +330,7 @@ def _nearest_key(kind: type[BaseModel], location: list[Any]) -> str:
 
 
 def _paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """The dotted names of all keys and sections of a recipe class, but for its table."""
+    """Return the dotted names of all keys and sections of a recipe class, but for its table."""
     for name, field in model.model_fields.items():
         if not prefix and name in ("rows", "default_row"):
             continue
@@ -341,7 +341,7 @@ def _paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _known_keys(kind: type[BaseModel], location: list[Any]) -> list[str]:
-    """The keys that the section at `location` of a `kind` knows."""
+    """Return the keys that the section at `location` of a `kind` knows."""
     model: type[BaseModel] | None = kind
     for part in location:
         if model is None or part not in model.model_fields:

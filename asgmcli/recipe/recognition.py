@@ -148,31 +148,31 @@ class RecognitionRecipe(TrainedRecipe):
 
     @property
     def listens(self) -> bool:
-        """Whether the network takes sound."""
+        """Return True if the network takes sound."""
         return self.model.modality == "video+audio"
 
     @property
     def semi_supervised(self) -> bool:
-        """Whether any term of the loss looks at unlabelled clips."""
+        """Return True if any term of the loss looks at unlabelled clips."""
         weights = (self.losses.unlabeled.weight, self.losses.mixup.weight, self.losses.contrastive.weight)
         return self.train.unlabeled_ratio > 0 and max(weights) > 0
 
     @property
     def mixed(self) -> bool:
-        """Whether clips are mixed."""
+        """Return True if clips are mixed."""
         return self.semi_supervised and self.losses.mixup.weight > 0
 
     @property
     def guided(self) -> bool:
-        """Whether the mixture's mask follows a localizer's map."""
+        """Return True if the mixture's mask follows a localizer's map."""
         return self.mixed and self.masks.kind == "localization"
 
     @property
     def guide(self) -> str | None:
-        """The kind of that localizer, None without one."""
+        """Return the kind of that localizer, None without one."""
         return self.localizer.kind if self.guided and self.localizer is not None else None
 
     @property
     def moved(self) -> bool:
-        """Whether that map is the motion localizer's, made before training."""
+        """Return True if that map is the motion localizer's, made before training."""
         return self.guide == "motion"

@@ -52,7 +52,7 @@ class Compare(Section):
 
 
 class Start(Section):
-    """Where a network's weights come from: exactly one of another recipe's run, a file, or a timm model's name."""
+    """The source of a network's weights: exactly one of another recipe's run, a file, or a timm model's name."""
 
     recipe: Name | None = None
     """Recipe whose run gives the weights; it is trained first where it has no run."""

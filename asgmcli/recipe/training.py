@@ -53,7 +53,7 @@ class Optimizer(Section):
 
 
 class Train(Section):
-    """What every training has: how long it takes, in what batches, and what is kept on the way."""
+    """The common part of all trainings: how long it takes, in what batches, and what is kept on the way."""
 
     epochs: Epochs = 50
     """Passes over the data."""
@@ -98,7 +98,7 @@ class SemiSupervised(ConvolutionTrain):
 
 
 class Log(Section):
-    """What shows the numbers of metrics.jsonl as well; it decides nothing about the result."""
+    """Loggers that show the numbers of metrics.jsonl as well; they decide nothing about the result."""
 
     tensorboard: bool = False
     """Show them in TensorBoard."""

@@ -107,7 +107,7 @@ class Trainer:
         metrics.flush(self.step - 1, (self.step - 1) // self.data.steps)
 
     def _train_step(self, epoch: int, batch: TrainBatch) -> tuple[dict[str, float], int]:
-        """One step: its terms and its number of clips."""
+        """Train one step; return its terms and its number of clips."""
         settings = self.recipe.train.optimizer
         self.state.begin_step(epoch, self.step)
         if count_ranks() > 1:

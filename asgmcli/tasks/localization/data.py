@@ -65,7 +65,7 @@ class PairViews(Dataset[Batch | FrozenBatch]):
         return Batch([draw.row.id], draw.failures, Pairs(image, wave), masks)
 
     def _whole(self, draw: Draw) -> FrozenBatch:
-        """One of a few frames, whole and without augmentation: its features are then computed once in the run."""
+        """Return one of a few frames, whole and without augmentation; its features are computed once."""
         row, place = draw.row, int(draw.rng.integers(FROZEN_FRAMES))
         frame = int((place + 0.5) * max(row.frames, 1) / FROZEN_FRAMES)
         read = (row.id, frame) not in self.known

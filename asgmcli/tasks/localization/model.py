@@ -67,7 +67,7 @@ class LocalizationState:
             self.names.update(zip(read, name_sounds(pairs.wave[list(read.values())]), strict=True))
 
         def of(part: list[int]) -> Pairs:
-            """The pairs at these places of the batch, which were read."""
+            """Return the pairs at these places of the batch, which were read."""
             assert pairs is not None
             rows = [read[places[index]] for index in part]
             return Pairs(pairs.image[rows], pairs.wave[rows])

@@ -37,7 +37,7 @@ def _features(state: LocalizationState, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def _projected(state: LocalizationState, batch: FrozenBatch) -> tuple[Tensor, Tensor]:
-    """The same through the projections alone."""
+    """Compute the same through the projections alone."""
     cells, sounds = state.trunk_features(batch)
     return state.network.project_image(cells), state.network.project_audio(sounds)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the network sees and hears of B clips.
+    """All that the network sees and hears of B clips.
 
     Attributes:
         video: uint8 [B, T, 3, S, S].
@@ -24,7 +24,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is in B clips.
+    """The content of B clips.
 
     Attributes:
         places: float32 [B, A, T, 3], where each sprite is: x, y, radius in frame sides, NaN where there is none.

@@ -39,7 +39,7 @@ def needs(recipe: PretextRecipe, classes: int) -> Needs:
 
 
 def _works(recipe: PretextRecipe) -> list[TracedWork]:
-    """The step, and a view."""
+    """Return the step, and a view."""
     model = build_network(recipe, recipe.audio.length).train()
     clip = recipe.clip
 

@@ -72,7 +72,7 @@ class PretextViews(Dataset[Batch]):
         return Batch([str(number)], Inputs(frames.permute(0, 3, 1, 2), sound, kept), truth)
 
     def _kept(self, epoch: int, places: Tensor, rng: np.random.Generator) -> Tensor | None:
-        """The cells nearest to the shapes, while the network is to see only these."""
+        """Return the cells nearest to the shapes, while the network is to see only these."""
         settings, video = self.recipe.generated, self.recipe.model.video
         count = settings.still_tokens if epoch < self.stills else settings.clip_tokens
         if count is None or video is None or epoch >= self.parts:

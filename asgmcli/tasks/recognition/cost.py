@@ -67,7 +67,7 @@ def needs(recipe: RecognitionRecipe, classes: int) -> Needs:
 
 
 def _works(recipe: RecognitionRecipe, classes: int) -> list[TracedWork]:
-    """The whole step, the supervised one, and a view."""
+    """Return the whole step, the supervised one, and a view."""
     model = network(recipe, classes)
     batch = recipe.train.batch
     unlabeled = batch * recipe.train.unlabeled_ratio if recipe.semi_supervised else 0

@@ -214,7 +214,7 @@ def _guide_seconds(recipe: RecognitionRecipe) -> float | None:
 
 
 def _carried_maps(recipe: RecognitionRecipe, manifest: Manifest, rows: list[ManifestRow]) -> ViewMaps | None:
-    """The maps that samples carry, where the guide is known before training."""
+    """Return the maps that samples carry, where the guide is known before training."""
     if recipe.guide == "motion":
         return RecordedMaps(manifest, keep=recipe.data.keep_decoded)
     if recipe.guide != "oracle":

@@ -64,7 +64,7 @@ def predict_together(
 
 
 def _whole(seen: list[ScoredBatch]) -> tuple[torch.Tensor, torch.Tensor]:
-    """All batches' scores, and their labels."""
+    """Join all batches' scores, and their labels."""
     return torch.cat([part.scores for part in seen]), torch.cat([part.labels for part in seen])
 
 

@@ -120,7 +120,7 @@ def _metadata(trained: TrainedRecognizer) -> dict[str, str]:
 
 
 def _difference(model: Deployed, trained: TrainedRecognizer, path: Path) -> float:
-    """The largest difference of a probability between the file and torch."""
+    """Return the largest difference of a probability between the file and torch."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

@@ -157,7 +157,7 @@ def _mask(
 
 
 def _mix(state: RecognitionState, unlabeled: Unlabeled, tokens: Tensor) -> Mixture:
-    """Each unlabelled clip A with a partner B of the same batch (Eq. 7-8); B's view is warped in time.
+    """Mix each unlabelled clip A with a partner B of the same batch (Eq. 7-8); B's view is warped in time.
 
     With several ranks λ is that of the global batch; partners and masks are each rank's own, and no token leaves it.
 
