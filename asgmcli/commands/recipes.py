@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 
 import click
@@ -72,10 +73,8 @@ def keys(section: str, form: str | None) -> None:
     asgm recipes keys train.optimizer
     asgm recipes keys --schema > recipe.schema.json
     """
-    from asgmcli.console import make_console
     from asgmcli.errors import UsageError
     from asgmcli.recipe.keys import find_keys, json_schema, recipes_page
-    from asgmcli.report.table import Table
 
     if section and form in ("schema", "markdown"):
         raise UsageError(f"--{form} is of all keys: leave {section} out.")
@@ -89,6 +88,6 @@ def keys(section: str, form: str | None) -> None:
             entries = [{**vars(key), "tasks": list(key.tasks)} for key in found]
             click.echo(json.dumps({"keys": entries}, ensure_ascii=False))
             return
-        rows = [[key.path, key.type, key.default, key.about, key.of_tasks] for key in found]
-        table = Table("", ["key", "values", "default", "meaning", "tasks"], rows)
-        make_console(stderr=False).print(table.rich())
+        for key in found:
+            click.echo(f"{click.style(key.path, bold=True)}  {key.type}; default {key.default}; tasks: {key.of_tasks}")
+            click.echo(textwrap.indent(key.about, "    "))

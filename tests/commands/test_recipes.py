@@ -77,7 +77,7 @@ def test_a_mistyped_name_is_answered_with_the_nearest() -> None:
         assert "demo" in result.output.split("did you mean")[1]
 
 
-def test_keys_as_a_table_as_json_as_schema_and_as_the_page() -> None:
+def test_keys_listed_as_json_as_schema_and_as_the_page() -> None:
     shown = asgm("recipes", "keys", "train.optimizer")
     assert shown.exit_code == 0
     assert "train.optimizer.clip_norm" in shown.stdout
