@@ -131,6 +131,7 @@ def test_memory_that_is_kept_is_seen(made: tuple[Kind, Path], monkeypatch: pytes
     assert loader.memory_an_open([made[1]], 30) == pytest.approx(1024, rel=0.2)
 
 
+@pytest.mark.long
 def test_the_command_tells_every_goal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small: Callable[..., object] = partial(loader.measure, kinds=(SMALL, SMALL_AVI), rows=50, opens=6)
     monkeypatch.setattr(loader, "measure", small)

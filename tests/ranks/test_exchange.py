@@ -98,6 +98,7 @@ def test_losses_over_gathered_rows_have_one_process_s_value_and_gradient(equal: 
                 torch.testing.assert_close(value, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_two_ranks_give_the_losses_of_one_process(equal: Any, folder: Path) -> None:
     """With two accumulated parts as with one; partners and masks are drawn in two groups, λ for all."""
     alone, together = equal.equal
@@ -121,6 +122,7 @@ def test_two_ranks_give_the_losses_of_one_process(equal: Any, folder: Path) -> N
             torch.testing.assert_close(two[name][key], value, rtol=0, atol=1e-4)
 
 
+@pytest.mark.long
 def test_two_ranks_find_the_numbers_of_one_process(equal: Any, folder: Path) -> None:
     """Ten clips in batches of four: one batch for the first rank, two for the other."""
     alone, together = (run_of(folder, name) for name in ("alone", "together"))

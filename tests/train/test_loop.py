@@ -91,7 +91,9 @@ def straight(
     ("stop", "workers", "then", "changes"),
     [
         (7, 0, 0, {}),  # within the second epoch, and within the ten steps whose means make a line of metrics
-        (7, 2, 0, ADAMW),  # goes on with other loader workers, as on another machine
+        pytest.param(
+            7, 2, 0, ADAMW, marks=pytest.mark.long
+        ),  # goes on with other loader workers, as on another machine
         pytest.param(7, 4, 4, {}, marks=pytest.mark.long),
         (STEPS_AN_EPOCH, 0, 0, {}),  # between two epochs, before the evaluation there
         (2, 0, 0, {"thresholds__kind": "fixed"}),  # within the supervised epoch

@@ -270,6 +270,7 @@ def test_frozen_trunks_read_each_pair_until_its_features_are_known(
         torch.testing.assert_close(sound, heard, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_a_resumed_run_on_frozen_trunks_is_the_straight_one(demo: Path, tmp_path: Path) -> None:
     recipe = frozen_recipe(tmp_path, demo)
     straight = run(recipe, tmp_path / "straight")
