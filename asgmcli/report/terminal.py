@@ -50,6 +50,6 @@ class TerminalTable:
         ]
         left = room - AROUND * len(columns) - 1 - sum(least)
         more = sum(whole) - sum(least)
-        if left >= more:
+        if left >= more or more == 0:  # nothing can fold: the table is as wide as its longest words
             return whole
         return [low + max(0, left) * (high - low) // more for low, high in zip(least, whole, strict=True)]

@@ -47,3 +47,7 @@ def test_sentences_fold_between_words_to_the_width(monkeypatch: pytest.MonkeyPat
         "",
     ]
     assert "one two three four     12" in shown(table, 80, monkeypatch)
+
+
+def test_a_table_of_words_that_cannot_fold_is_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown(Table("", ["a", "b"], [["x" * 30, 1]]), 20, monkeypatch)[-2] == "x" * 30 + "   1"
