@@ -174,7 +174,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_stops_all(ends: Any, folder: Path
 @pytest.mark.long
 def test_an_error_of_one_rank_is_told_by_it_and_ends_the_other(ends: Any) -> None:
     assert ends.failed.codes == [75, 3]
-    assert ends.failed.said[0].startswith("Error: Another process is gone.")
+    assert "\nError: Another process is gone." in f"\n{ends.failed.said[0]}"
     assert ends.failed.said[1] == "Error: this rank's disk is gone\n"
 
 
