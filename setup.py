@@ -7,6 +7,8 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ONNX = ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"]
+AVE = ["h5py>=3.10", "scikit-learn>=1.4"]
+FLOW = ["opencv-python-headless>=4.9"]
 PYTEST = ["pytest>=8.2", "pytest-randomly>=3.15", "pytest-xdist>=3.6"]
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -89,7 +91,10 @@ setup(
         "tensorboard": ["tensorboard>=2.14"],
         "wandb": ["wandb>=0.17"],
         "onnx": ONNX,
-        "test": [*ONNX, *PYTEST, "setuptools>=68", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-setuptools"],
+        # Released features of AVE (.h5), and the t-SNE of its figures; Farneback's optical flow.
+        "ave": AVE,
+        "flow": FLOW,
+        "test": [*ONNX, *AVE, *FLOW, *PYTEST, "setuptools>=68", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-setuptools"],
     },
     entry_points={"console_scripts": ["asgm = asgmcli.cli:main"]},
 )

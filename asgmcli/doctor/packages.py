@@ -33,6 +33,8 @@ NEEDED = {
 OPTIONAL = {"decord": "decord has wheels for Linux and Windows on x86-64; only clip.backend: decord needs it"}
 EXTRAS = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "ave": ("h5py", "sklearn"),
+    "flow": ("cv2",),
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),
     "test": ("pytest",),
