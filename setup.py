@@ -94,7 +94,17 @@ setup(
         # Released features of AVE (.h5), and the t-SNE of its figures; Farneback's optical flow.
         "ave": AVE,
         "flow": FLOW,
-        "test": [*ONNX, *AVE, *FLOW, *PYTEST, "setuptools>=68", "ruff>=0.6", "mypy>=1.11", "types-PyYAML", "types-setuptools"],
+        "test": [
+            *ONNX,
+            *AVE,
+            *FLOW,
+            *PYTEST,
+            "setuptools>=68",
+            "ruff>=0.6",
+            "mypy>=1.11",
+            "types-PyYAML",
+            "types-setuptools",
+        ],
     },
     entry_points={"console_scripts": ["asgm = asgmcli.cli:main"]},
 )

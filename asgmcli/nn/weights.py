@@ -1,4 +1,4 @@
-"""Import of others' checkpoints: TimeSformer, SVFormer, timm's ViTs, AST, FNAC.
+"""Import of others' checkpoints: TimeSformer, SVFormer, timm's ViTs, AST, FNAC, VGGish.
 
 Every loader takes a path or a mapping of names to tensors, changes the model only where everything fits, and returns a
 `LoadReport`.
@@ -22,6 +22,7 @@ from asgmcli.nn.patches import resize_class_positions, resize_times
 from asgmcli.nn.resnet import ResNet18
 from asgmcli.nn.state import LoadReport, fit, read_state, state_of, write_safetensors
 from asgmcli.nn.timesformer import TimeSformer
+from asgmcli.nn.vggish import load_vggish
 from asgmcli.nn.vit import AudioTransformer
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "load_resnet",
     "load_timesformer",
     "load_timm",
+    "load_vggish",
     "load_vit_audio",
     "read_state",
     "timm_file",
