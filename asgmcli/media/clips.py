@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+# Of a frame: what times and rates in binary are off by.
+_ROUNDING = 1e-9
 
 
 def clip_indices(total: int, frames: int, stride: int, start: int) -> list[int]:
@@ -63,3 +67,16 @@ def audio_window(indices: Sequence[int], fps: float, seconds: float) -> float:
     """
     start, end = clip_span(indices, fps)
     return (start + end - seconds) / 2
+
+
+def indices_at(times: Sequence[float], fps: float, total: int) -> list[int]:
+    """Return the index of the frame nearest to each time, s from the first frame; of two as near the later one.
+
+    Times before the first frame give it, times past the last frame give the last one.
+
+    Raises:
+        ValueError: no frame, or a rate that is not positive.
+    """
+    if total < 1 or not fps > 0:
+        raise ValueError(f"frames at given times need frames and a positive rate; got {total} frames at {fps} fps")
+    return [min(max(math.floor(time * fps + 0.5 + _ROUNDING), 0), total - 1) for time in times]

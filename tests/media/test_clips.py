@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from asgmcli.media.clips import audio_window, clip_indices, clip_span, last_start, random_start, uniform_starts
+from asgmcli.media.clips import (
+    audio_window,
+    clip_indices,
+    clip_span,
+    indices_at,
+    last_start,
+    random_start,
+    uniform_starts,
+)
 
 
 def test_a_clip_by_hand_and_a_short_one_repeats_its_last_frame() -> None:
@@ -56,3 +64,15 @@ def test_sound_is_centred_on_the_frames() -> None:
 def test_impossible_numbers_are_refused(call: object) -> None:
     with pytest.raises(ValueError):
         call()
+
+
+def test_the_frames_nearest_to_given_times() -> None:
+    assert indices_at([0.0, 0.02, 0.021, 0.5, 9.99, 30.0, -1.0], 25.0, 250) == [0, 1, 1, 13, 249, 249, 0]
+    assert indices_at([second + 8 / 16 for second in range(3)], 30.0, 90) == [15, 45, 75]
+    # A clip shorter than asked for repeats its last frame.
+    assert indices_at([0.5, 1.5, 2.5], 8.0, 10) == [4, 9, 9]
+    # 0.29 * 100 is a little below 29 in binary.
+    assert indices_at([0.285], 100.0, 100) == [29]
+    for total, fps in ((0, 25.0), (3, 0.0)):
+        with pytest.raises(ValueError, match="need frames"):
+            indices_at([0.0], fps, total)
