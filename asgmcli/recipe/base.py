@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from asgmcli.recipe.bounds import Seed
 from asgmcli.recipe.sections import ALL_ROWS, Compare, Data, Guide, Name, Section, Start, with_seed
-from asgmcli.recipe.training import Log, Train
+from asgmcli.recipe.training import Log, Train, ValidatedTrain
 
 
 class Row(Section):
@@ -45,6 +46,21 @@ class Curves(Section):
     """What stands below the axis."""
     scale: Literal["linear", "log"] = "linear"
     """Scale of the axis."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """How the best epoch is told (`train.keep: best`).
+
+    Attributes:
+        metrics: of the validation; the first that is measured decides.
+        lowest: the lowest value is the best, not the highest.
+        latest: of equal epochs the later is kept, not the first.
+    """
+
+    metrics: tuple[str, ...]
+    lowest: bool = False
+    latest: bool = False
 
 
 class Recipe(Section):
@@ -143,6 +159,8 @@ class Recipe(Section):
 class TrainedRecipe(Recipe):
     """The common part of the recipes that train a network."""
 
+    best: ClassVar[Best | None] = None
+    """How its best epoch is told; goes with a `train` section that is a `ValidatedTrain`."""
     train: Train = Train()
     """How long is trained, in what batches, and what is kept on the way."""
     log: Log = Log()
@@ -152,6 +170,11 @@ class TrainedRecipe(Recipe):
         """Return the keys that do nothing, see `Recipe.idle`."""
         found = self.train.optimizer.idle()
         return found if self.log.wandb else {**found, "log.project": "log.wandb is false"}
+
+    @property
+    def keeps_best(self) -> bool:
+        """True if the best epoch is to be kept and not the last."""
+        return self.best is not None and isinstance(self.train, ValidatedTrain) and self.train.keep == "best"
 
     def as_trained(self) -> TrainedRecipe | None:
         """Return the recipe itself."""

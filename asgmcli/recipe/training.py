@@ -73,6 +73,13 @@ class Train(Section):
     """Steps after which the run ends, if its epochs have not ended before."""
 
 
+class ValidatedTrain(Train):
+    """A training whose epochs are validated: the recipe class says by what (`TrainedRecipe.best`)."""
+
+    keep: Literal["best", "last"] = "best"
+    """Epoch that is evaluated and exported: the last, or the best of those validated after each epoch."""
+
+
 class ConvolutionTrain(Train):
     """A training of, or guided by, a network of convolutions."""
 

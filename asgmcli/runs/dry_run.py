@@ -62,7 +62,10 @@ class DryRun:
         counted = first * self.needs.supervised.operations + (steps - first) * self.needs.step.operations
         every = trained.train.evaluate_every
         evaluations = 1 + ((trained.train.epochs - 1) // every if every else 0)
-        return counted + evaluations * self.counts.views * self.needs.view.operations
+        views = evaluations * self.counts.views
+        if trained.keeps_best:
+            views += -(-steps // self.counts.steps) * self.counts.validated
+        return counted + views * self.needs.view.operations
 
     def lines(self) -> list[str]:
         """Return lines on the run's folder, clips, networks' parts, and what must be made first."""

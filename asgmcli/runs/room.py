@@ -64,6 +64,9 @@ def room_for(recipe: Recipe, runs: Path, files: tuple[int, int] | None = None) -
     if run.result_path.exists():
         return []
     checkpoint, weights = files or training_files(recipe)
+    trained = recipe.as_trained()
+    if trained is not None and trained.keeps_best:
+        checkpoint += weights
     written = run.state_path.stat().st_size if run.state_path.exists() else 0
     what = f"checkpoint {size(checkpoint)}, twice while one takes the other's place, weights {size(weights)}"
     taken = int(SPARE * (2 * checkpoint + weights)) - written

@@ -37,6 +37,7 @@ class Counts:
     Attributes:
         light_epochs: first epochs whose steps are the lighter ones of `Needs.supervised`.
         known_from: the source of the counts, in words; empty if it is the manifest.
+        validated: views of the validation after each epoch (`train.keep: best`).
     """
 
     clips: dict[str, int]
@@ -45,6 +46,7 @@ class Counts:
     views: int
     light_epochs: int = 0
     known_from: str = ""
+    validated: int = 0
 
 
 @dataclass(frozen=True)

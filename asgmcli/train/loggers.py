@@ -56,8 +56,9 @@ def open_loggers(recipe: TrainedRecipe, run: Run, *, writing: bool = True) -> It
 
 def scalars(line: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of a line of metrics.jsonl: `train/loss`, `evaluation/top1`."""
-    named = {f"evaluation/{name}": value for name, value in line.get("evaluation", {}).items()}
-    named |= {f"train/{name}": value for name, value in line.items() if name not in ("step", "evaluation")}
+    judged = ("evaluation", "validation")
+    named = {f"{kind}/{name}": value for kind in judged for name, value in line.get(kind, {}).items()}
+    named |= {f"train/{name}": value for name, value in line.items() if name not in ("step", *judged)}
     return {name: float(value) for name, value in named.items() if isinstance(value, int | float)}
 
 

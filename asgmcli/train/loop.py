@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -27,6 +27,7 @@ from asgmcli.ranks.exchange import (
 from asgmcli.recipe.base import TrainedRecipe
 from asgmcli.signals import StopFlag
 from asgmcli.train.batches import TrainBatch, move
+from asgmcli.train.best import BestEpoch
 from asgmcli.train.checkpoint import load_state, save_state
 from asgmcli.train.finite import numbers, where_not_finite
 from asgmcli.train.gradients import compute_gradients
@@ -55,9 +56,13 @@ class Trainer:
     stop: StopFlag = field(default_factory=StopFlag)
     failures: list[str] = field(default_factory=list)
     health: Health = field(init=False)
+    best: BestEpoch | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.health = watch_over(self.state, self.steps, self.data.steps)
+        rule = self.recipe.best if self.recipe.keeps_best else None
+        if rule is not None and self._validation() is not None:
+            self.best = BestEpoch(rule, self.run.state_path.parent)
 
     @property
     def steps(self) -> int:
@@ -90,6 +95,7 @@ class Trainer:
         while self.step < self.steps:
             epoch, first = divmod(self.step, self.data.steps)
             if first == 0:  # before the epoch, not after the last one: a run resumed in between then does it too
+                self._validate(metrics)
                 self._evaluate_on_the_way(epoch, metrics)
             for batch in self.data.epoch(epoch, first):
                 self._note_failures(batch)
@@ -105,6 +111,7 @@ class Trainer:
                 if self.step >= self.steps:
                     break
         metrics.flush(self.step - 1, (self.step - 1) // self.data.steps)
+        self._validate(metrics)
 
     def _train_step(self, epoch: int, batch: TrainBatch) -> tuple[dict[str, float], int]:
         """Train one step; return its terms and its number of clips."""
@@ -163,14 +170,30 @@ class Trainer:
         """Evaluate after every `train.evaluate_every` epochs except the last; `epochs` are done."""
         every = self.recipe.train.evaluate_every
         if every and epochs and epochs % every == 0:
-            evaluation = self._evaluate(metrics)
+            evaluation = self._evaluate(metrics, self.data.evaluation)
             metrics.write({"step": self.step, "epoch": epochs - 1, "evaluation": evaluation.metrics})
 
-    def _evaluate(self, metrics: MetricsFile) -> Evaluation:
-        """Run the task's evaluation; stop between two batches on a signal."""
+    def _validate(self, metrics: MetricsFile) -> None:
+        """Validate the epoch that ends here, unless that is done, and keep its weights if it is the best so far."""
+        best, batches = self.best, self._validation()
+        if best is None or batches is None or self.step <= best.judged:
+            return
+        measured = self._evaluate(metrics, batches).metrics
+        epoch = (self.step - 1) // self.data.steps
+        measured, better = on_main_rank(lambda: (measured, best.better(measured)))
+        best.see(self.step, epoch, measured, self.state.state_dict(), better=better)
+        metrics.write({"step": self.step, "epoch": epoch, "validation": measured})
+
+    def _validation(self) -> Iterable[Any] | None:
+        """Return the batches of the validation split, if the data have one."""
+        batches: Iterable[Any] | None = getattr(self.data, "validation", None)
+        return batches
+
+    def _evaluate(self, metrics: MetricsFile, batches: Iterable[Any]) -> Evaluation:
+        """Run the task's evaluation on `batches`; stop between two of them on a signal."""
 
         def until_stopped() -> Iterator[Any]:
-            for batch in self.data.evaluation:
+            for batch in batches:
                 if self.stop.number is not None:
                     break
                 yield batch
@@ -180,8 +203,10 @@ class Trainer:
         return self.task.evaluate(self.state, until_stopped())
 
     def _finish(self, metrics: MetricsFile, rate: float, seconds: float) -> dict[str, object]:
-        """Evaluate, write the result and the weights, and return the result on all ranks."""
-        evaluation = self._evaluate(metrics)
+        """Evaluate the epoch that is kept, write the result and the weights, and return the result on all ranks."""
+        if self.best is not None and self.best.weights is not None:
+            self.state.load_state_dict(self.best.weights)
+        evaluation = self._evaluate(metrics, self.data.evaluation)
         self.failures = list(dict.fromkeys(gathered(self.failures)))
         return on_main_rank(lambda: self._write(evaluation, metrics, rate, seconds))
 
@@ -203,6 +228,7 @@ class Trainer:
             "notes": self._notes(),
             "failures": self.failures,
             "steps": self.step,
+            **({"kept": self.best.about()} if self.best is not None else {}),
             "clips_per_second": round(rate, 1),
             "seconds": round(seconds, 1),
         }
@@ -224,7 +250,15 @@ class Trainer:
             "health": self.health.state_dict(),
             **random_state(self.device),
         }
-        on_main_rank(lambda: save_state(self.run.state_path, state))
+        on_main_rank(lambda: self._write_state(state))
+
+    def _write_state(self, state: dict[str, object]) -> None:
+        """Write the checkpoint; the best epoch's weights before it, and those it no longer names removed after it."""
+        if self.best is not None:
+            state["best"] = self.best.save()
+        save_state(self.run.state_path, state)
+        if self.best is not None:
+            self.best.tidy()
 
     def _restore(self, metrics: MetricsFile) -> None:
         """Restore the saved state, if there is one. Nothing is written until all ranks agree on it."""
@@ -241,6 +275,8 @@ class Trainer:
             self.failures = list(state["failures"])
             if "health" in state:  # an older version's state has none
                 self.health.load_state_dict(state["health"])
+            if self.best is not None:
+                self.best.restore(state["best"])
             self.step = int(state["step"])
             restore_random_state(state, self.device)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -250,8 +286,11 @@ class Trainer:
             ) from None
 
     def _notes(self) -> list[str]:
-        """Return the data's notes, if they have any."""
-        return list(getattr(self.data, "notes", ()))
+        """Return the data's notes, if they have any, and whether the best epoch cannot be told."""
+        notes = list(getattr(self.data, "notes", ()))
+        if self.recipe.keeps_best and self.best is None:
+            notes.append("The data have no split to validate on: the last epoch is kept (train.keep).")
+        return notes
 
     def _title(self) -> str:
         return f"{self.recipe.name}/{self.recipe.default_row}/seed{self.recipe.seed}"

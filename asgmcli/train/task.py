@@ -78,7 +78,8 @@ class Context:
 class TrainData(Protocol[B_co, E_co]):
     """An epoch's batches B, and those E that the final evaluation reads.
 
-    Data may have `notes`, a list of sentences shown at the start and stored in result.json.
+    Data may have `notes`, a list of sentences shown at the start and stored in result.json, and `validation`: batches
+    of the split by which `train.keep: best` tells the best epoch, None where there is no such split.
     """
 
     @property
