@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,7 +12,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(path: str | os.PathLike[str], device: str = "auto") -> Network:
+def load(
+    path: str | os.PathLike[str],
+    device: str = "auto",
+    changes: Sequence[str] = (),
+    weights: Mapping[str, str | os.PathLike[str]] | None = None,
+) -> Network:
     """Load the network that a run trained.
 
         from asgmcli import load
@@ -23,11 +29,14 @@ def load(path: str | os.PathLike[str], device: str = "auto") -> Network:
     Args:
         path: the folder of a finished run, or its model.safetensors, which is enough by itself.
         device: `auto` (a GPU if there is one), `cpu` or `cuda`.
+        changes: `key.path=value` strings for the sections `evaluate` and `predict` of its recipe.
+        weights: files of other networks that it needs, by name.
 
     Raises:
         DataError: nothing usable is there. UsageError: a run whose network answers nothing, or no such device.
+        RecipeError: `changes` has an impossible key.
     """
     # torch takes a second to import, which `asgm --help` need not wait for.
     from asgmcli import api
 
-    return api.load(path, device)
+    return api.load(path, device, changes, weights)

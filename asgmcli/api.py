@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ class Network:
         return self.trained.predict(Path(clip)).answer
 
 
-def load(path: str | os.PathLike[str], device: str = "auto") -> Network:
+def load(
+    path: str | os.PathLike[str],
+    device: str = "auto",
+    changes: Sequence[str] = (),
+    weights: Mapping[str, str | os.PathLike[str]] | None = None,
+) -> Network:
     """Load the network in a run's folder or in its weight file; see `asgmcli.load`."""
-    return Network(find_trained(Path(path)).load(choose_device(device)))
+    files = {name: Path(file) for name, file in (weights or {}).items()}
+    return Network(find_trained(Path(path)).load(choose_device(device), tuple(changes), files))

@@ -2,10 +2,45 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error."
+)
+
+answers_option = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change how it answers: a key of the run's sections evaluate or predict; repeatable.",
+)
+
+
+class WeightFile(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no argument
+    """A weight file of another network by its name: NAME=FILE."""
+
+    name = "NAME=FILE"
+
+    def convert(
+        self, value: str | tuple[str, Path], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Path]:
+        """Return name and file; anything else is a usage error."""
+        if isinstance(value, tuple):
+            return value
+        name, separator, file = value.partition("=")
+        if not (separator and name and file):
+            self.fail(f"'{value}': write NAME=FILE, such as vggish=weights/vggish.pth.", param, ctx)
+        return name, Path(file)
+
+
+weights_option = click.option(
+    "--weights",
+    type=WeightFile(),
+    multiple=True,
+    help="Weight file of another network that it needs, such as vggish=FILE; repeatable.",
 )
 
 

@@ -92,6 +92,15 @@ def test_a_toy_system_does_all_that_a_system_does(place: Path) -> None:
         ["raw/dark_test_1.mp4", "dark"],
     ]
     assert json.loads(asgm("predict", f"{run}/brightness.safetensors", "raw", "--json").stdout)["task"] == "brightness"
+    given = ("raw/white_test_0.mp4", "--files", "told", "--set", "predict.loud=true")
+    found = json.loads(asgm("predict", run, *given, "--json").stdout)["clips"][0]
+    assert (found["colour"], found["files"]) == ("WHITE", ["told/white_test_0_colour.txt"])
+    assert Path("told/white_test_0_colour.txt").read_text() == "WHITE"
+    assert "is there already" in asgm("predict", run, *given, code=2).stderr
+    assert "only keys of evaluate and predict" in asgm("predict", run, "raw", "--set", "model.scale=2", code=2).stderr
+    assert "(did you mean 'loud'?)" in asgm("predict", run, "raw", "--set", "predict.lout=true", code=2).stderr
+    refused = asgm("eval", run, "--weights", "vggish=x.pth", code=2).stderr
+    assert "a brightness network needs no other network's weights" in refused
     assert "a brightness network is not exported" in asgm("export", run, code=2).stderr
     assert "does not apply to a brightness network" in asgm("eval", run, "--clips", 2, code=2).stderr
 

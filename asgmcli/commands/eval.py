@@ -14,7 +14,7 @@ import click
 
 from asgmcli.data.manifest import Manifest
 from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, UsageError
-from asgmcli.options import json_option
+from asgmcli.options import answers_option, json_option, weights_option
 from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
 
@@ -44,6 +44,8 @@ class EvalOptions:
     beside: str | None
     out: Path | None
     overwrite: bool
+    changes: tuple[str, ...] = ()
+    weights: tuple[tuple[str, Path], ...] = ()
 
 
 @click.command("eval")
@@ -56,6 +58,8 @@ class EvalOptions:
 @click.option("--crops", type=click.Choice(["1", "3"]), help="Crops of each clip.  [default: the recipe's]")
 @click.option("--batch", type=click.IntRange(1, 65_536), help="Videos, or frames, at once.  [default: the recipe's]")
 @click.option("--workers", type=click.IntRange(0, 1024), help="Processes that decode.  [default: the recipe's]")
+@answers_option
+@weights_option
 @device_option
 @click.option(
     "--localizer",
@@ -79,6 +83,8 @@ def command(
     crops: str | None,
     batch: int | None,
     workers: int | None,
+    changes: tuple[str, ...],
+    weights: tuple[tuple[str, Path], ...],
     device: str,
     localizer: str | None,
     on_demo: bool,
@@ -118,6 +124,8 @@ def command(
         localizer,
         out,
         overwrite,
+        changes,
+        weights,
     )
     with one_voice(launch), interruptible("Stopped; nothing was written."):
         target = target if target.exists() else find_recipe(target)
@@ -178,7 +186,7 @@ def _evaluate(path: Path, options: EvalOptions, console: Console, launch: Launch
     with joined(launch, device):
         found = find_trained(path)
         started = time.perf_counter()
-        loaded = found.load(device)
+        loaded = found.load(device, options.changes, dict(options.weights))
         if found.run is None and not loaded.data.dataset and options.manifest is None:
             text = f"{found.weights}: no run is around it to say on which clips to evaluate. Add --data MANIFEST."
             raise UsageError(text)

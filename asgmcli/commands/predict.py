@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from asgmcli.errors import DataError, InterruptedByKeyboard, MediaError, UsageError
+from asgmcli.options import answers_option, weights_option
 from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
 
@@ -25,8 +28,16 @@ if TYPE_CHECKING:
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(min=1), help="Lines a clip, most important first.  [default: the task's]")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the CSV to this file instead of standard output.")
+@click.option(
+    "--files",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write each answer's files (pictures, overlays, captions: the task's) into this folder.",
+)
+@answers_option
+@weights_option
 @device_option
-@click.option("--overwrite", is_flag=True, help="Replace an existing file of --out.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files of --out and --files.")
 @click.option("--json", "as_json", is_flag=True, help="Whole answers as one JSON object on standard output, no CSV.")
 @interruptible("Stopped; nothing was written.")
 def command(
@@ -34,6 +45,9 @@ def command(
     paths: tuple[Path, ...],
     top: int | None,
     out: Path | None,
+    folder: Path | None,
+    changes: tuple[str, ...],
+    weights: tuple[tuple[str, Path], ...],
     device: str,
     overwrite: bool,
     as_json: bool,
@@ -41,7 +55,8 @@ def command(
     """Predict with the network of RUN, the folder of a run or a weight file, for every PATH: clips, folders, manifests.
 
     A recognizer names the most likely classes of a clip with their probabilities, a localizer the source of the sound
-    at several times. Unreadable clips are listed, the others answered.
+    at several times; other tasks have files to write as well (--files). Unreadable clips are listed, the others
+    answered.
 
     \b
     asgm predict runs/demo/asgm_former/seed0 clip.mp4
@@ -61,8 +76,9 @@ def command(
         raise UsageError("--out takes the CSV, --json prints JSON in its place: give one of them.")
     found = find_trained(target)
     files = find_files(paths)
-    trained = found.load(choose_device(device))
-    answers, failed = _ask(trained, files, console)
+    trained = found.load(choose_device(device), changes, dict(weights))
+    keep = None if folder is None else Keeper(folder, names_of(files), overwrite)
+    answers, failed = _ask(trained, files, keep, console)
     if as_json:
         told = [{"path": str(file.path), **data} for file, _, data in answers]
         about = {"network": str(found.weights), "task": found.task}
@@ -74,10 +90,55 @@ def command(
         raise DataError(f"{len(failed)} of {len(files)} clips could not be read, the first: {failed[0]['reason']}")
 
 
+@dataclass
+class Keeper:
+    """Writes the files of answers into a folder, each clip's under a name of its own."""
+
+    folder: Path
+    names: dict[MediaFile, str]
+    overwrite: bool
+    written: int = 0
+
+    def write(self, clip: MediaFile, files: Mapping[str, Callable[[Path], object]]) -> list[str]:
+        """Write the files of a clip's answer; return their paths.
+
+        Raises:
+            UsageError: the task has no files, or one is there already.
+        """
+        if not files:
+            raise UsageError("--files: answers of this task have no files.")
+        targets = {ending: self.folder / f"{self.names[clip]}{ending}" for ending in files}
+        there = [path for path in targets.values() if path.exists()]
+        if there and not self.overwrite:
+            raise UsageError(f"{there[0]} is there already. Say --overwrite, or name another folder with --files.")
+        for ending, path in targets.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files[ending](path)
+            self.written += 1
+        return [str(path) for path in targets.values()]
+
+
+def names_of(files: Sequence[MediaFile]) -> dict[MediaFile, str]:
+    """Return a name for each clip's files: its stem; where others have the same its file name, then with a number."""
+    names: dict[MediaFile, str] = {}
+    stems = [file.path.stem for file in files]
+    for file in files:
+        name = file.path.stem if stems.count(file.path.stem) == 1 else file.path.name
+        taken, number = set(names.values()), 2
+        unique = name
+        while unique in taken:
+            unique, number = f"{name}_{number}", number + 1
+        names[file] = unique
+    return names
+
+
 def _ask(
-    trained: Trained, files: list[MediaFile], console: Console
+    trained: Trained, files: list[MediaFile], keep: Keeper | None, console: Console
 ) -> tuple[list[tuple[MediaFile, list[list[Cell]], dict[str, object]]], list[dict[str, str]]]:
-    """Return each file's answer as CSV lines and JSON, and the unreadable files with the reason."""
+    """Return each file's answer as CSV lines and JSON, and the unreadable files with the reason.
+
+    `keep` writes the answers' files, if they are wanted.
+    """
     from asgmcli.console import progress_bar
 
     answers, failed = [], []
@@ -90,9 +151,12 @@ def _ask(
                     failed.append({"path": str(file.path), "reason": error.message})
                     console.print(f"Not read: {error.message}")
                 else:
-                    answers.append((file, answer.rows, answer.data))
+                    written = {} if keep is None else {"files": keep.write(file, answer.files)}
+                    answers.append((file, answer.rows, {**answer.data, **written}))
     except KeyboardInterrupt:
         raise InterruptedByKeyboard(f"Stopped after {len(answers)} of {len(files)} clips.") from None
+    if keep is not None:
+        console.print(f"{keep.written} files written into {keep.folder}.")
     return answers, failed
 
 

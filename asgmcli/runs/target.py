@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from asgmcli.errors import DataError, UsageError
+from asgmcli.recipe.answers import with_changes
 from asgmcli.recipe.shipped import shipped
 from asgmcli.tasks import DRAWERS, TASKS
 from asgmcli.train.run import Run
-from asgmcli.train.task import Trained
+from asgmcli.train.task import NeedsWeights, Trained
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
 
@@ -25,15 +27,30 @@ class Found:
     weights: Path
     run: Run | None
 
-    def load(self, device: torch.device) -> Trained:
+    def load(
+        self, device: torch.device, changes: tuple[str, ...] = (), weights: Mapping[str, Path] | None = None
+    ) -> Trained:
         """Load the network.
 
+        Args:
+            device: where it computes.
+            changes: `key.path=value` strings for the sections `evaluate` and `predict` of its recipe.
+            weights: files of other networks that it needs, by name.
+
         Raises:
-            DataError: the file is broken or not of this task.
+            DataError: a file is broken or not of this task.
+            RecipeError: `changes` has an impossible key. UsageError: it needs no other networks.
         """
         recipe = self.run.recipe() if self.run is not None else None
         known = recipe if recipe is not None and recipe.task == self.task else None
-        return TASKS[self.task].load(self.weights, known, device)
+        trained = TASKS[self.task].load(self.weights, known, device)
+        if changes:
+            trained = replace(trained, recipe=with_changes(trained.recipe, changes))  # type: ignore[type-var]
+        if not weights:
+            return trained
+        if not isinstance(trained, NeedsWeights):
+            raise UsageError(f"--weights {next(iter(weights))}: a {self.task} network needs no other network's weights")
+        return trained.with_weights(weights)
 
 
 def is_recipe(path: Path) -> bool:

@@ -150,11 +150,14 @@ class Prediction:
         answer: what `asgmcli.load(run).predict(path)` returns.
         rows: lines of a CSV file under the network's `columns`, the most important first.
         data: the answer as JSON.
+        files: what can be written of it (a picture, an overlay, captions): by the ending that follows the clip's name,
+            such as `_timeline.png`, a function that writes the file atomically.
     """
 
     answer: Any
     rows: list[list[Cell]]
     data: dict[str, Any]
+    files: Mapping[str, Callable[[Path], object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,19 @@ class Trained(Protocol):
 
         Raises:
             UsageError: networks of this task cannot be exported.
+        """
+
+
+@runtime_checkable
+class NeedsWeights(Protocol):
+    """A trained network that answers with the help of other networks, whose weight files a user may name."""
+
+    def with_weights(self, files: Mapping[str, Path]) -> Trained:
+        """Return it with the weight files of other networks by their names, such as `vggish`.
+
+        Raises:
+            UsageError: it needs no network of such a name.
+            DataError: a file is missing or of another network.
         """
 
 

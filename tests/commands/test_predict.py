@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from asgmcli import load
-from asgmcli.commands.predict import command
+from asgmcli.commands.predict import command, names_of
+from asgmcli.prepare.single import MediaFile
 
 
 @pytest.fixture
@@ -108,3 +109,14 @@ def test_what_cannot_be_asked_is_told(
     assert result.exit_code == code
     assert said in result.output
     assert not Path("x.csv").exists()
+
+
+def test_clips_of_one_name_get_files_of_their_own() -> None:
+    clips = [MediaFile(Path(name)) for name in ("a/x.mp4", "b/x.mp4", "b/x.mkv", "b/y.mp4")]
+    assert list(names_of(clips).values()) == ["x.mp4", "x.mp4_2", "x.mkv", "y"]
+
+
+def test_a_recognizer_has_no_files(house: Path, clips: Path) -> None:
+    refused = predict(house / "runs" / "tiny" / "both" / "seed0", "clips", "--files", "told")
+    assert (refused.exit_code, Path("told").exists()) == (2, False)
+    assert "answers of this task have no files" in refused.output

@@ -14,6 +14,13 @@ class BrightnessModel(Section):
     scale: float = 1.0
 
 
+class BrightnessAnswer(Section):
+    """How a clip is answered."""
+
+    loud: bool = False
+    """Write the colour in capitals."""
+
+
 class BrightnessRecipe(TrainedRecipe):
     """Classes from the mean colours of a clip's first frame."""
 
@@ -21,6 +28,7 @@ class BrightnessRecipe(TrainedRecipe):
     task: Literal["brightness"]
     data: TrainingData
     model: BrightnessModel = BrightnessModel()
+    predict: BrightnessAnswer = BrightnessAnswer()
 
     def data_sets(self) -> list[Data]:
         """Return the one data set."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.data.plan import generator
 from asgmcli.errors import UsageError
+from asgmcli.files import write_text
 from asgmcli.media.video import read_clip
 from asgmcli.nn.state import read_metadata, read_state, write_safetensors
 from asgmcli.prepare.single import manifest_of
@@ -211,7 +212,9 @@ class TrainedBrightness:
         """Name the colour of a clip."""
         manifest = manifest_of(path, audio)
         name = self._name(colours(manifest, manifest.rows[0]))
-        return Prediction(name, [[name]], {"colour": name})
+        name = name.upper() if self.recipe.predict.loud else name
+        files = {"_colour.txt": lambda target: write_text(target, name)}
+        return Prediction(name, [[name]], {"colour": name}, files)
 
     @torch.no_grad()
     def _name(self, values: Tensor) -> str:
