@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from asgmcli.data.split import hashed
 
 T = TypeVar("T")
+Partial = Literal["fill", "drop", "keep"]
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,8 @@ class RankShare:
     ranks: int = 1
 
     def part(self, keys: Sequence[T]) -> Sequence[T]:
-        """Return this process's contiguous part of a batch whose length is a multiple of `ranks`."""
-        size = len(keys) // self.ranks
-        return keys[self.rank * size : (self.rank + 1) * size]
+        """Return this process's contiguous part of a batch; parts differ by at most one sample."""
+        return keys[self.rank * len(keys) // self.ranks : (self.rank + 1) * len(keys) // self.ranks]
 
     def deal(self, batches: Sequence[T]) -> Sequence[T]:
         """Return this process's contiguous share of an evaluation's batches; shares differ by at most one batch."""
@@ -72,21 +72,27 @@ class Plan:
     """Batches that hold clips of several streams, in the order in which these are named.
 
     An epoch is as long as it takes to see every clip of every stream, also of those that its batches leave out. A
-    shorter list repeats, and a last batch is filled from the start of another shuffle.
+    shorter list repeats.
 
     Args:
         streams: by name; a sample's key has it.
         seed: of all draws.
         share: this process's part of each batch; counts and draws are those of the whole.
+        partial: of the longest list's last clips, where they make no whole batch: `fill` fills it from the start of
+            another shuffle, `drop` leaves them out of this epoch, `keep` makes a smaller batch of them. A smaller one
+            is filled up to a sample a process.
     """
 
     streams: Mapping[str, Stream]
     seed: int
     share: RankShare = RankShare()
+    partial: Partial = "fill"
 
     @property
     def steps(self) -> int:
         """Return the steps an epoch."""
+        if self.partial == "drop":
+            return max((stream.clips // stream.batch for stream in self.streams.values() if stream.batch), default=0)
         return max((stream.steps for stream in self.streams.values()), default=0)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[list[SampleKey]]:
@@ -103,6 +109,8 @@ class Plan:
     def _keys(self, name: str, stream: Stream, epoch: int) -> list[SampleKey]:
         """Return the stream's keys of a whole epoch: one shuffle after another."""
         draws = self.steps * stream.batch
+        if self.partial == "keep" and stream.steps == self.steps:
+            draws = max(stream.clips, (self.steps - 1) * stream.batch + self.share.ranks)
         keys: list[SampleKey] = []
         for occurrence in range(-(-draws // stream.clips)):
             names = ("order", stream.seed_name or name, epoch, occurrence)

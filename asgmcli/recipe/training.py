@@ -23,22 +23,30 @@ from asgmcli.recipe.sections import Section
 
 
 class Optimizer(Section):
-    """SGD with Nesterov momentum as in the paper, Adam with L2 weight decay as FNAC's, or AdamW."""
+    """SGD with Nesterov momentum as in the paper, Adam with L2 weight decay as FNAC's, AdamW, or LARS."""
 
-    kind: Literal["sgd", "adam", "adamw"] = "sgd"
-    """SGD with Nesterov momentum, Adam with L2 weight decay, or AdamW."""
+    kind: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
+    """SGD with Nesterov momentum, Adam with L2 weight decay, AdamW, or LARS as Barlow Twins has it."""
     lr: PositiveFloat = 5e-3
     """Learning rate."""
+    bias_lr: PositiveFloat | None = None
+    """Learning rate of biases and norms under lars, `lr` where left out."""
+    trust: PositiveFloat = 1e-3
+    """Trust coefficient of lars: a matrix's step in shares of its norm, at a learning rate of 1."""
     momentum: ShareBelowOne = 0.9
     """Momentum; under adam and adamw the first of the betas."""
     weight_decay: NonNegative = 1e-3
-    """Weight decay; under adamw of matrices alone."""
-    schedule: Literal["steps", "cosine", "constant"] = "steps"
-    """How the learning rate falls: times `gamma` at `milestones`, along a cosine to 0, or not at all."""
+    """Weight decay; under adamw and lars of matrices alone."""
+    schedule: Literal["steps", "epochs", "cosine", "constant"] = "steps"
+    """How the learning rate falls: times `gamma` at `milestones` or every `decay_epochs`, along a cosine, or not."""
     milestones: list[Share] = Field([25 / 30, 28 / 30])
     """When it falls, in shares of the run."""
+    decay_epochs: Epochs = 10
+    """Epochs from one fall to the next."""
     gamma: PositiveFloat = 0.1
-    """What it is multiplied by at each milestone."""
+    """What it is multiplied by at each fall."""
+    final: Share = 0.0
+    """Share of the learning rate at which the cosine ends."""
     warmup_steps: Count = 0
     """First steps, over which the learning rate rises from 0."""
     clip_norm: PositiveFloat | None = None
@@ -46,10 +54,16 @@ class Optimizer(Section):
 
     def idle(self) -> dict[str, str]:
         """Return the keys that do nothing here, and why."""
-        if self.schedule != "steps":
-            why = f"train.optimizer.schedule is {self.schedule}"
-            return {"train.optimizer.milestones": why, "train.optimizer.gamma": why}
-        return {} if self.milestones else {"train.optimizer.gamma": "train.optimizer.milestones is empty"}
+        used = {"steps": ("milestones", "gamma"), "epochs": ("decay_epochs", "gamma"), "cosine": ("final",)}
+        names = ("milestones", "decay_epochs", "gamma", "final")
+        why = f"train.optimizer.schedule is {self.schedule}"
+        found = {f"train.optimizer.{name}": why for name in names if name not in used.get(self.schedule, ())}
+        if self.schedule == "steps" and not self.milestones:
+            found["train.optimizer.gamma"] = "train.optimizer.milestones is empty"
+        if self.kind != "lars":
+            kind = f"train.optimizer.kind is {self.kind}"
+            found |= {"train.optimizer.bias_lr": kind, "train.optimizer.trust": kind}
+        return found
 
 
 class Train(Section):
@@ -78,6 +92,13 @@ class ValidatedTrain(Train):
 
     keep: Literal["best", "last"] = "best"
     """Epoch that is evaluated and exported: the last, or the best of those validated after each epoch."""
+
+
+class PartialTrain(Train):
+    """A training that may take its last clips of an epoch as they are."""
+
+    partial: Literal["fill", "drop", "keep"] = "fill"
+    """An epoch's last clips that make no whole batch: filled from another shuffle, left out, or a smaller batch."""
 
 
 class ConvolutionTrain(Train):

@@ -20,7 +20,7 @@ from asgmcli.recipe.training import Train
 from asgmcli.train.trace import TracedWork
 
 # Numbers that an optimizer keeps for each parameter.
-KEPT = {"sgd": 1, "adam": 2, "adamw": 2}
+KEPT = {"sgd": 1, "adam": 2, "adamw": 2, "lars": 1}
 BYTES = 4  # of a parameter, a gradient, and each number that the optimizer keeps
 SHALLOW = 2  # blocks of an encoder that stand for a deep one's: its first and its last
 R = TypeVar("R", bound=Recipe)

@@ -35,7 +35,7 @@ from asgmcli.train.health import Health, watch_over
 from asgmcli.train.log import MetricsFile, NoMetrics, TrainingProgress
 from asgmcli.train.loggers import open_loggers
 from asgmcli.train.run import Run
-from asgmcli.train.schedule import learning_rate, make_optimizer
+from asgmcli.train.schedule import learning_rate, make_optimizer, set_rates
 from asgmcli.train.seed import random_state, restore_random_state, seed_everything, seed_rank
 from asgmcli.train.task import Context, Evaluation, Task, TrainData, TrainState
 
@@ -115,12 +115,10 @@ class Trainer:
 
     def _train_step(self, epoch: int, batch: TrainBatch) -> tuple[dict[str, float], int]:
         """Train one step; return its terms and its number of clips."""
-        settings = self.recipe.train.optimizer
         self.state.begin_step(epoch, self.step)
         if count_ranks() > 1:
             seed_rank(self.recipe.seed, own_rank(), self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(settings, self.step, self.steps)
+        set_rates(self.optimizer, learning_rate(self.recipe.train.optimizer, self.step, self.steps, epoch))
         batch = move(batch, self.device)
         tensors, norm = compute_gradients(self.task.train_step, self.state, batch, self.optimizer, self.recipe.train)
         terms = mean_terms(tensors)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from asgmcli.data.plan import Plan, SampleKey, Stream, generator
+from asgmcli.data.plan import Plan, RankShare, SampleKey, Stream, generator
 
 
 def two_lists(labeled: int, unlabeled: int, batch: int, ratio: int, seed: int, supervised_epochs: int = 0) -> Plan:
@@ -99,6 +99,42 @@ def test_the_shuffles_are_those_that_runs_were_made_with() -> None:
     pairs = Plan({"pairs": Stream(5, 3, seed_name="labeled")}, seed=4)
     assert [[key.number for key in batch] for batch in pairs.batches(1)] == [[3, 1, 4], [2, 0, 2]]
     assert {key.stream for batch in pairs.batches(1) for key in batch} == {"pairs"}
+
+
+def test_the_last_clips_are_left_out_or_make_a_smaller_batch() -> None:
+    fill, drop, keep = (Plan({"clips": Stream(11, 4)}, seed=3, partial=partial) for partial in ("fill", "drop", "keep"))
+    assert [len(batch) for batch in fill.batches(0)] == [4, 4, 4]
+    assert [len(batch) for batch in drop.batches(0)] == [4, 4]
+    assert [len(batch) for batch in keep.batches(0)] == [4, 4, 3]
+    assert list(drop.batches(0)) == list(fill.batches(0))[:2]
+    kept = [key.number for batch in keep.batches(0) for key in batch]
+    assert Counter(kept) == Counter(range(11))
+    # Each epoch leaves other clips out.
+    assert len({frozenset(key.number for batch in drop.batches(epoch) for key in batch) for epoch in range(5)}) == 5
+    assert Plan({"clips": Stream(3, 4)}, seed=0, partial="drop").steps == 0
+    assert [len(batch) for batch in Plan({"clips": Stream(8, 4)}, seed=0, partial="keep").batches(0)] == [4, 4]
+
+
+def test_a_shorter_list_beside_one_whose_last_batch_is_smaller() -> None:
+    plan = Plan({"many": Stream(7, 3), "few": Stream(2, 1)}, seed=0, partial="keep")
+    assert [Counter(key.stream for key in batch) for batch in plan.batches(0)] == [
+        {"many": 3, "few": 1},
+        {"many": 3, "few": 1},
+        {"many": 1, "few": 1},
+    ]
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_share_a_smaller_batch(ranks: int) -> None:
+    streams = {"clips": Stream(16, 6)}
+    whole = list(Plan(streams, 0, partial="keep").batches(1))
+    parts = [list(Plan(streams, 0, RankShare(rank, ranks), "keep").batches(1)) for rank in range(ranks)]
+    joined = [[key for part in parts for key in part[step]] for step in range(len(whole))]
+    assert joined == whole
+    assert all(batch for part in parts for batch in part)
+    # One clip is left: it is filled up to one a process.
+    parts = [list(Plan({"c": Stream(7, 6)}, 0, RankShare(rank, ranks), "keep").batches(0)) for rank in range(ranks)]
+    assert [len(part[-1]) for part in parts] == [1] * ranks
 
 
 def test_generators_depend_on_seed_and_names_alone() -> None:

@@ -21,6 +21,9 @@ from asgmcli.recipe.read import DESCRIPTIVE_KEYS, MACHINE_KEYS, assign, dump_yam
 from asgmcli.recipe.shipped import shipped
 
 STEPS = ("train.optimizer.schedule=steps",)
+EPOCHS = ("train.optimizer.schedule=epochs",)
+LARS = ("train.optimizer.kind=lars", "train.optimizer.schedule=cosine")
+OPTIMIZED = (("demo", "supervised_video"), ("demo_localizer", "fnac"), ("demo_pretext", "start"))
 ROWS: list[tuple[str, str, tuple[str, ...]]] = [
     ("demo", "supervised_video", ()),
     ("demo", "svformer_fixed", STEPS),
@@ -34,6 +37,7 @@ ROWS: list[tuple[str, str, tuple[str, ...]]] = [
     ("demo_localizer_pretext", "start", ()),
     ("figure3_masks", "fnac", ()),
     ("figure3_masks", "motion", ()),
+    *((name, row, own) for name, row in OPTIMIZED for own in (EPOCHS, LARS)),
 ]
 """Rows of every kind, some with settings of their own."""
 DECIDE_NOTHING = {*DESCRIPTIVE_KEYS, *(f"{section}.{key}" for section, keys in MACHINE_KEYS.items() for key in keys)}
