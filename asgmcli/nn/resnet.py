@@ -37,19 +37,21 @@ class ResNet18(nn.Module):
         channels: of the input.
         width: channels of the first stage, 64 in the paper.
         stride: 32 in the paper; 16 and 8 leave out the downsampling of the last one and two stages.
+        layers: of the four stages, how many there are; the others are not built.
     """
 
-    def __init__(self, channels: int, width: int = 64, stride: int = 32) -> None:
+    def __init__(self, channels: int, width: int = 64, stride: int = 32, layers: int = 4) -> None:
         super().__init__()
         if stride not in (8, 16, 32):
             raise ValueError(f"stride is 8, 16 or 32, not {stride}")
-        self.out_channels = 8 * width
         self.conv1 = nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.layer1 = self._stage(width, width, 1)
-        self.layer2 = self._stage(width, 2 * width, 2)
-        self.layer3 = self._stage(2 * width, 4 * width, 2 if stride >= 16 else 1)
-        self.layer4 = self._stage(4 * width, 8 * width, 2 if stride >= 32 else 1)
+        strides = (1, 2, 2 if stride >= 16 else 1, 2 if stride >= 32 else 1)
+        self.stage_channels = tuple(width << number for number in range(layers))
+        before = (width, *self.stage_channels)
+        for number, (channels_in, channels_out) in enumerate(zip(before, self.stage_channels, strict=False)):
+            self.add_module(f"layer{number + 1}", self._stage(channels_in, channels_out, strides[number]))
+        self.out_channels = self.stage_channels[-1]
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -60,13 +62,20 @@ class ResNet18(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features [B, 8 * width, H / stride, W / stride], rounded up, of [B, channels, H, W]."""
+        return self.stages(x)[-1]
+
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """Return the maps after each stage: [B, width * 2^i, h_i, w_i], at strides 4, 8, 16, 32 in the paper."""
         # Not in training: this order makes several ranks differ from one process.
         if x.device.type == "cpu" and not self.training:
             x = _channels_last(x)
         # The paper's order is ReLU, then pool: the same maximum, computed on a quarter of the numbers.
         x = F.relu(F.max_pool2d(self.bn1(self.conv1(x)), 3, stride=2, padding=1), inplace=True)
-        features: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return features
+        maps = []
+        for number in range(len(self.stage_channels)):
+            x = self.get_submodule(f"layer{number + 1}")(x)
+            maps.append(x)
+        return maps
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Import of others' checkpoints: TimeSformer, SVFormer, timm's ViTs, AST, FNAC, VGGish.
+"""Import of others' checkpoints: TimeSformer, SVFormer, timm's ViTs, AST, FNAC, VGGish, segmentation networks.
 
 Every loader takes a path or a mapping of names to tensors, changes the model only where everything fits, and returns a
 `LoadReport`.
@@ -20,6 +20,7 @@ from asgmcli.errors import DataError
 from asgmcli.nn.localizer import load_fnac
 from asgmcli.nn.patches import resize_class_positions, resize_times
 from asgmcli.nn.resnet import ResNet18
+from asgmcli.nn.segmentation_weights import load_avsegformer, load_backbone, load_flownet, load_tpavi
 from asgmcli.nn.state import LoadReport, fit, read_state, state_of, write_safetensors
 from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.nn.vggish import load_vggish
@@ -27,10 +28,14 @@ from asgmcli.nn.vit import AudioTransformer
 
 __all__ = [
     "LoadReport",
+    "load_avsegformer",
+    "load_backbone",
+    "load_flownet",
     "load_fnac",
     "load_resnet",
     "load_timesformer",
     "load_timm",
+    "load_tpavi",
     "load_vggish",
     "load_vit_audio",
     "read_state",

@@ -1,0 +1,68 @@
+"""Dilated sums: four 3x3 convolutions of one map at growing dilations, added (the atrous head of DeepLab v2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+DILATIONS = (3, 6, 12, 18)
+_START_STD = 0.01
+
+
+class DilatedSum(nn.Module):
+    """Four 3x3 convolutions with dilations 3, 6, 12 and 18, summed; names as AVSBench's `Classifier_Module`.
+
+    Args:
+        channels_in: of the input.
+        channels: of the sum.
+    """
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__()
+        self.conv2d_list = nn.ModuleList(
+            nn.Conv2d(channels_in, channels, 3, padding=dilation, dilation=dilation) for dilation in DILATIONS
+        )
+        for layer in self._layers():
+            nn.init.normal_(layer.weight, 0.0, _START_STD)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [N, C, H, W] of [N, C_in, H, W]."""
+        first, *others = (layer(x) for layer in self._layers())
+        total: Tensor = first
+        for other in others:
+            total = total + other
+        return total
+
+    def resized(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return the sum of [N, C_in, H, W] resized bilinear to `size`: [N, C, h, w].
+
+        Where both sides shrink by one even factor s, the resize picks the mean of 2x2 pixels at every s-th place. It
+        then goes before the convolutions, which run at stride s: the same up to rounding for 1/s² of the work.
+        """
+        height, width = x.shape[-2:]
+        if (height, width) == size:
+            total: Tensor = self(x)
+            return total
+        factor = height // size[0]
+        if factor % 2 or (factor * size[0], factor * size[1]) != (height, width):
+            return F.interpolate(self(x), size, mode="bilinear", align_corners=False)
+        return self._strided(x, factor, size)
+
+    def _strided(self, x: Tensor, factor: int, size: tuple[int, int]) -> Tensor:
+        reach = max(DILATIONS)
+        means = F.avg_pool2d(F.pad(x, (reach,) * 4), 2, stride=1)
+        offset = reach + factor // 2 - 1
+        parts = []
+        for layer, dilation in zip(self._layers(), DILATIONS, strict=True):
+            first = offset - dilation
+            rows, columns = (first + factor * (count - 1) + 2 * dilation + 1 for count in size)
+            window = means[..., first:rows, first:columns]
+            parts.append(F.conv2d(window, layer.weight, layer.bias, stride=factor, dilation=dilation))
+        return parts[0] + parts[1] + parts[2] + parts[3]
+
+    def _layers(self) -> Iterator[nn.Conv2d]:
+        for layer in self.conv2d_list:
+            assert isinstance(layer, nn.Conv2d)
+            yield layer
