@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any
+from types import FrameType, TracebackType
 
 from asgmcli.errors import Interrupted, InterruptedByKeyboard
 
 _NUMBERS = (signal.SIGTERM, signal.SIGINT)
+Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class StopFlag:
@@ -25,7 +25,7 @@ class StopFlag:
     def __init__(self, patient: bool = False) -> None:
         self.patient = patient
         self.number: int | None = None
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Handler] = {}
 
     def __enter__(self) -> StopFlag:
         if threading.current_thread() is threading.main_thread():

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
+from av.video.stream import VideoStream
 
 MARGIN = 64  # pixels of scenery beyond each edge of the picture, for the camera to wander over
 CAMERA_NOISE = 2.5  # standard deviation in grey levels: what keeps real footage from compressing to nothing
@@ -47,7 +48,8 @@ def make_original(path: Path, kind: Kind, seed: int = 0) -> Path:
     """Write a clip of this kind with pictures and stereo sound; one thread."""
     count = round(kind.seconds * kind.fps)
     with av.open(str(path), "w") as container:
-        video: Any = container.add_stream(kind.codec, rate=kind.fps, options=kind.options)
+        video = container.add_stream(kind.codec, rate=kind.fps, options=kind.options)
+        assert isinstance(video, VideoStream)
         video.width, video.height, video.pix_fmt = kind.width, kind.height, "yuv420p"
         video.codec_context.thread_count = 1
         if kind.tag is not None:
@@ -55,7 +57,8 @@ def make_original(path: Path, kind: Kind, seed: int = 0) -> Path:
         if kind.bit_rate is not None:
             video.codec_context.bit_rate = kind.bit_rate
             video.codec_context.gop_size = 250
-        audio: Any = container.add_stream(kind.sound, rate=SOUND_RATE, layout="stereo")
+        audio = container.add_stream(kind.sound, rate=SOUND_RATE, layout="stereo")
+        assert isinstance(audio, AudioStream)
         sound = _sound(count / kind.fps, seed)
         heard = 0
         for index, picture in enumerate(footage(kind.width, kind.height, count, seed), start=1):

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -58,7 +57,7 @@ class Goal:
         """Return True if the goal is met."""
         return self.found >= self.wanted if self.at_least else self.found <= self.wanted
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         """Return the goal as JSON data."""
         return {**asdict(self), "found": float(f"{self.found:.4g}"), "met": self.met}
 

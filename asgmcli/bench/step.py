@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
@@ -32,6 +32,25 @@ from asgmcli.runs.estimate import product_rate
 from asgmcli.tasks import recognition
 from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.schedule import make_optimizer
+
+
+class Measured(TypedDict):
+    """What was measured of a step.
+
+    `setup` has the batch as measured. `seconds` of each step are processor time on one CPU thread, where others' work
+    takes none of it, else wall-clock; `products_per_second` are operations, beside the steps; `operations` those of a
+    step; `peak_bytes` of the whole process on a CPU, of all tensors on a GPU; `start_bytes` of the process before
+    anything was made.
+    """
+
+    setup: dict[str, Any]
+    seconds: list[float]
+    wall_seconds: list[float]
+    products_per_second: list[float]
+    operations: int
+    start_bytes: int
+    peak_bytes: int
+
 
 CLASSES = 51
 # First steps choose kernels and allocate memory; they are not timed.
@@ -49,7 +68,7 @@ def recipe_of(setup: Setup) -> RecognitionRecipe:
     dim, heads = SIZES[setup.size]
     network = {"dim": dim, "heads": heads}
     contrast = 0.1 if setup.modality == "video+audio" else 0.0
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "name": "bench",
         "task": "recognition",
         "title": "A step on made-up clips",
@@ -106,7 +125,7 @@ def operations_of(recipe: RecognitionRecipe) -> int:
     return 0 if found is None else found.step.operations
 
 
-def measure(setup: Setup, repeats: int) -> dict[str, Any]:
+def measure(setup: Setup, repeats: int) -> Measured:
     """Measure `setup` in a new process; see `measure_here` for what comes back.
 
     Raises:
@@ -121,7 +140,7 @@ def measure(setup: Setup, repeats: int) -> dict[str, Any]:
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
         raise AsgmError(f"{setup.size}: the step cannot be measured here: {reason}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    found: Measured = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
@@ -131,15 +150,8 @@ def answer() -> None:
     print(json.dumps(measure_here(Setup(**question["setup"]), question["repeats"])))
 
 
-def measure_here(setup: Setup, repeats: int) -> dict[str, object]:
-    """Time and memory of the step, in this process.
-
-    Returns:
-        `setup` (its batch as measured), `seconds` (a list; processor time on one CPU thread, where others' work takes
-        none of it, else wall-clock), `wall_seconds`, `products_per_second` (operations, beside the steps),
-        `operations` of a step, `peak_bytes` (of the whole process on a CPU, of all tensors on
-        a GPU) and `start_bytes` (of the process before anything was made).
-    """
+def measure_here(setup: Setup, repeats: int) -> Measured:
+    """Measure time and memory of the step, in this process."""
     device = torch.device(setup.device)
     torch.set_num_threads(setup.threads)
     start = peak_bytes(device)
@@ -173,7 +185,7 @@ def measure_here(setup: Setup, repeats: int) -> dict[str, object]:
     }
 
 
-def summary(found: dict[str, Any]) -> dict[str, float]:
+def summary(found: Measured) -> dict[str, float]:
     """Return medians of what `measure` found: seconds a step, share of the products' rate, gigabytes.
 
     The share is the median of each step's share of the rate around it.

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from asgmcli.bench.step import summary
+from asgmcli.bench.step import Measured, summary
 from asgmcli.bench.step_setup import TITLES, Setup
 from asgmcli.report.table import Cell, Table
 
 NOTE = "Operations of the whole step, as torch counts them. Memory of the whole process, libraries among it."
 
 
-def cpu_table(measured: Sequence[dict[str, Any]]) -> Table:
+def cpu_table(measured: Sequence[Measured]) -> Table:
     """Return a line for each setting."""
     lines: list[list[Cell]] = []
     for found in measured:
@@ -31,7 +30,7 @@ def cpu_table(measured: Sequence[dict[str, Any]]) -> Table:
     return Table(_title(Setup(**measured[0]["setup"])), columns, lines, NOTE, digits=2)
 
 
-def gpu_table(measured: Sequence[dict[str, Any]]) -> Table:
+def gpu_table(measured: Sequence[Measured]) -> Table:
     """Return a table with one line a setting, each with the largest batch that fits."""
     lines: list[list[Cell]] = []
     plain = {found["setup"]["size"]: summary(found) for found in measured if found["setup"]["precision"] == "fp32"}

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
@@ -45,8 +45,9 @@ def command() -> None:
     """
 
 
+C = TypeVar("C", bound=Callable[..., object] | click.Command)
 # A bench's result: its table and its JSON data.
-Measured = Callable[..., tuple["Table", dict[str, Any]]]
+Measured = Callable[..., tuple["Table", dict[str, object]]]
 
 
 def bench(measured: Measured) -> Callable[..., None]:
@@ -57,7 +58,7 @@ def bench(measured: Measured) -> Callable[..., None]:
     @click.option("--overwrite", is_flag=True, help="Replace the file of --out where it is there.")
     @json_option
     @click.pass_context
-    def run(context: click.Context, /, out: Path | None, overwrite: bool, as_json: bool, **options: Any) -> None:
+    def run(context: click.Context, /, out: Path | None, overwrite: bool, as_json: bool, **options: object) -> None:
         from dataclasses import replace
 
         from asgmcli.console import make_console
@@ -83,7 +84,7 @@ def bench(measured: Measured) -> Callable[..., None]:
     return run
 
 
-def repeats(default: int) -> Callable[..., Any]:
+def repeats(default: int) -> Callable[[C], C]:
     """Add the option --repeats."""
     return click.option(
         "--repeats", type=click.IntRange(1, 1_000_000), default=default, show_default=True, help="How often."
@@ -119,7 +120,7 @@ def step(
     sound: bool,
     threads: int,
     repeats: int,
-) -> tuple[Table, dict[str, Any]]:
+) -> tuple[Table, dict[str, object]]:
     """Time a training step on made-up clips: its rate and its memory.
 
     The rate is a share of what this machine's matrix products reach. On a CPU with and without activation checkpointing
@@ -141,7 +142,7 @@ def step(
 @command.command("loader")
 @repeats(20)
 @bench
-def loader(repeats: int) -> tuple[Table, dict[str, Any]]:
+def loader(repeats: int) -> tuple[Table, dict[str, object]]:
     """Time the reading of training samples; takes minutes.
 
     Files like those of Kinetics, VGGSound and UCF-101 are generated and read from themselves and from their copies in a

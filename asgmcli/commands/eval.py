@@ -256,10 +256,7 @@ def _open_manifest(data: Data, trained: Found, options: EvalOptions, console: Co
             "prepare the data again, or name a manifest with --data."
         )
     manifest = open_manifest(data)
-    before = (trained.run.result() or {}) if trained.run is not None else {}
-    own = before.get("data", {})
-    evaluated_on = own.get("eval_manifest", own.get("manifest"))
-    if evaluated_on not in (None, manifest.sha256):
+    if trained.evaluated_on[0] not in (None, manifest.sha256):
         console.print(f"Warning: {manifest.path} is not the one that the run was evaluated on, it has changed since.")
     return manifest
 

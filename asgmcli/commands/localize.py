@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -19,10 +19,19 @@ from asgmcli.signals import interruptible
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from asgmcli.localize.outputs import ClipFiles, MapSettings
+    from asgmcli.localize.outputs import ClipFiles, Localized, MapSettings
 
 KINDS = ("overlay", "strip", "maps", "boxes")
 SETTINGS_NAME = "localize.json"
+
+
+class LocalizedAll(TypedDict):
+    """What `--json` prints: what was found in each clip, how many were finished before, and which failed and why."""
+
+    clips: list[Localized]
+    skipped: int
+    failed: list[dict[str, str]]
+    failed_list: str | None
 
 
 @click.command(name="localize")
@@ -170,7 +179,7 @@ def _shard(jobs: list[ClipFiles], shard: str | None) -> list[ClipFiles]:
     return [job for job in jobs if hashed(0, job.id) % int(count) == int(index) - 1]
 
 
-def _run_one(path: Path, settings: MapSettings, out: Path, overwrite: bool, console: Console) -> dict[str, Any]:
+def _run_one(path: Path, settings: MapSettings, out: Path, overwrite: bool, console: Console) -> LocalizedAll:
     from asgmcli.console import progress_bar
     from asgmcli.localize.outputs import ClipFiles, localize
 
@@ -187,10 +196,10 @@ def _run_one(path: Path, settings: MapSettings, out: Path, overwrite: bool, cons
     console.print(f"{answer['maps']} maps in {answer['seconds']:.1f} s.")
     if answer["confidence"] is not None and not answer["warning"]:
         console.print(_sureness(answer, settings.confidence))
-    return {"clips": [answer], "skipped": 0, "failed": []}
+    return {"clips": [answer], "skipped": 0, "failed": [], "failed_list": None}
 
 
-def _sureness(answer: dict[str, object], least: float) -> str:
+def _sureness(answer: Localized, least: float) -> str:
     if answer["sure"]:
         return f"{answer['sure']} of the maps are sure (confidence from {least:g}); the others have no box."
     return (
@@ -207,7 +216,7 @@ def _run_many(
     workers: int,
     overwrite: bool,
     console: Console,
-) -> dict[str, Any]:
+) -> LocalizedAll:
     from asgmcli.console import progress_bar
     from asgmcli.localize.outputs import localize_all
 
@@ -215,7 +224,7 @@ def _run_many(
     todo = [job for job in jobs if overwrite or not all(t.exists() for t in job.targets(settings).values())]
     if len(todo) < len(jobs):
         console.print(f"{len(jobs) - len(todo)} of {len(jobs)} clips are finished already.")
-    done: list[dict[str, Any]] = []
+    done: list[Localized] = []
     failed: list[dict[str, str]] = []
     try:
         with progress_bar(console, transient=True) as progress:
@@ -240,7 +249,7 @@ def _remember(out: Path, settings: MapSettings, overwrite: bool) -> None:
     from asgmcli.files import write_text
     from asgmcli.localize.outputs import weights_file
 
-    now: dict[str, Any] = {
+    now: dict[str, object] = {
         "localizer": settings.localizer,
         "weights_sha256": None,
         "fps": settings.fps,
@@ -280,6 +289,6 @@ def _list_failed(path: Path, failed: list[dict[str, str]]) -> Path:
     return path
 
 
-def _warn(answer: dict[str, Any], console: Console) -> None:
+def _warn(answer: Localized, console: Console) -> None:
     if answer["warning"]:
         console.print(f"Warning: {answer['path']}: {answer['warning']}, its maps are uniform.")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from asgmcli.data.manifest import Manifest
     from asgmcli.prepare.datasets.listing import LayoutOptions
+    from asgmcli.prepare.show import LabeledSplit
 
 LINE_SECONDS = 10.0
 STOPPED = "Stopped. The same command goes on where it was."
@@ -253,7 +254,7 @@ def _options(module: ModuleType, given: dict[str, Any]) -> LayoutOptions:
     return LayoutOptions(**shared)
 
 
-def _show_split(console: Console, out: Path, options: dict[str, Any]) -> dict[str, Any]:
+def _show_split(console: Console, out: Path, options: dict[str, Any]) -> LabeledSplit:
     from asgmcli.data.manifest import read_manifest
     from asgmcli.data.split import labeled_subset
     from asgmcli.prepare.show import show_split, split_summary

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from asgmcli.recipe.base import Recipe
     from asgmcli.runs.on_demo import RecipeFile
     from asgmcli.runs.session import Session
-    from asgmcli.train.run import Run
+    from asgmcli.train.run import Result, Run
 
 ALL_ROWS = "all"
 MODULES = ("torch", "torchvision", "av", "torchmetrics.functional.classification", "matplotlib.figure")
@@ -108,7 +109,7 @@ def command(
         numbers = range(first.seed, first.seed + seeds)
         if dry_run:
             chosen = [file.load(name, overrides, number) for number in numbers for name in names]
-            result = _show_dry(session, chosen, as_json)
+            result: Mapping[str, object] = _show_dry(session, chosen, as_json)
         elif row != ALL_ROWS and seeds == 1:
             if resume:
                 first = session.going_on(first, overrides)
@@ -135,7 +136,7 @@ def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[st
     return {"runs": [run.data(rate) for run, rate in zip(runs, measured, strict=True)]}
 
 
-def _train_one(session: Session, file: RecipeFile, recipe: Recipe, *, resume: bool, overwrite: bool) -> dict[str, Any]:
+def _train_one(session: Session, file: RecipeFile, recipe: Recipe, *, resume: bool, overwrite: bool) -> Result:
     """Train one row and seed of `file`, and show it."""
     from asgmcli.ranks.exchange import on_main_rank
     from asgmcli.runs.lock import refuse_if_held
@@ -219,7 +220,7 @@ def _train_all(
     if alone:
         session.forget()
     session.console.print(f"{len(todo)} runs to train, {len(recipes) - len(todo)} finished; {parallel} side by side.")
-    table: dict[str, Any] = {}
+    table: dict[str, object] = {}
     done = False
     try:
         if todo and alone:
@@ -236,7 +237,7 @@ def _train_all(
     return table
 
 
-def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], whole: Recipe) -> dict[str, Any]:
+def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], whole: Recipe) -> dict[str, object]:
     """Show and write the table of the finished runs, and return it; empty if there is none."""
     from dataclasses import replace
 
@@ -303,7 +304,7 @@ def _to_train(session: Session, recipes: list[Recipe], overwrite: bool) -> list[
     return list(chosen.values())
 
 
-def _show_run(run: Run, recipe: Recipe, result: dict[str, Any], console: Console) -> None:
+def _show_run(run: Run, recipe: Recipe, result: Result, console: Console) -> None:
     """Print the run's numbers, and where to look next."""
     from asgmcli.report.table import Cell, Table
 

@@ -26,7 +26,7 @@ class Grid(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no a
 
     name = "ROWSxCOLUMNS"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         """Return (rows, columns), each from 1 to 56."""
         if isinstance(value, tuple):
             return value

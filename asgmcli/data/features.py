@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ from asgmcli.files import replacing, write_text
 FEATURES_FOLDER = "features"
 FORMAT = "asgm-features-1"
 LARGEST = float(np.finfo(np.float16).max)
-Array = NDArray[Any]
+Array = NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Origin:
 
     manifest: str
     weights: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     def differences(self, other: Origin) -> list[str]:
         """Describe each difference from `other`, one line each."""
@@ -51,9 +50,9 @@ class Origin:
         values = [(name, self.settings.get(name), other.settings.get(name)) for name in names]
         return found + [f"{name} {mine!r}, not {theirs!r}" for name, mine, theirs in values if mine != theirs]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the origin as it is written, tuples as lists."""
-        content: dict[str, Any] = json.loads(json.dumps({**asdict(self), "settings": dict(self.settings)}))
+        content: dict[str, object] = json.loads(json.dumps({**asdict(self), "settings": dict(self.settings)}))
         return content
 
 

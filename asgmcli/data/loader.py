@@ -10,7 +10,7 @@ replaced.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
@@ -120,7 +120,7 @@ def note_failures(found: Iterable[str], known: list[str], limit: int) -> None:
 
 
 def make_loader(
-    dataset: Dataset[S], batches: Iterable[list[Any]], workers: int, join: Callable[[list[S]], B]
+    dataset: Dataset[S], batches: Iterable[Sequence[object]], workers: int, join: Callable[[list[S]], B]
 ) -> Iterator[B]:
     """Yield batches of the given keys, in their order; workers use one thread each and leave signals to the main
     process.
@@ -134,9 +134,9 @@ def make_loader(
     """
     import torchvision.transforms.v2  # noqa: F401 - here once, and not again in each of the workers
 
-    loader: DataLoader[Any] = DataLoader(
+    loader: DataLoader[S | AsgmError] = DataLoader(
         _Guarded(dataset),
-        batch_sampler=_Batches(list(batches)),
+        batch_sampler=_Batches(batches),
         collate_fn=partial(_join_or_error, join),
         num_workers=workers,
         worker_init_fn=_quiet_worker if workers else None,
@@ -174,12 +174,12 @@ def one_ahead(batches: Iterator[T]) -> Iterator[T]:
 
 
 @dataclass
-class _Guarded(Dataset[Any]):
+class _Guarded(Dataset[S | AsgmError]):
     """Returns errors as values: a DataLoader would wrap those of its workers in a traceback."""
 
-    dataset: Dataset[Any]
+    dataset: Dataset[S]
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: object) -> S | AsgmError:
         try:
             return self.dataset[key]
         except AsgmError as error:
@@ -196,20 +196,22 @@ class _Made(Generic[B]):
         return _Made(map_tensors(self.batch, Tensor.pin_memory))
 
 
-def _join_or_error(join: Callable[[list[S]], B], samples: list[Any]) -> _Made[B] | AsgmError:
-    return next((sample for sample in samples if isinstance(sample, AsgmError)), None) or _Made(join(samples))
+def _join_or_error(join: Callable[[list[S]], B], samples: list[S | AsgmError]) -> _Made[B] | AsgmError:
+    good = [sample for sample in samples if not isinstance(sample, AsgmError)]
+    failed = next((sample for sample in samples if isinstance(sample, AsgmError)), None)
+    return _Made(join(good)) if failed is None else failed
 
 
 class _Batches:
     """A batch sampler of lists known beforehand."""
 
-    def __init__(self, batches: list[list[Any]]) -> None:
-        self.batches = batches
+    def __init__(self, batches: Iterable[Sequence[object]]) -> None:
+        self.batches = [list(batch) for batch in batches]
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[list[Any]]:
+    def __iter__(self) -> Iterator[list[object]]:
         return iter(self.batches)
 
 

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from asgmcli.errors import DataError
 from asgmcli.files import MOST_TEXT, read_bytes, read_text, write_bytes, write_text
@@ -257,7 +256,7 @@ def _faults_of(cells: dict[str, str]) -> list[str]:
     faults += [f"{name} holds a zero byte" for name in ("path", "audio") if "\0" in cells[name]]
     if not SPLIT_NAME.fullmatch(cells["split"]):
         faults.append(f"split '{cells['split']}' is no plain name such as {', '.join(SPLITS)}")
-    kinds: dict[str, tuple[Callable[[str], Any], str]] = {
+    kinds: dict[str, tuple[Callable[[str], float], str]] = {
         "duration": (float, "seconds"),
         "fps": (float, "frames a second"),
         "frames": (int, "a whole number"),

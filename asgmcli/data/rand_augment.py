@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -47,6 +48,6 @@ class AllOperations(v2.RandAugment):  # type: ignore[misc]  # torchvision ships 
 class ColourOperations(AllOperations):
     """RandAugment without the operations that move what is in the picture."""
 
-    _AUGMENTATION_SPACE: ClassVar[dict[str, Any]] = {
+    _AUGMENTATION_SPACE: ClassVar[dict[str, tuple[Callable[[int, int, int], Tensor | None], bool]]] = {
         name: drawn for name, drawn in v2.RandAugment._AUGMENTATION_SPACE.items() if name not in GEOMETRIC
     }

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from asgmcli.doctor.findings import Finding
 
@@ -81,7 +80,7 @@ def probe(names: Sequence[str]) -> tuple[dict[str, dict[str, str]], list[dict[st
     return {name: packages.get(name, unknown) for name in names}, devices
 
 
-def _run(names: Sequence[str]) -> tuple[int, list[dict[str, Any]]]:
+def _run(names: Sequence[str]) -> tuple[int, list[dict[str, str]]]:
     """Return the exit code of a probe, and the lines that it wrote."""
     command = [sys.executable, "-m", "asgmcli.doctor.probe", *names]
     try:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,23 +124,35 @@ def _localizer(file: Path, device: str) -> FrozenLocalizer:
     return load_localizer(file).to(device)
 
 
-def find_maps(path: Path, settings: MapSettings, *, audio: Path | None = None, **options: Any) -> ClipMaps:
-    """Compute a clip's maps by the chosen localizer; options are those of `motion_clip_maps`."""
+def find_maps(job: ClipFiles, settings: MapSettings, progress: Progress) -> ClipMaps:
+    """Compute a clip's maps by the chosen localizer; `progress` is given the seconds of the clip that are done."""
     if settings.localizer == "motion":
-        return motion_clip_maps(path, audio=audio, fps=settings.fps or MOTION_FPS, **options)
+        return motion_clip_maps(job.path, audio=job.audio, fps=settings.fps or MOTION_FPS, progress=progress)
     if settings.weights is None:
         raise ValueError("fnac needs weights")
-    options.pop("grid", None)  # a network has its own
     localizer = _localizer(weights_file(settings.weights), settings.device)
-    return fnac_clip_maps(path, localizer, audio=audio, fps=settings.fps or FNAC_FPS, **options)
+    return fnac_clip_maps(job.path, localizer, audio=job.audio, fps=settings.fps or FNAC_FPS, progress=progress)
 
 
-def localize(job: ClipFiles, settings: MapSettings, progress: Progress | None = None) -> dict[str, Any]:
+class Localized(TypedDict):
+    """What was found in a clip, as JSON: `maps` counts them, `sure` those with enough confidence, `seconds` were taken.
+
+    `confidence` is the highest, None where the localizer knows none.
+    """
+
+    id: str
+    path: str
+    outputs: dict[str, str]
+    maps: int
+    seconds: float
+    localizer: str
+    warning: str | None
+    confidence: float | None
+    sure: int
+
+
+def localize(job: ClipFiles, settings: MapSettings, progress: Progress | None = None) -> Localized:
     """Locate the source of a clip's sound and write the outputs, each atomically.
-
-    Returns:
-        What JSON can hold: id, path, outputs by kind, maps (their number), seconds (taken), localizer, warning,
-        confidence (the highest; None where the localizer knows none) and sure (how many maps have enough of it).
 
     Raises:
         MediaError: the clip cannot be read. DataError: weights that are no localizer, or no room.
@@ -149,7 +161,7 @@ def localize(job: ClipFiles, settings: MapSettings, progress: Progress | None = 
     targets = job.targets(settings)
     pictures = [kind for kind in ("overlay", "strip") if kind in targets]
     report = _ProgressShare(progress, 0.5 if pictures else 1.0)
-    found = find_maps(job.path, settings, audio=job.audio, progress=report.of_seconds)
+    found = find_maps(job, settings, report.of_seconds)
     report.length = found.info.duration
     if "maps" in targets:
         _write_maps(targets["maps"], found)
@@ -178,7 +190,7 @@ def _number(confidence: np.floating) -> float | None:
 
 def localize_all(
     jobs: list[ClipFiles], settings: MapSettings, workers: int
-) -> Iterator[tuple[ClipFiles, dict[str, object] | str]]:
+) -> Iterator[tuple[ClipFiles, Localized | str]]:
     """Yield each clip with what was written of it (see `localize`), or with the reason it cannot be read."""
     if workers == 1:
         for job in jobs:
@@ -188,7 +200,7 @@ def localize_all(
         yield job, f"{job.path}: {answer.reason}: {answer.detail}" if isinstance(answer, Failure) else answer
 
 
-def _localize_one(task: tuple[ClipFiles, MapSettings]) -> dict[str, object] | str:
+def _localize_one(task: tuple[ClipFiles, MapSettings]) -> Localized | str:
     try:
         return localize(*task)
     except MediaError as error:

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -26,7 +26,7 @@ _OTHER_RATE = 48_000
 _BIT_RATE = 128_000
 
 
-def write_with_sound(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float, sound: Sound, **options: Any) -> None:
+def write_with_sound(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float, sound: Sound) -> None:
     """Write frames [H,W,3] at `fps` to `path` as mp4 with the sound atomically.
 
     Frames are taken one at a time and the sound is read in pieces, so that an hour takes no more memory than a
@@ -37,18 +37,17 @@ def write_with_sound(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float
         frames: uint8 [H,W,3] of one size.
         fps: frames a second.
         sound: what is heard from the first frame on.
-        options: of `asgmcli.media.write.write_clip`.
 
     Raises:
         MediaError: the sound cannot be read, or the mp4 cannot be written.
     """
     with replacing(path) as temporary:
         if not sound.rate:
-            write_clip(temporary, frames, fps, **options)
+            write_clip(temporary, frames, fps)
             return
         with tempfile.TemporaryDirectory(dir=temporary.parent, prefix=f".{path.stem}.") as folder:
             silent = Path(folder) / "silent.mp4"
-            write_clip(silent, frames, fps, **options)
+            write_clip(silent, frames, fps)
             _join(temporary, silent, sound)
 
 

@@ -52,6 +52,7 @@ DEFAULT_STREAM_BONUS = 5_000_000
 
 
 Result = TypeVar("Result")
+S = TypeVar("S", "VideoStream", "AudioStream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,9 +341,9 @@ def _picture_format(head: bytes) -> str | None:
     )
 
 
-def _best(streams: Iterable[Any], size: Any) -> Any | None:
-    def score(stream: VideoStream) -> int:
-        return int(size(stream)) + DEFAULT_STREAM_BONUS * bool(stream.disposition & Disposition.default)
+def _best(streams: Iterable[S], size: Callable[[S], int]) -> S | None:
+    def score(stream: S) -> int:
+        return size(stream) + DEFAULT_STREAM_BONUS * bool(stream.disposition & Disposition.default)
 
     # A cover picture inside a sound file is no video; a stream without a decoder cannot be read.
     usable = [s for s in streams if s.codec_context is not None and not s.disposition & Disposition.attached_pic]

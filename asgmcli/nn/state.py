@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +60,7 @@ def _shorten(names: list[str], most: int = 8) -> str:
     return ", ".join(patterns[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _numpy_scalar(dtype: np.dtype[Any], raw: bytes) -> float | int:
+def _numpy_scalar(dtype: np.dtype[np.generic], raw: bytes) -> float | int:
     """Replace numpy's own constructor while a checkpoint is read: plain numbers only."""
     if dtype.name not in _SCALAR_TYPES:
         raise pickle.UnpicklingError(f"a numpy scalar of type {dtype}")
@@ -69,13 +68,13 @@ def _numpy_scalar(dtype: np.dtype[Any], raw: bytes) -> float | int:
     return number
 
 
-def _allowed_globals() -> list[Any]:
+def _allowed_globals() -> list[Callable[..., object] | tuple[Callable[..., object], str]]:
     """Return what a pickle may name beside torch's own tensors: numpy's number constructor, under both its paths."""
     constructors = [(_numpy_scalar, f"{module}.multiarray.scalar") for module in ("numpy.core", "numpy._core")]
     return [*constructors, np.dtype, *(type(np.dtype(name)) for name in _SCALAR_TYPES)]
 
 
-def read_checkpoint(path: str | Path) -> Mapping[str, Any]:
+def read_checkpoint(path: str | Path) -> Mapping[str, object]:
     """Read all of a weight file onto the CPU: safetensors, or torch's format with nothing but tensors and numbers.
 
     Raises:
@@ -115,7 +114,7 @@ def _is_safetensors(path: Path) -> bool:
     return path.suffix == ".safetensors" or (head[8:] == b"{" and 0 < size < path.stat().st_size)
 
 
-def network_state(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
+def network_state(content: Mapping[str, object], source: str) -> dict[str, Tensor]:
     """Return the network's tensors in a checkpoint's content, without DataParallel's `module.` prefixes.
 
     Args:
@@ -126,10 +125,7 @@ def network_state(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
     Raises:
         DataError: there is no tensor in it.
     """
-    for key in _NETWORK_KEYS:
-        if isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
+    content = next((inner for key in _NETWORK_KEYS if isinstance(inner := content.get(key), Mapping)), content)
     state = {
         str(name).removeprefix("module."): torch.as_tensor(value)
         for name, value in content.items()

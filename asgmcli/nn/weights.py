@@ -44,7 +44,7 @@ __all__ = [
     "write_safetensors",
 ]
 
-State = str | Path | Mapping[str, Any]
+State = str | Path | Mapping[str, object]
 # Folder of manually downloaded weights.
 WEIGHTS_FOLDER = "weights"
 

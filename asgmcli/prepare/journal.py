@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO
 
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
@@ -22,7 +23,7 @@ FLEETING = frozenset(("timeout", "crash", "error"))
 
 def task_key(task: FileCheck) -> str:
     """Return a key of the check and of the files' state: path, size, modification time, depth of the check."""
-    parts: list[Any] = [VERSION, task.id, task.listen, task.decode]
+    parts: list[object] = [VERSION, task.id, task.listen, task.decode]
     for path in (task.path, task.audio):
         if path:
             try:
@@ -74,16 +75,16 @@ class Journal:
         self._stream.flush()
 
 
-def write_shard(out: Path, index: int, count: int, kind: dict[str, Any], answers: dict[str, Facts | Fault]) -> Path:
+def write_shard(out: Path, index: int, count: int, kind: Mapping[str, bool], answers: dict[str, Facts | Fault]) -> Path:
     """Write the answers (by clip id) of shard `index` of `count` atomically; `kind` is what was asked."""
     path = out / FOLDER / f"shard-{index:04d}-of-{count:04d}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(kind, sort_keys=True), *(_dump(name, answers[name]) for name in sorted(answers))]
+    lines = [json.dumps(dict(kind), sort_keys=True), *(_dump(name, answers[name]) for name in sorted(answers))]
     write_text(path, "\n".join(lines) + "\n")
     return path
 
 
-def read_shards(out: Path, kind: dict[str, Any]) -> dict[str, Facts | Fault]:
+def read_shards(out: Path, kind: Mapping[str, bool]) -> dict[str, Facts | Fault]:
     """Return the answers of all shards by clip id.
 
     Raises:
@@ -110,9 +111,9 @@ def read_shards(out: Path, kind: dict[str, Any]) -> dict[str, Facts | Fault]:
     answers: dict[str, Facts | Fault] = {}
     for file in files:
         lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-        if not lines or json.loads(lines[0]) != kind:
+        if not lines or json.loads(lines[0]) != dict(kind):
             raise UsageError(
-                f"{file} was made with other settings: {lines[0] if lines else 'none'}, now {json.dumps(kind)}."
+                f"{file} was made with other settings: {lines[0] if lines else 'none'}, now {json.dumps(dict(kind))}."
             )
         for line in lines[1:]:
             entry = _load(line)

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from asgmcli.data.manifest import MANIFEST_NAME, write_manifest
 from asgmcli.errors import DataError, UsageError
@@ -43,7 +42,7 @@ class Preparation:
     merge: bool = False
     overwrite: bool = False
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Return the settings that the manifest depends on besides the files, as summary.json keeps them."""
         check = asdict(self.check)
         del check["limit_s"], check["max_bad"]
@@ -56,7 +55,7 @@ class Preparation:
         return {"root": str(self.root), "cache": cache, **chosen, **check}
 
 
-def prepare(job: Preparation, track: Tracker, say: Callable[[str], None]) -> dict[str, Any]:
+def prepare(job: Preparation, track: Tracker, say: Callable[[str], None]) -> dict[str, object]:
     """Prepare the data set and return its summary (or the shard's); `say` gets lines for a person.
 
     Raises:
@@ -70,7 +69,7 @@ def prepare(job: Preparation, track: Tracker, say: Callable[[str], None]) -> dic
         raise DataError(f"{where}: {error.strerror or error}. Mend that and run the same command again.") from None
 
 
-def _prepare(job: Preparation, track: Tracker, say: Callable[[str], None]) -> dict[str, Any]:
+def _prepare(job: Preparation, track: Tracker, say: Callable[[str], None]) -> dict[str, object]:
     if not job.root.exists():
         raise DataError(f"Nothing at {job.root}.\n{job.module.ROOT_HELP}\nName another place with --root.")
     claim(job)
@@ -159,7 +158,7 @@ def see_enough(job: Preparation, outcome: Outcome) -> None:
         raise DataError(f"No clip of {job.root} can be used; {where} says why of each.")
 
 
-def write_outputs(job: Preparation, listing: Listing, outcome: Outcome) -> dict[str, Any]:
+def write_outputs(job: Preparation, listing: Listing, outcome: Outcome) -> dict[str, object]:
     """Write the listing's own files, manifest.csv, classes.txt and, last, summary.json. Return the summary."""
     for name, text_of in listing.files.items():
         write_text(job.out / name, text_of(outcome.rows))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, TypedDict
 
 from rich.console import Console
 
@@ -61,8 +61,21 @@ def show_summary(console: Console, summary: dict[str, Any]) -> None:
     console.print(f"manifest sha256 {summary['manifest_sha256'][:16]}")
 
 
-def split_summary(manifest: Manifest, labeled: list[ManifestRow], per_class: int, seed: int) -> dict[str, Any]:
-    """Return the labelled subset as one object: counts and clip ids by class."""
+class LabeledSplit(TypedDict):
+    """A labelled subset: counts of clips, and the labelled ones' ids by class."""
+
+    manifest_sha256: str
+    labeled_per_class: int
+    split_seed: int
+    classes: int
+    labeled: int
+    unlabeled: int
+    test: int
+    clips: dict[str, list[str]]
+
+
+def split_summary(manifest: Manifest, labeled: list[ManifestRow], per_class: int, seed: int) -> LabeledSplit:
+    """Return the labelled subset as one object."""
     ids: dict[str, list[str]] = {}
     for row in labeled:
         ids.setdefault(row.label, []).append(row.id)
@@ -79,11 +92,11 @@ def split_summary(manifest: Manifest, labeled: list[ManifestRow], per_class: int
     }
 
 
-def show_split(console: Console, split: dict[str, Any], sizes: Counter[str]) -> None:
+def show_split(console: Console, split: LabeledSplit, sizes: Counter[str]) -> None:
     """Print a labelled subset: each class's clips beside how many it has to draw from (`sizes`)."""
     title = f"{split['labeled']} labelled clips: {split['labeled_per_class']} a class, seed {split['split_seed']}"
     note = f"{split['unlabeled']} training clips stay unlabelled; {split['test']} test clips"
-    lines = [[name, sizes[name], " ".join(ids)] for name, ids in split["clips"].items()]
+    lines: list[list[Cell]] = [[name, sizes[name], " ".join(ids)] for name, ids in split["clips"].items()]
     console.print(Table(title, ["class", "of", "labelled clips"], lines, note).rich())
 
 

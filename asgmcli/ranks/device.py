@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from asgmcli.ranks.launch import Launch
 
+C = TypeVar("C", bound=Callable[..., object] | click.Command)
 KINDS = "auto, cpu, cuda, cuda:N (the GPU of that number, from 0), mps"
 
 
@@ -23,7 +24,7 @@ class Device(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no
 
     name = "auto|cpu|cuda|cuda:N|mps"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return `value` in lower case if it is the name of a device."""
         name = str(value).lower()
         if not re.fullmatch(r"auto|cpu|cuda|cuda:(0|[1-9][0-9]{0,3})|mps", name):
@@ -31,7 +32,7 @@ class Device(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no
         return name
 
 
-def device_option(command: Callable[..., object]) -> Callable[..., Any]:
+def device_option(command: C) -> C:
     """Give a command the option --device."""
     option = click.option(
         "--device", type=Device(), default="auto", show_default=True, help="Where to compute; auto takes a GPU."

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 import torch
@@ -123,7 +123,7 @@ def gathered(items: Sequence[T]) -> list[T]:
     """Return the items of all ranks, in rank order, on the first rank; an empty list on the others."""
     if count_ranks() == 1:
         return list(items)
-    parts: list[Any] | None = [None] * count_ranks() if own_rank() == 0 else None
+    parts: list[list[T]] | None = [[]] * count_ranks() if own_rank() == 0 else None
     dist.gather_object(list(items), parts)
     return [item for part in parts or [] for item in part]
 
@@ -144,22 +144,23 @@ def on_main_rank(work: Callable[[], T]) -> T:
     """
     if count_ranks() == 1:
         return work()
-    answer: list[Any] = [None, 0]
-    failed = None
+    answer: list[T] = []
+    failed, code = None, 0
     if own_rank() == 0:
         try:
-            answer[0] = work()
+            answer = [work()]
         except BaseException as error:  # a signal's too
             failed = error
             code = InterruptedByKeyboard.exit_code if isinstance(error, KeyboardInterrupt) else 1
-            answer[1] = getattr(error, "exit_code", code)
-    dist.broadcast_object_list(answer)
+            code = getattr(error, "exit_code", code)
+    told: list[tuple[list[T], int]] = [(answer, code)]
+    dist.broadcast_object_list(told)
+    answer, code = told[0]
     if failed is not None:
         raise failed
-    if answer[1]:
-        raise click.exceptions.Exit(answer[1])
-    given: T = answer[0]
-    return given
+    if code:
+        raise click.exceptions.Exit(code)
+    return answer[0]
 
 
 def check_same(facts: Mapping[str, object]) -> None:
@@ -168,7 +169,7 @@ def check_same(facts: Mapping[str, object]) -> None:
     Raises:
         UsageError: they are not; the message names the differences from the first rank.
     """
-    parts: list[Any] = [dict(facts)] * count_ranks()
+    parts: list[Mapping[str, object]] = [dict(facts)] * count_ranks()
     if count_ranks() > 1:
         dist.all_gather_object(parts, dict(facts))
     wrong = [

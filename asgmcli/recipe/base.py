@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -21,7 +21,7 @@ class Row(Section):
 
     title: str
     """What the row is called in tables."""
-    set: dict[str, Any] = Field(default_factory=dict)
+    set: dict[str, object] = Field(default_factory=dict)
     """Dotted keys of the recipe that are other in this row."""
     paper: dict[str, float] = Field(default_factory=dict)
     """The paper's numbers, by metric, percent."""
@@ -93,7 +93,7 @@ class Recipe(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _seed_of_the_run(cls, values: Any) -> Any:
+    def _seed_of_the_run(cls, values: object) -> object:
         """Replace every `seed: run` in the sections by the recipe's own seed."""
         return with_seed(values, values.get("seed", 0)) if isinstance(values, dict) else values
 

@@ -16,7 +16,7 @@ Named = tuple[str, str]
 """A dotted key that a user asks for, and where."""
 
 
-def name_keys(key: str, value: Any, where: str) -> Iterator[Named]:
+def name_keys(key: str, value: object, where: str) -> Iterator[Named]:
     """Yield each key that setting `key` to `value` names; null asks for nothing."""
     if isinstance(value, dict) and value:
         for name, inner in value.items():

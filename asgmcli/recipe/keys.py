@@ -126,7 +126,7 @@ def _type(info: FieldInfo) -> str:
     return f"{text} {', '.join(bounds)}".strip()
 
 
-def _words(annotation: Any) -> str:
+def _words(annotation: object) -> str:
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         bounds = [
@@ -142,11 +142,15 @@ def _words(annotation: Any) -> str:
         return f"[{', '.join(map(_words, parts))}]" if several else f"list of {_words(parts[0])}"
     if parts:
         return " | ".join(_words(part) for part in parts)
-    names = {int: "whole number", float: "number", str: "text", bool: "true | false", type(None): "null", Any: "any"}
-    return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
+    names = {int: "whole number", float: "number", str: "text", bool: "true | false", type(None): "null", object: "any"}
+    return (
+        names[annotation]
+        if isinstance(annotation, type) and annotation in names
+        else str(getattr(annotation, "__name__", annotation))
+    )
 
 
-def _bound(part: Any) -> str:
+def _bound(part: object) -> str:
     signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
     found = {sign: getattr(part, name) for name, sign in signs.items() if hasattr(part, name)}
     return " ".join(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -158,5 +158,5 @@ class LocalizationRecipe(TrainedRecipe):
         """Return the data set that maps are judged on: the training's, or `evaluate.dataset`."""
         if self.evaluate.dataset is None:
             return self.data
-        other: dict[str, Any] = {"dataset": self.evaluate.dataset, "manifest": self.evaluate.manifest, "options": {}}
+        other: dict[str, object] = {"dataset": self.evaluate.dataset, "manifest": self.evaluate.manifest, "options": {}}
         return self.data.model_copy(update=other)

@@ -6,7 +6,7 @@ Defaults are the paper's values where it gives one. The letters are those of the
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import model_validator
 
@@ -21,7 +21,7 @@ class UnlabeledLoss(Section):
     """γ1, weight of the pseudo-labels' loss on strong views; 0 leaves it out."""
 
 
-OLD_SPACE: tuple[Any, ...] = ("on", True)
+OLD_SPACE: tuple[str | bool, ...] = ("on", True)
 """What `losses.mixup.space` was called, and what YAML 1.1 reads that as."""
 
 
@@ -41,10 +41,10 @@ class MixupLoss(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _old_key(cls, values: Any) -> Any:
+    def _old_key(cls, values: object) -> object:
         """Take the key's old name, which older recipes and stored runs have."""
-        old = [key for key in OLD_SPACE if isinstance(values, dict) and key in values]
-        if not old:
+        old = [key for key in OLD_SPACE if key in values] if isinstance(values, dict) else []
+        if not isinstance(values, dict) or not old:
             return values
         if len(old) > 1 or "space" in values:
             raise ValueError("space and its old name, on, are both given: keep space alone")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import types
 import typing
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -22,7 +21,7 @@ MODELS: dict[str, type[Recipe]] = {
 }
 
 
-def section_of(annotation: Any) -> type[BaseModel] | None:
+def section_of(annotation: object) -> type[BaseModel] | None:
     """Return the section class inside an annotation such as `Guide | None` or `dict[str, Row]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation

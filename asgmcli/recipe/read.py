@@ -13,12 +13,13 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from asgmcli.errors import DataError, RecipeError
 from asgmcli.files import read_bytes
@@ -50,7 +51,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(f"aliases (*{self.peek_event().anchor}) are not allowed in a recipe")
+            raise yaml.YAMLError(f"aliases (*{self.current_event.anchor}) are not allowed in a recipe")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -137,7 +138,7 @@ def _is_as_written(recipe: Recipe, path: Path, row: str | None) -> bool:
         return False
 
 
-def override(values: dict[str, Any], overrides: tuple[str, ...], seed: int | None = None) -> list[Named]:
+def override(values: dict[str, object], overrides: tuple[str, ...], seed: int | None = None) -> list[Named]:
     """Write `key.path=value` strings and the seed into a recipe's `values`; return the keys that they name.
 
     Raises:
@@ -161,7 +162,7 @@ def override(values: dict[str, Any], overrides: tuple[str, ...], seed: int | Non
     return named
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, object]:
     """Read the mapping in a YAML file.
 
     Raises:
@@ -185,13 +186,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=4)
-def _parse(text: str) -> Any:
+def _parse(text: str) -> object:
     """Return what YAML `text` holds; every row and seed of a recipe asks anew."""
     return yaml.load(text, Loader=_Loader)
 
 
 def check_recipe(
-    values: dict[str, Any],
+    values: dict[str, object],
     source: Path,
     kind: type[R] = Recipe,  # type: ignore[assignment]
     *,
@@ -219,7 +220,7 @@ def check_recipe(
     return recipe if named is None else settle(recipe, named, source)
 
 
-def check_section(values: dict[str, Any], source: Path, kind: type[M]) -> M:
+def check_section(values: dict[str, object], source: Path, kind: type[M]) -> M:
     """Return `values` as a checked section of class `kind`.
 
     Raises:
@@ -261,7 +262,7 @@ def dump_yaml(recipe: Recipe) -> str:
     return text
 
 
-def assign(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
+def assign(values: dict[str, object], dotted: str, value: object, where: str) -> None:
     """Set `values[a][b]... = value` for `dotted` = "a.b...", making sections on the way.
 
     Raises:
@@ -270,7 +271,7 @@ def assign(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
     if not isinstance(dotted, str):
         raise RecipeError(f"{where}: key {dotted!r} is not text")
     *sections, last = dotted.split(".")
-    target = values
+    target: dict[Any, object] = values
     for name in sections:
         inner = target.get(name)
         if not isinstance(inner, dict):
@@ -284,14 +285,14 @@ def assign(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
     target[last] = copy.deepcopy(value)
 
 
-def _yaml_value(text: str, where: str) -> Any:
+def _yaml_value(text: str, where: str) -> object:
     try:
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"--set {where!r}: the value is not YAML: {' '.join(str(error).split())}") from None
 
 
-def _fault(item: Any, kind: type[BaseModel]) -> str:
+def _fault(item: ErrorDetails, kind: type[BaseModel]) -> str:
     """Word one of pydantic's errors: key, value, what is wrong, and the nearest key for an unknown one."""
     location = list(item["loc"])
     key = ".".join(str(part) for part in location if part != "[key]")
@@ -304,7 +305,7 @@ def _fault(item: Any, kind: type[BaseModel]) -> str:
     return f"{key + shown + ': ' if key else ''}{message[0].lower() + message[1:]}"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """Return a value as it was written, shortened; Python refuses to print numbers of thousands of digits."""
     try:
         text = repr(value)
@@ -313,7 +314,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= VALUE_CHARACTERS else f"{text[:VALUE_CHARACTERS]}..."
 
 
-def _nearest_key(kind: type[BaseModel], location: list[Any]) -> str:
+def _nearest_key(kind: type[BaseModel], location: list[str | int]) -> str:
     """Find the key that was meant: one of this name anywhere in the recipe, else the one most like it."""
     word, paths = str(location[-1]), list(_paths(kind))
     same = [path for path in paths if path.rpartition(".")[2] == word]
@@ -340,7 +341,7 @@ def _paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield from _paths(section, f"{prefix}{name}.")
 
 
-def _known_keys(kind: type[BaseModel], location: list[Any]) -> list[str]:
+def _known_keys(kind: type[BaseModel], location: list[str | int]) -> list[str]:
     """Return the keys that the section at `location` of a `kind` knows."""
     model: type[BaseModel] | None = kind
     for part in location:
@@ -350,6 +351,6 @@ def _known_keys(kind: type[BaseModel], location: list[Any]) -> list[str]:
     return list(model.model_fields) if model is not None else []
 
 
-def _nearest(word: str, choices: Any) -> str:
+def _nearest(word: str, choices: Iterable[object]) -> str:
     close = difflib.get_close_matches(word, [str(choice) for choice in choices], n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel
 
 from asgmcli.recipe.models import MODELS, section_of
@@ -25,11 +23,11 @@ RETIRED = {
 """Keys, by section, that recipes of all tasks had once: what a run stored may hold them, and its task may not."""
 
 
-def drop_retired(values: dict[str, Any]) -> None:
+def drop_retired(values: dict[str, object]) -> None:
     """Remove from a stored recipe's `values` the keys that its task no longer has."""
     for dotted, keys in RETIRED.items():
         model: type[BaseModel] | None = MODELS.get(str(values.get("task")))
-        inner: Any = values
+        inner: object = values
         for part in filter(None, dotted.split(".")):
             inner = inner.get(part) if isinstance(inner, dict) else None
             known = model.model_fields.get(part) if model is not None else None

@@ -6,7 +6,7 @@ values are refused. A docstring below a field is what `asgm recipes keys` and do
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -32,7 +32,7 @@ class Section(BaseModel):
 SEED_OF_RUN = "run"
 
 
-def with_seed(values: dict[str, Any], seed: Any) -> dict[str, Any]:
+def with_seed(values: dict[str, object], seed: object) -> dict[str, object]:
     """Return a copy of nested `values` in which every `seed: run` names `seed`."""
     return {
         key: with_seed(value, seed)
@@ -72,7 +72,7 @@ class Start(Section):
         return self
 
 
-def _none(value: Any) -> Any:
+def _none(value: object) -> object:
     """Return None for `none`: `init: none` says out loud that a network starts from random weights."""
     return None if value == "none" else value
 

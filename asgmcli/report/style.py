@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -34,7 +33,7 @@ HEAT = "inferno"
 AMOUNT = "Blues"
 """Amounts on white, as in a confusion matrix."""
 
-_STYLE: dict[str, Any] = {
+_STYLE: dict[str, object] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "text.color": INK,

@@ -8,7 +8,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -105,7 +105,7 @@ class Table:
         writer.writerows([[f"# {text}", *[""] * (len(self.columns) - 1)] for text in self.notes])
         return out.getvalue()
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         """Return the table as what JSON can hold: title, columns, rows, note, notes."""
         rows = [[None if isinstance(c, float) and not math.isfinite(c) else c for c in row] for row in self.rows]
         about = {"note": self.note, "notes": list(self.notes)}

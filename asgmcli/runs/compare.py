@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from asgmcli.files import write_text
 from asgmcli.metrics.paired import PairedDifference, paired_difference
@@ -14,8 +13,9 @@ from asgmcli.recipe.base import Recipe
 from asgmcli.report.differences import Interval, Panel, difference_curves, difference_intervals
 from asgmcli.report.table import Cell, Table, mean_std, signed
 from asgmcli.runs.on_demo import RecipeFile, number_of
+from asgmcli.train.run import Result
 
-Results = Sequence[Mapping[str, Any]]
+Results = Sequence[Result]
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ class Counting:
         if recipe.task in DRAWERS:
             DRAWERS[recipe.task].check(recipe)
             return Counts({"shown": 1}, 0, 0, 0)
-        return TASKS[recipe.task].count(recipe, self._open)
+        counts: Counts = TASKS[recipe.task].count(recipe, self._open)
+        return counts
 
     def _open(self, data: Data) -> Manifest:
         path = manifest_path(data)
@@ -56,7 +57,8 @@ def needs(recipe: Recipe, classes: int) -> Needs | None:
     if recipe.task in DRAWERS:
         return None
     with torch.device("meta"):
-        return TASKS[recipe.task].needs(recipe, classes)
+        found: Needs = TASKS[recipe.task].needs(recipe, classes)
+    return found
 
 
 def _size(data: Data) -> Size | None:

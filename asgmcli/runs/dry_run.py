@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -87,9 +86,9 @@ class DryRun:
             found.append(f"Disk: about {size(self.disk)} will be written")
         return found + [f"First: {line}" for line in self.before] + [f"Missing: {line}" for line in self.missing]
 
-    def data(self, rate: float | None) -> dict[str, Any]:
+    def data(self, rate: float | None) -> dict[str, object]:
         """Return the run as JSON data; `rate` operations a second give the least seconds."""
-        found: dict[str, Any] = {
+        found: dict[str, object] = {
             "recipe": self.recipe.model_dump(mode="json", exclude={"rows"}),
             "run": str(self.run),
             "state": self.state,

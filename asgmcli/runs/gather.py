@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from asgmcli.errors import DataError
 from asgmcli.files import replacing
@@ -24,12 +23,12 @@ from asgmcli.runs.same import with_twins
 from asgmcli.runs.session import matching_runs
 from asgmcli.runs.sweep import MAIN_METRIC, StaleRun, papers_note, summarize, write_summary
 from asgmcli.tasks import DRAWERS
-from asgmcli.train.run import Run, run_of
+from asgmcli.train.run import Result, Run, run_of
 
 TABLES = ("table.md", "table.csv", "table.json")
 COMPARISON = ("comparison.png",)
 CURVES = ("curve.png", "curve.svg")
-Results = Sequence[Mapping[str, Any]]
+Results = Sequence[Result]
 
 
 @dataclass(frozen=True)
@@ -205,7 +204,7 @@ def figure_lines(file: RecipeFile, recipe: Recipe, results: Results) -> list[Lin
 
 def _other_clips(file: RecipeFile, results: Results) -> bool:
     """Return True if runs that name the same clips were made on different ones; each seed may have clips of its own."""
-    manifests: dict[Path | None, set[Any]] = {}
+    manifests: dict[Path | None, set[object]] = {}
     for result in results:
         recipe = file.load(result["row"], seed=result["seed"])
         place = next((manifest_path(data) for data in recipe.data_sets()), None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 from rich.console import Console
 
@@ -40,14 +38,16 @@ def ensure_prepared(data: Data, console: Console) -> None:
 
 
 def _check_options(data: Data, options: tuple[click.Option, ...]) -> None:
-    known: dict[str, Any] = {str(option.name): option.type for option in options} | {"seed": click.INT}
+    known: dict[str, click.ParamType[object]] = {str(option.name): option.type for option in options} | {
+        "seed": click.INT
+    }
     wrong = sorted(key for key, value in data.options.items() if not _fits(known.get(key), value))
     if wrong:
         names = ", ".join(f"{key} ({'whole number' if _is_whole(kind) else 'number'})" for key, kind in known.items())
         raise RecipeError(f"data.options: {', '.join(wrong)}: {data.dataset} takes {names}")
 
 
-def _fits(kind: Any, value: Any) -> bool:
+def _fits(kind: click.ParamType[object] | None, value: object) -> bool:
     if kind is None or isinstance(value, bool) or (_is_whole(kind) and not isinstance(value, int)):
         return False
     try:

@@ -33,7 +33,7 @@ class Overlay(Section):
     recipe: Name
     take: list[str]
     keep: list[str] = Field(default_factory=list)
-    set: dict[str, Any] = Field(default_factory=dict)
+    set: dict[str, object] = Field(default_factory=dict)
     at_most: dict[str, int] = Field(default_factory=dict)
 
 

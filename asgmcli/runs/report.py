@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -43,9 +42,9 @@ class EvaluationReport:
     split: str
     views: dict[str, int]
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> dict[str, object]:
         """Return the content of result.json."""
-        about: dict[str, Any] = {"target": str(self.trained.weights), "task": self.trained.task}
+        about: dict[str, object] = {"target": str(self.trained.weights), "task": self.trained.task}
         if self.trained.run is not None:
             recipe = self.trained.run.recipe()
             about |= {"recipe": recipe.name, "row": recipe.default_row, "seed": recipe.seed}
@@ -55,14 +54,8 @@ class EvaluationReport:
             "views": self.views,
             "metrics": self.evaluation.metrics,
             "tables": {name: table.data() for name, table in self.evaluation.tables.items()},
-            "warnings": self.warnings,
+            "warnings": self.trained.warnings,
         }
-
-    @property
-    def warnings(self) -> list[str]:
-        """Return the warnings of the training that made the weights."""
-        run = self.trained.run
-        return list(((run.result() if run is not None else None) or {}).get("warnings", ()))
 
     def write(self, folder: Path) -> list[Path]:
         """Write pictures, tables and predictions to `folder`, result.json last. Return their paths."""
@@ -90,7 +83,7 @@ class EvaluationReport:
                 worst = sorted(table.rows, key=_accuracy)[:WORST]
                 table = replace(table, title=f"{table.title}: the {WORST} worst of {len(table.rows)}", rows=worst)
             console.print(table.rich())
-        for text in self.warnings:
+        for text in self.trained.warnings:
             console.print(f"Warning, of its training: {text}")
 
     def _summary(self) -> Table:
@@ -112,9 +105,7 @@ def papers_numbers(trained: Found, manifest: Manifest, split: str) -> dict[str, 
     if trained.run is None:
         return {}
     recipe = trained.run.recipe()
-    own = (trained.run.result() or {}).get("data", {})
-    evaluated_on = own.get("eval_manifest", own.get("manifest")), own.get("eval_split")
-    return recipe.rows[recipe.default_row].paper if evaluated_on == (manifest.sha256, split) else {}
+    return recipe.rows[recipe.default_row].paper if trained.evaluated_on == (manifest.sha256, split) else {}
 
 
 def _accuracy(line: Sequence[Cell]) -> float:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from asgmcli.errors import RecipeError
 from asgmcli.recipe.read import settings_hash
 from asgmcli.runs.on_demo import RecipeFile
-from asgmcli.train.run import Run
+from asgmcli.train.run import Result, Run
 
 
-def finished_rows(runs: Path, name: str) -> dict[tuple[str, int], tuple[Run, dict[str, Any]]]:
+def finished_rows(runs: Path, name: str) -> dict[tuple[str, int], tuple[Run, Result]]:
     """Return a finished run of the recipe `name` and its result for each hash of settings and seed."""
-    found: dict[tuple[str, int], tuple[Run, dict[str, Any]]] = {}
+    found: dict[tuple[str, int], tuple[Run, Result]] = {}
     for path in sorted(runs.glob(f"{name}/*/seed*/result.json")):
         run = Run(path.parent)
         try:
@@ -25,9 +24,7 @@ def finished_rows(runs: Path, name: str) -> dict[tuple[str, int], tuple[Run, dic
     return found
 
 
-def with_twins(
-    runs: Path, file: RecipeFile, overrides: tuple[str, ...], results: list[dict[str, object]]
-) -> list[dict[str, Any]]:
+def with_twins(runs: Path, file: RecipeFile, overrides: tuple[str, ...], results: list[Result]) -> list[Result]:
     """Return `results`, and for each row without a run of its own the result of a row with equal settings.
 
     Such results carry the row's name, and under `same_as` the folder of the run.

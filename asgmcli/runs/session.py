@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -29,8 +28,8 @@ from asgmcli.tasks import DRAWERS, TASKS
 from asgmcli.train.cores import on_cores
 from asgmcli.train.loggers import check_loggers
 from asgmcli.train.loop import make_trainer
-from asgmcli.train.run import Run, differences, run_of
-from asgmcli.train.task import Context, ReadyRun
+from asgmcli.train.run import Result, Run, differences, run_of
+from asgmcli.train.task import AnyData, Context, ReadyRun
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Session:
     recipes: Path
     device: torch.device
     console: Console
-    _built: dict[str, Any] = field(default_factory=dict)  # data that `ensure` built to check them, for `run`
+    _built: dict[str, AnyData] = field(default_factory=dict)  # data that `ensure` built to check them, for `run`
 
     def ensure(self, recipe: Recipe) -> None:
         """Make what `recipe` needs and lacks: a data set that can be generated, the guide's maps, other recipes' runs.
@@ -151,7 +150,7 @@ class Session:
                 f"Start a number of them that divides it, or set train.batch to a multiple of {ranks}."
             )
 
-    def run(self, recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
+    def run(self, recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> Result:
         """Train and evaluate one row and seed. Return the content of its result.json, on all ranks.
 
         With `resume` a finished run is not repeated. The folder is touched only after data, weights and settings have
@@ -193,7 +192,7 @@ class Session:
             on_main_rank(begin)
             return work.fit()
 
-    def _finished(self, run: Run, recipe: Recipe, *, resume: bool, overwrite: bool) -> dict[str, object] | None:
+    def _finished(self, run: Run, recipe: Recipe, *, resume: bool, overwrite: bool) -> Result | None:
         """Return the result of a finished run; None if it has to be trained."""
         run.check(recipe, resume=resume, overwrite=overwrite)
         finished = run.result()
@@ -234,7 +233,7 @@ class Session:
             self.console.print(text)
             recipe = recipe.without_paper()
         known = type(recipe).model_fields
-        words: dict[str, Any] = {
+        words: dict[str, object] = {
             key: getattr(recipe, key) for key in ("title", "about", "rows", "compare", "log") if key in known
         }
         return started.model_copy(update=words)
@@ -272,9 +271,7 @@ def other_recipes(recipe: Recipe) -> Iterator[Start | Guide]:
     return (source for source in recipe.sources() if source.recipe is not None)
 
 
-def matching_runs(
-    runs: Path, recipe: RecipeFile, overrides: tuple[str, ...]
-) -> tuple[list[dict[str, Any]], list[StaleRun]]:
+def matching_runs(runs: Path, recipe: RecipeFile, overrides: tuple[str, ...]) -> tuple[list[Result], list[StaleRun]]:
     """Return the results of finished runs of `recipe` with its current settings and `overrides`, and the other runs."""
     results, left_out = [], []
     for run, result in finished_runs(runs, recipe.load(None, overrides).name):
@@ -289,7 +286,7 @@ def matching_runs(
     return results, left_out
 
 
-def finished_runs(runs: Path, recipe: str) -> list[tuple[Run, dict[str, Any]]]:
+def finished_runs(runs: Path, recipe: str) -> list[tuple[Run, Result]]:
     """Return every finished run of `recipe` under `runs`, sorted by row and seed."""
     found = []
     for path in sorted((runs / recipe).glob("*/seed*/result.json")):

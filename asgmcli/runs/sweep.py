@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -21,7 +20,7 @@ from asgmcli.metrics.paired import paired_difference
 from asgmcli.ranks.launch import find_launch, own_environment
 from asgmcli.recipe.base import Recipe
 from asgmcli.report.table import Cell, Table, mean_std, with_interval
-from asgmcli.train.run import Run
+from asgmcli.train.run import Result, Run
 
 COMMAND = [sys.executable, "-m", "asgmcli", "train"]
 POLL_SECONDS = 0.5
@@ -58,7 +57,7 @@ class StaleRun:
     def __str__(self) -> str:
         return f"Not in the table, made with other settings: {self.run.folder}: {'; '.join(self.differs)}"
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         """Return the run as JSON data."""
         return {"run": str(self.run.folder), "row": self.row, "seed": self.seed, "differs": self.differs}
 
@@ -119,7 +118,7 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
         raise kind("\n".join(["Some runs failed:", *endings]))
 
 
-def summarize(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
+def summarize(recipe: Recipe, results: Sequence[Result]) -> Table:
     """Return the measured rows beside the paper's: mean ± deviation over seeds, and the default row's gain on each.
 
     The gain is paired: both rows on the same seeds, hence on the same labelled clips; the interval is Student's, 95%.
@@ -130,7 +129,7 @@ def summarize(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
         return _plain_table(recipe, results)
     values = {row: _by_seed(results, row) for row in recipe.rows}
     main = values[recipe.default_row]
-    metrics = [name for name in ("top1", "top5") if name in known] or [MAIN_METRIC]
+    metrics: list[str] = [name for name in ("top1", "top5") if name in known] or [MAIN_METRIC]
     columns = ["row", *metrics, "seeds", f"gain of {recipe.default_row}, {MAIN_METRIC} (95%)"]
     # No column if the paper has no number, as on the demo data.
     printed = any(row.paper for row in recipe.rows.values())
@@ -161,7 +160,7 @@ def papers_note(recipe: Recipe) -> str:
     return " ".join(notes)
 
 
-def _plain_table(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
+def _plain_table(recipe: Recipe, results: Sequence[Result]) -> Table:
     """Return rows of a task without top-1: mean ± deviation of every metric, beside the paper's number, if any."""
     printed = dict.fromkeys(name for row in recipe.rows.values() for name in row.paper)
     metrics = list(dict.fromkeys(name for result in results for name in result["metrics"])) or list(printed)
@@ -178,9 +177,7 @@ def _plain_table(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> Table:
     return Table(recipe.title, ["row", *columns, "seeds"], lines)
 
 
-def write_summary(
-    folder: Path, table: Table, results: Sequence[Mapping[str, object]], left_out: Sequence[StaleRun] = ()
-) -> None:
+def write_summary(folder: Path, table: Table, results: Sequence[Result], left_out: Sequence[StaleRun] = ()) -> None:
     """Write table.md, table.csv and table.json (with every run's result and the runs that do not count) to `folder`.
 
     Raises:
@@ -191,25 +188,22 @@ def write_summary(
     write_text(folder / "table.json", json.dumps(summary_data(table, results, left_out), indent=2) + "\n")
 
 
-def summary_data(
-    table: Table, results: Sequence[Mapping[str, object]], left_out: Sequence[StaleRun] = ()
-) -> dict[str, Any]:
+def summary_data(table: Table, results: Sequence[Result], left_out: Sequence[StaleRun] = ()) -> dict[str, object]:
     """Return the content of table.json."""
     return {**table.data(), "runs": list(results), "left_out": [run.data() for run in left_out]}
 
 
-def _by_seed(results: Sequence[Mapping[str, Any]], row: str) -> dict[int, Mapping[str, Any]]:
+def _by_seed(results: Sequence[Result], row: str) -> dict[int, Result]:
     return {result["seed"]: result for result in results if result["row"] == row}
 
 
-def _gain(main: Mapping[int, Mapping[str, Any]], other: Mapping[int, Mapping[str, Any]]) -> str | None:
+def _gain(main: Mapping[int, Result], other: Mapping[int, Result]) -> str | None:
     seeds = sorted(main.keys() & other.keys())
     if not seeds:
         return None
-    pairs = [[runs[seed]["metrics"].get(MAIN_METRIC) for seed in seeds] for runs in (main, other)]
-    if any(value is None for values in pairs for value in values):
+    if any(MAIN_METRIC not in runs[seed]["metrics"] for runs in (main, other) for seed in seeds):
         return None
-    difference = paired_difference(*pairs)
+    difference = paired_difference(*([runs[seed]["metrics"][MAIN_METRIC] for seed in seeds] for runs in (main, other)))
     if len(seeds) == 1:
         return f"{difference.mean:+.1f}"
     return with_interval(difference.mean, difference.low, difference.high)

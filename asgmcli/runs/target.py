@@ -27,6 +27,19 @@ class Found:
     weights: Path
     run: Run | None
 
+    @property
+    def warnings(self) -> list[str]:
+        """Return the warnings of the training that made the weights."""
+        result = self.run.result() if self.run is not None else None
+        return [] if result is None else list(result.get("warnings", ()))
+
+    @property
+    def evaluated_on(self) -> tuple[object, object]:
+        """Return the manifest's hash and the split that the run's own result is of; (None, None) without a run."""
+        result = self.run.result() if self.run is not None else None
+        own = {} if result is None else result.get("data", {})
+        return own.get("eval_manifest", own.get("manifest")), own.get("eval_split")
+
     def load(
         self, device: torch.device, changes: tuple[str, ...] = (), weights: Mapping[str, Path] | None = None
     ) -> Trained:
@@ -43,7 +56,7 @@ class Found:
         """
         recipe = self.run.recipe() if self.run is not None else None
         known = recipe if recipe is not None and recipe.task == self.task else None
-        trained = TASKS[self.task].load(self.weights, known, device)
+        trained: Trained = TASKS[self.task].load(self.weights, known, device)
         if changes:
             trained = replace(trained, recipe=with_changes(trained.recipe, changes))  # type: ignore[type-var]
         if not weights:

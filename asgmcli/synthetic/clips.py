@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -92,7 +91,7 @@ class DemoSettings:
         """Return (split, index) of every clip, in the manifest's order."""
         return [(split, index) for split, count in self.counts.items() for index in range(count)]
 
-    def content(self) -> dict[str, Any]:
+    def content(self) -> dict[str, object]:
         """Return the settings as written into the data set's files, without those that are unset."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 

@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from asgmcli.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.gridspec import GridSpecBase
 
 FRAMES = 8
 WINDOW = 512  # samples of the spectrogram's window: 32 ms at 16 kHz
@@ -91,7 +96,7 @@ def spectrogram(sound: np.ndarray, window: int = WINDOW, hop: int = HOP) -> np.n
     return decibels
 
 
-def _draw_sound(figure: Any, cells: Any, example: PreviewClip, rate: int) -> Any:
+def _draw_sound(figure: Figure, cells: GridSpecBase, example: PreviewClip, rate: int) -> Axes:
     """Draw the spectrogram (logarithmic frequency) above the waveform. Return the spectrogram's axes."""
     power = spectrogram(example.sound)
     frequency = np.fft.rfftfreq(WINDOW, 1 / rate)

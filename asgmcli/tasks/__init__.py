@@ -1,11 +1,9 @@
 """The systems under this roof: plain dicts from a recipe's `task` to the module that knows it."""
 
-from typing import Any
-
 from asgmcli.tasks import localization, masks, pretext, recognition
-from asgmcli.train.task import Drawer, Task
+from asgmcli.train.task import AnyTask, Drawer
 
-TASKS: dict[str, Task[Any, Any, Any, Any, Any]] = {
+TASKS: dict[str, AnyTask] = {
     "recognition": recognition,
     "localization": localization,
     "pretext": pretext,

@@ -6,13 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from asgmcli.errors import DataError
 from asgmcli.recipe.base import Best
-from asgmcli.train.checkpoint import load_state, save_state
+from asgmcli.train.checkpoint import State, load_state, save_state
 
 
 @dataclass
@@ -37,17 +36,15 @@ class BestEpoch:
     step: int = 0
     epoch: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
-    weights: dict[str, Any] | None = None
+    weights: State | None = None
     _written: int = 0
 
-    def see(
-        self, step: int, epoch: int, metrics: Mapping[str, float], weights: Mapping[str, Any], *, better: bool
-    ) -> None:
+    def see(self, step: int, epoch: int, metrics: Mapping[str, float], weights: State, *, better: bool) -> None:
         """Note a validation after `step` steps; copy `weights` if they are `better` than those kept."""
         self.judged = step
         if better:
             self.step, self.epoch, self.metrics = step, epoch, dict(metrics)
-            self.weights = _copied(weights)
+            self.weights = {name: _copied(value) for name, value in weights.items()}
 
     def better(self, metrics: Mapping[str, float]) -> bool:
         """Return True if `metrics` are better than the best so far by the rule; the first always are.
@@ -63,14 +60,14 @@ class BestEpoch:
             return math.isnan(old) and not math.isnan(new)
         return new >= old if self.rule.latest else new > old
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, object]:
         """Return what the result says of it: epoch (from 0), steps, metric, its value."""
         if self.step == 0:
             return {}
         name = self._metric(self.metrics)
         return {"epoch": self.epoch, "step": self.step, "metric": name, "value": self.metrics[name]}
 
-    def save(self) -> dict[str, Any]:
+    def save(self) -> State:
         """Write the weights unless they are written; return what the checkpoint holds of this."""
         if self.weights is not None and self._written != self.step:
             save_state(self._path(self.step), self.weights)
@@ -83,8 +80,8 @@ class BestEpoch:
             if path != self._path(self.step):
                 path.unlink(missing_ok=True)
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up what `save` gave.
+    def restore(self, state: State) -> None:
+        """Restore what `save` returned.
 
         Raises:
             DataError: the weights that it names cannot be read.
@@ -106,7 +103,7 @@ class BestEpoch:
         return self.folder / f"best_{step}.pt"
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: object) -> object:
     """Return a copy of a nested state with its tensors on the CPU."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)

@@ -15,6 +15,9 @@ from torch import Tensor
 from asgmcli.errors import DataError
 from asgmcli.files import remove_strays, replacing
 
+State = dict[str, Any]
+"""What a checkpoint holds by name: tensors, numbers, text, and lists and dicts of these."""
+
 
 def save_state(path: Path, state: dict[str, object]) -> None:
     """Write a training state of tensors, numbers, text, lists and dicts; remove leftovers of killed processes.
@@ -31,7 +34,7 @@ def save_state(path: Path, state: dict[str, object]) -> None:
     remove_strays(path)
 
 
-def load_state(path: Path) -> dict[str, Any]:
+def load_state(path: Path) -> State:
     """Read what `save_state` wrote, with `weights_only=True`: a file that would run code is refused.
 
     Raises:

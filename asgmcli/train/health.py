@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from asgmcli.metrics.chance import above_chance
+from asgmcli.train.checkpoint import State
 
 FEWEST_IN_A_ROW = 5
 FEWEST_STEPS = 40
@@ -27,10 +28,10 @@ class Watch(Protocol):
     def see(self, step: int, terms: Mapping[str, float]) -> None:
         """Record the terms of step `step`, counted from 0 over the whole run."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Return the counts, as numbers that a checkpoint can hold."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Restore the state that `state_dict` returned."""
 
 
@@ -67,11 +68,11 @@ class Health:
         """Return every warning that holds after all steps so far."""
         return [warning for watch in self.watches if (warning := watch.warning) is not None]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Return the warnings given and the watches' counts."""
         return {"told": list(self.told), "watches": [watch.state_dict() for watch in self.watches]}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Restore the state that `state_dict` returned.
 
         Raises:
@@ -139,11 +140,11 @@ class ZeroTerm:
         if self.row > self.longest:
             self.longest, self.last = self.row, step + 1
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """See `Watch`."""
         return {name: getattr(self, name) for name in ("seen", "zeros", "row", "longest", "last", "total")}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """See `Watch`."""
         for name in self.state_dict():
             setattr(self, name, state[name])
@@ -222,10 +223,10 @@ class AtChance:
             if step + 1 == phase.stop:
                 self.ended = number + 1
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """See `Watch`."""
         return {"right": list(self.right), "seen": list(self.seen), "ended": self.ended}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """See `Watch`."""
         self.right, self.seen, self.ended = list(state["right"]), list(state["seen"]), int(state["ended"])

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console
 
 from asgmcli.console import progress_bar
 from asgmcli.errors import DataError
+from asgmcli.train.checkpoint import State
 
 LOG_EVERY = 10
 LINE_SECONDS = 10.0
@@ -69,7 +70,7 @@ class MetricsFile:
         """Delete the lines of a run killed before its first checkpoint: its steps are repeated."""
         self.load_state_dict({"size": 0, "sums": {}, "counts": {}})
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Return the file's length, after flushing it to disk, and the pending means.
 
         Raises:
@@ -82,7 +83,7 @@ class MetricsFile:
                 size = self.path.stat().st_size
         return {"size": size, "sums": dict(self._sums), "counts": dict(self._counts)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Truncate the file to its length when the state was saved, and continue from there.
 
         Raises:
@@ -109,11 +110,11 @@ class NoMetrics(MetricsFile):
     def write(self, line: Mapping[str, object]) -> None:
         """Do nothing."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Return an empty state."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Do nothing."""
 
 

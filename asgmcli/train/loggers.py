@@ -54,11 +54,14 @@ def open_loggers(recipe: TrainedRecipe, run: Run, *, writing: bool = True) -> It
         yield loggers
 
 
-def scalars(line: Mapping[str, Any]) -> dict[str, float]:
+def scalars(line: Mapping[str, object]) -> dict[str, float]:
     """Return the numbers of a line of metrics.jsonl: `train/loss`, `evaluation/top1`."""
-    judged = ("evaluation", "validation")
-    named = {f"{kind}/{name}": value for kind in judged for name, value in line.get(kind, {}).items()}
-    named |= {f"train/{name}": value for name, value in line.items() if name not in ("step", *judged)}
+    named: dict[str, object] = {}
+    for kind, numbers in line.items():
+        if isinstance(numbers, dict):  # of an evaluation or a validation
+            named |= {f"{kind}/{name}": value for name, value in numbers.items()}
+        elif kind != "step":
+            named[f"train/{kind}"] = numbers
     return {name: float(value) for name, value in named.items() if isinstance(value, int | float)}
 
 
@@ -66,7 +69,7 @@ class _TensorBoard:
     def __init__(self, writer: Any) -> None:
         self._writer = writer
 
-    def show(self, line: Mapping[str, Any]) -> None:
+    def show(self, line: Mapping[str, object]) -> None:
         for name, value in scalars(line).items():
             self._writer.add_scalar(name, value, line["step"])
 
@@ -89,7 +92,7 @@ class _WandB:
     def __init__(self, run: Any) -> None:
         self._run = run
 
-    def show(self, line: Mapping[str, Any]) -> None:
+    def show(self, line: Mapping[str, object]) -> None:
         # The step is logged as a value: repeated steps of a resumed run replace the earlier ones.
         self._run.log({"step": line["step"], **scalars(line)})
 
@@ -126,7 +129,7 @@ def _wandb(recipe: TrainedRecipe, run: Run) -> Iterator[Logger]:
         shown.finish()
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _lines(path: Path) -> Iterator[dict[str, object]]:
     if path.exists():
         for text in path.read_text(encoding="utf-8").splitlines():
             yield json.loads(text)

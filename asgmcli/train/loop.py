@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from rich.console import Console
@@ -34,20 +34,20 @@ from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.health import Health, watch_over
 from asgmcli.train.log import MetricsFile, NoMetrics, TrainingProgress
 from asgmcli.train.loggers import open_loggers
-from asgmcli.train.run import Run
+from asgmcli.train.run import Result, Run
 from asgmcli.train.schedule import learning_rate, make_optimizer, set_rates
 from asgmcli.train.seed import random_state, restore_random_state, seed_everything, seed_rank
-from asgmcli.train.task import Context, Evaluation, Task, TrainData, TrainState
+from asgmcli.train.task import AnyData, AnyTask, Context, Evaluation, TrainState
 
 
 @dataclass
 class Trainer:
     """A run from its first or last saved step to its result."""
 
-    task: Task[Any, Any, Any, Any, Any]
+    task: AnyTask
     recipe: TrainedRecipe
     run: Run
-    data: TrainData[Any, Any]
+    data: AnyData
     state: TrainState
     device: torch.device
     console: Console
@@ -70,7 +70,7 @@ class Trainer:
         steps = self.recipe.train.epochs * self.data.steps
         return min(steps, self.recipe.train.max_steps or steps)
 
-    def fit(self) -> dict[str, Any]:
+    def fit(self) -> Result:
         """Train the remaining steps, evaluate, and write result.json. Return its content.
 
         Raises:
@@ -182,15 +182,15 @@ class Trainer:
         best.see(self.step, epoch, measured, self.state.state_dict(), better=better)
         metrics.write({"step": self.step, "epoch": epoch, "validation": measured})
 
-    def _validation(self) -> Iterable[Any] | None:
+    def _validation(self) -> Iterable[object] | None:
         """Return the batches of the validation split, if the data have one."""
-        batches: Iterable[Any] | None = getattr(self.data, "validation", None)
+        batches: Iterable[object] | None = getattr(self.data, "validation", None)
         return batches
 
-    def _evaluate(self, metrics: MetricsFile, batches: Iterable[Any]) -> Evaluation:
+    def _evaluate(self, metrics: MetricsFile, batches: Iterable[object]) -> Evaluation:
         """Run the task's evaluation on `batches`; stop between two of them on a signal."""
 
-        def until_stopped() -> Iterator[Any]:
+        def until_stopped() -> Iterator[object]:
             for batch in batches:
                 if self.stop.number is not None:
                     break
@@ -200,7 +200,7 @@ class Trainer:
         share_buffers(self.state.trained())
         return self.task.evaluate(self.state, until_stopped())
 
-    def _finish(self, metrics: MetricsFile, rate: float, seconds: float) -> dict[str, object]:
+    def _finish(self, metrics: MetricsFile, rate: float, seconds: float) -> Result:
         """Evaluate the epoch that is kept, write the result and the weights, and return the result on all ranks."""
         if self.best is not None and self.best.weights is not None:
             self.state.load_state_dict(self.best.weights)
@@ -208,14 +208,14 @@ class Trainer:
         self.failures = list(dict.fromkeys(gathered(self.failures)))
         return on_main_rank(lambda: self._write(evaluation, metrics, rate, seconds))
 
-    def _write(self, evaluation: Evaluation, metrics: MetricsFile, rate: float, seconds: float) -> dict[str, object]:
+    def _write(self, evaluation: Evaluation, metrics: MetricsFile, rate: float, seconds: float) -> Result:
         metrics.write({"step": self.step, "evaluation": evaluation.metrics})
         self.state.export(self.run.folder)
         for name, draw in evaluation.figures.items():
             draw(self.run.folder / f"{name}.png")
         for name, table in evaluation.tables.items():
             write_text(self.run.folder / f"{name}.md", table.markdown())
-        result = {
+        result: Result = {
             "task": self.recipe.task,
             "recipe": self.recipe.name,
             "row": self.recipe.default_row,
@@ -226,10 +226,11 @@ class Trainer:
             "notes": self._notes(),
             "failures": self.failures,
             "steps": self.step,
-            **({"kept": self.best.about()} if self.best is not None else {}),
             "clips_per_second": round(rate, 1),
             "seconds": round(seconds, 1),
         }
+        if self.best is not None:
+            result["kept"] = self.best.about()
         write_text(self.run.result_path, json.dumps(result, indent=2) + "\n")
         return result
 
@@ -295,12 +296,12 @@ class Trainer:
 
 
 def make_trainer(
-    task: Task[Any, Any, Any, Any, Any],
+    task: AnyTask,
     recipe: TrainedRecipe,
     run: Run,
     context: Context,
     console: Console,
-    data: TrainData[Any, Any] | None = None,
+    data: AnyData | None = None,
 ) -> Trainer:
     """Build a run's data (unless `data` is given), state and optimizer."""
     data = task.build_data(recipe) if data is None else data

@@ -9,7 +9,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 
@@ -19,6 +19,29 @@ from asgmcli.files import write_text
 from asgmcli.ranks.launch import find_launch
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import DESCRIPTIVE_KEYS, MACHINE_KEYS, dump_yaml, load_recipe, recipe_hash
+
+
+class _Named(TypedDict):
+    recipe: str
+    row: str
+    seed: int
+    metrics: dict[str, float]
+
+
+class Result(_Named, total=False):
+    """The content of a run's result.json; `same_as` names the folder of another row's run that counts for this row."""
+
+    task: str
+    data: dict[str, object]
+    warnings: list[str]
+    warning: str | None
+    notes: list[str]
+    failures: list[str]
+    steps: int
+    kept: dict[str, object]
+    clips_per_second: float
+    seconds: float
+    same_as: str
 
 
 @dataclass(frozen=True)
@@ -52,10 +75,10 @@ class Run:
         """Return the path of result.json, which exists once the run is finished."""
         return self.folder / "result.json"
 
-    def result(self) -> dict[str, Any] | None:
+    def result(self) -> Result | None:
         """Return the finished run's result, or None."""
         try:
-            result: dict[str, Any] = json.loads(self.result_path.read_text(encoding="utf-8"))
+            result: Result = json.loads(self.result_path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except ValueError:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
 from asgmcli.data.split import hashed
+from asgmcli.train.checkpoint import State
 
 
 def seed_everything(seed: int) -> None:
@@ -15,13 +13,13 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def random_state(device: torch.device) -> dict[str, Any]:
+def random_state(device: torch.device) -> dict[str, object]:
     """Return torch's global state: `random` of the CPU, and `random_cuda`, a list for the GPUs, if `device` is one."""
     cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
     return {"random": torch.get_rng_state(), "random_cuda": cuda}
 
 
-def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
+def restore_random_state(state: State, device: torch.device) -> None:
     """Restore a state that `random_state` returned.
 
     Raises:

@@ -19,8 +19,9 @@ from asgmcli.recipe.sections import Guide, Start, TrainingData
 from asgmcli.recipe.shipped import find_beside, spoken
 from asgmcli.report.table import Cell, Table
 from asgmcli.train.batches import TrainBatch
+from asgmcli.train.checkpoint import State
 from asgmcli.train.cost import Counts, Decoded, Needs, Open, SizeOf
-from asgmcli.train.run import Run, run_of
+from asgmcli.train.run import Result, Run, run_of
 
 R = TypeVar("R", bound=Recipe, contravariant=True)
 D = TypeVar("D")
@@ -37,7 +38,7 @@ class Evaluation:
 
     metrics: dict[str, float]
     tables: dict[str, Table] = field(default_factory=dict)
-    figures: dict[str, Callable[[Path], Any]] = field(default_factory=dict)
+    figures: dict[str, Callable[[Path], object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class TrainData(Protocol[B_co, E_co]):
     def evaluation(self) -> Iterable[E_co]:
         """Batches of the evaluation split."""
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, object]:
         """Return the data's entry in the result: its hash, counts."""
 
 
@@ -111,10 +112,10 @@ class TrainState(Protocol):
     def after_step(self) -> None:
         """Update what follows each optimizer step (the teacher's average)."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Return everything but the optimizer."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Restore the state that `state_dict` returned."""
 
     def export(self, folder: Path) -> None:
@@ -156,7 +157,7 @@ class Prediction:
 
     answer: Any
     rows: list[list[Cell]]
-    data: dict[str, Any]
+    data: dict[str, object]
     files: Mapping[str, Callable[[Path], object]] = field(default_factory=dict)
 
 
@@ -278,14 +279,19 @@ class Task(Protocol[R, D, S, B_contra, E_contra]):
         """Load a trained network; `recipe` is its run's, if there is one."""
 
 
-def nothing_before(recipe: Any, console: Console) -> None:
+AnyTask = Task[Any, Any, Any, Any, Any]
+"""A task to code that does not know which."""
+AnyData = TrainData[Any, Any]
+
+
+def nothing_before(recipe: object, console: Console) -> None:
     """Do nothing: for tasks that need only data and other runs."""
 
 
 class ReadyRun(Protocol):
     """A run that is ready to start."""
 
-    def fit(self) -> dict[str, Any]:
+    def fit(self) -> Result:
         """Do the work and write result.json; return its content."""
 
 

@@ -121,7 +121,7 @@ def _norm(x: Tensor, shape: list[int], *_: object) -> tuple[Tensor, Tensor, Tens
     return torch.empty_like(x), statistics, torch.empty_like(statistics)
 
 
-def _norm_backward(_: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor | None, ...]:
+def _norm_backward(_: Tensor, x: Tensor, *rest: Tensor) -> tuple[Tensor | None, ...]:
     _, _, _, gamma, beta, mask = rest
     return tuple(torch.empty_like(y) if wanted else None for y, wanted in zip((x, gamma, beta), mask, strict=True))
 

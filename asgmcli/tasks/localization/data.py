@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -133,7 +132,7 @@ class LocalizationData:
             else iter(())
         )
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, object]:
         """Return the manifests' hashes and the number of training pairs."""
         return {
             "dataset": self.recipe.data.dataset,

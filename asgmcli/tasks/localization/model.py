@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from asgmcli.ranks.exchange import count_ranks
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.tasks.localization.batch import FrozenBatch, Pairs
 from asgmcli.tasks.localization.data import LocalizationData, Place
+from asgmcli.train.checkpoint import State
 from asgmcli.train.task import Context
 
 WEIGHTS = "localizer.safetensors"
@@ -79,21 +79,23 @@ class LocalizationState:
 
     def _cells(self, images: Tensor) -> Tensor:
         """uint8 [n, 3, H, W] -> [n, C, h, w]."""
-        return self.network.imgnet((images.float() / 255 - self.frozen.image_mean) / self.frozen.image_std)
+        cells: Tensor = self.network.imgnet((images.float() / 255 - self.frozen.image_mean) / self.frozen.image_std)
+        return cells
 
     def _sounds(self, waves: Tensor) -> Tensor:
         """[n, S] -> [n, C]."""
-        return self.network.audnet(self.frozen.spectrogram(waves)).amax((2, 3))
+        sounds: Tensor = self.network.audnet(self.frozen.spectrogram(waves)).amax((2, 3))
+        return sounds
 
     def after_step(self) -> None:
         """Do nothing: no network follows this one."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Return the network's state."""
         return {"network": self.network.state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+    def load_state_dict(self, state: State) -> None:
+        """Restore the state that `state_dict` returned."""
         self.network.load_state_dict(state["network"])
 
     def export(self, folder: Path) -> None:
@@ -131,5 +133,5 @@ def build_state(recipe: LocalizationRecipe, data: LocalizationData, context: Con
     return LocalizationState(recipe, network, frozen, context.device, known=data.views.known)
 
 
-def _config(recipe: LocalizationRecipe) -> dict[str, Any]:
+def _config(recipe: LocalizationRecipe) -> dict[str, object]:
     return {"input_size": recipe.input.size, "seconds": recipe.input.seconds, "recipe": recipe.name}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.errors import DataError
@@ -12,7 +11,7 @@ from asgmcli.files import write_text
 from asgmcli.nn.localizer import load_localizer
 from asgmcli.prepare.source import open_manifest
 from asgmcli.recipe.masks import MasksRecipe
-from asgmcli.train.run import Run
+from asgmcli.train.run import Result, Run
 from asgmcli.train.task import Context
 from asgmcli.train.weights import LOCALIZER_WEIGHTS
 
@@ -46,7 +45,7 @@ class Drawing:
             trained = load_localizer(weights, map=recipe.localizer.map)
         self.trained = trained
 
-    def fit(self) -> dict[str, Any]:
+    def fit(self) -> Result:
         """Draw, and write result.json; its content is returned.
 
         Raises:
@@ -62,7 +61,7 @@ class Drawing:
         for name in PICTURES:
             masks.picture(self.run.folder / name)
         tube, guided = masks.heat_kept()
-        result = {
+        result: Result = {
             "task": recipe.task,
             "recipe": recipe.name,
             "row": recipe.default_row,

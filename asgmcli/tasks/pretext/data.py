@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -110,7 +109,7 @@ class PretextLoaders:
         """Yield the batches of clips generated from another seed."""
         return make_loader(self.test, plan_of(self.recipe, len(self.test)).batches(0), 0, collate)
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, object]:
         """Return the number of clips."""
         return {"dataset": "pretext", "train": len(self.train), "test": len(self.test)}
 

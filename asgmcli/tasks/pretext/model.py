@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.synthetic.pretext import ENVELOPES, MOTIONS, SHAPES, TIMBRES
 from asgmcli.tasks.pretext.batch import Inputs
 from asgmcli.tasks.pretext.data import PretextLoaders
+from asgmcli.train.checkpoint import State
 from asgmcli.train.task import Context
 from asgmcli.train.weights import AUDIO_WEIGHTS, LOCALIZER_WEIGHTS, VIDEO_WEIGHTS
 
@@ -62,7 +62,9 @@ class Transformers(nn.Module):
 def _cells(frames: Tensor, kept: Tensor, grid: tuple[int, int]) -> Tensor:
     """[B, T, 3, H, W] -> the cells `kept` [B, n] of a grid, one below the other: [B, T, 3, n H / rows, W / columns]."""
     rows, columns = grid
-    cells = frames.unflatten(3, (rows, -1)).unflatten(5, (columns, -1)).permute(0, 3, 5, 1, 2, 4, 6).flatten(1, 2)
+    cells: Tensor = (
+        frames.unflatten(3, (rows, -1)).unflatten(5, (columns, -1)).permute(0, 3, 5, 1, 2, 4, 6).flatten(1, 2)
+    )
     chosen = cells.gather(1, kept.view(*kept.shape, 1, 1, 1, 1).expand(-1, -1, *cells.shape[2:]))
     return chosen.permute(0, 2, 3, 1, 4, 5).flatten(3, 4)
 
@@ -153,12 +155,12 @@ class PretextState:
     def after_step(self) -> None:
         """Do nothing: no network follows this one."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Return the network's state."""
         return {"network": self.network.state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+    def load_state_dict(self, state: State) -> None:
+        """Restore the state that `state_dict` returned."""
         self.network.load_state_dict(state["network"])
 
     def export(self, folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from asgmcli.data.guides import RecordedMaps, TrueMaps, ViewMaps
 from asgmcli.data.manifest import Manifest, ManifestRow, check_files
@@ -81,7 +80,7 @@ class RecognitionData:
             self.recipe, self.reader, self.evaluated, self.labels, self.mel_statistics, own_share()
         )
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, object]:
         """Return the manifest's hash and the number of clips by use."""
         views = self.train.views
         return {

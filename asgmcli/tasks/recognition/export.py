@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -108,7 +108,7 @@ def _example(trained: TrainedRecognizer, views: int) -> dict[str, Tensor]:
 
 def _metadata(trained: TrainedRecognizer) -> dict[str, str]:
     clip, audio = trained.recipe.clip, trained.recipe.audio
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "classes": json.dumps(trained.classes),
         "frames": clip.frames,
         "stride": clip.stride,

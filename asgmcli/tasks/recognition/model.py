@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.training import SemiSupervised
 from asgmcli.tasks.recognition.data import RecognitionData
 from asgmcli.tasks.recognition.health import training_watches
+from asgmcli.train.checkpoint import State
 from asgmcli.train.compiler import check_compiler
 from asgmcli.train.ema import make_teacher, update_teacher
 from asgmcli.train.health import Watch
@@ -171,7 +172,7 @@ class RecognitionState:
         """Let the teacher follow."""
         update_teacher(self.teacher, self.student, self.recipe.train.ema_decay)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Return the state of student, teacher and thresholds."""
         return {
             "student": self.student.state_dict(),
@@ -179,8 +180,8 @@ class RecognitionState:
             "threshold": self.threshold.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+    def load_state_dict(self, state: State) -> None:
+        """Restore the state that `state_dict` returned."""
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         self.threshold.load_state_dict(state["threshold"])
