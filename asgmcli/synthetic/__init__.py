@@ -10,7 +10,11 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-GENERATED = {"demo": "asgmcli.synthetic.demo"}
+GENERATED = {
+    "demo": "asgmcli.synthetic.demo",
+    "demo_events": "asgmcli.synthetic.demo_events",
+    "demo_parsing": "asgmcli.synthetic.demo_parsing",
+}
 
 
 def generator_of(name: str) -> ModuleType:

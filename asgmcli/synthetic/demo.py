@@ -7,17 +7,11 @@ scene bias the background tells of the class too, as the places of real actions 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +20,12 @@ import numpy as np
 
 from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, SPLITS, ManifestRow, write_manifest
 from asgmcli.data.size import Size
-from asgmcli.errors import DataError, UsageError
+from asgmcli.errors import DataError
 from asgmcli.files import write_text
 from asgmcli.media.write import write_clip
 from asgmcli.options import ShareType
 from asgmcli.synthetic.clips import AUDIO_RATE, CLASSES, DemoSettings, clip_label, clip_place, clip_scene, clip_sound
+from asgmcli.synthetic.making import Progress, claim, csv_text, in_processes
 from asgmcli.synthetic.preview import PreviewClip, draw_preview
 from asgmcli.synthetic.scenes import render, source_boxes
 
@@ -52,15 +47,12 @@ OPTIONS = (
 )
 CRF = 23
 PRESET = "veryfast"
-SETTINGS_NAME = "settings.json"
 SUMMARY_NAME = "summary.json"
 BOXES_NAME = "boxes.csv"
 QUARANTINE_NAME = "quarantine.csv"
 PREVIEW_NAME = "preview.png"
 CLIPS_FOLDER = "clips"
 OUTPUTS = (SUMMARY_NAME, MANIFEST_NAME, CLASSES_NAME, BOXES_NAME, QUARANTINE_NAME, PREVIEW_NAME, CLIPS_FOLDER)
-Progress = Callable[[int, int], None]
-"""Called with the number of clips done and of all clips."""
 
 
 def folder(options: Mapping[str, object]) -> str:
@@ -130,7 +122,8 @@ def generate(
     settings.check()
     out = Path(out)
     try:
-        if _claim(out, settings, overwrite):
+        files = (_clip_path(out, *clip) for clip in settings.clips)
+        if claim(out, settings.content(), OUTPUTS, files, overwrite=overwrite):
             return
         for split in dict.fromkeys(split for split, _ in settings.clips):
             (out / CLIPS_FOLDER / split).mkdir(parents=True, exist_ok=True)
@@ -140,47 +133,6 @@ def generate(
         raise DataError(
             f"{out} cannot be written ({error.strerror or error}). Name another folder with --out."
         ) from error
-
-
-def _claim(out: Path, settings: DemoSettings, overwrite: bool) -> bool:
-    """Make `out` ours for these settings; whether all is done there already.
-
-    Raises:
-        UsageError: something else is there and `overwrite` is not given.
-    """
-    marker = out / SETTINGS_NAME
-    if overwrite:
-        for name in (SETTINGS_NAME, *OUTPUTS):
-            target = out / name
-            if target.is_dir():
-                shutil.rmtree(target)
-            else:
-                target.unlink(missing_ok=True)
-    elif marker.exists():
-        differing = _differences(marker, settings)
-        if differing:
-            raise UsageError(
-                f"{out} holds a demo data set of other settings ({differing}). "
-                "Give those, another --out, or --overwrite to replace it."
-            )
-        written = all((out / name).exists() for name in OUTPUTS)
-        return written and all(_clip_path(out, *clip).exists() for clip in settings.clips)
-    elif any((out / name).exists() for name in OUTPUTS):
-        raise UsageError(f"{out} holds another data set. Name another --out, or give --overwrite to replace it.")
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(marker, json.dumps(settings.content(), indent=2) + "\n")
-    return False
-
-
-def _differences(marker: Path, settings: DemoSettings) -> str:
-    """Describe how the settings in the marker file differ from these; "" if they do not."""
-    try:
-        found = json.loads(marker.read_text(encoding="utf-8"))
-        given = settings.content()
-        names = [name for name in {**given, **found} if found.get(name) != given.get(name)]
-        return ", ".join(f"{name} {found.get(name)} there, {given.get(name)} now" for name in names)
-    except (ValueError, TypeError, AttributeError):
-        return f"{marker.name} cannot be read"
 
 
 def _clip_path(out: Path, split: str, index: int) -> Path:
@@ -193,30 +145,11 @@ def _write_clips(out: Path, settings: DemoSettings, workers: int | None, progres
     make = partial(_write_one, out, settings)
     processes = min(os.cpu_count() or 1 if workers is None else workers, len(clips))
     boxes: list[np.ndarray] = []
-    for done in _in_processes(make, clips, processes):
+    for done in in_processes(make, clips, processes):
         boxes.append(done)
         if progress is not None:
             progress(len(boxes), len(clips))
     return boxes
-
-
-def _in_processes(
-    make: Callable[[tuple[str, int]], np.ndarray], clips: list[tuple[str, int]], processes: int
-) -> Iterator[np.ndarray]:
-    """Make every clip with `make`, in order; spawned processes start alike on every system and inherit no threads."""
-    if processes <= 1:
-        yield from map(make, clips)
-        return
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
-    try:
-        yield from pool.map(make, clips, chunksize=max(1, min(16, len(clips) // (4 * processes))))
-    except BrokenProcessPool:
-        raise DataError(
-            "A process that makes clips was killed, perhaps for want of memory. Run the same command again, with fewer "
-            "workers: it goes on where this one stopped."
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _write_one(out: Path, settings: DemoSettings, clip: tuple[str, int]) -> np.ndarray:
@@ -236,11 +169,11 @@ def _write_tables(out: Path, settings: DemoSettings, boxes: list[np.ndarray]) ->
     names = [entry.name for entry in CLASSES]
     rows = [_row(out, settings, split, index) for split, index in settings.clips]
     manifest = write_manifest(out, rows, names)
-    write_text(out / QUARANTINE_NAME, _csv([("id", "path", "reason", "detail")]))
+    write_text(out / QUARANTINE_NAME, csv_text([("id", "path", "reason", "detail")]))
     lines: list[tuple[object, ...]] = [("id", "frame", "x1", "y1", "x2", "y2")]
     for row, of_clip in zip(rows, boxes, strict=True):
         lines += [(row.id, frame, *map(int, box)) for frame, box in enumerate(of_clip)]
-    write_text(out / BOXES_NAME, _csv(lines))
+    write_text(out / BOXES_NAME, csv_text(lines))
     draw_preview(out / PREVIEW_NAME, _examples(settings, boxes), settings.fps, AUDIO_RATE)
     # The three standard splits are counted even if empty.
     splits = dict.fromkeys((*SPLITS, *(row.split for row in rows)))
@@ -281,9 +214,3 @@ def _examples(settings: DemoSettings, boxes: list[np.ndarray]) -> list[PreviewCl
         if len(found) == len(CLASSES):
             break
     return [found[label] for label in sorted(found)]
-
-
-def _csv(lines: list[tuple[object, ...]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()

@@ -61,8 +61,8 @@ def draw_scene(
     """
     background = draw_background(rng, difficulty.pan, texture, hue)
     order = rng.permutation(len(cast))
-    actors = [_draw_actor(rng, cast[number], difficulty) for number in order]
-    homes = _place(rng, actors, times)
+    actors = [draw_actor(rng, cast[number], difficulty) for number in order]
+    homes = place_actors(rng, actors, times)
     placed = tuple(replace(actor, home=(float(x), float(y))) for actor, (x, y) in zip(actors, homes, strict=True))
     return Scene(background, placed, int(np.flatnonzero(order == 0)[0]))
 
@@ -83,7 +83,8 @@ def source_boxes(scene: Scene, times: np.ndarray, size: int) -> np.ndarray:
     return cut(actor.shape, actor.pose(times), actor.radius, size).boxes(size)
 
 
-def _draw_actor(rng: np.random.Generator, pair: tuple[str, str], difficulty: Difficulty) -> Actor:
+def draw_actor(rng: np.random.Generator, pair: tuple[str, str], difficulty: Difficulty) -> Actor:
+    """Draw a sprite of a (shape, motion) pair, in the middle of the frame."""
     shape, motion = pair
     radius = rng.uniform(*difficulty.diameter) / 2
     hue, value = rng.random(), rng.uniform(0.55, 1.0)
@@ -94,7 +95,7 @@ def _draw_actor(rng: np.random.Generator, pair: tuple[str, str], difficulty: Dif
     return Actor(shape, motion, draw_clock(rng, motion), radius, (0.5, 0.5), np.array([outline, first, second]), tilt)
 
 
-def _place(rng: np.random.Generator, actors: Sequence[Actor], times: np.ndarray) -> np.ndarray:
+def place_actors(rng: np.random.Generator, actors: Sequence[Actor], times: np.ndarray) -> np.ndarray:
     """Draw homes [A, 2] that keep the sprites inside the frame and, where possible, apart at all `times`."""
     radii = np.array([actor.radius for actor in actors])
     low = np.array([MOTIONS[actor.motion].reach for actor in actors]) + MARGIN * radii[:, None]

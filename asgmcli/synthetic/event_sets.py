@@ -1,0 +1,227 @@
+"""Data sets of generated clips with events, as `asgm prepare` writes them: clips, truth, tables, a preview."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, SPLITS, ManifestRow, write_manifest
+from asgmcli.data.segments import SEGMENTS_NAME, Span, segments_csv
+from asgmcli.errors import DataError, UsageError
+from asgmcli.files import write_text
+from asgmcli.media.write import write_clip
+from asgmcli.synthetic.event_preview import PreviewClip, draw_event_preview
+from asgmcli.synthetic.events import AUDIO_RATE, SECONDS, Content, draw_stage, random_of, render_frames, render_sound
+from asgmcli.synthetic.making import Progress, claim, csv_text, in_processes
+
+VERSION = 1  # of the generator: raised with any change that alters a clip
+MOST_CLIPS, MOST_PIXELS, MOST_FPS = 10_000_000, 1024, 60.0
+CRF, PRESET = 20, "veryfast"
+SUMMARY_NAME, QUARANTINE_NAME, PREVIEW_NAME, CLIPS_FOLDER = "summary.json", "quarantine.csv", "preview.png", "clips"
+OUTPUTS = (SUMMARY_NAME, MANIFEST_NAME, CLASSES_NAME, SEGMENTS_NAME, QUARANTINE_NAME, PREVIEW_NAME, CLIPS_FOLDER)
+PREVIEWED, SEARCHED = 6, 100
+
+
+def options(train: int, val: int, test: int) -> tuple[click.Option, ...]:
+    """Return the click options of such a data set, by its default numbers of clips."""
+    return (
+        click.Option(["--train"], type=click.IntRange(min=0), help=f"Training clips.  [default: {train}]"),
+        click.Option(["--val"], type=click.IntRange(min=0), help=f"Validation clips.  [default: {val}]"),
+        click.Option(["--test"], type=click.IntRange(min=0), help=f"Test clips.  [default: {test}]"),
+        click.Option(["--size"], type=click.IntRange(min=32), help="Side of a frame in pixels.  [default: 48]"),
+        click.Option(["--fps"], type=click.FloatRange(1), help="Frames a second.  [default: 4]"),
+    )
+
+
+@dataclass(frozen=True)
+class EventSettings:
+    """The settings of a generated data set: clips a split, seed, frame side in pixels, frames a second."""
+
+    train: int
+    val: int
+    test: int
+    seed: int = 0
+    size: int = 48
+    fps: float = 4.0
+    version: int = VERSION
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return the number of clips of each split."""
+        return {split: getattr(self, split) for split in SPLITS}
+
+    @property
+    def clips(self) -> list[tuple[str, int]]:
+        """Return (split, index) of every clip, in the manifest's order."""
+        return [(split, index) for split, count in self.counts.items() for index in range(count)]
+
+    def check(self) -> None:
+        """Raise UsageError, naming every fault, where no data set can be made of these."""
+        faults = [
+            f"{split} = {n} is not in 0..{MOST_CLIPS}" for split, n in self.counts.items() if not 0 <= n <= MOST_CLIPS
+        ]
+        if not faults and not self.clips:
+            faults.append("no split has a clip")
+        if self.seed < 0:
+            faults.append(f"seed = {self.seed} is below 0")
+        if not 32 <= self.size <= MOST_PIXELS or self.size % 2:
+            faults.append(f"size = {self.size} is not an even number of 32 to {MOST_PIXELS} pixels")
+        if not 1 <= self.fps <= MOST_FPS:
+            faults.append(f"fps = {self.fps} is not in 1..{MOST_FPS:g}")
+        if faults:
+            raise UsageError(f"The demo data set cannot be made: {'; '.join(faults)}. Mend these options.")
+
+
+@dataclass(frozen=True)
+class World:
+    """A data set of clips with events.
+
+    Attributes:
+        name: of the data set.
+        classes: in the order of classes.txt.
+        content: (seed, split, index) -> what happens in a clip.
+        spans: (split, content) -> its events as segments.csv has them.
+        label: content -> the manifest's label, "" where a clip has several.
+        modality: segments.csv has the column.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    content: Callable[[int, str, int], Content]
+    spans: Callable[[str, Content], list[Span]]
+    label: Callable[[Content], str]
+    modality: bool
+
+
+def clip_id(split: str, index: int) -> str:
+    """Return the clip's id, which reveals nothing of its events."""
+    return f"{split}_{index:05d}"
+
+
+def make(
+    world: World,
+    out: Path,
+    settings: EventSettings,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    overwrite: bool = False,
+    more: Callable[[Path], dict[str, Any]] | None = None,
+    outputs: Sequence[str] = (),
+) -> None:
+    """Make the data set `world` in `out`, or finish one that was interrupted; a finished one is left as it is.
+
+    Writes clips/<split>/<id>.mp4, manifest.csv, classes.txt, segments.csv, quarantine.csv (no rows), preview.png and,
+    last, summary.json. The same settings give the same files on any number of workers.
+
+    Args:
+        world: what is made.
+        out: the folder, made if missing.
+        settings: of the clips.
+        workers: processes; None takes the machine's cores.
+        progress: called after every clip.
+        overwrite: replace a data set made with other settings.
+        more: makes what else the data set has, in its folder, once the manifest is there; its entries of the summary.
+        outputs: what `more` makes.
+
+    Raises:
+        UsageError: impossible settings, or `out` holds a data set of other settings and `overwrite` is not given.
+        DataError: `out` cannot be written to.
+    """
+    settings.check()
+    out = Path(out)
+    try:
+        files = (_clip_path(out, *clip) for clip in settings.clips)
+        content = {"dataset": world.name, **asdict(settings)}
+        if claim(out, content, (*OUTPUTS, *outputs), files, overwrite=overwrite):
+            return
+        for split in dict.fromkeys(split for split, _ in settings.clips):
+            (out / CLIPS_FOLDER / split).mkdir(parents=True, exist_ok=True)
+        processes = min(os.cpu_count() or 1 if workers is None else workers, len(settings.clips))
+        written = in_processes(partial(_write_one, world, out, settings), settings.clips, processes)
+        for done, _ in enumerate(written, start=1):
+            if progress is not None:
+                progress(done, len(settings.clips))
+        _write_tables(world, out, settings, more)
+    except OSError as error:
+        raise DataError(
+            f"{out} cannot be written ({error.strerror or error}). Name another folder with --out."
+        ) from error
+
+
+def _clip_path(out: Path, split: str, index: int) -> Path:
+    return out / CLIPS_FOLDER / split / f"{clip_id(split, index)}.mp4"
+
+
+def render_clip(world: World, settings: EventSettings, split: str, index: int) -> PreviewClip:
+    """Return a clip's content, frames and sound; seed, split and index alone decide them."""
+    content = world.content(settings.seed, split, index)
+    stage = draw_stage(random_of(settings.seed, split, index, stream=2), content)
+    frames = render_frames(content, stage, settings.size, settings.fps)
+    sound = render_sound(random_of(settings.seed, split, index, stream=3), content, stage)
+    return PreviewClip(content, frames, sound)
+
+
+def _write_one(world: World, out: Path, settings: EventSettings, clip: tuple[str, int]) -> None:
+    """Write one clip unless its file exists (files are written atomically)."""
+    path = _clip_path(out, *clip)
+    if not path.exists():
+        made = render_clip(world, settings, *clip)
+        # No B-frames: a frame predicted from later ones decodes only after them.
+        write_clip(path, made.frames, settings.fps, made.sound, AUDIO_RATE, crf=CRF, preset=PRESET, bframes=False)
+
+
+def _various(contents: dict[str, Content], settings: EventSettings) -> list[tuple[str, int]]:
+    """Return a few of the first clips, each of which shows classes that those before it do not."""
+    known: set[str] = set()
+    left = settings.clips[:SEARCHED]
+    chosen: list[tuple[str, int]] = []
+    while left and len(chosen) < PREVIEWED:
+        labels = {clip: {thing.label for thing in contents[clip_id(*clip)].things} for clip in left}
+        best = max(left, key=lambda clip: len(labels[clip] - known))
+        known |= labels[best]
+        left.remove(best)
+        chosen.append(best)
+    return chosen
+
+
+def _write_tables(
+    world: World, out: Path, settings: EventSettings, more: Callable[[Path], dict[str, Any]] | None
+) -> None:
+    """Write what stands beside the clips, the summary last."""
+    contents = {clip_id(*clip): world.content(settings.seed, *clip) for clip in settings.clips}
+    rows = []
+    for split, index in settings.clips:
+        path, name = _clip_path(out, split, index).relative_to(out).as_posix(), clip_id(split, index)
+        frames, side = round(SECONDS * settings.fps), settings.size
+        label = world.label(contents[name])
+        rows.append(ManifestRow(name, path, label, split, float(SECONDS), settings.fps, frames, side, side, path, ""))
+    manifest = write_manifest(out, rows, world.classes)
+    write_text(out / QUARANTINE_NAME, csv_text([("id", "path", "reason", "detail")]))
+    events = {row.id: world.spans(row.split, contents[row.id]) for row in rows}
+    write_text(out / SEGMENTS_NAME, segments_csv(events, rows, modality=world.modality))
+    shown = [render_clip(world, settings, *clip) for clip in _various(contents, settings)]
+    draw_event_preview(out / PREVIEW_NAME, world.name, world.classes, shown, settings.fps)
+    found = {} if more is None else more(out)
+    labels = {name: {thing.label for thing in content.things if thing.label} for name, content in contents.items()}
+    counted = {
+        split: Counter(label for row in rows if row.split == split for label in labels[row.id]) for split in SPLITS
+    }
+    summary = {
+        "dataset": world.name,
+        "settings": asdict(settings),
+        "clips": len(rows),
+        "counts": {split: {name: counted[split][name] for name in world.classes} for split in SPLITS},
+        "manifest_sha256": manifest.sha256,
+        "notes": ["A clip counts in each class that it has."],
+        **found,
+    }
+    write_text(out / SUMMARY_NAME, json.dumps(summary, indent=2) + "\n")
