@@ -190,19 +190,17 @@ def _train_all(
     """
     import os
 
-    import torch
-
+    from asgmcli.ranks.device import every_device
     from asgmcli.ranks.exchange import count_ranks, on_main_rank, own_rank
     from asgmcli.runs.room import check_room
     from asgmcli.runs.session import needs
     from asgmcli.runs.sweep import Job, run_jobs
     from asgmcli.train.run import run_of
 
-    kind, number = session.device.type, session.device.index
-    available = 1 if kind == "mps" or number is not None else torch.cuda.device_count() if kind == "cuda" else None
-    available = available or os.cpu_count() or 1
+    devices = every_device(session.device)
+    available = (os.cpu_count() or 1) if session.device.type == "cpu" else len(devices)
     parallel = min(jobs or available, len(recipes))
-    arguments = [str(file.path), *file.flags, "--runs", str(session.runs), "--device", str(session.device)]
+    arguments = [str(file.path), *file.flags, "--runs", str(session.runs)]
     arguments += ["--of-all-rows"] if file.all_rows else []
     arguments += ["--overwrite" if overwrite else "--resume", *(part for text in overrides for part in ("--set", text))]
     whole = file.load(None, overrides, recipes[0].seed)
@@ -224,7 +222,7 @@ def _train_all(
     done = False
     try:
         if todo and alone:
-            run_jobs(todo, parallel, session.console)
+            run_jobs(todo, devices, parallel, session.console)
         for item in [] if alone else chosen:
             session.console.print(f"{_name(item)}:")
             item = item if overwrite else session.going_on(item, overrides)

@@ -77,6 +77,15 @@ def choose_device(name: str, launch: Launch | None = None) -> torch.device:
     return device
 
 
+def every_device(device: torch.device) -> list[str]:
+    """Return the names of the devices that `device` stands for: every GPU for `cuda` without a number, else itself."""
+    import torch
+
+    if device.type == "cuda" and device.index is None:
+        return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return [str(device)]
+
+
 def device_of_localizer(localizer: str, name: str) -> str:
     """Return the device for a localizer, `motion` or `fnac`, when the user asked for `name`.
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from asgmcli import __version__
 from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.files import remove_all_strays
+from asgmcli.ranks.device import every_device
 from asgmcli.ranks.exchange import check_same, count_ranks, on_main_rank
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe, recipe_hash
@@ -104,7 +105,7 @@ class Session:
         if parallel > 1 or count_ranks() > 1:
             for needed in missing:
                 self._ensure_data(needed)
-            run_jobs([self._job(needed) for needed in missing], parallel, self.console)
+            run_jobs([self._job(needed) for needed in missing], every_device(self.device), parallel, self.console)
             return
         for needed in missing:
             begun = run_of(needed, self.runs).recipe_path.exists()
@@ -125,8 +126,7 @@ class Session:
     def _job(self, recipe: Recipe) -> Job:
         """Return the command that trains the default row of `recipe`, at its seed, in a process of its own."""
         path = find_beside(self.recipes, recipe.name)
-        arguments = [str(path), "--runs", str(self.runs), "--device", str(self.device)]
-        arguments += ["--seed", str(recipe.seed), "--resume"]
+        arguments = [str(path), "--runs", str(self.runs), "--seed", str(recipe.seed), "--resume"]
         return Job(recipe.name, arguments, run_of(recipe, self.runs).log)
 
     def _check_ranks(self, recipe: Recipe) -> None:

@@ -31,11 +31,12 @@ FAILURES: dict[int, type[AsgmError]] = {error.exit_code: error for error in (Dat
 
 @dataclass
 class Job:
-    """A training process: its title, its arguments and its log file."""
+    """A training process: its title, its arguments but for --device, its log file, and the device that it got."""
 
     title: str
     arguments: list[str]
     log: Path
+    device: str = ""
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     @property
@@ -62,8 +63,10 @@ class StaleRun:
         return {"run": str(self.run.folder), "row": self.row, "seed": self.seed, "differs": self.differs}
 
 
-def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
+def run_jobs(jobs: Sequence[Job], devices: Sequence[str], parallel: int, console: Console) -> None:
     """Run all jobs, `parallel` at a time, sharing the cores; a job that fails does not stop the others.
+
+    Each takes the one of `devices` (values of --device) that the fewest running jobs have.
 
     Raises:
         AsgmError: one or more jobs failed; their logs are named, the exit code is that of the first.
@@ -83,10 +86,11 @@ def run_jobs(jobs: Sequence[Job], parallel: int, console: Console) -> None:
         while waiting or running:
             while waiting and len(running) < parallel:
                 job = waiting.pop(0)
+                job.device = min(devices, key=[other.device for other in running].count)
                 job.log.parent.mkdir(parents=True, exist_ok=True)
                 with job.log.open("wb") as log:
                     job.process = subprocess.Popen(
-                        [*COMMAND, *job.arguments],
+                        [*COMMAND, "--device", job.device, *job.arguments],
                         stdout=log,
                         stderr=subprocess.STDOUT,
                         env=environment,

@@ -219,7 +219,7 @@ def said(result: Result) -> str:
 def test_what_comes_out_the_same_is_run_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice the same row is one run, and a second call finds it."""
 
-    def run_here(jobs: list[Job], parallel: int, console: Console) -> None:
+    def run_here(jobs: list[Job], devices: list[str], parallel: int, console: Console) -> None:
         assert [train(*job.arguments).exit_code for job in jobs] == [0] * len(jobs)
 
     monkeypatch.setattr("asgmcli.runs.sweep.run_jobs", run_here)

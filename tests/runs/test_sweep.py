@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, NotFiniteError
+from asgmcli.ranks.device import every_device
 from asgmcli.runs import sweep
 from asgmcli.runs.sweep import Job, run_jobs, summarize, write_summary
 from tests.tiny_training import tiny
@@ -60,13 +62,28 @@ def test_a_failing_job_stops_no_other_and_gives_its_exit_code(
     made = jobs(tmp_path, [f"print('why'); sys.exit({code})", "print('fine')", "print('too')"], monkeypatch)
     console = quiet()
     with pytest.raises(kind, match=r"row0 seed 0: why \(log: .*0\.log\)") as caught:
-        run_jobs(made, 2, console)
+        run_jobs(made, ["cpu"], 2, console)
     assert caught.value.exit_code == kind.exit_code
     assert [job.code for job in made] == [code, 0, 0]
     assert made[1].log.read_text() == "fine\n"
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "FAILED" in text
     assert "3/3 row2 seed 2: done" in text
+
+
+def test_jobs_side_by_side_take_different_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    devices = every_device(torch.device("cuda"))
+    assert devices == ["cuda:0", "cuda:1"]
+    assert every_device(torch.device("cuda:1")) == ["cuda:1"]
+    gate = tmp_path / "gate"
+    wait = f"import pathlib, time; [time.sleep(0.01) for _ in range(3000) if not pathlib.Path({str(gate)!r}).exists()]"
+    say = "; print(sys.argv[1:3])"
+    # The first holds its GPU until the last has begun: the two between go to the other one after each other.
+    made = jobs(tmp_path, [wait + say, "pass" + say, "pass" + say, f"open({str(gate)!r}, 'w')" + say], monkeypatch)
+    run_jobs(made, devices, 2, quiet())
+    assert [job.device for job in made] == ["cuda:0", "cuda:1", "cuda:1", "cuda:1"]
+    assert [job.log.read_text() for job in made] == [f"{['--device', job.device]}\n" for job in made]
 
 
 def test_a_running_jobs_news_names_it_once(tmp_path: Path) -> None:
@@ -93,7 +110,7 @@ def test_ctrl_c_asks_the_running_jobs_to_save(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(sweep.time, "sleep", sleep)
     with pytest.raises(InterruptedByKeyboard, match="--resume goes on"):
-        run_jobs(made, 1, quiet())
+        run_jobs(made, ["cpu"], 1, quiet())
     assert made[0].log.read_text() == "ready\nsaved\n"
     assert made[0].code == 75
     assert made[1].process is None
