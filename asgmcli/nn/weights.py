@@ -1,4 +1,4 @@
-"""Import of others' checkpoints: TimeSformer, SVFormer, timm's ViTs, AST, FNAC, VGGish, segmentation networks.
+"""Import of others' checkpoints: TimeSformer, SVFormer, timm's ViTs, AST, FNAC, VGGish, segmenters, parsers.
 
 Every loader takes a path or a mapping of names to tensors, changes the model only where everything fits, and returns a
 `LoadReport`.
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from asgmcli.errors import DataError
 from asgmcli.nn.localizer import load_fnac
+from asgmcli.nn.parsing_weights import load_grounding, load_parsing
 from asgmcli.nn.patches import resize_class_positions, resize_times
 from asgmcli.nn.resnet import ResNet18
 from asgmcli.nn.segmentation_weights import load_avsegformer, load_backbone, load_flownet, load_tpavi
@@ -32,6 +33,8 @@ __all__ = [
     "load_backbone",
     "load_flownet",
     "load_fnac",
+    "load_grounding",
+    "load_parsing",
     "load_resnet",
     "load_timesformer",
     "load_timm",
