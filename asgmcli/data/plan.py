@@ -54,12 +54,14 @@ class Stream:
         batch: clips a step; 0 leaves the stream out.
         first_epoch: whose batches hold clips of the stream; those before leave it out.
         seed_name: what its shuffles are drawn by together with the plan's seed; the stream's name where empty.
+        follows: the stream does not stretch an epoch: its draws go on from one to the next, list after list.
     """
 
     clips: int
     batch: int
     first_epoch: int = 0
     seed_name: str = ""
+    follows: bool = False
 
     @property
     def steps(self) -> int:
@@ -71,8 +73,8 @@ class Stream:
 class Plan:
     """Batches that hold clips of several streams, in the order in which these are named.
 
-    An epoch is as long as it takes to see every clip of every stream, also of those that its batches leave out. A
-    shorter list repeats.
+    An epoch is as long as it takes to see every clip of every stream, also of those that its batches leave out, but not
+    of those that follow. A shorter list repeats.
 
     Args:
         streams: by name; a sample's key has it.
@@ -91,9 +93,10 @@ class Plan:
     @property
     def steps(self) -> int:
         """Return the steps an epoch."""
+        leading = [stream for stream in self.streams.values() if not stream.follows]
         if self.partial == "drop":
-            return max((stream.clips // stream.batch for stream in self.streams.values() if stream.batch), default=0)
-        return max((stream.steps for stream in self.streams.values()), default=0)
+            return max((stream.clips // stream.batch for stream in leading if stream.batch), default=0)
+        return max((stream.steps for stream in leading), default=0)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[list[SampleKey]]:
         """Yield the keys of each step of `epoch`, from step `start` on."""
@@ -109,6 +112,8 @@ class Plan:
     def _keys(self, name: str, stream: Stream, epoch: int) -> list[SampleKey]:
         """Return the stream's keys of a whole epoch: one shuffle after another."""
         draws = self.steps * stream.batch
+        if stream.follows:
+            return self._following(name, stream, epoch, draws)
         if self.partial == "keep" and stream.steps == self.steps:
             draws = max(stream.clips, (self.steps - 1) * stream.batch + self.share.ranks)
         keys: list[SampleKey] = []
@@ -117,3 +122,13 @@ class Plan:
             order = generator(self.seed, *names).permutation(stream.clips)
             keys += [SampleKey(name, int(number), epoch, occurrence) for number in order]
         return keys[:draws]
+
+    def _following(self, name: str, stream: Stream, epoch: int, draws: int) -> list[SampleKey]:
+        """Return the keys of an epoch of a stream whose shuffles go on where the last epoch ended."""
+        first = (epoch - stream.first_epoch) * draws
+        keys: list[SampleKey] = []
+        for occurrence in range(first // stream.clips, -(-(first + draws) // stream.clips)):
+            order = generator(self.seed, "follow", stream.seed_name or name, occurrence).permutation(stream.clips)
+            keys += [SampleKey(name, int(number), epoch, occurrence) for number in order]
+        skipped = first % stream.clips
+        return keys[skipped : skipped + draws]

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asgmcli.errors import DataError
 from asgmcli.nn.localizer import load_fnac
@@ -143,13 +144,14 @@ def timm_file(name: str, folder: str | Path = WEIGHTS_FOLDER) -> Path | None:
 
 
 def load_timm(
-    model: TimeSformer | AudioTransformer | ResNet18,
+    model: nn.Module,
     name: str,
     *,
     path: str | Path | None = None,
     folder: str | Path = WEIGHTS_FOLDER,
+    load: Callable[[State], LoadReport] | None = None,
 ) -> LoadReport:
-    """Load the weights of a timm ViT or ResNet-18 by its name: from `path`, else `folder`, else as timm fetches them.
+    """Load the weights of a timm network by its name: from `path`, else `folder`, else as timm fetches them.
 
     What was fetched before is read from the Hugging Face cache, without asking the network. Otherwise the network is
     tried once: where it does not answer, the error comes at once.
@@ -159,6 +161,7 @@ def load_timm(
         name: timm's, such as `vit_base_patch16_224.augreg_in21k` or `resnet18.tv_in1k`.
         path: a local weight file.
         folder: where `NAME.safetensors`, `.bin` or `.pth` is looked for first.
+        load: loads them into `model`; left out where it is a video or audio encoder or a ResNet-18.
 
     Raises:
         DataError: for a name timm does not know; offline, saying which file to bring and where to put it; where the
@@ -166,15 +169,16 @@ def load_timm(
     """
     import timm  # half a second to import, and needed only here
 
+    into = partial(_load, model) if load is None else load
     if path is not None:
-        return _load(model, path)
+        return into(path)
     local = timm_file(name, folder)
     if local is not None:
-        return _load(model, local)
+        return into(local)
     config = _timm_config(name)
     cached = _cached(config)
     if cached is not None:
-        return replace(_load(model, cached), source=f"timm's {name}")
+        return replace(into(cached), source=f"timm's {name}")
     try:
         _reach(config)
         network = timm.create_model(name, pretrained=True, num_classes=0)
@@ -187,14 +191,17 @@ def load_timm(
             f"The weights of {name} could not be fetched ({reason}). Without a network, bring model.safetensors from "
             f"{where} and put it at {Path(folder) / name}.safetensors{or_name}."
         ) from error
-    report = _load(model, network.state_dict())
+    report = into(network.state_dict())
     return replace(report, source=f"timm's {name}")
 
 
-def _load(model: TimeSformer | AudioTransformer | ResNet18, state: State) -> LoadReport:
+def _load(model: nn.Module, state: State) -> LoadReport:
     if isinstance(model, ResNet18):
         return load_resnet(model, state)
-    return load_timesformer(model, state) if isinstance(model, TimeSformer) else load_vit_audio(model, state)
+    if isinstance(model, TimeSformer):
+        return load_timesformer(model, state)
+    assert isinstance(model, AudioTransformer)
+    return load_vit_audio(model, state)
 
 
 def timm_normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

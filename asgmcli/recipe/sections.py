@@ -102,8 +102,8 @@ class Data(Section):
         return []
 
 
-class TrainingData(Data):
-    """A data set that is trained and judged on, and how its clips are read."""
+class JudgedData(Data):
+    """A data set that is trained and judged on."""
 
     train_split: Split = "train"
     """Split of the manifest that is trained on."""
@@ -113,13 +113,11 @@ class TrainingData(Data):
     """Processes that decode clips; 0 decodes in a thread of the training process."""
     keep_decoded: bool = False
     """Hold every decoded clip in memory; needs `workers: 0`."""
-    share_decoded: bool = False
-    """Keep decoded clips as arrays on disk, beside the manifest, for all runs."""
     max_failures: Count = 100
     """Clips that may fail to decode, and are replaced by others, before the run stops."""
 
     @model_validator(mode="after")
-    def _kept_once(self) -> TrainingData:
+    def _kept_once(self) -> JudgedData:
         if self.keep_decoded and self.workers:
             # They would hold as many copies, and lose them with themselves at the end of every epoch.
             raise ValueError(
@@ -130,6 +128,13 @@ class TrainingData(Data):
     def splits(self) -> list[str]:
         """Return the splits that a run reads in whole."""
         return [self.train_split, self.eval_split]
+
+
+class TrainingData(JudgedData):
+    """A data set of clips that are decoded, trained and judged on."""
+
+    share_decoded: bool = False
+    """Keep decoded clips as arrays on disk, beside the manifest, for all runs."""
 
 
 class LabeledSubset(TrainingData):

@@ -14,6 +14,7 @@ GENERATED = {
     "demo": "asgmcli.synthetic.demo",
     "demo_events": "asgmcli.synthetic.demo_events",
     "demo_parsing": "asgmcli.synthetic.demo_parsing",
+    "demo_segmentation": "asgmcli.synthetic.demo_segmentation",
 }
 
 

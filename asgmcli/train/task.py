@@ -15,7 +15,7 @@ from asgmcli.data.manifest import Manifest
 from asgmcli.errors import DataError
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe
-from asgmcli.recipe.sections import Guide, Start, TrainingData
+from asgmcli.recipe.sections import Guide, JudgedData, Start
 from asgmcli.recipe.shipped import find_beside, spoken
 from asgmcli.report.table import Cell, Table
 from asgmcli.train.batches import TrainBatch
@@ -183,7 +183,7 @@ class Trained(Protocol):
         """Return the recipe it was trained with; its evaluation keys may be replaced."""
 
     @property
-    def data(self) -> TrainingData:
+    def data(self) -> JudgedData:
         """Return the data set for its evaluation."""
 
     def examine(self, manifest: Manifest, beside: str | None = None) -> Examination:

@@ -141,3 +141,14 @@ def test_generators_depend_on_seed_and_names_alone() -> None:
     assert generator(1, "a", 2).random() == generator(1, "a", 2).random()
     draws = {generator(*names).random() for names in [(1, "a", 2), (2, "a", 2), (1, "b", 2), (1, "a", 3), (1, "a")]}
     assert len(draws) == 5
+
+
+def test_a_following_stream_stretches_no_epoch_and_goes_on_across_epochs() -> None:
+    plan = Plan({"first": Stream(4, 2), "second": Stream(7, 3, first_epoch=1, follows=True)}, seed=3)
+    assert plan.steps == 2
+    assert all(key.stream == "first" for batch in plan.batches(0) for key in batch)
+    drawn = [key.number for epoch in range(1, 8) for batch in plan.batches(epoch) for key in batch[2:]]
+    assert len(drawn) == 7 * 2 * 3
+    for start in range(0, 42, 7):  # every seven draws are one shuffle of the seven clips
+        assert sorted(drawn[start : start + 7]) == list(range(7))
+    assert list(plan.batches(5, start=1)) == list(plan.batches(5))[1:]
