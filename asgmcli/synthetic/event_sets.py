@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ import click
 
 from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, SPLITS, ManifestRow, write_manifest
 from asgmcli.data.segments import SEGMENTS_NAME, Span, segments_csv
+from asgmcli.data.size import Size
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 from asgmcli.media.write import write_clip
@@ -86,6 +87,7 @@ class World:
 
     Attributes:
         name: of the data set.
+        clips: by default, of each split.
         classes: in the order of classes.txt.
         content: (seed, split, index) -> what happens in a clip.
         spans: (split, content) -> its events as segments.csv has them.
@@ -94,11 +96,40 @@ class World:
     """
 
     name: str
+    clips: Mapping[str, int]
     classes: tuple[str, ...]
     content: Callable[[int, str, int], Content]
     spans: Callable[[str, Content], list[Span]]
     label: Callable[[Content], str]
     modality: bool
+
+    def folder(self, options: Mapping[str, object]) -> str:  # noqa: ARG002 - every generator has it
+        """Return the data set's folder in data/."""
+        return self.name
+
+    def size(self, options: Mapping[str, Any]) -> Size:
+        """Return how many classes and clips the data set of `options` has.
+
+        Raises:
+            UsageError: impossible options.
+        """
+        settings = EventSettings(**{**self.clips, **options})
+        settings.check()
+        return Size(len(self.classes), settings.counts, "the settings of what is generated")
+
+    def generate(
+        self,
+        out: Path,
+        *,
+        seed: int = 0,
+        workers: int | None = None,
+        progress: Progress | None = None,
+        overwrite: bool = False,
+        **given: Any,
+    ) -> None:
+        """Make the data set in `out`, see `make`; `given` are the options of `options`."""
+        settings = EventSettings(**{**self.clips, **given}, seed=seed)
+        make(self, out, settings, workers=workers, progress=progress, overwrite=overwrite)
 
 
 def clip_id(split: str, index: int) -> str:

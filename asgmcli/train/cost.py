@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from torch import nn
 
 from asgmcli.data.manifest import Manifest
 from asgmcli.data.size import Size
-from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.sections import Data
 from asgmcli.recipe.training import Train
 from asgmcli.train.trace import TracedWork
@@ -22,8 +20,6 @@ from asgmcli.train.trace import TracedWork
 # Numbers that an optimizer keeps for each parameter.
 KEPT = {"sgd": 1, "adam": 2, "adamw": 2, "lars": 1}
 BYTES = 4  # of a parameter, a gradient, and each number that the optimizer keeps
-SHALLOW = 2  # blocks of an encoder that stand for a deep one's: its first and its last
-R = TypeVar("R", bound=Recipe)
 Open = Callable[[Data], Manifest]
 """Opens a data set's manifest, each once."""
 SizeOf = Callable[[Data], Size | None]
@@ -110,37 +106,6 @@ def needs_of(
     """
     states = state_bytes([network], settings) + (copies - 1) * parameter_bytes(network)
     return Needs(parts(network), states, step, step if light is None else light, view, width)
-
-
-def by_depth(recipe: Any, works: Callable[[Any], list[TracedWork]]) -> list[TracedWork]:
-    """Return what `works` counts for `recipe`, whose deep encoders need not be run in their whole depth.
-
-    All blocks between an encoder's first and last take the same, so that two depths give every other one exactly.
-    """
-    given = {"video": recipe.model.video, "audio": recipe.model.audio}
-    encoders = {name: encoder for name, encoder in given.items() if encoder is not None}
-    depths = {name: encoder.depth for name, encoder in encoders.items()}
-    if min(depths.values(), default=0) <= SHALLOW + 1:
-        return works(recipe)
-
-    def counted(layers: dict[str, int]) -> list[TracedWork]:
-        changed = {name: encoders[name].model_copy(update={"depth": depth}) for name, depth in layers.items()}
-        return works(recipe.model_copy(update={"model": recipe.model.model_copy(update=changed)}))
-
-    base = counted(dict.fromkeys(depths, SHALLOW))
-    found = base
-    groups = [list(depths)] if len(set(depths.values())) == 1 else [[name] for name in depths]
-    for group in groups:
-        more = counted({name: SHALLOW + (name in group) for name in depths})
-        layers = depths[group[0]] - SHALLOW
-        found = [
-            TracedWork(
-                sum_.operations + layers * (next_.operations - first.operations),
-                sum_.kept + layers * (next_.kept - first.kept),
-            )
-            for sum_, next_, first in zip(found, more, base, strict=True)
-        ]
-    return found
 
 
 def parts(network: nn.Module) -> dict[str, int]:

@@ -12,7 +12,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.runs.counts import needs as needs_or_none
 from asgmcli.tasks import recognition
@@ -68,24 +67,6 @@ def test_the_counts_are_those_of_a_real_step(row: str, demo: Path, tmp_path: Pat
     # Twice as many, but for products of two weights, which a step takes once.
     assert 0 <= 2 * operations - twice.step.operations < operations / 100
     assert twice.view == found.view
-
-
-@pytest.mark.parametrize("name", ["both deep", "unequal", "pretext"])
-def test_deep_encoders_are_counted_as_if_run_in_their_whole_depth(
-    name: str, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    depths = {"both deep": (6, 6), "unequal": (5, 8)}
-    if name == "pretext":
-        start = load_recipe(RECIPES / "demo_pretext.yaml", None, ("model.video.depth=6", "model.audio.depth=6"))
-        # Parts of a clip and of a still are counted as whole clips.
-        recipe: Recipe = start
-    else:
-        video, audio = depths[name]
-        changes: dict[str, object] = {"model__video__depth": video, "model__audio__depth": audio}
-        recipe = tiny(tmp_path, demo, **changes, train__precision="bf16")
-    found = needs(recipe, 10)
-    monkeypatch.setattr(cost, "SHALLOW", 100)
-    assert needs(recipe, 10) == found
 
 
 @pytest.mark.long

@@ -16,14 +16,14 @@ from asgmcli.ranks.exchange import count_ranks
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.tasks.localization.batch import FrozenBatch, Pairs
 from asgmcli.tasks.localization.data import LocalizationData, Place
-from asgmcli.train.checkpoint import State
+from asgmcli.train.single import SingleNetwork
 from asgmcli.train.task import Context
 
 WEIGHTS = "localizer.safetensors"
 
 
 @dataclass
-class LocalizationState:
+class LocalizationState(SingleNetwork):
     """The network in training, and the same weights as a frozen localizer for the preparation of its inputs.
 
     With frozen trunks `cells` and `sounds` are what these made of each frame and of each sound, `names` says which
@@ -86,17 +86,6 @@ class LocalizationState:
         """[n, S] -> [n, C]."""
         sounds: Tensor = self.network.audnet(self.frozen.spectrogram(waves)).amax((2, 3))
         return sounds
-
-    def after_step(self) -> None:
-        """Do nothing: no network follows this one."""
-
-    def state_dict(self) -> State:
-        """Return the network's state."""
-        return {"network": self.network.state_dict()}
-
-    def load_state_dict(self, state: State) -> None:
-        """Restore the state that `state_dict` returned."""
-        self.network.load_state_dict(state["network"])
 
     def export(self, folder: Path) -> None:
         """Write the localizer with the sizes of its inputs."""

@@ -13,7 +13,7 @@ from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.tasks.pretext.batch import Inputs
 from asgmcli.tasks.pretext.data import plan_of
 from asgmcli.tasks.pretext.model import build_network
-from asgmcli.train.cost import Counts, Needs, Open, by_depth, needs_of
+from asgmcli.train.cost import Counts, Needs, Open, needs_of
 from asgmcli.train.trace import TracedWork, trace
 
 COPIES = 1
@@ -33,7 +33,7 @@ def network(recipe: PretextRecipe, classes: int) -> nn.Module:
 def needs(recipe: PretextRecipe, classes: int) -> Needs:
     """Count parameters, memory and operations."""
     model = build_network(recipe, recipe.audio.length).train()
-    full, view = by_depth(recipe, _works)
+    full, view = _works(recipe)
     width = recipe.model.video.dim if recipe.model.video is not None else model.body.seen_dim
     return needs_of(model, recipe.train, full, view, width)
 

@@ -19,7 +19,7 @@ from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.synthetic.pretext import ENVELOPES, MOTIONS, SHAPES, TIMBRES
 from asgmcli.tasks.pretext.batch import Inputs
 from asgmcli.tasks.pretext.data import PretextLoaders
-from asgmcli.train.checkpoint import State
+from asgmcli.train.single import SingleNetwork
 from asgmcli.train.task import Context
 from asgmcli.train.weights import AUDIO_WEIGHTS, LOCALIZER_WEIGHTS, VIDEO_WEIGHTS
 
@@ -137,7 +137,7 @@ class PretextNetwork(nn.Module):
 
 
 @dataclass
-class PretextState:
+class PretextState(SingleNetwork):
     """The network in training."""
 
     recipe: PretextRecipe
@@ -151,17 +151,6 @@ class PretextState:
     def begin_step(self, epoch: int, step: int) -> None:
         """Return to training mode after an evaluation."""
         self.network.train()
-
-    def after_step(self) -> None:
-        """Do nothing: no network follows this one."""
-
-    def state_dict(self) -> State:
-        """Return the network's state."""
-        return {"network": self.network.state_dict()}
-
-    def load_state_dict(self, state: State) -> None:
-        """Restore the state that `state_dict` returned."""
-        self.network.load_state_dict(state["network"])
 
     def export(self, folder: Path) -> None:
         """Write what is kept of the network."""

@@ -11,7 +11,7 @@ from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks.recognition.data import divide, plan_of
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 from asgmcli.tasks.recognition.views import labeled_rows
-from asgmcli.train.cost import Counts, Decoded, Needs, Open, SizeOf, by_depth, needs_of
+from asgmcli.train.cost import Counts, Decoded, Needs, Open, SizeOf, needs_of
 from asgmcli.train.trace import TracedWork, trace
 
 COPIES = 2
@@ -61,7 +61,7 @@ def network(recipe: RecognitionRecipe, classes: int) -> ASGMFormer:
 
 def needs(recipe: RecognitionRecipe, classes: int) -> Needs:
     """Count parameters, memory and operations."""
-    full, light, view = by_depth(recipe, lambda shallow: _works(shallow, classes))
+    full, light, view = _works(recipe, classes)
     width = recipe.model.video.dim
     return needs_of(network(recipe, classes), recipe.train, full, view, width, light=light, copies=COPIES)
 
