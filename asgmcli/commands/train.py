@@ -131,7 +131,8 @@ def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[st
     if len(recipes) == 1 and not as_json:
         click.echo(dump_yaml(recipes[0]), nl=False)
     session.console.print(dry_table(runs, measured).rich())
-    for line in dict.fromkeys(line for run in runs for line in run.lines()):
+    told = (line for run, rate in zip(runs, measured, strict=True) for line in run.lines(rate))
+    for line in dict.fromkeys(told):
         session.console.print(line)
     return {"runs": [run.data(rate) for run, rate in zip(runs, measured, strict=True)]}
 

@@ -1,4 +1,4 @@
-"""Weak and strong views of one clip, each draw from a generator of its own (METHOD: inputs).
+"""Weak and strong views of one clip, each draw from a generator of its own (docs/METHOD.md).
 
 Views leave here as uint8: a quarter of the memory of floats on the way to the device, which normalises them. Channel
 dropout and temporal warp travel as indices, because dropping a channel is a product and warping time is a selection,
@@ -8,6 +8,7 @@ both done where the tokens are. torchvision takes more than a second to import: 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 WARP_LENGTHS = (2, 4)
-KEEP_CHANNELS = -1
+CHANNELS = 3
 
 
 @dataclass(frozen=True)
@@ -91,22 +92,31 @@ def rand_augment(
     return kind(num_ops=operations, magnitude=magnitude).change(view, draws)
 
 
-def draw_dropped_channel(rng: np.random.Generator, probability: float) -> int:
-    """Draw the colour channel that the strong view loses, or `KEEP_CHANNELS`."""
-    return int(rng.integers(3)) if rng.random() < probability else KEEP_CHANNELS
+def draw_dropped_channels(
+    rng: np.random.Generator, probability: float, channels: Literal["one", "each"] = "one"
+) -> list[bool]:
+    """Draw which of the colour channels the strong view loses: one of them with `probability`, or each with it."""
+    if channels == "each":
+        return [bool(lost) for lost in rng.random(CHANNELS) < probability]
+    lost = int(rng.integers(CHANNELS)) if rng.random() < probability else None
+    return [channel == lost for channel in range(CHANNELS)]
 
 
-def draw_warp(rng: np.random.Generator, frames: int) -> list[int]:
+def draw_warp(rng: np.random.Generator, frames: int, filler: Literal["nearest", "random"] = "nearest") -> list[int]:
     """Draw TWAug: for each of the T positions the frame shown there.
 
-    With probability 1/3 each 2 frames, 4 frames or all are kept; a dropped position shows its nearest kept frame, the
-    earlier one on a tie.
+    With probability 1/3 each 2 frames, 4 frames or all are kept. A dropped position shows its nearest kept frame, the
+    earlier one on a tie; or, with a `random` filler, the kept frame before it up to a place drawn uniformly between its
+    two neighbours (both included), from there the one after it (SVFormer's released code).
     """
     kept_count = (*WARP_LENGTHS, frames)[int(rng.integers(len(WARP_LENGTHS) + 1))]
     if kept_count >= frames:
         return list(range(frames))
     kept = np.sort(rng.choice(frames, size=kept_count, replace=False))
-    return [int(kept[np.abs(kept - position).argmin()]) for position in range(frames)]
+    if filler == "nearest":
+        return [int(kept[np.abs(kept - position).argmin()]) for position in range(frames)]
+    cuts = [second if second == first + 1 else int(rng.integers(first, second + 1)) for first, second in pairwise(kept)]
+    return [int(kept[sum(cut <= position for cut in cuts)]) for position in range(frames)]
 
 
 def spec_augment(logmel: Tensor, rng: np.random.Generator, frequency: int, time: int, fill: float) -> Tensor:
@@ -123,15 +133,32 @@ def spec_augment(logmel: Tensor, rng: np.random.Generator, frequency: int, time:
     Returns:
         A new tensor [L, M].
     """
-    steps, bins = logmel.shape
-    masked = logmel.clone()
-    width = int(rng.integers(0, min(frequency, bins) + 1))
-    start = int(rng.integers(0, bins - width + 1))
-    masked[:, start : start + width] = fill
-    width = int(rng.integers(0, min(time, steps) + 1))
-    start = int(rng.integers(0, steps - width + 1))
-    masked[start : start + width] = fill
-    return masked
+    return draw_sound_masks(logmel, rng, frequency, time).applied(logmel, fill)
+
+
+@dataclass(frozen=True)
+class SoundMasks:
+    """SpecAugment's band of mel bins and span of time steps, each from and up to."""
+
+    bins: tuple[int, int]
+    steps: tuple[int, int]
+
+    def applied(self, logmel: Tensor, fill: float) -> Tensor:
+        """Return a new tensor [L, M] with both set to `fill`."""
+        masked = logmel.clone()
+        masked[:, slice(*self.bins)] = fill
+        masked[slice(*self.steps)] = fill
+        return masked
+
+
+def draw_sound_masks(logmel: Tensor, rng: np.random.Generator, frequency: int, time: int) -> SoundMasks:
+    """Draw the masks of `spec_augment` for a log-mel [L, M]."""
+    spans = []
+    for widest, cells in ((frequency, logmel.shape[1]), (time, logmel.shape[0])):
+        width = int(rng.integers(0, min(widest, cells) + 1))
+        start = int(rng.integers(0, cells - width + 1))
+        spans.append((start, start + width))
+    return SoundMasks(*spans)
 
 
 def crops(frames: Tensor, size: int, count: int) -> Tensor:

@@ -55,6 +55,7 @@ class Stream:
         first_epoch: whose batches hold clips of the stream; those before leave it out.
         seed_name: what its shuffles are drawn by together with the plan's seed; the stream's name where empty.
         follows: the stream does not stretch an epoch: its draws go on from one to the next, list after list.
+        stretches: an epoch is at least as long as it takes to see every clip; else each epoch begins another shuffle.
     """
 
     clips: int
@@ -62,6 +63,7 @@ class Stream:
     first_epoch: int = 0
     seed_name: str = ""
     follows: bool = False
+    stretches: bool = True
 
     @property
     def steps(self) -> int:
@@ -74,7 +76,7 @@ class Plan:
     """Batches that hold clips of several streams, in the order in which these are named.
 
     An epoch is as long as it takes to see every clip of every stream, also of those that its batches leave out, but not
-    of those that follow. A shorter list repeats.
+    of those that follow or do not stretch it. A shorter list repeats.
 
     Args:
         streams: by name; a sample's key has it.
@@ -93,7 +95,7 @@ class Plan:
     @property
     def steps(self) -> int:
         """Return the steps an epoch."""
-        leading = [stream for stream in self.streams.values() if not stream.follows]
+        leading = [stream for stream in self.streams.values() if stream.stretches and not stream.follows]
         if self.partial == "drop":
             return max((stream.clips // stream.batch for stream in leading if stream.batch), default=0)
         return max((stream.steps for stream in leading), default=0)

@@ -14,7 +14,14 @@ from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.errors import MediaError
 from asgmcli.media.audio import log_mel, read_audio
 from asgmcli.media.bounds import check_decoded
-from asgmcli.media.clips import audio_window, clip_indices
+from asgmcli.media.clips import (
+    audio_window,
+    clip_indices,
+    random_start,
+    spanned_indices,
+    spanned_starts,
+    uniform_starts,
+)
 from asgmcli.media.video import decode_video, fitted_size, read_clip
 from asgmcli.recipe.clips import Audio, Clip
 
@@ -53,9 +60,33 @@ class ClipReader:
         self._waves: dict[str, np.ndarray] | None = {} if keep else None
         self._log_mels: dict[tuple[str, int], Tensor] | None = {} if keep else None
 
-    def moment(self, row: ManifestRow, start: int) -> Moment:
-        """Return the T frames of `row` that begin at frame `start`, as a moment to read."""
-        return Moment(row, clip_indices(max(row.frames, 1), self.clip.frames, self.clip.stride, start))
+    def moment(self, row: ManifestRow, start: float) -> Moment:
+        """Return the T frames of `row` that begin at frame `start`, a fraction where `clip.fps` is set, as a moment."""
+        total, clip, span = max(row.frames, 1), self.clip, self._span(row)
+        if span is None:
+            return Moment(row, clip_indices(total, clip.frames, clip.stride, int(start)))
+        return Moment(row, spanned_indices(total, clip.frames, span, start))
+
+    def random_moment(self, row: ManifestRow, uniform: float) -> Moment:
+        """Return a clip placed uniformly within the video by `uniform` in [0, 1)."""
+        total, clip, span = max(row.frames, 1), self.clip, self._span(row)
+        if span is None:
+            return self.moment(row, random_start(total, clip.frames, clip.stride, uniform))
+        return self.moment(row, uniform * max(total - span, 0.0))
+
+    def spread_moments(self, row: ManifestRow, clips: int, *, inclusive: bool) -> list[Moment]:
+        """Return `clips` clips spread over the video, the last one ending with it where `inclusive`."""
+        total, clip, span = max(row.frames, 1), self.clip, self._span(row)
+        if span is None:
+            starts: list[int] = uniform_starts(total, clip.frames, clip.stride, clips, inclusive=inclusive)
+            return [self.moment(row, start) for start in starts]
+        return [self.moment(row, start) for start in spanned_starts(total, span, clips, inclusive=inclusive)]
+
+    def _span(self, row: ManifestRow) -> float | None:
+        """Return the frames of `row` that a clip of `clip.fps` covers; None where the file's own frames count."""
+        if self.clip.fps is None or row.fps <= 0:
+            return None
+        return max(self.clip.frames * self.clip.stride / self.clip.fps * row.fps, 1.0)
 
     def frames(self, moment: Moment) -> Tensor:
         """Read uint8 [T, H, W, 3]; the short side is at most the largest that augmentation asks for.
@@ -82,14 +113,21 @@ class ClipReader:
         samples = round(seconds * RATE)
         if path is None:
             return torch.zeros(samples)
-        if moment.row.fps <= 0:
-            raise MediaError(f"{self.manifest.path}: {moment.row.id} has no frame rate; its sound cannot be placed")
-        start = audio_window(moment.indices, moment.row.fps, seconds)
-        if inside:
-            start = max(0.0, min(start, moment.row.duration - seconds))
+        start = self.wave_start(moment, seconds, inside=inside)
         if self._waves is None and self._shared is None:
             return torch.from_numpy(read_audio(path, RATE, start, seconds))
         return torch.from_numpy(_window(self._whole_wave(moment.row, path), round(start * RATE), samples))
+
+    def wave_start(self, moment: Moment, seconds: float, *, inside: bool = False) -> float:
+        """Return where in the file `wave` begins, s.
+
+        Raises:
+            MediaError: the clip has no frame rate.
+        """
+        if moment.row.fps <= 0:
+            raise MediaError(f"{self.manifest.path}: {moment.row.id} has no frame rate; its sound cannot be placed")
+        start = audio_window(moment.indices, moment.row.fps, seconds)
+        return max(0.0, min(start, moment.row.duration - seconds)) if inside else start
 
     def log_mel(self, moment: Moment) -> Tensor:
         """Return float32 [L, M], not normalised; must not be written to."""

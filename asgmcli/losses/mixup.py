@@ -17,6 +17,7 @@ def mixup_target(
     weight: Tensor | float,
     *,
     soft: bool = False,
+    threshold: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the student's target for a mixture, and the target's weight.
 
@@ -29,9 +30,11 @@ def mixup_target(
         passes_b: [B], of B.
         weight: scalar or [B] in 0..1, A's share of the mixture: the fraction of tokens truly kept, or of the mass.
         soft: use the soft prediction of every clip; the mask stays.
+        threshold: τ of Eq. 12 as printed, whose one indicator looks at the mixed label; None weighs each clip's own.
 
     Returns:
-        target [B, K] float32: weight·A + (1 - weight)·B; mask [B]: weight·1[A passes] + (1 - weight)·1[B passes].
+        target [B, K] float32: weight·A + (1 - weight)·B; mask [B]: weight·1[A passes] + (1 - weight)·1[B passes], or
+        1[largest of the target >= threshold].
     """
     share = torch.as_tensor(weight, dtype=torch.float32, device=probabilities_a.device)
     if soft:
@@ -40,6 +43,8 @@ def mixup_target(
         labels_a, labels_b = _sharpen(probabilities_a, passes_a), _sharpen(probabilities_b, passes_b)
     share_of_row = share[:, None] if share.dim() else share
     target = share_of_row * labels_a + (1 - share_of_row) * labels_b
+    if threshold is not None:
+        return target, (target.amax(dim=1) >= threshold).float()
     return target, share * passes_a + (1 - share) * passes_b
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CACHE_RATE = 16_000  # samples per second of an int16 .npy cache
 SILENCE_DBFS = -120.0  # what digital silence is called; below the noise of 16 bits (-96)
-FRAME_MS, HOP_MS = 25.0, 10.0  # METHOD, section 1
+FRAME_MS, HOP_MS = 25.0, 10.0  # docs/METHOD.md, "Sound"
 LENGTH_MULTIPLE = 16  # time steps: the patch of the audio transformer
 BLOCK = 1 << 20  # samples the resampler gives at once; block by block it takes 30% longer
 
@@ -99,7 +99,7 @@ def loudness_dbfs(wave: np.ndarray) -> float:
 def log_mel(
     wave: np.ndarray | torch.Tensor, *, rate: int = 16_000, mels: int = 128, length: int | None = None
 ) -> torch.Tensor:
-    """Return the log-mel filter bank of METHOD, section 1 (the AST convention, Gong et al. 2021; not yet normalised).
+    """Return the log-mel filter bank of docs/METHOD.md (the AST convention, Gong et al. 2021; not yet normalised).
 
     Kaldi's filter bank: 25 ms Hann window, 10 ms hop, no dither, no energy. The sound is padded with
     silence, not the image with zeros, so that the added steps look like silence.

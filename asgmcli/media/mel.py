@@ -72,6 +72,14 @@ def _mel_bank(mels: int, size: int, rate: int) -> Tensor:
     return torch.nn.functional.pad(bank, (0, 1)).T.contiguous()
 
 
+def band_hertz(bands: tuple[int, int], mels: int, rate: int) -> tuple[float, float]:
+    """Return the frequencies, Hz, that mel bands `bands[0]` up to `bands[1]` of `mels` cover, halfway to the next."""
+    lowest, highest = (1127.0 * math.log(1.0 + hertz / 700.0) for hertz in (LOWEST_HZ, rate / 2))
+    width = (highest - lowest) / (mels + 1)
+    low, high = (700.0 * (math.exp((lowest + (edge + 0.5) * width) / 1127.0) - 1.0) for edge in bands)
+    return low, high
+
+
 def triangles(mels: int, size: int, rate: int) -> Tensor:
     """Return the weights of `torchaudio.compliance.kaldi.get_mel_banks`, without torchaudio.
 

@@ -210,12 +210,14 @@ class FrozenLocalizer(nn.Module):
         self._heard = Kept(_KEPT_SOUNDS)
 
     @torch.no_grad()
-    def maps(self, frames: Tensor, wave: Tensor) -> Tensor:
+    def maps(self, frames: Tensor, wave: Tensor, masks: Tensor | None = None) -> Tensor:
         """Return a map of the sound's source for each frame.
 
         Args:
             frames: [B, 3, T, H, W] RGB in [0, 1], on any device.
             wave: [B, S] mono at `rate` Hz, on any device; the middle `seconds` of longer sound, shorter sound repeats.
+            masks: [B, 4] from and to what frequency (Hz), and from and to what time (s), the spectrogram is set to 0,
+                as the masks of FNAC's own training do; None for none. Times count from the start of what is heard.
 
         Returns:
             [B, T, h, w] on the network's device; a clip without sound gets a uniform map of ones, and the first such
@@ -225,7 +227,8 @@ class FrozenLocalizer(nn.Module):
         frames, wave = frames.to(self.image_mean.device), wave.to(self.image_mean.device)
         images = frames.transpose(1, 2).flatten(0, 1).float()
         cells = torch.cat([self._image_features(part) for part in images.split(_FRAMES_AT_ONCE)])
-        audio = self._audio_features(wave).repeat_interleave(t, dim=0)
+        heard = self._audio_features(wave) if masks is None else self._masked_features(wave, masks)
+        audio = heard.repeat_interleave(t, dim=0)
         maps = similarity_map(cells, audio, affinity=self.map == "affinity").unflatten(0, (b, t))
         # `not >` rather than `<=`: a clip with NaN counts as silent too.
         silent = ~(wave.abs().amax(1) > SILENCE)
@@ -245,6 +248,15 @@ class FrozenLocalizer(nn.Module):
         if self._heard is None:
             return self.model.audio_features(self.spectrogram(wave))
         return self._heard(name_sounds(wave), lambda part: self.model.audio_features(self.spectrogram(wave[part])))
+
+    def _masked_features(self, wave: Tensor, masks: Tensor) -> Tensor:
+        """Return features [B, D] of sound [B, S] without the bands and spans of `masks` [B, 4]."""
+        spectrogram = self.spectrogram(wave)
+        low, high, begin, end = (edge[:, None] for edge in masks.to(spectrogram.device).T)
+        rows, columns = (torch.arange(size, device=spectrogram.device)[None] for size in spectrogram.shape[2:])
+        hertz, seconds = rows * self.rate / WINDOW_SAMPLES, (columns * HOP_SAMPLES + WINDOW_SAMPLES / 2) / self.rate
+        band, span = (hertz >= low) & (hertz < high), (seconds >= begin) & (seconds < end)
+        return self.model.audio_features(spectrogram.masked_fill(band[:, None, :, None] | span[:, None, None], 0.0))
 
     def _image_features(self, images: Tensor) -> Tensor:
         """Return features [n, D, h, w] of frames [n, 3, H, W] in [0, 1]."""

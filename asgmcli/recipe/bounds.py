@@ -28,6 +28,7 @@ Depth = Annotated[int, Field(gt=0, le=256)]
 Heads = Annotated[int, Field(gt=0, le=256)]
 # A clip and its sound.
 Frames = Annotated[int, Field(gt=0, le=1024)]
+Rate = Annotated[float, Field(gt=0, le=1000)]
 Stride = Annotated[int, Field(gt=0, le=10_000)]
 Pixels = Annotated[int, Field(gt=0, le=4096)]
 Mels = Annotated[int, Field(gt=0, le=1024)]

@@ -15,6 +15,7 @@ from asgmcli.recipe.bounds import (
     Operations,
     Pixels,
     PositiveFloat,
+    Rate,
     Seconds,
     Share,
     Stride,
@@ -39,6 +40,10 @@ class Clip(ClipSize):
 
     short_side: tuple[Pixels, Pixels] = Field((256, 320), strict=False)
     """Range of the short side that a frame is resized to before its random crop, pixels."""
+    fps: Rate | None = None
+    """Frames a second that `frames` and `stride` count in whatever the file's rate is, so that a clip has the same
+    seconds in every file: `frames` spread over frames x stride / fps seconds (SVFormer's released code: 30). null
+    counts the file's own frames."""
     backend: Literal["pyav", "decord"] = "pyav"
     """Library that decodes video."""
 
@@ -59,7 +64,7 @@ class Sound(Section):
 
     @property
     def length(self) -> int:
-        """L, time steps of 10 ms: the sound's hops rounded up to a multiple of 16 (METHOD: inputs)."""
+        """L, time steps of 10 ms: the sound's hops rounded up to a multiple of 16 (docs/METHOD.md)."""
         return max(math.ceil(round(self.seconds * 16000) / 160 / 16), 1) * 16
 
 
@@ -88,10 +93,13 @@ class SoundAugment(Section):
 
 
 class Augment(SoundAugment):
-    """Strong views: RandAugment and channel dropout on the picture, SpecAugment on the sound (METHOD: inputs)."""
+    """Strong views: RandAugment and channel dropout on the picture, SpecAugment on the sound (docs/METHOD.md)."""
 
     flip: Share = 0.5
     """Share of views, weak and strong, that are mirrored."""
+    weak_flip: Share | None = None
+    """Share of the weak views of unlabelled clips that are mirrored, on which the teacher gives labels; null: `flip`
+    (SVFormer's released code: 0)."""
     operations: Operations = 2
     """Operations of RandAugment in a strong view; 0 leaves it out."""
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
@@ -99,9 +107,15 @@ class Augment(SoundAugment):
     geometric: bool = True
     """Let RandAugment move things in the picture; it never does where maps made beforehand must fit."""
     channel_dropout: Share = 0.2
-    """Share of strong views that lose a colour channel."""
+    """Share of strong views that lose a colour channel, or of channels that are lost; see `channels`."""
+    channels: Literal["one", "each"] = "one"
+    """What is lost: `one` channel of a view, to black, in mixtures too; or `each` channel by itself, to the mean, the
+    others times 1 / (1 - share), and never in a mixture's second clip (SVFormer's released code)."""
     temporal_warp: bool = True
     """Warp the time of a mixture's second clip."""
+    warp_filler: Literal["nearest", "random"] = "nearest"
+    """What a warp shows between two kept frames: the nearest of them, or the first up to a random place and then the
+    second (SVFormer's released code)."""
 
 
 class Evaluate(Section):
@@ -111,5 +125,8 @@ class Evaluate(Section):
     """Clips spread over each video."""
     crops: Literal[1, 3] = 3
     """Crops of each clip: the centre, or three along the longer side."""
+    starts: Literal["inclusive", "exclusive"] = "inclusive"
+    """Where clips begin: evenly from the video's start to the last start that fits, with it or without (SVFormer's
+    released code: exclusive)."""
     batch: Batch = 8
     """Videos judged at once."""

@@ -38,6 +38,9 @@ class MixupLoss(Section):
     """Clip A's share of every mixture where `target` is constant."""
     labels: Literal["sharp", "soft"] = "sharp"
     """`soft` takes the teacher's probabilities even where its label passed the threshold."""
+    mask: Literal["clips", "mixture"] = "clips"
+    """What counts: each clip's part where its own label passed (SVFormer's released code), or a mixture as a whole
+    where the largest value of its mixed label reaches `thresholds.value` (Eq. 12 as printed, of soft labels)."""
 
     @model_validator(mode="before")
     @classmethod

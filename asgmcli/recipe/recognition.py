@@ -14,7 +14,9 @@ from asgmcli.recipe.networks import Model, patch_faults
 from asgmcli.recipe.sections import Data, Guide, LabeledSubset, MaskGuide, Start
 from asgmcli.recipe.training import SemiSupervised
 
-STRONG = ("operations", "magnitude", "geometric", "channel_dropout", "temporal_warp", "frequency_mask", "time_mask")
+STRONG = ("operations", "magnitude", "geometric", "channel_dropout", "channels", "temporal_warp", "warp_filler")
+SOUND_MASKS = ("frequency_mask", "time_mask")
+UNLABELED = (*STRONG, *SOUND_MASKS, "weak_flip")
 """Keys of `augment` that only the views of unlabelled clips follow."""
 
 
@@ -86,24 +88,41 @@ class RecognitionRecipe(TrainedRecipe):
         if self.data.labeled_per_class is None:
             add("data.labeled_per_class is null", "data.split_seed")
         if not self.listens:
-            heard = ("augment.frequency_mask", "augment.time_mask")
+            heard = (*(f"augment.{key}" for key in SOUND_MASKS), "localizer.sound")
             add("model.modality is video", "audio", "model.audio", "model.fusion", *heard)
-        if not self.train.unlabeled_ratio:
-            unused = ("thresholds", "masks", "localizer", "losses", *(f"augment.{key}" for key in STRONG))
-            add("train.unlabeled_ratio is 0", *unused, "train.supervised_epochs")
-        elif not self.semi_supervised:
-            # The ratio is not idle: with the unlabelled clips it still decides how long an epoch is.
-            why = "no loss of unlabelled clips has a weight"
-            add(why, "thresholds", "train.supervised_epochs", *(f"augment.{key}" for key in STRONG))
+        self._idle_without_unlabeled(add)
         self._idle_beside_losses(add)
-        if self.augment.operations == 0:
-            add("augment.operations is 0", "augment.magnitude", "augment.geometric")
+        self._idle_of_views(add)
         if self.guide in ("motion", "oracle"):
-            why = f"localizer.kind is {self.guide}"
-            add(why, "localizer.map", "localizer.seconds", "augment.geometric")
+            unused = (f"localizer.{key}" for key in ("map", "seconds", "picture", "sound"))
+            add(f"localizer.kind is {self.guide}", *unused, "augment.geometric")
         if self.guide != "fnac":
             add("no network guides masks", "train.channels_last")
         return found
+
+    def _idle_without_unlabeled(self, add: Callable[..., None]) -> None:
+        """Add what has no use where no unlabelled clip is trained on, or no epoch without them."""
+        unused = ("thresholds", *(f"augment.{key}" for key in UNLABELED), "train.supervised_epochs", "train.teacher")
+        if not self.train.unlabeled_ratio:
+            add("train.unlabeled_ratio is 0", "masks", "localizer", "losses", *unused)
+        elif not self.semi_supervised:
+            # Where an epoch sees every clip, the ratio is not idle: it decides with them how long that takes.
+            ratio = ("train.unlabeled_ratio",) if self.train.epoch == "labeled" else ()
+            add("no loss of unlabelled clips has a weight", *unused, *ratio)
+        elif self.train.supervised_epochs == 0:
+            add("train.supervised_epochs is 0", "train.teacher")
+
+    def _idle_of_views(self, add: Callable[..., None]) -> None:
+        """Add what changes in views leave without use."""
+        augment = self.augment
+        if augment.operations == 0:
+            add("augment.operations is 0", "augment.magnitude", "augment.geometric")
+        if augment.channel_dropout == 0:
+            add("augment.channel_dropout is 0", "augment.channels", "localizer.picture")
+        if not augment.temporal_warp:
+            add("augment.temporal_warp is false", "augment.warp_filler")
+        if augment.frequency_mask == augment.time_mask == 0:
+            add("augment.frequency_mask and augment.time_mask are 0", "localizer.sound")
 
     def _idle_beside_losses(self, add: Callable[..., None]) -> None:
         """Add what the choice of losses, thresholds and masks leaves without use."""
@@ -115,8 +134,15 @@ class RecognitionRecipe(TrainedRecipe):
         if self.thresholds.kind == "fixed":
             add("thresholds.kind is fixed", "thresholds.mapping", "thresholds.warmup")
         if not self.mixed:
-            unused = (f"losses.mixup.{key}" for key in ("space", "target", "constant", "labels"))
-            add("losses.mixup.weight is 0", "masks", "localizer", *unused, "augment.temporal_warp")
+            unused = (f"losses.mixup.{key}" for key in ("space", "target", "constant", "labels", "mask"))
+            add(
+                "losses.mixup.weight is 0",
+                "masks",
+                "localizer",
+                *unused,
+                "augment.temporal_warp",
+                "augment.warp_filler",
+            )
         elif not self.guided:
             unused = (f"masks.{key}" for key in ("average_frames", "sharpness", "placebo"))
             add(f"masks.kind is {self.masks.kind}", "localizer", *unused)
@@ -161,6 +187,11 @@ class RecognitionRecipe(TrainedRecipe):
     def mixed(self) -> bool:
         """Return True if clips are mixed."""
         return self.semi_supervised and self.losses.mixup.weight > 0
+
+    @property
+    def whole_partner(self) -> bool:
+        """Return True if a mixture's second clip shows channels that the strong view has lost."""
+        return self.mixed and self.augment.channels == "each" and self.augment.channel_dropout > 0
 
     @property
     def guided(self) -> bool:

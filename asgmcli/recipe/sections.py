@@ -184,3 +184,7 @@ class MaskGuide(Guide):
     """`fnac` is a trained network; `motion` needs no weights; `oracle` is the truth of a data set with boxes."""
     seconds: Seconds = 3.0
     """Sound that the network listens to, s."""
+    picture: Literal["whole", "augmented"] = "whole"
+    """The strong view as it sees it: before channels are lost, or as the student sees it (the thesis' A_vid)."""
+    sound: Literal["clean", "augmented"] = "clean"
+    """The sound as it hears it: whole, or with the bands and spans masked that the student's has (A_aud)."""

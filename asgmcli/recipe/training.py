@@ -115,8 +115,14 @@ class SemiSupervised(ConvolutionTrain):
     """Unlabelled clips a labelled one in each step; 0 trains on labelled clips alone."""
     supervised_epochs: EpochCount = 5
     """First epochs, which see labelled clips alone."""
+    epoch: Literal["labeled", "unlabeled"] = "unlabeled"
+    """What an epoch passes over: the full batches of the `labeled` list, the others cycling beside it (SVFormer's
+    released code), or the longer list until every clip of it was seen."""
     ema_decay: Share = 0.99
     """Share of its own weights that the teacher keeps in each step; the rest it takes from the student."""
+    teacher: Literal["start", "after_warmup"] = "start"
+    """When the teacher's average begins: at the first step, or after the supervised epochs, as the student's copy
+    (SVFormer's released code)."""
     activation_checkpointing: bool = False
     """Save memory: compute every block again in the backward pass."""
     accumulate: Batch = 1

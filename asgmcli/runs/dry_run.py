@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,19 +45,36 @@ class DryRun:
     @property
     def steps(self) -> int | None:
         """Return the steps of the whole run."""
-        trained = self.recipe.as_trained()
-        if self.counts is None or self.needs is None or trained is None:
-            return None
-        steps = trained.train.epochs * self.counts.steps
-        return min(steps, trained.train.max_steps or steps)
+        return None if self.counts is None else self._steps(self.counts.steps)
 
     @property
     def operations(self) -> int | None:
         """Return the operations of the whole run: its steps and its evaluations."""
-        steps, trained = self.steps, self.recipe.as_trained()
+        return None if self.counts is None else self._operations(self.counts.steps)
+
+    @property
+    def otherwise(self) -> dict[str, dict[str, int | None]]:
+        """Return steps and operations of the whole run with each other counting of epochs, by its override."""
+        counted = {} if self.counts is None or self.needs is None else self.counts.otherwise
+        return {
+            override: {"steps": self._steps(steps), "operations": self._operations(steps)}
+            for override, steps in counted.items()
+        }
+
+    def _steps(self, epoch: int) -> int | None:
+        """Return the steps of the whole run with `epoch` steps an epoch."""
+        trained = self.recipe.as_trained()
+        if self.needs is None or trained is None:
+            return None
+        steps = trained.train.epochs * epoch
+        return min(steps, trained.train.max_steps or steps)
+
+    def _operations(self, epoch: int) -> int | None:
+        """Return the operations of the whole run with `epoch` steps an epoch."""
+        steps, trained = self._steps(epoch), self.recipe.as_trained()
         if steps is None or self.counts is None or self.needs is None or trained is None:
             return None
-        first = min(steps, self.counts.light_epochs * self.counts.steps)
+        first = min(steps, self.counts.light_epochs * epoch)
         counted = first * self.needs.supervised.operations + (steps - first) * self.needs.step.operations
         every = trained.train.evaluate_every
         evaluations = 1 + ((trained.train.epochs - 1) // every if every else 0)
@@ -66,13 +83,17 @@ class DryRun:
             views += -(-steps // self.counts.steps) * self.counts.validated
         return counted + views * self.needs.view.operations
 
-    def lines(self) -> list[str]:
-        """Return lines on the run's folder, clips, networks' parts, and what must be made first."""
+    def lines(self, rate: float | None = None) -> list[str]:
+        """Return lines on the run's folder, clips, networks' parts, and what must be made first.
+
+        `rate` operations a second give the least time of other countings of epochs.
+        """
         found = [f"Run: {self.run} ({self.state})"]
         if self.counts is not None and self.counts.clips:
             clips = ", ".join(f"{count:,} {kind}" for kind, count in self.counts.clips.items())
             classes = f", {self.counts.classes} classes" if self.counts.classes else ""
             found.append(f"Clips: {clips}{classes}; {self.counts.steps:,} steps an epoch")
+        found += [_otherwise(override, cost, rate) for override, cost in self.otherwise.items()]
         if self.counts is not None and self.counts.known_from:
             found.append(f"Clips: counted by {self.counts.known_from}; they are not there yet")
         if self.counts is None and self.needs is not None:
@@ -111,6 +132,7 @@ class DryRun:
             "disk_bytes": self.disk,
             "operations": {"step": self.needs.step.operations, "all": self.operations},
             "steps": self.steps,
+            "otherwise": self.otherwise,
             "operations_per_second": rate,
             "least_seconds": seconds,
         }
@@ -178,6 +200,12 @@ def dry_table(runs: Sequence[DryRun], measured: Sequence[float | None]) -> Table
         "what train.activation_checkpointing and train.accumulate save in memory and cost in time."
     )
     return Table("", columns, lines, note)
+
+
+def _otherwise(override: str, cost: Mapping[str, int | None], rate: float | None) -> str:
+    steps, operations = cost["steps"] or 0, cost["operations"] or 0
+    time = f", {_duration(operations / rate)}" if rate else ""
+    return f"Epochs: --set {override} would take {steps:,} steps in all, {_digits(operations / TERA)} TFLOP{time}"
 
 
 def _shown(measured: Sequence[float | None]) -> str:

@@ -6,8 +6,8 @@ tensor kept for the backward pass, is counted as in the real step, in a second a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -34,6 +34,7 @@ class Counts:
         light_epochs: first epochs whose steps are the lighter ones of `Needs.supervised`.
         known_from: the source of the counts, in words; empty if it is the manifest.
         validated: views of the validation after each epoch (`train.keep: best`).
+        otherwise: steps of an epoch as the recipe's other countings have it, by the override that asks for one.
     """
 
     clips: dict[str, int]
@@ -43,6 +44,7 @@ class Counts:
     light_epochs: int = 0
     known_from: str = ""
     validated: int = 0
+    otherwise: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

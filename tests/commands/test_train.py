@@ -80,7 +80,7 @@ def test_folders_with_brackets_are_text(recipe: Path) -> None:
 def test_what_a_user_gets_wrong_is_told_and_nothing_is_written(recipe: Path) -> None:
     cases: list[tuple[tuple[object, ...], int, str]] = [
         (("--row", "vidoe"), 2, "no row 'vidoe' (did you mean 'video'?)"),
-        (("--set", "train.epoch=3"), 2, "did you mean 'epochs'?"),
+        (("--set", "train.epchs=3"), 2, "did you mean 'epochs'?"),
         (("--set", "train.epochs"), 2, "expected key.path=value"),
         (("--resume", "--overwrite"), 2, "give one of them"),
         (("--seed", -1), 2, "seed = -1"),

@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import v2
 
 from asgmcli.data.augment import (
-    KEEP_CHANNELS,
     Geometry,
     apply_geometry,
     crops,
-    draw_dropped_channel,
+    draw_dropped_channels,
     draw_geometry,
     draw_warp,
     rand_augment,
@@ -92,11 +94,22 @@ def test_rand_augments_values_are_torchvisions_whatever_the_layout() -> None:
 
 def test_channels_are_dropped_as_often_as_asked() -> None:
     rng = np.random.default_rng(0)
-    drawn = Counter(draw_dropped_channel(rng, 0.2) for _ in range(3000))
-    assert set(drawn) == {KEEP_CHANNELS, 0, 1, 2}
-    assert abs(drawn[KEEP_CHANNELS] / 3000 - 0.8) < 0.03
-    assert draw_dropped_channel(rng, 0.0) == KEEP_CHANNELS
-    assert draw_dropped_channel(rng, 1.0) != KEEP_CHANNELS
+    drawn = Counter(tuple(draw_dropped_channels(rng, 0.2)) for _ in range(3000))
+    assert {sum(lost) for lost in drawn} == {0, 1}
+    assert len(drawn) == 4
+    assert abs(drawn[False, False, False] / 3000 - 0.8) < 0.03
+    assert sum(draw_dropped_channels(rng, 0.0)) == 0
+    assert sum(draw_dropped_channels(rng, 1.0)) == 1
+
+
+def test_each_channel_is_dropped_by_itself_as_torch_drops_whole_channels() -> None:
+    """Shares of 0, 1, 2 and 3 lost channels: .8^3, 3 x .8^2 x .2, 3 x .8 x .2^2, .2^3."""
+    rng, clips = np.random.default_rng(0), 20_000
+    ours = Counter(sum(draw_dropped_channels(rng, 0.2, "each")) for _ in range(clips))
+    released = (F.dropout2d(torch.ones(clips, 3, 1, 1), 0.2) == 0).sum(1).flatten()
+    for lost, share in enumerate((0.512, 0.384, 0.096, 0.008)):
+        assert abs(ours[lost] / clips - share) < 0.01
+        assert abs(float((released == lost).float().mean()) - share) < 0.01
 
 
 def test_a_warp_keeps_two_four_or_all_frames_and_fills_with_the_nearest() -> None:
@@ -112,6 +125,33 @@ def test_a_warp_keeps_two_four_or_all_frames_and_fills_with_the_nearest() -> Non
             assert shown == min(frame for frame in kept if abs(position - frame) == nearest)
     assert set(lengths) == {2, 4, 8}
     assert all(abs(count / 1500 - 1 / 3) < 0.05 for count in lengths.values())
+
+
+def released_filler(kept: list[int], frames: int, cut: Callable[[int, int], int]) -> list[int]:
+    """A warp by the words of SVFormer's released code: `cut` draws a place between two kept frames, both included."""
+    shown = [kept[0]] * kept[0]
+    for first, second in pairwise(kept):
+        middle = second if second == first + 1 else cut(first, second)
+        shown += [first] * (middle - first) + [second] * (second - middle)
+    return shown + [kept[-1]] * (frames - kept[-1])
+
+
+def test_a_random_filler_cuts_anywhere_between_two_kept_frames() -> None:
+    cuts: Counter[int] = Counter()
+    for seed in range(1500):
+        warp, (kept, cut) = draw_warp(np.random.default_rng(seed), 8, "random"), warp_draws(seed)
+        assert warp == released_filler(kept, 8, cut)
+        if len(kept) == 2 and kept[1] - kept[0] == 4:
+            cuts[warp.index(kept[1]) - kept[0]] += 1
+    assert set(cuts) == {0, 1, 2, 3, 4}  # at the first itself: it is then not shown
+
+
+def warp_draws(seed: int) -> tuple[list[int], Callable[[int, int], int]]:
+    """The frames that a warp of eight keeps, and its draws of places between them."""
+    rng = np.random.default_rng(seed)
+    count = (2, 4, 8)[int(rng.integers(3))]
+    kept = range(8) if count == 8 else sorted(rng.choice(8, size=count, replace=False).tolist())
+    return list(kept), lambda first, second: int(rng.integers(first, second + 1))
 
 
 @pytest.mark.parametrize(("count", "lengths"), [(1, {1}), (2, {2}), (4, {2, 4}), (3, {2, 3})])

@@ -39,6 +39,24 @@ def test_an_epoch_sees_every_clip_and_keeps_the_ratio(labeled: int, unlabeled: i
     assert len(set(keys)) == len(keys)
 
 
+@pytest.mark.parametrize(("labeled", "steps"), [(51, 6), (255, 31), (8, 1), (7, 0)])
+def test_an_epoch_of_the_labelled_list_has_its_full_batches_and_other_unlabelled_clips_each_time(
+    labeled: int, steps: int
+) -> None:
+    streams = {"labeled": Stream(labeled, 8), "unlabeled": Stream(4850, 40, stretches=False)}
+    plan = Plan(streams, 0, partial="drop")
+    assert plan.steps == steps
+    epochs = [split(plan, epoch) for epoch in range(3)]
+    assert [len(found) for found in epochs] == [steps] * 3
+    for found in epochs:
+        few = [key.number for part, _ in found for key in part]
+        many = [key.number for _, part in found for key in part]
+        assert len(set(few)) == len(few) == 8 * steps  # no clip twice, up to 7 of them left out
+        assert len(set(many)) == len(many) == 40 * steps
+    seen = {key.number for found in epochs for _, part in found for key in part}
+    assert not steps or len(seen) > 1.8 * 40 * steps
+
+
 def test_epochs_and_seeds_are_shuffled_anew_and_always_alike() -> None:
     orders = {
         (seed, epoch): tuple(key.number for _, many in split(two_lists(5, 60, 2, 5, seed), epoch) for key in many)

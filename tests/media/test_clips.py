@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
 
 from asgmcli.media.clips import (
     audio_window,
@@ -11,6 +13,8 @@ from asgmcli.media.clips import (
     indices_at,
     last_start,
     random_start,
+    spanned_indices,
+    spanned_starts,
     uniform_starts,
 )
 
@@ -37,6 +41,53 @@ def test_evaluation_clips_reach_from_the_first_frame_to_the_last() -> None:
     assert uniform_starts(300, 8, 8, 1) == [121]
     assert uniform_starts(30, 8, 8, 5) == [0, 0, 0, 0, 0]
     assert clip_indices(300, 8, 8, uniform_starts(300, 8, 8, 5)[-1])[-1] == 299
+    assert spanned_starts(364, 64.0, 5, inclusive=True) == [0, 75, 150, 225, 300]
+    assert spanned_starts(364, 64.0, 1, inclusive=True) == [150]
+
+
+def test_released_evaluation_clips_leave_the_last_start_out() -> None:
+    """Start k of n lies k / n of the way to the last one, so that the end of the video is not seen."""
+    assert uniform_starts(300, 8, 8, 5, inclusive=False) == [0, 48, 97, 145, 194]  # 243 k / 5
+    assert uniform_starts(300, 8, 8, 1, inclusive=False) == [0]
+    assert spanned_starts(364, 64.0, 5, inclusive=False) == [0, 60, 120, 180, 240]
+    assert spanned_starts(50, 64.0, 3, inclusive=False) == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("fps", "expected"),
+    [
+        (30.0, [0, 9, 18, 27, 36, 45, 54, 63]),  # 64 frames: steps of 9, not of 8
+        (25.0, [0, 7, 14, 22, 29, 37, 44, 52]),  # 53.3 frames
+        (60.0, [0, 18, 36, 54, 72, 90, 108, 127]),  # 128 frames
+        (15.0, [0, 4, 8, 13, 17, 22, 26, 31]),  # 32 frames
+    ],
+)
+def test_a_clip_lasts_64_frames_of_30_a_second_at_any_rate(fps: float, expected: list[int]) -> None:
+    span = 8 * 8 / 30 * fps
+    indices = spanned_indices(1000, 8, span, 0.0)
+    assert indices == expected
+    seconds = [index / fps for index in indices]
+    ideal = [place * (64 / 30 - 1 / fps) / 7 for place in range(8)]
+    assert all(-1e-9 <= wanted - found < 1 / fps for found, wanted in zip(seconds, ideal, strict=True))
+    assert clip_span(indices, fps)[1] == pytest.approx(64 / 30, abs=0.8 / fps)
+
+
+def test_fractions_of_frames_are_counted_as_the_released_decoder_counts_them() -> None:
+    """Time stamps from the first at or after the start to one past the end, of which eight are taken, rounded down."""
+    rng, unit = np.random.default_rng(0), 1_000_000
+    for _ in range(300):
+        fps, total = float(rng.choice([15, 23.976, 24, 25, 29.97, 30, 50, 60])), int(rng.integers(20, 400))
+        span = 64 / 30 * fps
+        start = float(rng.uniform(0, max(total - span, 0)))
+        low, high = int(start * unit), int((start + span - 1) * unit)
+        decoded = []
+        for frame in range(total):
+            if frame * unit >= low:
+                decoded.append(frame)
+            if frame * unit > high:
+                break
+        places = torch.linspace(0, span - 1, 8).clamp(0, len(decoded) - 1).long().tolist()
+        assert spanned_indices(total, 8, span, start) == [decoded[place] for place in places]
 
 
 def test_sound_is_centred_on_the_frames() -> None:
@@ -57,6 +108,9 @@ def test_sound_is_centred_on_the_frames() -> None:
         lambda: random_start(10, 8, 8, 1.0),
         lambda: last_start(10, 0, 8),
         lambda: uniform_starts(10, 8, 8, 0),
+        lambda: spanned_starts(10, 4.0, 0, inclusive=True),
+        lambda: spanned_indices(10, 8, 0.5, 0),
+        lambda: spanned_indices(10, 8, 8.0, -0.1),
         lambda: clip_span([], 10.0),
         lambda: clip_span([1], 0.0),
     ],

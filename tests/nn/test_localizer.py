@@ -287,3 +287,21 @@ def test_a_file_that_is_not_fnacs_is_refused(tmp_path):
     save_localizer(tmp_path / "odd.safetensors", small_localizer(), {"map": "sine"})
     with pytest.raises(DataError, match="not 'sine'"):
         load_localizer(tmp_path / "odd.safetensors")
+
+
+def test_masks_of_the_sound_are_bands_in_hertz_and_spans_in_seconds():
+    """Rows of the spectrogram are 31.25 Hz apart, columns 14.875 ms from 16 ms on; what is masked is 0."""
+    torch.manual_seed(0)
+    localizer = FrozenLocalizer(FNAC(8, width=4, stride=8), input_size=32, seconds=0.5)
+    frames, wave = torch.rand(2, 3, 2, 32, 32), 0.1 * torch.randn(2, 8000)
+    spectrogram = localizer.spectrogram(wave)
+    by_hand = spectrogram.clone()
+    by_hand[0, :, 32:48] = 0  # 1000 Hz up to, and not with, 1500 Hz
+    by_hand[1, :, :, 0:7] = 0  # centres 16, 30.9, ... 105.25 ms
+    heard = localizer.model.audio_features(by_hand).repeat_interleave(2, dim=0)
+    cells = localizer._image_features(frames.transpose(1, 2).flatten(0, 1))
+    masks = torch.tensor([[1000.0, 1500.0, 0.2, 0.2], [0.0, 0.0, -0.3, 0.106]])
+    expected = similarity_map(cells, heard).unflatten(0, (2, 2))
+    torch.testing.assert_close(localizer.maps(frames, wave, masks), expected)
+    none = torch.zeros(2, 4)
+    torch.testing.assert_close(localizer.maps(frames, wave, none), localizer.maps(frames, wave))

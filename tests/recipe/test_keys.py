@@ -46,7 +46,7 @@ def test_a_section_holds_what_lies_below_it_and_no_other() -> None:
     assert {key.path for key in find_keys("log")} == {"log.tensorboard", "log.wandb", "log.project"}
 
 
-@pytest.mark.parametrize(("wrong", "meant"), [("optimizer", "train.optimizer"), ("train.epoch", "train.epochs")])
+@pytest.mark.parametrize(("wrong", "meant"), [("optimizer", "train.optimizer"), ("train.epchs", "train.epochs")])
 def test_a_section_that_is_not_there_is_answered_with_the_nearest(wrong: str, meant: str) -> None:
     with pytest.raises(UsageError, match=rf"no key or section of recipes\. Did you mean {meant}"):
         find_keys(wrong)

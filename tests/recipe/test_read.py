@@ -292,7 +292,7 @@ NEAREST = {
         "video.dim=8": "'model.video'",
         "dpth=3": "'model.video.depth' or 'model.audio.depth'",
         "model.video.dept=3": "'depth'",
-        "train.epoch=3": "'epochs'",
+        "train.epchs=3": "'epochs'",
     },
     "demo_localizer": {"stride=8": "'model.stride'", "temprature=1.0": "'losses.temperature'"},
     "demo_pretext": {"still_share=0.5": "'generated.still_share'", "time_mask=3": "'augment.time_mask'"},

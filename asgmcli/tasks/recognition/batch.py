@@ -36,7 +36,7 @@ class Unlabeled:
     Attributes:
         weak: uint8 [B, T, 3, S, S].
         strong: uint8 [B, T, 3, S, S], before channel dropout, as the localizer sees it.
-        dropped: int64 [B], the colour channel to drop, -1 for none.
+        dropped: bool [B, 3], the colour channels to drop.
         warp: int64 [B, T / tubelet], which of the tokens' times is shown at each.
         number: int64 [B], places in the unlabelled list.
         label: int64 [B], -1 where unknown; only reported.
@@ -45,6 +45,8 @@ class Unlabeled:
         audio: float32 [B, L, M], None where the sound is not used.
         strong_audio: float32 [B, L, M], the same with bands and spans masked.
         wave: float32 [B, samples], what a localizer listens to, None without one that does.
+        wave_masks: float32 [B, 4], the band of frequencies (Hz) and the span of time (s) that a localizer does not
+            hear, each from and to; None where it hears all.
         maps: float32 [B, T, h, w], what a guide known beforehand saw, on the strong view; None without one.
     """
 
@@ -59,6 +61,7 @@ class Unlabeled:
     audio: Tensor | None = None
     strong_audio: Tensor | None = None
     wave: Tensor | None = None
+    wave_masks: Tensor | None = None
     maps: Tensor | None = None
 
 

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.tasks.recognition.data import divide, plan_of
+from asgmcli.tasks.recognition.data import check_epoch, divide, plan_of
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 from asgmcli.tasks.recognition.views import labeled_rows
 from asgmcli.train.cost import Counts, Decoded, Needs, Open, SizeOf, needs_of
 from asgmcli.train.trace import TracedWork, trace
 
+EPOCHS = ("labeled", "unlabeled")
+"""What `train.epoch` may pass over."""
 COPIES = 2
 """Networks in a checkpoint: student and teacher."""
 
@@ -26,6 +28,7 @@ def count(recipe: RecognitionRecipe, open_: Open) -> Counts:
     """
     manifest = open_(recipe.data)
     labeled, unlabeled = divide(recipe, manifest)
+    check_epoch(recipe, manifest, len(labeled))
     evaluated = labeled_rows(manifest, recipe.data.eval_split)
     return _counts(recipe, len(manifest.classes), len(labeled), len(unlabeled), len(evaluated))
 
@@ -46,7 +49,13 @@ def _counts(
     clips = {"labeled": labeled, "unlabeled": unlabeled, "evaluated": evaluated}
     views = evaluated * recipe.evaluate.clips * recipe.evaluate.crops
     light = recipe.train.supervised_epochs if recipe.semi_supervised else 0
-    return Counts(clips, classes, plan_of(recipe, labeled, unlabeled).steps, views, light, known_from)
+    steps = {kind: plan_of(_with_epoch(recipe, kind), labeled, unlabeled).steps for kind in EPOCHS}
+    otherwise = {f"train.epoch={kind}": count for kind, count in steps.items() if kind != recipe.train.epoch}
+    return Counts(clips, classes, steps[recipe.train.epoch], views, light, known_from, otherwise=otherwise)
+
+
+def _with_epoch(recipe: RecognitionRecipe, kind: str) -> RecognitionRecipe:
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"epoch": kind})})
 
 
 def decoded(recipe: RecognitionRecipe) -> Decoded | None:
@@ -82,8 +91,9 @@ def _works(recipe: RecognitionRecipe, classes: int) -> list[TracedWork]:
             tokens = model.embed(video)
             if mixed:
                 strong = tokens[labeled:]
+                shown = model.embed(video[labeled:]) if recipe.whole_partner else strong
                 keep = torch.empty(strong.shape[:3], dtype=torch.bool)
-                tokens = torch.cat([tokens, torch.where(keep[..., None], strong, strong.roll(1, 0))])
+                tokens = torch.cat([tokens, torch.where(keep[..., None], strong, shown.roll(1, 0))])
                 audio = audio if audio is None else torch.cat([audio, audio[labeled:]])
             return model.classify(tokens, audio).logits
 

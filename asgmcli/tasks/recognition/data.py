@@ -102,6 +102,7 @@ def build_data(recipe: RecognitionRecipe) -> RecognitionData:
     """
     manifest = open_manifest(recipe.data)
     labeled, unlabeled = divide(recipe, manifest)
+    check_epoch(recipe, manifest, len(labeled))
     # Read at the end of the run, missed at its start.
     splits = dict.fromkeys((recipe.data.eval_split, *recipe.data.eval_also))
     evaluated = [row for split in splits for row in labeled_rows(manifest, split)]
@@ -124,6 +125,7 @@ def build_data(recipe: RecognitionRecipe) -> RecognitionData:
         mel_statistics,
         guide_seconds=_guide_seconds(recipe),
         seed=recipe.seed,
+        guide_masked=recipe.localizer is not None and recipe.localizer.sound == "augmented",
         maps=_carried_maps(recipe, manifest, unlabeled),
         tubelet=recipe.model.video.tubelet,
     )
@@ -139,9 +141,22 @@ def plan_of(recipe: RecognitionRecipe, labeled: int, unlabeled: int, share: Rank
     begin = settings.supervised_epochs if recipe.semi_supervised else settings.epochs
     streams = {
         LABELED: Stream(labeled, batch),
-        UNLABELED: Stream(unlabeled, batch * settings.unlabeled_ratio, first_epoch=begin),
+        UNLABELED: Stream(unlabeled, batch * settings.unlabeled_ratio, begin, stretches=settings.epoch == "unlabeled"),
     }
-    return Plan(streams, recipe.seed, share or RankShare())
+    return Plan(streams, recipe.seed, share or RankShare(), "drop" if settings.epoch == "labeled" else "fill")
+
+
+def check_epoch(recipe: RecognitionRecipe, manifest: Manifest, labeled: int) -> None:
+    """Check that an epoch has a step.
+
+    Raises:
+        DataError: it passes over the labelled clips, and these fill no batch.
+    """
+    if recipe.train.epoch == "labeled" and labeled < recipe.train.batch:
+        raise DataError(
+            f"{manifest.path}: {labeled} labelled clips fill no batch of {recipe.train.batch}, and train.epoch labeled "
+            "passes over full batches alone. Set train.batch lower, or train.epoch to unlabeled."
+        )
 
 
 def divide(recipe: RecognitionRecipe, manifest: Manifest) -> tuple[list[ManifestRow], list[ManifestRow]]:

@@ -158,6 +158,7 @@ class RecognitionState:
     device: torch.device
     step: int = 0
     chance: float = 0.0
+    warming_up: bool = False
 
     def trained(self) -> list[nn.Module]:
         """Return the student: the teacher follows it, the localizer is frozen."""
@@ -165,12 +166,14 @@ class RecognitionState:
 
     def begin_step(self, epoch: int, step: int) -> None:
         """Note the step, which seeds the masks, and put the student in training mode."""
-        self.step = step
+        train, self.step = self.recipe.train, step
+        supervised = train.supervised_epochs if self.recipe.semi_supervised else 0
+        self.warming_up = train.teacher == "after_warmup" and epoch < supervised
         self.student.train()
 
     def after_step(self) -> None:
-        """Let the teacher follow."""
-        update_teacher(self.teacher, self.student, self.recipe.train.ema_decay)
+        """Let the teacher follow; until it is born, with `train.teacher` after_warmup, it is the student's copy."""
+        update_teacher(self.teacher, self.student, 0.0 if self.warming_up else self.recipe.train.ema_decay)
 
     def state_dict(self) -> State:
         """Return the state of student, teacher and thresholds."""

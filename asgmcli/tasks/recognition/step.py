@@ -20,6 +20,7 @@ from asgmcli.masks.mix import draw_lambda, mix_audio, mix_tokens, partners
 from asgmcli.masks.tube import tube_mask
 from asgmcli.metrics.pseudo_label import pseudo_label_quality
 from asgmcli.ranks.exchange import gather_rows, own_rank, own_rows
+from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks.recognition.batch import Batch, Labeled, Unlabeled
 from asgmcli.tasks.recognition.controls import controlled_maps, controlled_share
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
@@ -32,6 +33,16 @@ class PseudoLabels:
 
     probabilities: Tensor
     passes: Tensor
+
+
+@dataclass(frozen=True)
+class StrongViews:
+    """Tokens [B, T, N, D] of the strong views, those that they show as the second clip of a mixture, and their pixels
+    [B, 3, T, H, W], normalised, without the channels that they lose."""
+
+    tokens: Tensor
+    as_partner: Tensor
+    normalised: Tensor
 
 
 @dataclass(frozen=True)
@@ -59,12 +70,15 @@ def train_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
         return _supervised_step(state, labeled)
     pseudo, everyone = _pseudo_labels(state, unlabeled)
     count, extra = len(labeled.label), len(unlabeled.number)
-    strong = _drop_channels(student.normalise(unlabeled.strong), unlabeled.dropped, student)
+    whole = student.normalise(unlabeled.strong)
+    strong = drop_channels(whole, unlabeled.dropped, student, recipe)
     tokens = student.embed(torch.cat([student.normalise(labeled.video), strong]))
     parts, sounds = [tokens], [labeled.audio, unlabeled.strong_audio]
     mixture = None
     if recipe.losses.mixup.weight > 0:
-        mixture = _mix(state, unlabeled, tokens[count:])
+        first = tokens[count:]  # one slice: two would add up gradients in another order
+        views = StrongViews(first, student.embed(whole) if recipe.whole_partner else first, strong)
+        mixture = _mix(state, unlabeled, views)
         parts.append(mixture.tokens.to(tokens.dtype))
         sounds.append(mixture.audio)
     audio = torch.cat([sound for sound in sounds if sound is not None]) if student.audio is not None else None
@@ -113,15 +127,20 @@ def _pseudo_labels(state: RecognitionState, unlabeled: Unlabeled) -> tuple[Pseud
     return PseudoLabels(own_rows(probabilities), own_rows(passes)), PseudoLabels(probabilities, passes)
 
 
-def _drop_channels(video: Tensor, dropped: Tensor, student: ASGMFormer) -> Tensor:
-    """Black out one colour channel of a clip, [B, 3, T, H, W], where `dropped` [B] names one (it is -1 elsewhere)."""
-    channels = torch.arange(3, device=video.device)
-    gone = (channels == dropped[:, None]).view(-1, 3, 1, 1, 1)
+def drop_channels(video: Tensor, dropped: Tensor, student: ASGMFormer, recipe: RecognitionRecipe) -> Tensor:
+    """Return normalised clips [B, 3, T, H, W] without the channels that `dropped` [B, 3] marks.
+
+    With `augment.channels` one a lost channel is black. With each it is the mean, and the others are scaled by
+    1 / (1 - p), as torch's dropout of whole channels does.
+    """
+    gone, share = dropped.view(-1, 3, 1, 1, 1), recipe.augment.channel_dropout
+    if recipe.augment.channels == "each":
+        return torch.where(gone, torch.zeros((), dtype=video.dtype, device=video.device), video / max(1 - share, 1e-6))
     return torch.where(gone, (-student.mean / student.std).to(video.dtype), video)
 
 
 @torch.no_grad()
-def _maps(state: RecognitionState, unlabeled: Unlabeled, times: int, draw: torch.Generator) -> Tensor | None:
+def _maps(state: RecognitionState, unlabeled: Unlabeled, views: StrongViews, draw: torch.Generator) -> Tensor | None:
     """[B, T, h, w]: where each token's frames say that the sound comes from; None for a tube."""
     if not state.recipe.guided:
         return None
@@ -130,10 +149,13 @@ def _maps(state: RecognitionState, unlabeled: Unlabeled, times: int, draw: torch
         assert maps is not None  # a guide without a localizer is known beforehand
     else:
         assert unlabeled.wave is not None
-        strong = unlabeled.strong.transpose(1, 2).float() / 255
-        maps = state.localizer.maps(strong, unlabeled.wave)
+        assert state.recipe.localizer is not None
+        seen = unlabeled.strong.transpose(1, 2).float() / 255
+        if state.recipe.localizer.picture == "augmented":
+            seen = views.normalised * state.student.std + state.student.mean
+        maps = state.localizer.maps(seen, unlabeled.wave, unlabeled.wave_masks)
     # A token of several frames goes by their mean map.
-    maps = maps.unflatten(1, (times, -1)).mean(dim=2)
+    maps = maps.unflatten(1, (views.tokens.shape[1], -1)).mean(dim=2)
     return controlled_maps(state.recipe, maps, draw)
 
 
@@ -156,7 +178,7 @@ def _mask(
     )
 
 
-def _mix(state: RecognitionState, unlabeled: Unlabeled, tokens: Tensor) -> Mixture:
+def _mix(state: RecognitionState, unlabeled: Unlabeled, views: StrongViews) -> Mixture:
     """Mix each unlabelled clip A with a partner B of the same batch (Eq. 7-8); B's view is warped in time.
 
     With several ranks λ is that of the global batch; partners and masks are each rank's own, and no token leaves it.
@@ -164,20 +186,20 @@ def _mix(state: RecognitionState, unlabeled: Unlabeled, tokens: Tensor) -> Mixtu
     Args:
         state: of the run.
         unlabeled: its batch.
-        tokens: [B, T, N, D] of the strong views.
+        views: of its clips.
     """
-    masks, warp = state.recipe.masks, unlabeled.warp
+    masks, warp, tokens = state.recipe.masks, unlabeled.warp, views.tokens
     # λ and the partners are drawn first: rows that differ in their masks alone share both.
     draw = step_generator(state.recipe.seed, state.step)
     keep = draw_lambda(masks.alpha, masks.beta, draw)
     if own_rank():
         draw = step_generator(state.recipe.seed, state.step, own_rank())
     partner = partners(len(tokens), draw).to(tokens.device)
-    maps = _maps(state, unlabeled, tokens.shape[1], draw)
+    maps = _maps(state, unlabeled, views, draw)
     mask = _mask(state, maps, tokens.shape, keep, draw).to(tokens.device)
     weight = controlled_share(state.recipe, maps, state.student.video.grid, mask, warp, partner)
     weight = float(mask[0, 0].float().mean()) if weight is None else weight  # λ = n / N
-    warped = tokens.gather(1, warp[:, :, None, None].expand_as(tokens))
+    warped = views.as_partner.gather(1, warp[:, :, None, None].expand_as(tokens))
     audio = unlabeled.strong_audio if state.student.audio is not None else None
     mixed_audio = mix_audio(audio, audio[partner], weight) if audio is not None else None
     return Mixture(mix_tokens(tokens, warped[partner], mask), mixed_audio, partner, weight)
@@ -193,6 +215,7 @@ def _mixup_loss(state: RecognitionState, logits: Tensor, pseudo: PseudoLabels, m
         pseudo.passes[partner],
         mixture.weight,
         soft=settings.labels == "soft",
+        threshold=state.recipe.thresholds.value if settings.mask == "mixture" else None,
     )
     return mixup(logits, target, mask, space=settings.space)
 

@@ -14,15 +14,16 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from asgmcli.data import augment
-from asgmcli.data.augment import Geometry
+from asgmcli.data.augment import Geometry, SoundMasks
 from asgmcli.data.guides import ViewMaps
 from asgmcli.data.loader import Draw, collate, first_decodable, make_loader, note_failures
 from asgmcli.data.manifest import Manifest, ManifestRow, check_files
 from asgmcli.data.mel_statistics import LogMelStatistics
 from asgmcli.data.plan import Plan, RankShare, SampleKey
-from asgmcli.data.reader import ClipReader, Moment
+from asgmcli.data.reader import RATE, ClipReader, Moment
 from asgmcli.errors import DataError
-from asgmcli.media.clips import random_start, uniform_starts
+from asgmcli.media.audio import HOP_MS
+from asgmcli.media.mel import band_hertz
 from asgmcli.recipe.clips import Augment, Clip
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks.recognition.batch import Batch, EvaluationBatch, Labeled, Unlabeled
@@ -44,6 +45,7 @@ class TrainViews(Dataset[Labeled | Unlabeled]):
         mel_statistics: of the data set, or None to leave the sound out.
         guide_seconds: length of sound the localizer listens to, or None without one.
         seed: of all draws.
+        guide_masked: the localizer does not hear the bands and spans that the student's sound lacks.
         maps: of a guide that is known beforehand, or None. They follow the strong view, whose RandAugment then uses its
             colour operations only.
         tubelet: frames a token of the network spans; time is warped in steps of it.
@@ -58,6 +60,7 @@ class TrainViews(Dataset[Labeled | Unlabeled]):
     mel_statistics: LogMelStatistics | None
     guide_seconds: float | None
     seed: int
+    guide_masked: bool = False
     maps: ViewMaps | None = None
     tubelet: int = 1
     failures: list[str] = field(default_factory=list)
@@ -74,15 +77,14 @@ class TrainViews(Dataset[Labeled | Unlabeled]):
         return first_decodable(self.unlabeled, key.number, self.seed, names, self._unlabeled)
 
     def _moment(self, row: ManifestRow, rng: np.random.Generator) -> Moment:
-        start = random_start(max(row.frames, 1), self.clip.frames, self.clip.stride, float(rng.random()))
-        return self.reader.moment(row, start)
+        return self.reader.random_moment(row, float(rng.random()))
 
-    def _geometry(self, frames: Tensor, rng: np.random.Generator) -> Geometry:
+    def _geometry(self, frames: Tensor, rng: np.random.Generator, flip: float) -> Geometry:
         height, width = frames.shape[1:3]
-        return augment.draw_geometry(rng, height, width, self.clip.size, self.clip.short_side, self.augment.flip)
+        return augment.draw_geometry(rng, height, width, self.clip.size, self.clip.short_side, flip)
 
-    def _weak(self, frames: Tensor, rng: np.random.Generator) -> Tensor:
-        return augment.apply_geometry(frames, self._geometry(frames, rng), self.clip.size)
+    def _weak(self, frames: Tensor, rng: np.random.Generator, flip: float) -> Tensor:
+        return augment.apply_geometry(frames, self._geometry(frames, rng, flip), self.clip.size)
 
     def _strong(self, frames: Tensor, geometry: Geometry, rng: np.random.Generator) -> Tensor:
         view = augment.apply_geometry(frames, geometry, self.clip.size)
@@ -93,9 +95,18 @@ class TrainViews(Dataset[Labeled | Unlabeled]):
     def _sound(self, moment: Moment) -> Tensor | None:
         return None if self.mel_statistics is None else self.mel_statistics.normalise(self.reader.log_mel(moment))
 
+    def _wave_masks(self, moment: Moment, masks: SoundMasks, seconds: float) -> Tensor:
+        """Return [4]: the student's masks as frequencies, Hz, and as times, s, of the localizer's sound."""
+        if not moment.row.audio:
+            return torch.zeros(4)
+        own = self.reader.wave_start(moment, self.reader.audio.seconds)
+        lag = own - self.reader.wave_start(moment, seconds, inside=True)
+        times = (lag + step * HOP_MS / 1000 for step in masks.steps)
+        return torch.tensor([*band_hertz(masks.bins, self.reader.audio.mels, RATE), *times])
+
     def _labeled(self, draw: Draw) -> Labeled:
         moment = self._moment(draw.row, draw.rng)
-        video = self._weak(self.reader.frames(moment), draw.rng)
+        video = self._weak(self.reader.frames(moment), draw.rng, self.augment.flip)
         label = torch.tensor(self.labels[draw.row.id])
         return Labeled(video, label, [draw.row.id], draw.failures, self._sound(moment))
 
@@ -105,24 +116,28 @@ class TrainViews(Dataset[Labeled | Unlabeled]):
         frames = self.reader.frames(moment)
         positions = self.clip.frames // self.tubelet
         # The order of what follows is that of the random choices.
-        weak, geometry = self._weak(frames, rng), self._geometry(frames, rng)
+        weak = self._weak(frames, rng, settings.flip if settings.weak_flip is None else settings.weak_flip)
+        geometry = self._geometry(frames, rng, settings.flip)
         strong = self._strong(frames, geometry, rng)
-        dropped = augment.draw_dropped_channel(rng, settings.channel_dropout)
-        warp = torch.tensor(augment.draw_warp(rng, positions) if settings.temporal_warp else range(positions))
+        dropped = augment.draw_dropped_channels(rng, settings.channel_dropout, settings.channels)
+        unwarped = list(range(positions))
+        warp = augment.draw_warp(rng, positions, settings.warp_filler) if settings.temporal_warp else unwarped
         audio = self._sound(moment)
-        strong_audio, wave, maps = None, None, None
+        strong_audio, wave, wave_masks, maps = None, None, None, None
         if audio is not None:
-            masks = (settings.frequency_mask, settings.time_mask)
-            strong_audio = augment.spec_augment(audio, rng, *masks, fill=0.0)
+            masks = augment.draw_sound_masks(audio, rng, settings.frequency_mask, settings.time_mask)
+            strong_audio = masks.applied(audio, fill=0.0)
         if self.guide_seconds is not None:
             wave = self.reader.wave(moment, self.guide_seconds, inside=True)
+            if audio is not None and self.guide_masked:
+                wave_masks = self._wave_masks(moment, masks, self.guide_seconds)
         if self.maps is not None:
             maps = self.maps.of_view(row, moment.indices, geometry, (frames.shape[1], frames.shape[2]))
         return Unlabeled(
             weak=weak,
             strong=strong,
             dropped=torch.tensor(dropped),
-            warp=warp,
+            warp=torch.tensor(warp),
             number=torch.tensor(draw.number),
             label=torch.tensor(self.labels[row.id]),
             ids=[row.id],
@@ -130,6 +145,7 @@ class TrainViews(Dataset[Labeled | Unlabeled]):
             audio=audio,
             strong_audio=strong_audio,
             wave=wave,
+            wave_masks=wave_masks,
             maps=maps,
         )
 
@@ -184,6 +200,7 @@ class EvaluationViews(Dataset[EvaluationBatch]):
     mel_statistics: LogMelStatistics | None
     clips: int
     crops: int
+    inclusive: bool = True
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -195,8 +212,7 @@ class EvaluationViews(Dataset[EvaluationBatch]):
             MediaError: the file cannot be decoded.
         """
         row = self.rows[number]
-        starts = uniform_starts(max(row.frames, 1), self.clip.frames, self.clip.stride, self.clips)
-        moments = [self.reader.moment(row, start) for start in starts]
+        moments = self.reader.spread_moments(row, self.clips, inclusive=self.inclusive)
         # Clips that overlap share frames: each is decoded once, the file opened once.
         wanted = sorted({index for moment in moments for index in moment.indices})
         decoded = self.reader.frames(Moment(row, wanted))
@@ -239,7 +255,16 @@ def evaluation_batches(
     """
     check_files(reader.manifest, rows)
     settings = recipe.evaluate
-    views = EvaluationViews(reader, list(rows), labels, recipe.clip, mel_statistics, settings.clips, settings.crops)
+    views = EvaluationViews(
+        reader,
+        list(rows),
+        labels,
+        recipe.clip,
+        mel_statistics,
+        settings.clips,
+        settings.crops,
+        settings.starts == "inclusive",
+    )
     numbers = [list(range(i, min(i + settings.batch, len(rows)))) for i in range(0, len(rows), settings.batch)]
     dealt = numbers if share is None else share.deal(numbers)
     return make_loader(views, dealt, recipe.data.workers, collate)

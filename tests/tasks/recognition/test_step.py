@@ -50,9 +50,10 @@ def localizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(demo: Path, tmp_path: Path, localizer: Path) -> Callable[..., Made]:
     """A state and its first batch for a changed recipe; the teacher differs from the student, some labels pass."""
 
-    def build(row: str | None = None, **changes: object) -> Made:
-        if changes.get("masks__kind") == "localization" and "localizer" not in changes:
-            changes["localizer"] = {"file": str(localizer), "seconds": 0.5}
+    def build(row: str | None = None, **changes: Any) -> Made:
+        guide = changes.get("localizer", {})
+        if changes.get("masks__kind") == "localization" and "kind" not in guide:
+            changes["localizer"] = {"file": str(localizer), "seconds": 0.5, **guide}
         heard = row != "video"
         settings = {key: value for key, value in NO_DROP.items() if heard or "audio" not in key}
         recipe = tiny(tmp_path, demo, row, **{**settings, **changes})
@@ -74,7 +75,7 @@ def cross_entropy(logits: Tensor, label: int) -> Tensor:
 
 
 def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
-    """METHOD, section 3, one clip at a time: no batches, no shared tokens, no warped tokens but warped pixels."""
+    """The method one clip at a time: no batches, no shared tokens, no warped tokens but warped pixels."""
     recipe, student, teacher = state.recipe, state.student, state.teacher
     labeled, unlabeled = batch.labeled, batch.unlabeled
     listens = labeled.audio is not None
@@ -113,15 +114,19 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
     limits = class_limits(state)
     passes = [float(soft[i][hard[i]]) >= limits[hard[i]] for i in range(count)]
 
-    strong = []
+    strong, as_partner = [], []
     for index in range(count):
-        frames = unlabeled.strong[index].clone()
-        if int(unlabeled.dropped[index]) >= 0:
-            frames[:, int(unlabeled.dropped[index])] = 0
-        strong.append(frames)
+        pixels = clip(unlabeled.strong[index])
+        each = recipe.augment.channels == "each"
+        as_partner.append(pixels)
+        lost = unlabeled.dropped[index].tolist()
+        kept = [channel for channel in range(3) if not lost[channel]]
+        strong.append(torch.full_like(pixels, 0.0 if each else -1.0))
+        strong[-1][:, kept] = pixels[:, kept] / (1 - recipe.augment.channel_dropout if each else 1)
+        as_partner[-1] = pixels if each else strong[-1]
     consistency = torch.zeros(())
     for index in range(count):
-        tokens = student.embed(clip(strong[index]))
+        tokens = student.embed(strong[index])
         logits, *tokens_of = classify(tokens, sound_of(unlabeled.strong_audio, index))
         pairs.append((tokens_of[0], tokens_of[1]))
         consistency = consistency + passes[index] * cross_entropy(logits, hard[index]) / count
@@ -131,14 +136,14 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
         draw = step_generator(recipe.seed, state.step)
         keep = draw_lambda(recipe.masks.alpha, recipe.masks.beta, draw)
         partner = partners(count, draw).tolist()
-        maps = slow_maps(state, unlabeled, draw)
+        maps = slow_maps(state, unlabeled, strong, draw)
         mask = draw_mask(state, unlabeled, maps, keep, draw)
         frames_count, cells = mask.shape[1:]
         mixup = torch.zeros(())
         for a, b in enumerate(partner):
             share = share_of(state, maps, mask, a, b, unlabeled.warp[b].tolist())
-            warped = strong[b].unflatten(0, (-1, tubelet))[unlabeled.warp[b]].flatten(0, 1)
-            tokens_a, tokens_b = student.embed(clip(strong[a])), student.embed(clip(warped))
+            warped = as_partner[b].unflatten(2, (-1, tubelet))[:, :, unlabeled.warp[b]].flatten(2, 3)
+            tokens_a, tokens_b = student.embed(strong[a]), student.embed(warped)
             mixed = torch.stack(
                 [
                     torch.stack([(tokens_a if mask[a, t, n] else tokens_b)[0, t, n] for n in range(cells)])
@@ -158,7 +163,10 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
                     target[k] += weight * said
             said = logits if recipe.losses.mixup.space == "logits" else logits.softmax(0)
             error = sum((target[k] - said[k]) ** 2 for k in range(len(logits))) / len(logits)
-            mixup = mixup + error * (share * passes[a] + (1 - share) * passes[b]) / count
+            counts = share * passes[a] + (1 - share) * passes[b]
+            if recipe.losses.mixup.mask == "mixture":
+                counts = float(float(target.max()) >= recipe.thresholds.value)
+            mixup = mixup + error * counts / count
         terms["mixup"] = mixup
     if recipe.losses.contrastive.weight > 0:
         terms["contrastive"] = slow_contrastive(pairs, recipe.losses.contrastive.temperature)
@@ -177,7 +185,9 @@ def class_limits(state: RecognitionState) -> list[float]:
     return [thresholds.value * (count / max(counts) if max(counts) else 1.0) for count in counts]
 
 
-def slow_maps(state: RecognitionState, unlabeled: Unlabeled, draw: torch.Generator) -> Tensor | None:
+def slow_maps(
+    state: RecognitionState, unlabeled: Unlabeled, strong: list[Tensor], draw: torch.Generator
+) -> Tensor | None:
     """[B, T, h, w], a clip and a token's frames at a time."""
     masks, tubelet = state.recipe.masks, state.recipe.model.video.tubelet
     if masks.kind == "tube":
@@ -187,8 +197,11 @@ def slow_maps(state: RecognitionState, unlabeled: Unlabeled, draw: torch.Generat
         if state.localizer is None:
             of_frames = unlabeled.maps[index]
         else:
-            wave = unlabeled.wave[index][None]
-            of_frames = state.localizer.maps(frames.transpose(0, 1)[None].float() / 255, wave)[0]
+            wave, settings = unlabeled.wave[index][None], state.recipe.localizer
+            whole = frames.transpose(0, 1)[None].float() / 255
+            seen = strong[index] * 0.5 + 0.5 if settings.picture == "augmented" else whole
+            lost = unlabeled.wave_masks[index][None] if settings.sound == "augmented" else None
+            of_frames = state.localizer.maps(seen, wave, lost)[0]
         maps.append(torch.stack([of_token.mean(0) for of_token in of_frames.split(tubelet)]))
     return torch.stack(maps) if masks.placebo == "none" else misplaced(torch.stack(maps), masks.placebo, draw)
 
@@ -256,6 +269,13 @@ CASES: dict[str, dict[str, Any]] = {
     "no mixture": {"losses__mixup__weight": 0.0},
     "no contrast": {"losses__contrastive__weight": 0.0},
     "picture alone": {"row": "video"},
+    "printed mask of mixtures": {"losses__mixup__mask": "mixture", "losses__mixup__labels": "soft"},
+    "each channel by itself": {"augment__channels": "each", "augment__channel_dropout": 0.5},
+    "guided by what the student sees and hears": {
+        **GUIDED,
+        "augment__channels": "each",
+        "localizer": {"picture": "augmented", "sound": "augmented"},
+    },
     "all channels dropped, all warped": {"augment__channel_dropout": 1.0, "train__unlabeled_ratio": 4},
 }
 
@@ -301,7 +321,8 @@ def test_the_mixtures_weight_is_the_fraction_of_tokens_truly_kept(make: Callable
     weights = set()
     for number in range(12):
         state.begin_step(0, number)
-        mixture = step._mix(state, unlabeled, tokens)
+        pixels = torch.zeros(4, 3, 4, 24, 24)
+        mixture = step._mix(state, unlabeled, step.StrongViews(tokens, tokens, pixels))
         kept = (mixture.tokens == tokens).all(dim=-1)
         others = tokens[mixture.partner][:, [0, 0, 3, 3]]
         assert bool((kept | (mixture.tokens == others).all(dim=-1)).all())
@@ -349,6 +370,26 @@ def test_the_teacher_follows_by_its_decay(make: Callable[..., Made]) -> None:
         torch.testing.assert_close(new, 0.9 * old + 0.1 * student)
     assert not state.teacher.training
     assert state.student.training
+
+
+def test_a_teacher_born_after_the_supervised_epochs_is_the_students_copy_until_then(make: Callable[..., Made]) -> None:
+    """As if it were made anew from the student when the first unlabelled clip is met (SVFormer's released loop)."""
+    state, batch = make(train__teacher="after_warmup", train__supervised_epochs=2, train__ema_decay=0.9)
+    for epoch in range(2):
+        state.begin_step(epoch, epoch)
+        train_step(state, replace(batch, unlabeled=None))["loss"].backward()
+        for parameter in state.student.parameters():
+            parameter.data -= 0.1 if parameter.grad is None else parameter.grad
+        state.after_step()
+        for student, teacher in zip(state.student.parameters(), state.teacher.parameters(), strict=True):
+            assert torch.equal(student, teacher)
+    before = [parameter.clone() for parameter in state.teacher.parameters()]
+    state.begin_step(2, 2)
+    for parameter in state.student.parameters():
+        parameter.data += 1
+    state.after_step()
+    for old, new in zip(before, state.teacher.parameters(), strict=True):
+        torch.testing.assert_close(new, old + 0.1)
 
 
 def test_supervised_epochs_are_the_labelled_clips_alone(make: Callable[..., Made]) -> None:
