@@ -74,40 +74,17 @@ def make_original(path: Path, kind: Kind, seed: int = 0) -> Path:
 
 
 def footage(width: int, height: int, count: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """Yield `count` pictures uint8 [H, W, 3]: a camera wanders over scenery, things move before it, the sensor is
-    noisy.
-    """
+    """Yield `count` pictures uint8 [H, W, 3]: a camera with a noisy sensor wanders over scenery."""
     rng = np.random.default_rng(seed)
     scenery = _texture(rng, height + 2 * MARGIN, width + 2 * MARGIN)
-    things = [_Thing(rng, width, height) for _ in range(3)]
     noise = rng.normal(0, CAMERA_NOISE, (2 * height, 2 * width, 1)).astype(np.float32)
     for index in range(count):
         top = MARGIN + round(0.9 * MARGIN * np.sin(index / 40))
         left = MARGIN + round(0.9 * MARGIN * np.sin(index / 57 + 1))
-        picture = scenery[top : top + height, left : left + width].copy()
-        for thing in things:
-            thing.draw(picture, index)
+        picture = scenery[top : top + height, left : left + width]
         row, column = rng.integers(0, (height, width))
-        picture += noise[row : row + height, column : column + width]
-        yield np.clip(picture, 0, 255).astype(np.uint8)
-
-
-class _Thing:
-    """A round patch of texture that swings to and fro over the picture."""
-
-    def __init__(self, rng: np.random.Generator, width: int, height: int) -> None:
-        self.size = height // 3
-        self.texture = _texture(rng, self.size, self.size)
-        place = np.linspace(-1, 1, self.size)
-        self.inside = (place[:, None] ** 2 + place**2 < 1)[..., None]
-        self.room = np.array([height - self.size, width - self.size])
-        self.pace = rng.uniform(8, 25, 2)  # frames a radian
-        self.phase = rng.uniform(0, 6, 2)
-
-    def draw(self, picture: np.ndarray, index: int) -> None:
-        top, left = np.round(self.room * (0.5 + 0.5 * np.sin(index / self.pace + self.phase))).astype(int)
-        part = picture[top : top + self.size, left : left + self.size]
-        np.copyto(part, self.texture, where=self.inside)
+        seen = picture + noise[row : row + height, column : column + width]
+        yield np.clip(seen, 0, 255).astype(np.uint8)
 
 
 def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

@@ -119,7 +119,7 @@ class Augment(SoundAugment):
 
 
 class Evaluate(Section):
-    """Views a video is judged by: clips spread over it, times crops of each."""
+    """Views of a video that its evaluation averages: clips spread over it, times crops of each."""
 
     clips: Views = 5
     """Clips spread over each video."""
@@ -129,4 +129,4 @@ class Evaluate(Section):
     """Where clips begin: evenly from the video's start to the last start that fits, with it or without (SVFormer's
     released code: exclusive)."""
     batch: Batch = 8
-    """Videos judged at once."""
+    """Videos evaluated at once."""

@@ -88,14 +88,14 @@ class LocalizerLosses(Section):
 
 
 class LocalizerEvaluate(Section):
-    """Frames on which the map is judged, of the training's data set or another."""
+    """Frames on which the map is evaluated, of the training's data set or another."""
 
     frames: Frames = 1
-    """Frames with a box that are judged, spread over each clip."""
+    """Frames with a box that are evaluated, spread over each clip."""
     batch: Batch = 32
-    """Frames judged at once."""
+    """Frames evaluated at once."""
     dataset: str | None = None
-    """Another data set than the training's to judge on."""
+    """Another data set than the training's to evaluate on."""
     manifest: str | None = None
     """Its manifest, data/<dataset>/manifest.csv where left out."""
 
@@ -121,7 +121,7 @@ class LocalizationRecipe(TrainedRecipe):
     losses: LocalizerLosses = LocalizerLosses()
     """The contrastive loss, and the L1 terms that follow it."""
     evaluate: LocalizerEvaluate = LocalizerEvaluate()
-    """Frames that maps are judged on."""
+    """Frames that maps are evaluated on."""
     flip: Share = 0.5
     """Share of pictures that are mirrored."""
     train: ConvolutionTrain = ConvolutionTrain()
@@ -146,7 +146,7 @@ class LocalizationRecipe(TrainedRecipe):
         return found
 
     def data_sets(self) -> list[Data]:
-        """Return the training's data set, and another one that maps are judged on."""
+        """Return the training's data set, and another one that maps are evaluated on."""
         return [self.data] if self.evaluate.dataset is None else [self.data, self.evaluation_data]
 
     def sources(self) -> list[Start | Guide]:
@@ -155,7 +155,7 @@ class LocalizationRecipe(TrainedRecipe):
 
     @property
     def evaluation_data(self) -> TrainingData:
-        """Return the data set that maps are judged on: the training's, or `evaluate.dataset`."""
+        """Return the data set that maps are evaluated on: the training's, or `evaluate.dataset`."""
         if self.evaluate.dataset is None:
             return self.data
         other: dict[str, object] = {"dataset": self.evaluate.dataset, "manifest": self.evaluate.manifest, "options": {}}

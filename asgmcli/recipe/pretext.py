@@ -40,7 +40,7 @@ class PretextData(Section):
     train: Generated = 6000
     """Clips to train on."""
     test: Generated = 500
-    """Clips to judge on."""
+    """Clips that it is evaluated on."""
     still_share: Share = 0.7
     """First share of the epochs, in which only one frame of each clip is shown."""
     still_tokens: Positive | None = None

@@ -45,7 +45,7 @@ class RecognitionRecipe(TrainedRecipe):
     losses: Losses = Losses()
     """L = L_s + γ1 L_u + γ2 L_mix + γ3 L_c (Eq. 21)."""
     evaluate: Evaluate = Evaluate()
-    """Views a video is judged by."""
+    """Views of a video that its evaluation averages."""
     train: SemiSupervised = SemiSupervised()
     """How long is trained, in what batches, and what is kept on the way."""
 

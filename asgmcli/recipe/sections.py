@@ -103,7 +103,7 @@ class Data(Section):
 
 
 class JudgedData(Data):
-    """A data set that is trained and judged on."""
+    """A data set that is trained and evaluated on."""
 
     train_split: Split = "train"
     """Split of the manifest that is trained on."""
@@ -131,7 +131,7 @@ class JudgedData(Data):
 
 
 class TrainingData(JudgedData):
-    """A data set of clips that are decoded, trained and judged on."""
+    """A data set of clips that are decoded, trained and evaluated on."""
 
     share_decoded: bool = False
     """Keep decoded clips as arrays on disk, beside the manifest, for all runs."""
@@ -145,7 +145,7 @@ class LabeledSubset(TrainingData):
     split_seed: int | None = None
     """Seed of the draw of the labelled clips, the run's where left out."""
     eval_also: list[Split] = []
-    """More splits to judge on: on `test_shuffled`, beside `test`, `top1_shuffled` is measured."""
+    """More splits to evaluate on: on `test_shuffled`, beside `test`, `top1_shuffled` is measured."""
 
     def splits(self) -> list[str]:
         """Return the splits that a run reads in whole."""

@@ -24,7 +24,7 @@ class BestEpoch:
     Attributes:
         rule: how epochs are compared.
         folder: of the checkpoints.
-        judged: steps done at the last validation.
+        validated: steps done at the last validation.
         step: steps done at the best one; 0 while there is none.
         epoch: of the best one.
         metrics: of the best validation.
@@ -32,7 +32,7 @@ class BestEpoch:
 
     rule: Best
     folder: Path
-    judged: int = 0
+    validated: int = 0
     step: int = 0
     epoch: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class BestEpoch:
 
     def see(self, step: int, epoch: int, metrics: Mapping[str, float], weights: State, *, better: bool) -> None:
         """Note a validation after `step` steps; copy `weights` if they are `better` than those kept."""
-        self.judged = step
+        self.validated = step
         if better:
             self.step, self.epoch, self.metrics = step, epoch, dict(metrics)
             self.weights = {name: _copied(value) for name, value in weights.items()}
@@ -72,7 +72,7 @@ class BestEpoch:
         if self.weights is not None and self._written != self.step:
             save_state(self._path(self.step), self.weights)
             self._written = self.step
-        return {"judged": self.judged, "step": self.step, "epoch": self.epoch, "metrics": self.metrics}
+        return {"validated": self.validated, "step": self.step, "epoch": self.epoch, "metrics": self.metrics}
 
     def tidy(self) -> None:
         """Remove the files that the written checkpoint no longer names."""
@@ -86,7 +86,7 @@ class BestEpoch:
         Raises:
             DataError: the weights that it names cannot be read.
         """
-        self.judged, self.step, self.epoch = (int(state[name]) for name in ("judged", "step", "epoch"))
+        self.validated, self.step, self.epoch = (int(state[name]) for name in ("validated", "step", "epoch"))
         self.metrics = {name: float(value) for name, value in state["metrics"].items()}
         if self.step:
             self.weights = load_state(self._path(self.step))

@@ -174,7 +174,7 @@ class Trainer:
     def _validate(self, metrics: MetricsFile) -> None:
         """Validate the epoch that ends here, unless that is done, and keep its weights if it is the best so far."""
         best, batches = self.best, self._validation()
-        if best is None or batches is None or self.step <= best.judged:
+        if best is None or batches is None or self.step <= best.validated:
             return
         measured = self._evaluate(metrics, batches).metrics
         epoch = (self.step - 1) // self.data.steps

@@ -136,7 +136,7 @@ def count_frames(trained: TrainedLocalizer, manifest: Manifest) -> int:
     """
     split = trained.recipe.data.eval_split
     if not has_boxes(manifest):
-        raise DataError(f"{manifest.path}: no boxes.csv beside it, so there is nothing to judge maps by")
+        raise DataError(f"{manifest.path}: no boxes.csv beside it, so there is nothing to compare maps with")
     boxes = read_boxes(manifest)
     count = sum(
         min(len(boxes.get(row.id, {})), trained.recipe.evaluate.frames) for row in manifest.of_split(split) if row.audio
