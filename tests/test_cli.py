@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -99,23 +95,3 @@ def test_names_that_are_not_utf8_are_shown_escaped(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["prepare", "folder", "--out", str(tmp_path), "--show-split"])
     assert result.exit_code == 0, result.output
     assert r"caf\udce9" in result.stdout
-
-
-def fastest(code: str, runs: int = 5) -> float:
-    """Processor seconds of the fastest run, which a busy machine disturbs least."""
-    times = []
-    for _ in range(runs):
-        before = os.times()
-        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
-        after = os.times()
-        times.append(after.children_user + after.children_system - before.children_user - before.children_system)
-    return min(times)
-
-
-def test_help_answers_at_once() -> None:
-    begin = time.monotonic()
-    bare = fastest("import click")
-    helped = fastest("import sys; sys.argv = ['asgm', '--help']; from asgmcli.cli import main; main()")
-    assert time.monotonic() - begin < 60
-    # Importing torch alone takes more than ten times what click does.
-    assert helped < 3 * bare + 0.1, (helped, bare)

@@ -5,7 +5,6 @@ import json
 import pickle
 import shutil
 import socket
-import time
 from pathlib import Path
 
 import huggingface_hub
@@ -334,10 +333,8 @@ def hub(tmp_path, monkeypatch):
 
 def test_without_a_network_it_is_asked_once(tmp_path, hub):
     name = "vit_tiny_patch16_224.augreg_in21k"
-    begin = time.monotonic()
     with pytest.raises(DataError) as error:
         weights.load_timm(video_model(), name, folder=tmp_path / "none")
-    assert time.monotonic() - begin < 10
     assert hub == [("huggingface.co", 443)]
     assert "Network is unreachable" in error.value.message
     assert "\n" not in error.value.message
