@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
+from asgmcli.errors import UsageError
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object on standard output, the rest on standard error."
+)
+
+runs_option = click.option(
+    "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Runs' folder."
+)
+localizer_option = click.option(
+    "--localizer",
+    type=click.Choice(["motion", "fnac"]),
+    help="motion needs no training; fnac needs --weights.  [default: fnac with --weights, else motion]",
+)
+localizer_weights_option = click.option(
+    "--weights", type=click.Path(path_type=Path), help="fnac: a weight file, or the folder of its run."
 )
 
 answers_option = click.option(
@@ -17,6 +32,19 @@ answers_option = click.option(
     metavar="KEY=VALUE",
     help="Change how it answers: a key of the run's sections evaluate or predict; repeatable.",
 )
+
+
+def refuse_to_replace(
+    paths: Iterable[Path | None], overwrite: bool, other: str = "name another file with --out"
+) -> None:
+    """Check that none of `paths` is there, unless --overwrite is given.
+
+    Raises:
+        UsageError: one is; the message tells `other` ways.
+    """
+    there = next((path for path in paths if path is not None and path.exists()), None)
+    if there is not None and not overwrite:
+        raise UsageError(f"{there} is there already. Say --overwrite, or {other}.")
 
 
 class WeightFile(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no argument

@@ -55,7 +55,7 @@ def made_up_batch(recipe: RecognitionRecipe, classes: int, labeled: int, unlabel
     other = Unlabeled(
         weak=frames(unlabeled),
         strong=frames(unlabeled),
-        dropped=torch.randint(-1, 3, (unlabeled,), generator=draw).to(device),
+        dropped=(torch.rand(unlabeled, 3, generator=draw) < recipe.augment.channel_dropout / 3).to(device),
         warp=torch.arange(positions).expand(unlabeled, -1).to(device),
         number=torch.arange(unlabeled).to(device),
         label=torch.full((unlabeled,), -1).to(device),

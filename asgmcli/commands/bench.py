@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import click
 
 from asgmcli.bench.step_setup import SIZES, Setup, setups_of
-from asgmcli.errors import UsageError
-from asgmcli.options import json_option
+from asgmcli.options import json_option, refuse_to_replace
 from asgmcli.ranks.device import device_option
 
 if TYPE_CHECKING:
@@ -65,8 +64,7 @@ def bench(measured: Measured) -> Callable[..., None]:
         from asgmcli.files import write_text
         from asgmcli.train.run import environment
 
-        if out is not None and out.exists() and not overwrite:
-            raise UsageError(f"{out} is there already. Say --overwrite, or name another file.")
+        refuse_to_replace([out], overwrite)
         load = os.getloadavg()[0]  # asked beforehand, for the work itself is load
         table, found = measured(**options)
         machine = {**environment(), "load": load}

@@ -12,10 +12,11 @@ import click
 
 from asgmcli import __version__
 from asgmcli.errors import InstallError
+from asgmcli.options import runs_option
 
 
 @click.command("doctor")
-@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Runs' folder.")
+@runs_option
 @click.option("--data", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Data's folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object on standard output.")
 @click.pass_context

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import click
 
 from asgmcli.data.manifest import Manifest
 from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, UsageError
-from asgmcli.options import answers_option, json_option, weights_option
+from asgmcli.options import answers_option, json_option, refuse_to_replace, runs_option, weights_option
 from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from asgmcli.train.task import Trained
 
 LINE_SECONDS = 10.0
+FOLDER = "name another folder with --out"
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class EvalOptions:
     help="Of a localizer: measure also the motion localizer, which needs no training, on the same frames.",
 )
 @click.option("--on-demo", is_flag=True, help="Of a recipe: its runs on the demo data, without the paper's numbers.")
-@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Runs' folder.")
+@runs_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -153,7 +154,7 @@ def _gather(file: RecipeFile, runs: Path, options: EvalOptions, console: Console
     found = gather(file, runs)
     recipe = found.recipe
     if options.out is not None:
-        _refuse_to_replace([options.out / name for name in found.outputs], options.overwrite)
+        refuse_to_replace([options.out / name for name in found.outputs], options.overwrite, FOLDER)
     folder = options.out or runs / recipe.name
     outputs = found.write(folder)
     console.print(found.table.rich())
@@ -269,14 +270,8 @@ def _folder(trained: Found, manifest: Manifest, split: str, options: EvalOptions
     folder = options.out or trained.weights.parent / name
     if (folder / "recipe.yaml").exists():
         raise UsageError(f"{folder} is a run; its own result is kept. Name another folder with --out.")
-    _refuse_to_replace([folder / file for file in OUTPUTS], options.overwrite)
+    refuse_to_replace([folder / file for file in OUTPUTS], options.overwrite, FOLDER)
     return folder
-
-
-def _refuse_to_replace(paths: Sequence[Path], overwrite: bool) -> None:
-    there = [path for path in paths if path.exists()]
-    if there and not overwrite:
-        raise UsageError(f"{there[0]} is there already. Say --overwrite, or name another folder with --out.")
 
 
 @contextmanager

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from asgmcli.errors import UsageError
-from asgmcli.options import json_option
+from asgmcli.options import json_option, refuse_to_replace
 
 
 @click.command("export")
@@ -35,8 +34,7 @@ def command(target: Path, out: Path | None, overwrite: bool, as_json: bool) -> N
     console = make_console()
     found = find_trained(target)
     path = out or found.weights.with_suffix(".onnx")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} is there already. Say --overwrite, or name another file with --out.")
+    refuse_to_replace([path], overwrite)
     done = found.load(torch.device("cpu")).export(path)
     inputs = {name: f"[{', '.join(map(str, shape))}]" for name, shape in done.inputs.items()}
     shown = ", ".join(f"{name} {shape}" for name, shape in inputs.items())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 import click
 
 from asgmcli.errors import DataError, InterruptedByKeyboard, UsageError
-from asgmcli.options import json_option
+from asgmcli.options import json_option, localizer_option, localizer_weights_option, refuse_to_replace
 from asgmcli.ranks.device import device_of_localizer, device_option
 from asgmcli.signals import interruptible
 
@@ -36,12 +36,8 @@ class LocalizedAll(TypedDict):
 
 @click.command(name="localize")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option(
-    "--localizer",
-    type=click.Choice(["motion", "fnac"]),
-    help="motion needs no training; fnac needs --weights.  [default: fnac with --weights, else motion]",
-)
-@click.option("--weights", type=click.Path(path_type=Path), help="fnac: a weight file, or the folder of its run.")
+@localizer_option
+@localizer_weights_option
 @click.option(
     "--write",
     "kinds",
@@ -184,9 +180,7 @@ def _run_one(path: Path, settings: MapSettings, out: Path, overwrite: bool, cons
     from asgmcli.localize.outputs import ClipFiles, localize
 
     job = ClipFiles(path.name, path, path, out / path.stem)
-    there = [str(target) for target in job.targets(settings).values() if target.exists()]
-    if there and not overwrite:
-        raise UsageError(f"{there[0]} is there already. Say --overwrite, or name another folder with --out.")
+    refuse_to_replace(job.targets(settings).values(), overwrite, "name another folder with --out")
     with progress_bar(console, counted=False, transient=True) as progress:
         task = progress.add_task(path.name, total=1.0)
         answer = localize(job, settings, lambda share: progress.update(task, completed=share))

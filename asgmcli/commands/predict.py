@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from asgmcli.errors import DataError, InterruptedByKeyboard, MediaError, UsageError
-from asgmcli.options import answers_option, weights_option
+from asgmcli.options import answers_option, refuse_to_replace, weights_option
 from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
 
@@ -70,8 +70,7 @@ def command(
     from asgmcli.runs.target import find_trained
 
     console = make_console()
-    if out is not None and out.exists() and not overwrite:
-        raise UsageError(f"{out} is there already. Say --overwrite, or name another file with --out.")
+    refuse_to_replace([out], overwrite)
     if as_json and out is not None:
         raise UsageError("--out takes the CSV, --json prints JSON in its place: give one of them.")
     found = find_trained(target)
@@ -108,9 +107,7 @@ class Keeper:
         if not files:
             raise UsageError("--files: answers of this task have no files.")
         targets = {ending: self.folder / f"{self.names[clip]}{ending}" for ending in files}
-        there = [path for path in targets.values() if path.exists()]
-        if there and not self.overwrite:
-            raise UsageError(f"{there[0]} is there already. Say --overwrite, or name another folder with --files.")
+        refuse_to_replace(targets.values(), self.overwrite, "name another folder with --files")
         for ending, path in targets.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             files[ending](path)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from asgmcli.loading import check_imports
+from asgmcli.options import runs_option
 from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
 
@@ -39,7 +40,7 @@ MODULES = ("torch", "torchvision", "av", "torchmetrics.functional.classification
 @click.option("--dry-run", is_flag=True, help="Show the resolved recipe and what it would take; train nothing.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped; finished ones are kept.")
 @click.option("--overwrite", is_flag=True, help="Throw away the run that is there and start anew.")
-@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Runs' folder.")
+@runs_option
 @click.option("--jobs", type=click.IntRange(min=1), help="Rows trained side by side.  [default: one a core, or GPU]")
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from asgmcli.errors import UsageError
-from asgmcli.options import ShareType, json_option
+from asgmcli.options import ShareType, json_option, localizer_option, localizer_weights_option, refuse_to_replace
 from asgmcli.ranks.device import device_of_localizer, device_option
 
 if TYPE_CHECKING:
@@ -64,12 +64,8 @@ class Grid(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no a
     help="Neighbouring frames whose maps are averaged and which share a draw.",
 )
 @click.option("--grid", type=Grid(), default="14x14", show_default=True, help="Tokens: 14x14 for 224 pixels.")
-@click.option(
-    "--localizer",
-    type=click.Choice(["motion", "fnac"]),
-    help="motion needs no training; fnac needs --weights.  [default: fnac with --weights, else motion]",
-)
-@click.option("--weights", type=click.Path(path_type=Path), help="fnac: a weight file, or the folder of its run.")
+@localizer_option
+@localizer_weights_option
 @click.option("--with", "other", type=click.Path(path_type=Path), help="Mix CLIP with this one and show the mixture.")
 @click.option("--save-clip", type=click.Path(path_type=Path), help="Write the mixture as mp4 to watch and hear.")
 @click.option(
@@ -140,9 +136,7 @@ def _check(frame: int | None, other: Path | None, save_clip: Path | None, target
         raise UsageError("--save-clip writes a mixture: name the other clip with --with.")
     if save_clip is not None and save_clip.suffix.lower() != ".mp4":
         raise UsageError(f"--save-clip {save_clip}: the mixture is an mp4; end the name in .mp4.")
-    for path in targets:
-        if path.exists() and not overwrite:
-            raise UsageError(f"{path} is there already. Say --overwrite, or choose another name.")
+    refuse_to_replace(targets, overwrite, "choose another name")
 
 
 def _load(localizer: str | None, weights: Path | None, device: str, console: Console) -> FrozenLocalizer | None:
