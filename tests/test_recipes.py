@@ -234,10 +234,18 @@ def one_a_choice() -> list[tuple[Path, str]]:
 
 
 STEPPED = one_a_choice()
+QUICK = "demo-asgm_former"
+"""Looked at by every call; what else is chosen takes longer together, and is looked at by CI with -m long."""
 
 
 @pytest.mark.usefixtures("blank_pictures")
-@pytest.mark.parametrize(("path", "row"), STEPPED, ids=named(STEPPED))
+@pytest.mark.parametrize(
+    ("path", "row"),
+    [
+        pytest.param(*pair, id=name, marks=() if name == QUICK else pytest.mark.long)
+        for pair, name in zip(STEPPED, named(STEPPED), strict=True)
+    ],
+)
 def test_every_choice_takes_two_steps(path: Path, row: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)
     recipe = shrunk(load_recipe(path, row))

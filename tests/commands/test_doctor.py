@@ -18,6 +18,7 @@ from asgmcli.doctor.findings import Finding
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_this_machine_is_looked_at_and_left_as_it_was(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(

@@ -80,6 +80,7 @@ def test_onnx_runtime_gives_torchs_probabilities(tmp_path: Path, row: str) -> No
     assert path.read_bytes() == before
 
 
+@pytest.mark.long
 def test_a_file_that_differs_from_torch_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = write_weights(tmp_path, "video")
     out = tmp_path / "other" / "model.onnx"

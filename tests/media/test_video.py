@@ -31,7 +31,11 @@ KINDS = {
     "transport.ts": {"bframes": 3, "gop": 16},
     "motion_jpeg.avi": {"codec": "mjpeg"},
 }
-SHARED = ("llp_barking_dog.mp4", "flipping_pancake.mkv", "nasa_multistream.mp4")
+SHARED = (
+    "llp_barking_dog.mp4",
+    pytest.param("flipping_pancake.mkv", marks=pytest.mark.long),
+    pytest.param("nasa_multistream.mp4", marks=pytest.mark.long),
+)
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="the ffmpeg command is not installed")
 needs_clips = pytest.mark.skipif(not mf.SHARED_CLIPS.is_dir(), reason="the shared real clips are not here")

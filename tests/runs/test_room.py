@@ -21,7 +21,7 @@ from tests.tiny_training import tiny, trainer_of
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+@pytest.mark.parametrize("kind", [pytest.param("sgd", marks=pytest.mark.long), "adamw"])
 def test_a_checkpoint_and_weights_are_as_large_as_said(kind: str, demo: Path, tmp_path: Path) -> None:
     recipe = tiny(
         tmp_path, demo, train__max_steps=1, train__optimizer__kind=kind, model__video__dim=64, model__audio__dim=64

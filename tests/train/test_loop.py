@@ -96,7 +96,8 @@ def straight(
         ),  # goes on with other loader workers, as on another machine
         pytest.param(7, 4, 4, {}, marks=pytest.mark.long),
         (STEPS_AN_EPOCH, 0, 0, {}),  # between two epochs, before the evaluation there
-        (2, 0, 0, {"thresholds__kind": "fixed"}),  # within the supervised epoch
+        # within the supervised epoch
+        pytest.param(2, 0, 0, {"thresholds__kind": "fixed"}, marks=pytest.mark.long),
         (STEPS, 0, 0, {}),  # all steps done, not yet evaluated
     ],
 )

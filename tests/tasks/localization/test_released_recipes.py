@@ -208,7 +208,7 @@ def test_the_best_the_median_and_the_worst_are_chosen() -> None:
     assert chosen["median"] == [52, 51, 50, 49, 48]
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg"])
+@pytest.mark.parametrize("suffix", ["png", pytest.param("svg", marks=pytest.mark.long)])
 def test_the_picture_names_each_frames_ciou(tmp_path: Path, suffix: str) -> None:
     rng = np.random.default_rng(0)
     images = list(rng.integers(0, 255, (7, 3, 40, 40), dtype=np.uint8))

@@ -232,7 +232,7 @@ def frozen_recipe(folder: Path, data: Path, *overrides: str) -> LocalizationReci
     return recipe_of(folder, data, *frozen, "train.epochs=3", *overrides)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_frozen_trunks_read_each_pair_until_its_features_are_known(
     own_demo: Path, tmp_path: Path, workers: int
 ) -> None:
