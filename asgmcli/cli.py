@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "train",
     "eval": "eval",
     "predict": "predict",
+    "status": "status",
     "export": "export",
     "bench": "bench",
 }
@@ -34,6 +35,7 @@ MEANT = {
     **dict.fromkeys(("check", "info", "env", "diagnose"), "doctor"),
     **dict.fromkeys(("download", "data", "preprocess"), "prepare"),
     **dict.fromkeys(("convert", "onnx"), "export"),
+    **dict.fromkeys(("progress", "watch", "top", "ps", "eta"), "status"),
     **dict.fromkeys(("visualize", "draw", "plot"), "visualize-masks"),
     **dict.fromkeys(("benchmark", "profile"), "bench"),
 }

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "asgmcli"
 # The reading order; a module may import modules of its own place and of those before it.
 ORDER = [
     ("errors", "__init__"),
-    ("console", "files", "loading", "options", "signals", "workers"),
+    ("console", "files", "loading", "options", "progress", "signals", "status", "workers"),
     ("masks",),
     ("losses",),
     ("metrics",),

@@ -62,7 +62,7 @@ def bench(measured: Measured) -> Callable[..., None]:
 
         from asgmcli.console import make_console
         from asgmcli.files import write_text
-        from asgmcli.train.run import environment
+        from asgmcli.train.environment import environment
 
         refuse_to_replace([out], overwrite)
         load = os.getloadavg()[0]  # asked beforehand, for the work itself is load

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from asgmcli.runs.target import Found
     from asgmcli.train.task import Trained
 
-LINE_SECONDS = 10.0
 FOLDER = "name another folder with --out"
 
 
@@ -200,7 +199,7 @@ def _evaluate(path: Path, options: EvalOptions, console: Console, launch: Launch
             console.print(f"Warning: {warning}")
         console.print(f"{found.weights}: {examination.about} of {manifest.path} ({split})")
         paper = papers_numbers(found, manifest, split)
-        with _progress(console, "evaluate", examination.count) as seen:
+        with _progress(console, "evaluate", examination.count, None if launch.rank else folder) as seen:
             evaluation, lines = examination.run(seen, paper)
         if launch.rank:
             return {}
@@ -275,30 +274,27 @@ def _folder(trained: Found, manifest: Manifest, split: str, options: EvalOptions
 
 
 @contextmanager
-def _progress(console: Console, title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a callback for progress: a bar on a terminal, a line every few seconds elsewhere.
+def _progress(console: Console, title: str, total: int, folder: Path | None) -> Iterator[Callable[[int], None]]:
+    """Yield a callback for progress: a bar on a terminal, lines elsewhere, status.json in `folder`.
 
     Raises:
         InterruptedByKeyboard: Ctrl-C.
         AsgmError: a loading process's error, without its traceback.
     """
-    from asgmcli.console import progress_bar
+    from asgmcli.progress import tracked
     from asgmcli.ranks.exchange import count_ranks
 
-    bar = progress_bar(console, transient=True)
-    task = bar.add_task(title, total=total)
-    done, told = 0, time.monotonic()
-
-    def seen(count: int) -> None:
-        nonlocal done, told
-        done = min(total, done + count * count_ranks())  # the others' shares are about as far
-        bar.update(task, completed=done)
-        if not console.is_terminal and time.monotonic() - told > LINE_SECONDS:
-            told = time.monotonic()
-            console.print(f"{title}: {done}/{total}")
-
+    done = 0
     try:
-        with bar:
+        with tracked(console, title, "eval", folder, transient=True) as tell:
+
+            def seen(count: int) -> None:
+                nonlocal done
+                if folder is not None and not done:  # not where no clip can be read
+                    folder.mkdir(parents=True, exist_ok=True)
+                done = min(total, done + count * count_ranks())  # the others' shares are about as far
+                tell(done, total)
+
             yield seen
     except KeyboardInterrupt:
         raise InterruptedByKeyboard(f"Stopped after {done} of {total}; nothing was written.") from None

@@ -211,8 +211,8 @@ def _run_many(
     overwrite: bool,
     console: Console,
 ) -> LocalizedAll:
-    from asgmcli.console import progress_bar
     from asgmcli.localize.outputs import localize_all
+    from asgmcli.progress import tracked
 
     _remember(out, settings, overwrite)
     todo = [job for job in jobs if overwrite or not all(t.exists() for t in job.targets(settings).values())]
@@ -221,10 +221,9 @@ def _run_many(
     done: list[Localized] = []
     failed: list[dict[str, str]] = []
     try:
-        with progress_bar(console, transient=True) as progress:
-            task = progress.add_task("localize", total=len(todo))
-            for job, answer in localize_all(todo, settings, workers):
-                progress.advance(task)
+        with tracked(console, "localize", "localize", out, transient=True) as tell:
+            for number, (job, answer) in enumerate(localize_all(todo, settings, workers), start=1):
+                tell(number, len(todo))
                 if isinstance(answer, str):
                     failed.append({"id": job.id, "path": str(job.path), "reason": answer})
                 else:

@@ -136,12 +136,12 @@ def _ask(
 
     `keep` writes the answers' files, if they are wanted.
     """
-    from asgmcli.console import progress_bar
+    from asgmcli.progress import tracked
 
     answers, failed = [], []
     try:
-        with progress_bar(console, transient=True) as progress:
-            for file in progress.track(files, description="predict"):
+        with tracked(console, "predict", "predict", None if keep is None else keep.folder, transient=True) as tell:
+            for number, file in enumerate(files, start=1):
                 try:
                     answer = trained.predict(file.path, file.audio)
                 except MediaError as error:
@@ -150,6 +150,7 @@ def _ask(
                 else:
                     written = {} if keep is None else {"files": keep.write(file, answer.files)}
                     answers.append((file, answer.rows, {**answer.data, **written}))
+                tell(number, len(files))
     except KeyboardInterrupt:
         raise InterruptedByKeyboard(f"Stopped after {len(answers)} of {len(files)} clips.") from None
     if keep is not None:

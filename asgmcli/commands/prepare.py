@@ -7,8 +7,6 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -25,9 +23,9 @@ if TYPE_CHECKING:
 
     from asgmcli.data.manifest import Manifest
     from asgmcli.prepare.datasets.listing import LayoutOptions
+    from asgmcli.prepare.run import Preparation, Tracker
     from asgmcli.prepare.show import LabeledSplit
 
-LINE_SECONDS = 10.0
 STOPPED = "Stopped. The same command goes on where it was."
 SHARED = ("lists", "classes", "val_share", "test_share")
 """LayoutOptions that several data sets have, which `LayoutOptions` knows by name."""
@@ -160,6 +158,7 @@ def _generate(name: str, out: Path | None, as_json: bool, **options: object) -> 
     """Make a generated data set."""
     from asgmcli.console import make_console
     from asgmcli.prepare.show import show_summary
+    from asgmcli.progress import tracked
     from asgmcli.synthetic import generator_of
 
     console = make_console(stderr=as_json)
@@ -169,7 +168,7 @@ def _generate(name: str, out: Path | None, as_json: bool, **options: object) -> 
     if options["show_split"]:
         summary = _show_split(console, out, options)
     else:
-        with interruptible(STOPPED), _progress(console, "making clips") as progress:
+        with interruptible(STOPPED), tracked(console, "making clips", "prepare", out) as progress:
             module.generate(
                 out,
                 **given,
@@ -227,7 +226,7 @@ def _look(console: Console, name: str, root: Path | None, out: Path, options: di
         overwrite=options["overwrite"],
     )
     with interruptible(STOPPED):
-        summary = prepare(job, lambda title: _progress(console, title), console.print)
+        summary = prepare(job, _tracks(console, job), console.print)
     if job.shard is not None:
         text = f"Shard {summary['shard']} of {summary['of']}: {summary['clips']} clips looked into. When all are done, "
         console.print(f"{text}give the same command with --merge in place of the shard.")
@@ -235,6 +234,15 @@ def _look(console: Console, name: str, root: Path | None, out: Path, options: di
     show_summary(console, summary)
     _write_lists(console, out, options)
     return summary
+
+
+def _tracks(console: Console, job: Preparation) -> Tracker:
+    """Return what opens the display of a phase; before the copy into the cache, its time is unknown."""
+    from asgmcli.prepare.run import COPYING
+    from asgmcli.progress import tracked
+
+    later = (COPYING,) if job.cache is not None else ()
+    return lambda title: tracked(console, title, "prepare", job.out, later=[] if title in later else later)
 
 
 def _options(module: ModuleType, given: dict[str, Any]) -> LayoutOptions:
@@ -312,29 +320,3 @@ def _shard(text: str | None) -> tuple[int, int] | None:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _progress(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a callback that opens a live bar on a terminal, or prints a line every few seconds elsewhere."""
-    import time
-
-    from asgmcli.console import progress_bar
-
-    begin = time.monotonic()
-    said, first = begin, -1
-    with progress_bar(console, "rate") as bar:
-        task = bar.add_task(title, total=None, rate="")
-
-        def tell(done: int, total: int) -> None:
-            nonlocal said, first
-            # Work done by an earlier run does not count for the rate.
-            first = done if first < 0 else first
-            now = time.monotonic()
-            speed = f"{(done - first) / max(now - begin, 1e-6):.0f}/s"
-            bar.update(task, completed=done, total=total, rate=speed)
-            if not console.is_terminal and now - said > LINE_SECONDS:
-                said = now
-                console.print(f"{title}: {done} of {total}, {speed}")
-
-        yield tell

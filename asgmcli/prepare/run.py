@@ -19,6 +19,7 @@ from asgmcli.prepare.selection import Check, Outcome, Progress, look, quarantine
 
 QUARANTINE_NAME = "quarantine.csv"
 SUMMARY_NAME = "summary.json"
+COPYING = "copying into the cache"
 Tracker = Callable[[str], AbstractContextManager[Progress]]
 """Opens a progress display under a title."""
 
@@ -104,7 +105,7 @@ def copied(job: Preparation, outcome: Outcome, track: Tracker, say: Callable[[st
     if job.cache is None:
         return outcome
     say(see_room(job.cache, *estimate(job.cache, outcome, job.out)))
-    with track("copying into the cache") as progress:
+    with track(COPYING) as progress:
         return cache_all(job.cache, outcome, job.out, job.workers, job.check.limit_s, progress)
 
 

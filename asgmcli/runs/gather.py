@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -234,31 +233,6 @@ def measured_rows(recipe: Recipe, results: Results) -> dict[str, MeasuredRow]:
         main = name == recipe.default_row
         rows[name] = MeasuredRow(row.title, around.mean, low, high, values, row.paper.get(metric), main)
     return rows
-
-
-def read_metrics(run: Run) -> list[dict[str, object]]:
-    """Read a run's metrics.jsonl; several evaluations become separate quantities.
-
-    Raises:
-        DataError: a line is not JSON.
-    """
-    if not run.metrics_path.exists():
-        return []
-    lines = []
-    for number, text in enumerate(run.metrics_path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            lines.append(dict(json.loads(text)))
-        except (ValueError, TypeError):
-            raise DataError(f"{run.metrics_path}:{number}: not a JSON object; remove the line") from None
-    evaluations = [line for line in lines if "evaluation" in line]
-    training = [line for line in lines if "evaluation" not in line]
-    if len(evaluations) < 2:
-        return training
-    measured = [
-        {"step": line.get("step"), **{f"{name}, evaluated": value for name, value in line["evaluation"].items()}}
-        for line in evaluations
-    ]
-    return training + measured
 
 
 def _unfinished(folder: Path) -> list[Path]:

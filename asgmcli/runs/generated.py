@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 from rich.console import Console
 
-from asgmcli.console import progress_bar
 from asgmcli.errors import DataError, RecipeError
 from asgmcli.prepare.source import how_to_prepare, is_generated, manifest_path
+from asgmcli.progress import tracked
 from asgmcli.recipe.sections import Data
 from asgmcli.synthetic import generator_of
 
@@ -28,13 +28,8 @@ def ensure_prepared(data: Data, console: Console) -> None:
     _check_options(data, module.OPTIONS)
     if not path.exists():
         console.print(f"{path.parent}: generating the data set {data.dataset} (about a minute, once).")
-    with progress_bar(console) as progress:
-        task = progress.add_task(f"{data.dataset} clips", total=None)
-        module.generate(
-            path.parent,
-            **data.options,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    with tracked(console, f"{data.dataset} clips", "prepare", path.parent) as progress:
+        module.generate(path.parent, **data.options, progress=progress)
 
 
 def _check_options(data: Data, options: tuple[click.Option, ...]) -> None:

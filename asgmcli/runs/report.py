@@ -13,8 +13,8 @@ from asgmcli.data.manifest import Manifest
 from asgmcli.files import write_text
 from asgmcli.report.curves import training_curves
 from asgmcli.report.table import Cell, Table
-from asgmcli.runs.gather import read_metrics
 from asgmcli.runs.target import Found
+from asgmcli.train.log import read_metrics
 from asgmcli.train.task import Evaluation
 
 OUTPUTS = (
@@ -63,7 +63,7 @@ class EvaluationReport:
         for name, draw in self.evaluation.figures.items():
             draw(folder / f"{name}.png")
             outputs.append(folder / f"{name}.png")
-        lines = read_metrics(self.trained.run) if self.trained.run is not None else []
+        lines = read_metrics(self.trained.run.metrics_path) if self.trained.run is not None else []
         if lines:
             title = str(self.trained.weights.parent)
             outputs.append(training_curves(lines, folder / "curves.png", title=title))

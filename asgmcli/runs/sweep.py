@@ -17,9 +17,11 @@ from rich.console import Console
 from asgmcli.errors import AsgmError, DataError, Interrupted, InterruptedByKeyboard, NotFiniteError
 from asgmcli.files import write_text
 from asgmcli.metrics.paired import paired_difference
+from asgmcli.progress import spoken_time
 from asgmcli.ranks.launch import find_launch, own_environment
 from asgmcli.recipe.base import Recipe
 from asgmcli.report.table import Cell, Table, mean_std, with_interval
+from asgmcli.status import FAILED, FINISHED, STATUS_NAME, STOPPED, Phase, Status, read_status
 from asgmcli.train.run import Result, Run
 
 COMMAND = [sys.executable, "-m", "asgmcli", "train"]
@@ -81,6 +83,7 @@ def run_jobs(jobs: Sequence[Job], devices: Sequence[str], parallel: int, console
     failed: list[Job] = []
     started, finished = time.monotonic(), 0
     told = started
+    status = _status_of(jobs)
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         while waiting or running:
@@ -98,24 +101,30 @@ def run_jobs(jobs: Sequence[Job], devices: Sequence[str], parallel: int, console
                     )
                 running.append(job)
             time.sleep(POLL_SECONDS)
+            status.known_left = _left(time.monotonic() - started, finished, running, len(jobs))
+            status.step(finished)
             if time.monotonic() - told > NEWS_SECONDS:
                 told = time.monotonic()
                 for job in running:
                     console.print(f"  {job.title}: {_news(job)}")
+                console.print(f"  {finished} of {len(jobs)} done, about {spoken_time(status.known_left)} left in all")
             for job in [job for job in running if job.process is not None and job.process.poll() is not None]:
                 running.remove(job)
                 finished += 1
                 if job.code:
                     failed.append(job)
-                left = (time.monotonic() - started) / finished * (len(jobs) - finished)
+                left = _left(time.monotonic() - started, finished, running, len(jobs))
                 state = "FAILED" if job.code else "done"
-                console.print(f"{finished}/{len(jobs)} {job.title}: {state}; about {left / 60:.0f} min left")
+                console.print(f"{finished}/{len(jobs)} {job.title}: {state}; about {spoken_time(left)} left")
     except (KeyboardInterrupt, _SweepTerminatedError) as stop:
         _stop(running)
+        status.end(STOPPED)
         signalled = Interrupted if isinstance(stop, _SweepTerminatedError) else InterruptedByKeyboard
         raise signalled("Stopped; running ones saved their state. The same command with --resume goes on.") from None
     finally:
         signal.signal(signal.SIGTERM, before)
+    status.step(finished)
+    status.end(FAILED if failed else FINISHED, f"{len(failed)} of {len(jobs)} runs failed" if failed else "")
     if failed:
         kind = FAILURES.get(failed[0].code, AsgmError)
         endings = [f"  {job.title}: {_last_line(job) or 'no output'} (log: {job.log})" for job in failed]
@@ -229,6 +238,23 @@ def _stop(jobs: Sequence[Job]) -> None:
     for job in jobs:
         if job.process is not None:
             job.process.wait()
+
+
+def _status_of(jobs: Sequence[Job]) -> Status:
+    """Return the status of all jobs together, kept in the folder that holds their runs."""
+    folder = Path(os.path.commonpath([job.log.parent.parent for job in jobs]))
+    folder.mkdir(parents=True, exist_ok=True)
+    status = Status(folder / STATUS_NAME, "train", folder.name, [Phase("runs", len(jobs))])
+    status.begin("runs")
+    return status
+
+
+def _left(seconds: float, finished: int, running: Sequence[Job], count: int) -> float | None:
+    """Return the time that all jobs still take, s, by what is finished and how far the running ones say they are."""
+    found = [read_status(job.log.with_suffix("") / STATUS_NAME) for job in running]
+    shares = [status.data.get("share") for status in found if status is not None and status.running]
+    done = finished + sum(share for share in shares if isinstance(share, float))
+    return seconds / done * (count - done) if done > 0 else None
 
 
 def _last_line(job: Job) -> str:

@@ -15,10 +15,13 @@ from rich.console import Console
 
 from asgmcli.console import progress_bar
 from asgmcli.errors import DataError
+from asgmcli.progress import LINE_SECONDS, left_of
+from asgmcli.status import Status
 from asgmcli.train.checkpoint import State
+from asgmcli.train.pace import Pace
 
 LOG_EVERY = 10
-LINE_SECONDS = 10.0
+SMALL = 1e-3
 
 
 class Logger(Protocol):
@@ -31,17 +34,25 @@ class Logger(Protocol):
 class MetricsFile:
     """Writes metrics.jsonl: means of every `LOG_EVERY` steps (and of the rest at the end), and evaluations.
 
-    Nothing in it depends on the clock, so a resumed run leaves the same file as an uninterrupted one.
+    But for the values of `pace.CLOCK_KEYS` nothing in it depends on the clock, so a resumed run leaves the same file
+    as an uninterrupted one.
+
+    Args:
+        path: of the file.
+        pace: measures time and memory for each line of steps; None leaves them out.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, pace: Pace | None = None) -> None:
         self.path = path
+        self.pace = pace
         self.loggers: Sequence[Logger] = ()
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
 
-    def add(self, step: int, epoch: int, terms: Mapping[str, float]) -> None:
-        """Add the terms of one step; write a line every `LOG_EVERY` steps."""
+    def add(self, step: int, epoch: int, terms: Mapping[str, float], clips: int = 0) -> None:
+        """Add the terms of one step of `clips` clips; write a line every `LOG_EVERY` steps."""
+        if self.pace is not None:
+            self.pace.add(clips)
         for name, value in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._counts[name] = self._counts.get(name, 0) + 1
@@ -51,9 +62,10 @@ class MetricsFile:
     def flush(self, step: int, epoch: int) -> None:
         """Write the pending means as a line of `step`."""
         if self._sums:
-            means = {name: round(total / self._counts[name], 6) for name, total in self._sums.items()}
+            means = {name: rounded(total / self._counts[name]) for name, total in self._sums.items()}
             self._sums, self._counts = {}, {}
-            self.write({"step": step + 1, "epoch": epoch, **means})
+            measured = {} if self.pace is None else self.pace.measure()
+            self.write({"step": step + 1, "epoch": epoch, **means, **measured})
 
     def write(self, line: Mapping[str, object]) -> None:
         """Append one line.
@@ -81,7 +93,8 @@ class MetricsFile:
             with self._told(), self.path.open("rb+") as file:
                 os.fsync(file.fileno())
                 size = self.path.stat().st_size
-        return {"size": size, "sums": dict(self._sums), "counts": dict(self._counts)}
+        seconds = 0.0 if self.pace is None else self.pace.seconds
+        return {"size": size, "sums": dict(self._sums), "counts": dict(self._counts), "seconds": seconds}
 
     def load_state_dict(self, state: State) -> None:
         """Truncate the file to its length when the state was saved, and continue from there.
@@ -90,6 +103,8 @@ class MetricsFile:
             DataError: the file cannot be written.
         """
         self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+        if self.pace is not None:
+            self.pace.earlier = float(state.get("seconds", 0.0))
         if self.path.exists():
             with self._told(), self.path.open("r+b") as file:
                 file.truncate(min(int(state["size"]), self.path.stat().st_size))
@@ -126,10 +141,12 @@ class TrainingProgress:
         title: of the bar.
         steps: steps of the whole run.
         done: steps already done (a resumed run).
+        status: is told each step and tells the time left.
     """
 
-    def __init__(self, console: Console, title: str, steps: int, done: int) -> None:
+    def __init__(self, console: Console, title: str, steps: int, done: int, status: Status | None = None) -> None:
         self.console = console
+        self.status = status
         self.title = title
         self.steps = steps
         self.clips = 0
@@ -159,10 +176,18 @@ class TrainingProgress:
         self.clips += clips
         self.seconds = now - self._started
         text = f"epoch {epoch + 1}  {describe(terms)}  {self.rate:.0f} clips/s"
+        if self.status is not None:
+            self.status.step(step + 1, {**terms, "clips_per_second": self.rate})
+            text += f"  {left_of(self.status)}"
         self._bar.update(self._task, completed=step + 1, terms=text)
         if not self.console.is_terminal and (now - self._last_line > LINE_SECONDS or step + 1 == self.steps):
             self._last_line = now
             self.console.print(f"{self.title}: step {step + 1}/{self.steps}  {text}")
+
+
+def rounded(value: float) -> float:
+    """Return `value` with six decimals, a small one, such as a learning rate, with four digits."""
+    return round(value, 6) if abs(value) >= SMALL else float(f"{value:.4g}")
 
 
 def describe(terms: Mapping[str, float]) -> str:
@@ -172,3 +197,28 @@ def describe(terms: Mapping[str, float]) -> str:
         shown = f"{100 * value:.0f}%" if name.endswith(("_share", "_accuracy")) else f"{value:.3f}"
         parts.append(f"{name.replace('_', ' ')} {shown}")
     return "  ".join(parts)
+
+
+def read_metrics(path: Path) -> list[dict[str, object]]:
+    """Return the lines of a run's metrics.jsonl; several evaluations become separate quantities.
+
+    Raises:
+        DataError: a line is not JSON.
+    """
+    if not path.exists():
+        return []
+    lines = []
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            lines.append(dict(json.loads(text)))
+        except (ValueError, TypeError):
+            raise DataError(f"{path}:{number}: not a JSON object; remove the line") from None
+    evaluations = [line for line in lines if "evaluation" in line]
+    training = [line for line in lines if "evaluation" not in line]
+    if len(evaluations) < 2:
+        return training
+    measured = [
+        {"step": line.get("step"), **{f"{name}, evaluated": value for name, value in line["evaluation"].items()}}
+        for line in evaluations
+    ]
+    return training + measured

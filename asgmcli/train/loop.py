@@ -25,15 +25,18 @@ from asgmcli.ranks.exchange import (
     share_buffers,
 )
 from asgmcli.recipe.base import TrainedRecipe
+from asgmcli.report.curves import training_curves
 from asgmcli.signals import StopFlag
+from asgmcli.status import ending
 from asgmcli.train.batches import TrainBatch, move
 from asgmcli.train.best import BestEpoch
 from asgmcli.train.checkpoint import load_state, save_state
 from asgmcli.train.finite import numbers, where_not_finite
 from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.health import Health, watch_over
-from asgmcli.train.log import MetricsFile, NoMetrics, TrainingProgress
+from asgmcli.train.log import MetricsFile, NoMetrics, TrainingProgress, read_metrics
 from asgmcli.train.loggers import open_loggers
+from asgmcli.train.pace import EVALUATE, TRAIN, VALIDATE, Pace, RunStatus
 from asgmcli.train.run import Result, Run
 from asgmcli.train.schedule import learning_rate, make_optimizer, set_rates
 from asgmcli.train.seed import random_state, restore_random_state, seed_everything, seed_rank
@@ -57,12 +60,15 @@ class Trainer:
     failures: list[str] = field(default_factory=list)
     health: Health = field(init=False)
     best: BestEpoch | None = field(init=False, default=None)
+    status: RunStatus = field(init=False)
 
     def __post_init__(self) -> None:
         self.health = watch_over(self.state, self.steps, self.data.steps)
         rule = self.recipe.best if self.recipe.keeps_best else None
         if rule is not None and self._validation() is not None:
             self.best = BestEpoch(rule, self.run.state_path.parent)
+        folder = self.run.folder if own_rank() == 0 else None
+        self.status = RunStatus(folder, self._title(), self.recipe, self.steps, self.data.steps)
 
     @property
     def steps(self) -> int:
@@ -77,14 +83,17 @@ class Trainer:
             NotFiniteError: the loss, a gradient or a weight was not finite; the last checkpoint is intact.
             Interrupted: SIGTERM or SIGINT; the state was saved.
         """
-        metrics = (MetricsFile if own_rank() == 0 else NoMetrics)(self.run.metrics_path)
+        metrics = (MetricsFile if own_rank() == 0 else NoMetrics)(self.run.metrics_path, Pace(self.device))
         started = time.perf_counter()
-        with self.stop:
+        with self.stop, ending(self.status):
             self._restore(metrics)
+            every, validated = self.recipe.train.evaluate_every, self.best.validated if self.best is not None else 0
+            self.status.resume(self.step, self.data.steps, every, validated)
+            self.status.begin(TRAIN)
             for note in self._notes():
                 self.console.print(f"Note: {note}")
             with open_loggers(self.recipe, self.run, writing=own_rank() == 0) as metrics.loggers:
-                with TrainingProgress(self.console, self._title(), self.steps, self.step) as progress:
+                with TrainingProgress(self.console, self._title(), self.steps, self.step, self.status) as progress:
                     self._train(metrics, progress)
                 self._save(metrics)
                 return self._finish(metrics, progress.rate, time.perf_counter() - started)
@@ -99,8 +108,9 @@ class Trainer:
                 self._evaluate_on_the_way(epoch, metrics)
             for batch in self.data.epoch(epoch, first):
                 self._note_failures(batch)
-                terms, clips = self._train_step(epoch, batch)
-                metrics.add(self.step, epoch, terms)
+                terms, rates, clips = self._train_step(epoch, batch)
+                metrics.add(self.step, epoch, {**terms, **rates}, clips)
+                self.status.expect(clips)
                 for warning in self.health.see(self.step, terms):
                     self.console.print(f"Warning: {warning}")
                     metrics.write({"step": self.step + 1, "epoch": epoch, "warning": warning})
@@ -113,12 +123,13 @@ class Trainer:
         metrics.flush(self.step - 1, (self.step - 1) // self.data.steps)
         self._validate(metrics)
 
-    def _train_step(self, epoch: int, batch: TrainBatch) -> tuple[dict[str, float], int]:
-        """Train one step; return its terms and its number of clips."""
+    def _train_step(self, epoch: int, batch: TrainBatch) -> tuple[dict[str, float], dict[str, float], int]:
+        """Train one step; return its terms, its learning rate and gradient norm, and its number of clips."""
         self.state.begin_step(epoch, self.step)
         if count_ranks() > 1:
             seed_rank(self.recipe.seed, own_rank(), self.step)
-        set_rates(self.optimizer, learning_rate(self.recipe.train.optimizer, self.step, self.steps, epoch))
+        rate = learning_rate(self.recipe.train.optimizer, self.step, self.steps, epoch)
+        set_rates(self.optimizer, rate)
         batch = move(batch, self.device)
         tensors, norm = compute_gradients(self.task.train_step, self.state, batch, self.optimizer, self.recipe.train)
         terms = mean_terms(tensors)
@@ -130,7 +141,7 @@ class Trainer:
         if cause is not None:
             self._end_not_finite(cause, {"gradient_norm": float(norm), **terms}, batch)
         self.state.after_step()
-        return terms, count_ranks() * len(batch.ids)
+        return terms, {"learning_rate": rate, "gradient_norm": float(norm)}, count_ranks() * len(batch.ids)
 
     def _end_not_finite(self, cause: str, terms: dict[str, float], batch: TrainBatch) -> NoReturn:
         """End the run; nonfinite.json tells what was found."""
@@ -169,6 +180,7 @@ class Trainer:
         every = self.recipe.train.evaluate_every
         if every and epochs and epochs % every == 0:
             evaluation = self._evaluate(metrics, self.data.evaluation)
+            self.status.begin(TRAIN)
             metrics.write({"step": self.step, "epoch": epochs - 1, "evaluation": evaluation.metrics})
 
     def _validate(self, metrics: MetricsFile) -> None:
@@ -176,7 +188,8 @@ class Trainer:
         best, batches = self.best, self._validation()
         if best is None or batches is None or self.step <= best.validated:
             return
-        measured = self._evaluate(metrics, batches).metrics
+        measured = self._evaluate(metrics, batches, VALIDATE).metrics
+        self.status.begin(TRAIN)
         epoch = (self.step - 1) // self.data.steps
         measured, better = on_main_rank(lambda: (measured, best.better(measured)))
         best.see(self.step, epoch, measured, self.state.state_dict(), better=better)
@@ -187,11 +200,11 @@ class Trainer:
         batches: Iterable[object] | None = getattr(self.data, "validation", None)
         return batches
 
-    def _evaluate(self, metrics: MetricsFile, batches: Iterable[object]) -> Evaluation:
+    def _evaluate(self, metrics: MetricsFile, batches: Iterable[object], phase: str = EVALUATE) -> Evaluation:
         """Run the task's evaluation on `batches`; stop between two of them on a signal."""
 
         def until_stopped() -> Iterator[object]:
-            for batch in batches:
+            for batch in self.status.over(phase, batches, self.console):
                 if self.stop.number is not None:
                     break
                 yield batch
@@ -210,11 +223,14 @@ class Trainer:
 
     def _write(self, evaluation: Evaluation, metrics: MetricsFile, rate: float, seconds: float) -> Result:
         metrics.write({"step": self.step, "evaluation": evaluation.metrics})
+        self.status.numbers = evaluation.metrics
         self.state.export(self.run.folder)
         for name, draw in evaluation.figures.items():
             draw(self.run.folder / f"{name}.png")
         for name, table in evaluation.tables.items():
             write_text(self.run.folder / f"{name}.md", table.markdown())
+        if lines := read_metrics(metrics.path):
+            training_curves(lines, self.run.folder / "curves.png", title=self._title())
         result: Result = {
             "task": self.recipe.task,
             "recipe": self.recipe.name,
@@ -309,4 +325,7 @@ def make_trainer(
     state = task.build_state(recipe, data, context)
     optimizer = make_optimizer(state.trained(), recipe.train.optimizer)
     stop = StopFlag(patient=count_ranks() > 1)
-    return Trainer(task, recipe, run, data, state, context.device, console, optimizer, stop=stop)
+    trainer = Trainer(task, recipe, run, data, state, context.device, console, optimizer, stop=stop)
+    if own_rank() == 0:
+        trainer.status.count_views(task, recipe)
+    return trainer

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-import torch
-
-from asgmcli import __version__
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
-from asgmcli.ranks.launch import find_launch
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import DESCRIPTIVE_KEYS, MACHINE_KEYS, dump_yaml, load_recipe, recipe_hash
+from asgmcli.train.environment import environment
 
 
 class _Named(TypedDict):
@@ -131,28 +125,13 @@ class Run:
             write_text(self.recipe_path, dump_yaml(recipe))
 
     def _is_run(self) -> bool:
-        known = {"recipe.yaml", "environment.json", "metrics.jsonl", "checkpoints", "result.json"}
+        known = {"recipe.yaml", "environment.json", "metrics.jsonl", "checkpoints", "result.json", "status.json"}
         return self.recipe_path.exists() or known.issuperset(path.name for path in self.folder.iterdir())
 
 
 def run_of(recipe: Recipe, runs: Path) -> Run:
     """Return the run of `recipe` (its row is `default_row`) under the folder `runs`."""
     return Run(runs / recipe.name / recipe.default_row / f"seed{recipe.seed}")
-
-
-def environment() -> dict[str, object]:
-    """Return versions and machine, for the record."""
-    return {
-        "asgm": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cpus": os.cpu_count(),
-        "ranks": find_launch().ranks,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "command": ["asgm", *sys.argv[1:]],
-    }
 
 
 def differences(stored: Recipe, given: Recipe) -> list[str]:

@@ -49,9 +49,9 @@ def test_a_run_is_judged_as_at_the_end_of_its_training(run: Callable[..., Result
     assert answer["data"]["manifest"] == trained["data"]["manifest"]
     assert answer["views"] == {"clips": 2, "crops": 3}
     out = folder / "eval-test"
-    names = ["classes.md", "confusion.png", "curves.png", "predictions.csv", "result.json"]
+    names = ["classes.md", "confusion.png", "curves.png", "predictions.csv", "result.json", "status.json"]
     assert sorted(path.name for path in out.iterdir()) == names
-    assert sorted(Path(path).name for path in answer["outputs"]) == names
+    assert sorted(Path(path).name for path in answer["outputs"]) == names[:-1]
     assert read(out / "result.json")["metrics"] == trained["metrics"]
     assert (out / "classes.md").read_text() == (folder / "classes.md").read_text()
     for name in ("confusion.png", "curves.png"):
@@ -77,22 +77,22 @@ def test_a_run_is_judged_as_at_the_end_of_its_training(run: Callable[..., Result
 
 def test_curves_show_the_losses_and_several_evaluations(house: Path, tmp_path: Path) -> None:
     from asgmcli.errors import DataError
-    from asgmcli.runs.gather import read_metrics
+    from asgmcli.train.log import read_metrics
     from asgmcli.train.run import Run
 
     run = Run(copy_of_run(house, tmp_path))
-    (steps,) = read_metrics(run)  # one evaluation is a number, not a curve
+    (steps,) = read_metrics(run.metrics_path)  # one evaluation is a number, not a curve
     assert steps["step"] == 2
     with run.metrics_path.open("a") as file:
         file.write('{"step": 10, "loss": 2.5}\n{"step": 10, "evaluation": {"top1": 30.0}}\n')
-    lines = read_metrics(run)
+    lines = read_metrics(run.metrics_path)
     assert lines[1] == {"step": 10, "loss": 2.5}
     assert [line["step"] for line in lines] == [2, 10, 2, 10]
     assert lines[3]["top1, evaluated"] == 30.0
     with run.metrics_path.open("a") as file:
         file.write("{half")
     with pytest.raises(DataError, match=r"metrics.jsonl:5: not a JSON object"):
-        read_metrics(run)
+        read_metrics(run.metrics_path)
 
 
 def test_confidences_are_those_of_the_trained_teacher(run: Callable[..., Result], house: Path, tmp_path: Path) -> None:

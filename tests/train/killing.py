@@ -35,6 +35,7 @@ from asgmcli.tasks import TASKS, recognition
 from asgmcli.train import checkpoint, loop
 from asgmcli.train.checkpoint import load_state
 from asgmcli.train.run import Run, run_of
+from tests.steady import steady_lines, steady_state
 from tests.tiny_training import write_recipe
 
 STEPS = 20
@@ -188,7 +189,7 @@ def outcome(run: Run) -> tuple[Any, ...]:
     """All that a finished run has measured and made, without its times."""
     result = {key: value for key, value in (run.result() or {}).items() if key not in TIMED}
     weights = load_file(run.folder / "model.safetensors")
-    return load_state(run.state_path), run.metrics_path.read_bytes(), result, weights
+    return steady_state(run.state_path), steady_lines(run.metrics_path), result, weights
 
 
 def see_same(one: Any, other: Any, path: str) -> None:

@@ -25,6 +25,7 @@ from asgmcli.train.checkpoint import load_state, save_state, state_size
 from asgmcli.train.loop import Trainer
 from asgmcli.train.run import run_of
 from asgmcli.train.task import Evaluation
+from tests.steady import steady_lines, steady_state
 from tests.tiny_training import STEPS_AN_EPOCH, tiny, trainer_of, watched
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -51,14 +52,14 @@ def signal_self(number: int) -> Any:
     return lambda terms: os.kill(os.getpid(), number)
 
 
-def outcome(trainer: Trainer) -> tuple[dict[str, Any], bytes, dict[str, Any]]:
+def outcome(trainer: Trainer) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
     """The saved state, the metrics file, and the result without its times."""
     run = trainer.run
     result = json.loads(run.result_path.read_text())
     timed = {"seconds", "clips_per_second"}
     return (
-        load_state(run.state_path),
-        run.metrics_path.read_bytes(),
+        steady_state(run.state_path),
+        steady_lines(run.metrics_path),
         {k: v for k, v in result.items() if k not in timed},
     )
 
@@ -191,11 +192,13 @@ def test_what_a_run_leaves_behind(demo: Path, tmp_path: Path) -> None:
         "checkpoints/last.pt",
         "classes.md",
         "confusion.png",
+        "curves.png",
         "environment.json",
         "metrics.jsonl",
         "model.safetensors",
         "recipe.yaml",
         "result.json",
+        "status.json",
     ]
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["tiny"]
     assert json.loads(trainer.run.result_path.read_text()) == result

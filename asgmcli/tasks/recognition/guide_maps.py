@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from asgmcli.console import progress_bar
 from asgmcli.data.maps import MapReader
 from asgmcli.errors import DataError
 from asgmcli.localize.outputs import ClipFiles, MapSettings, localize_all
 from asgmcli.prepare.source import open_manifest
+from asgmcli.progress import tracked
 from asgmcli.recipe.recognition import RecognitionRecipe
 
 
@@ -32,11 +32,10 @@ def ensure_motion_maps(recipe: RecognitionRecipe, console: Console) -> None:
         return
     console.print(f"{reader.folder}: finding where {len(jobs)} clips move with their sound (once).")
     failed: list[str] = []
-    with progress_bar(console) as progress:
-        task = progress.add_task("maps", total=len(jobs))
-        settings = MapSettings("motion", write=("maps",))
-        for _, answer in localize_all(jobs, settings, max(1, recipe.data.workers)):
-            progress.advance(task)
+    settings = MapSettings("motion", write=("maps",))
+    with tracked(console, "maps", "localize", reader.folder) as tell:
+        for number, (_, answer) in enumerate(localize_all(jobs, settings, max(1, recipe.data.workers)), start=1):
+            tell(number, len(jobs))
             if isinstance(answer, str):
                 failed.append(answer)
     if len(failed) == len(rows):

@@ -33,6 +33,7 @@ from asgmcli.train.checkpoint import load_state
 from asgmcli.train.loop import Trainer, make_trainer
 from asgmcli.train.run import run_of
 from asgmcli.train.task import Context
+from tests.steady import steady_lines
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 TEXT = """
@@ -208,7 +209,7 @@ def test_a_resumed_run_is_the_straight_one_and_its_weights_guide(demo: Path, tmp
     with pytest.raises(Interrupted, match="step 6 of 10"):
         run(recipe, tmp_path / "parts", task=SimpleNamespace(**{**functions, "train_step": stop}))
     resumed = run(recipe, tmp_path / "parts", resume=True)
-    assert straight.run.metrics_path.read_bytes() == resumed.run.metrics_path.read_bytes()
+    assert steady_lines(straight.run.metrics_path) == steady_lines(resumed.run.metrics_path)
     states = [load_state(trainer.run.state_path)["state"]["network"] for trainer in (straight, resumed)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
@@ -285,7 +286,7 @@ def test_a_resumed_run_on_frozen_trunks_is_the_straight_one(demo: Path, tmp_path
     with pytest.raises(Interrupted, match="step 12 of 15"):
         run(recipe, tmp_path / "parts", task=SimpleNamespace(**{**functions, "train_step": stop}))
     resumed = run(recipe, tmp_path / "parts", resume=True)
-    assert straight.run.metrics_path.read_bytes() == resumed.run.metrics_path.read_bytes()
+    assert steady_lines(straight.run.metrics_path) == steady_lines(resumed.run.metrics_path)
     states = [load_state(trainer.run.state_path)["state"]["network"] for trainer in (straight, resumed)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
