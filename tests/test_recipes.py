@@ -234,8 +234,8 @@ def one_a_choice() -> list[tuple[Path, str]]:
 
 
 STEPPED = one_a_choice()
-QUICK = "demo-asgm_former"
-"""Looked at by every call; what else is chosen takes longer together, and is looked at by CI with -m long."""
+QUICK = "table1_kinetics400_1shot-svformer_fixed"
+"""Needs no other run; what else is chosen takes longer, and is looked at by CI with -m long."""
 
 
 @pytest.mark.usefixtures("blank_pictures")

@@ -89,11 +89,16 @@ def test_a_look_is_waited_for_and_writes_nothing(tmp_path: Path) -> None:
     fcntl.flock(handle, fcntl.LOCK_SH)  # another's look
     refuse_if_held(folder)
     assert path.read_text() == "left"
-    release = threading.Timer(0.2, os.close, [handle])
-    release.start()
+    released: list[int] = []
+
+    def release() -> None:
+        released.append(handle)
+        os.close(handle)
+
+    threading.Timer(0.2, release).start()
     with held(folder) as left:
         assert left is None
-        assert not release.is_alive()
+        assert released == [handle]
 
 
 RACE = """

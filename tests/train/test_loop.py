@@ -134,6 +134,7 @@ def test_a_resumed_run_is_the_straight_one_bit_for_bit(
     ]
 
 
+@pytest.mark.long
 def test_two_runs_are_equal_and_another_seed_is_not(demo: Path, tmp_path: Path) -> None:
     states = []
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -154,7 +155,7 @@ def test_signals_are_put_back_and_ctrl_c_has_its_own_code(demo: Path, tmp_path: 
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-@pytest.mark.parametrize("every", [0, 1])
+@pytest.mark.parametrize("every", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_signal_during_an_evaluation_stops_there(demo: Path, tmp_path: Path, straight: Any, every: int) -> None:
     recipe = tiny(tmp_path, demo, train__max_steps=6, train__evaluate_every=every)
     evaluated: list[int] = []

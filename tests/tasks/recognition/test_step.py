@@ -291,7 +291,13 @@ def let_half_pass(state: RecognitionState, batch: Batch) -> None:
     state.recipe = state.recipe.model_copy(update={"thresholds": settings})
 
 
-@pytest.mark.parametrize("case", CASES)
+COMBINED = ("guided, frames together", "guided, sharp mass, frames together", "guided, tubelets, mass", "no contrast")
+"""Cases of settings that other cases have apart; CI has them, with -m long."""
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.long if case in COMBINED else ()) for case in CASES]
+)
 def test_a_step_is_that_of_plain_loops(make: Callable[..., Made], case: str) -> None:
     state, batch = make(**CASES[case])
     let_half_pass(state, batch)
