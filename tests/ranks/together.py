@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +105,8 @@ def forked(log: Path, ranks: int, work: Callable[[int], None]) -> list[int]:
             code = 0
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
+        except Exception:
+            traceback.print_exc()  # os._exit would lose it
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -150,12 +153,15 @@ def mix_in_groups(groups: int) -> None:
     """Let one process draw masks and mixing partners as so many ranks do, each for its part of the batch."""
     whole = step._mix
 
-    def mix(state: Any, unlabeled: Any, tokens: Tensor) -> step.Mixture:
+    def mix(state: Any, unlabeled: Any, views: step.StrongViews) -> step.Mixture:
         parts = []
-        for group, own in enumerate(tokens.chunk(groups)):
+        for group in range(groups):
             step.own_rank = lambda group=group: group
-            clips = map_tensors(unlabeled, lambda tensor, group=group: tensor.chunk(groups)[group])
-            parts.append(whole(state, clips, own))
+            own = [
+                map_tensors(part, lambda tensor, group=group: tensor.chunk(groups)[group])
+                for part in (unlabeled, views)
+            ]
+            parts.append(whole(state, *own))
         step.own_rank = lambda: 0
         partner = torch.cat([part.partner + i * len(part.partner) for i, part in enumerate(parts)])
         wholes = {name: torch.cat([getattr(part, name) for part in parts]) for name in ("tokens", "audio", "weight")}
