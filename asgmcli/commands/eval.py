@@ -264,8 +264,11 @@ def _open_manifest(data: Data, trained: Found, options: EvalOptions, console: Co
 def _folder(trained: Found, manifest: Manifest, split: str, options: EvalOptions) -> Path:
     """Return where the results go, checked before the work."""
     from asgmcli.runs.report import OUTPUTS
+    from asgmcli.tasks import TASKS
 
     name = f"eval-{manifest.path.resolve().parent.name}-{split}" if options.manifest is not None else f"eval-{split}"
+    if trained.run is not None and trained.weights.name != TASKS[trained.task].WEIGHTS:
+        name = f"{name}-{trained.weights.stem}"  # beside what the run's own weights are judged
     folder = options.out or trained.weights.parent / name
     if (folder / "recipe.yaml").exists():
         raise UsageError(f"{folder} is a run; its own result is kept. Name another folder with --out.")

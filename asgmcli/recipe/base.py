@@ -68,6 +68,8 @@ class Recipe(Section):
 
     headline: ClassVar[str] = ""
     """The metric of its tables and pictures; "" takes the first that is measured."""
+    beside: ClassVar[tuple[str, ...]] = ()
+    """Metrics that its tables show after the headline, where runs have them."""
     one_process: ClassVar[bool] = False
     """Several processes cannot share its work."""
     name: Name
@@ -121,6 +123,10 @@ class Recipe(Section):
     def sources(self) -> list[Start | Guide]:
         """Return where the weights come from that it uses: networks' starts, localizers."""
         return []
+
+    def of_whom(self) -> str:
+        """Return a sentence on what its headline was measured on, for below a table; "" for nothing."""
+        return ""
 
     def prepares(self) -> str:
         """Name what its task makes of the data before training, "" for nothing; recipes that name the same share it."""

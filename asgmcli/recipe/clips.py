@@ -130,3 +130,11 @@ class Evaluate(Section):
     released code: exclusive)."""
     batch: Batch = 8
     """Videos evaluated at once."""
+
+
+class RecognitionEvaluate(Evaluate):
+    """Views of a video that its evaluation averages, and which of the two networks the result is of."""
+
+    network: Literal["student", "teacher"] = "teacher"
+    """Whose figures are `top1` and `top5` and whose weights are model.safetensors (SVFormer's released code: the
+    student). The other's stand beside them under its name."""

@@ -65,9 +65,9 @@ class Fusion(Section):
 
 
 class Model(Section):
-    """The recognition network. The audio encoder and the fusion are left out where `modality` is video."""
+    """The recognition network. Where `modality` names one sense alone, the other's encoder and fusion are left out."""
 
-    modality: Literal["video", "video+audio"] = "video+audio"
+    modality: Literal["video", "video+audio", "audio"] = "video+audio"
     """What the network takes."""
     video: VideoEncoder = VideoEncoder()
     """The video transformer."""
@@ -89,15 +89,26 @@ class Model(Section):
         return self
 
 
-def patch_faults(clip: ClipSize, audio: Sound, video: VideoSize, sound: EncoderSize | None) -> list[str]:
-    """Return what is wrong with patches that do not tile the frames or the log-mel image; `sound` None: no sound."""
-    faults = []
+def patch_faults(clip: ClipSize, audio: Sound, video: VideoSize | None, sound: EncoderSize | None) -> list[str]:
+    """Return what is wrong with patches that do not tile the frames or the log-mel; None: no picture, no sound."""
+    return [*_tile_faults(clip, video), *_log_mel_faults(audio, sound)]
+
+
+def _tile_faults(clip: ClipSize, video: VideoSize | None) -> list[str]:
+    faults: list[str] = []
+    if video is None:
+        return faults
     if clip.size % video.patch_size:
         faults.append(f"clip.size {clip.size} is not a multiple of model.video.patch_size {video.patch_size}")
     if clip.size == video.patch_size:
         faults.append(f"clip.size {clip.size} is a single patch: mixing needs at least two tokens a frame")
     if clip.frames % video.tubelet:
         faults.append(f"clip.frames {clip.frames} is not a multiple of model.video.tubelet {video.tubelet}")
+    return faults
+
+
+def _log_mel_faults(audio: Sound, sound: EncoderSize | None) -> list[str]:
+    faults: list[str] = []
     if sound is not None and audio.mels % sound.patch_size:
         faults.append(f"audio.mels {audio.mels} is not a multiple of model.audio.patch_size {sound.patch_size}")
     if sound is not None and audio.length % sound.patch_size:

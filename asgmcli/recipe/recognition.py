@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from asgmcli.recipe.base import TrainedRecipe
-from asgmcli.recipe.clips import Audio, Augment, Clip, Evaluate
+from asgmcli.recipe.clips import Audio, Augment, Clip, RecognitionEvaluate
 from asgmcli.recipe.losses import Losses, Masks, Thresholds
 from asgmcli.recipe.networks import Model, patch_faults
 from asgmcli.recipe.sections import Data, Guide, LabeledSubset, MaskGuide, Start
@@ -24,6 +24,7 @@ class RecognitionRecipe(TrainedRecipe):
     """Semi-supervised recognition from picture and sound (the ASGM-Former, SVFormer and supervised rows)."""
 
     headline: ClassVar[str] = "top1"
+    beside: ClassVar[tuple[str, ...]] = ("top1_student", "top1_teacher")
     task: Literal["recognition"]
     """Semi-supervised recognition from picture and sound."""
     data: LabeledSubset
@@ -44,14 +45,15 @@ class RecognitionRecipe(TrainedRecipe):
     """The localizer that guides masks of kind localization."""
     losses: Losses = Losses()
     """L = L_s + γ1 L_u + γ2 L_mix + γ3 L_c (Eq. 21)."""
-    evaluate: Evaluate = Evaluate()
+    evaluate: RecognitionEvaluate = RecognitionEvaluate()
     """Views of a video that its evaluation averages."""
     train: SemiSupervised = SemiSupervised()
     """How long is trained, in what batches, and what is kept on the way."""
 
     @model_validator(mode="after")
     def _consistent(self) -> RecognitionRecipe:
-        faults = patch_faults(self.clip, self.audio, self.model.video, self.model.audio if self.listens else None)
+        video, audio = self.model.video if self.sees else None, self.model.audio if self.listens else None
+        faults = patch_faults(self.clip, self.audio, video, audio)
         if self.semi_supervised and self.train.supervised_epochs >= self.train.epochs:
             faults.append(
                 f"train.supervised_epochs {self.train.supervised_epochs} leaves none of train.epochs "
@@ -62,15 +64,16 @@ class RecognitionRecipe(TrainedRecipe):
                 "masks.kind localization needs a localizer: add `localizer: {recipe: ...}`, or {file: ...}, "
                 "or {kind: motion}, which needs no training"
             )
-        if self.mixed and self.losses.mixup.target == "mass" and self.masks.kind != "localization":
+        if self.mixed and self.losses.mixup.target == "mass" and not self.guided:
             faults.append(
                 "losses.mixup.target mass is measured on a localizer's maps: set masks.kind to localization, or the "
                 "target to tokens or constant"
             )
-        if not self.listens and self.train.unlabeled_ratio and self.losses.contrastive.weight > 0:
-            faults.append("losses.contrastive.weight needs sound: set it to 0, or model.modality to video+audio")
+        if not (self.listens and self.sees) and self.train.unlabeled_ratio and self.losses.contrastive.weight > 0:
+            missing = "sound" if self.sees else "the picture"
+            faults.append(f"losses.contrastive.weight needs {missing}: set it to 0, or model.modality to video+audio")
         tubelet, groups = self.model.video.tubelet, self.masks.average_frames
-        if self.clip.frames % tubelet == 0 and self.clip.frames // tubelet % groups:
+        if self.sees and self.clip.frames % tubelet == 0 and self.clip.frames // tubelet % groups:
             tokens = f" / model.video.tubelet {tubelet}" if tubelet > 1 else ""
             faults.append(f"masks.average_frames {groups} does not divide clip.frames {self.clip.frames}{tokens}")
         if faults:
@@ -90,6 +93,13 @@ class RecognitionRecipe(TrainedRecipe):
         if not self.listens:
             heard = (*(f"augment.{key}" for key in SOUND_MASKS), "localizer.sound")
             add("model.modality is video", "audio", "model.audio", "model.fusion", *heard)
+        if not self.sees:
+            pictures = ("clip.size", "clip.short_side", "clip.backend", "evaluate.crops", "augment.flip")
+            views = (*(f"augment.{key}" for key in STRONG), "augment.weak_flip")
+            add("model.modality is audio", "model.video", "model.fusion", "model.mean", "model.std", *pictures, *views)
+            if self.mixed:
+                kinds = ("kind", "average_frames", "sharpness", "placebo")
+                add("model.modality is audio", *(f"masks.{key}" for key in kinds), "localizer")
         self._idle_without_unlabeled(add)
         self._idle_beside_losses(add)
         self._idle_of_views(add)
@@ -160,12 +170,21 @@ class RecognitionRecipe(TrainedRecipe):
 
     def sources(self) -> list[Start | Guide]:
         """Return the encoders' starts, and the localizer where it guides masks."""
-        found = [self.model.video.init, self.model.audio.init if self.listens else None]
+        found = [self.model.video.init if self.sees else None, self.model.audio.init if self.listens else None]
         return [source for source in (*found, self.localizer if self.guided else None) if source is not None]
 
     def prepares(self) -> str:
         """Name the motion maps where they guide masks."""
         return "motion maps" if self.moved else ""
+
+    def of_whom(self) -> str:
+        """Say whose `top1` is, and the paper's number with it."""
+        judged = self.evaluate.network
+        return f"top1 and the paper's number: the {judged}'s." if self._printed else f"top1: the {judged}'s."
+
+    @property
+    def _printed(self) -> bool:
+        return any(row.paper for row in self.rows.values())
 
     def size_key(self) -> str:
         """Return what decides the sizes: thresholds, masks and weights of losses do not, but what is left out does."""
@@ -175,7 +194,12 @@ class RecognitionRecipe(TrainedRecipe):
     @property
     def listens(self) -> bool:
         """Return True if the network takes sound."""
-        return self.model.modality == "video+audio"
+        return self.model.modality != "video"
+
+    @property
+    def sees(self) -> bool:
+        """Return True if the network takes the picture."""
+        return self.model.modality != "audio"
 
     @property
     def semi_supervised(self) -> bool:
@@ -191,12 +215,12 @@ class RecognitionRecipe(TrainedRecipe):
     @property
     def whole_partner(self) -> bool:
         """Return True if a mixture's second clip shows channels that the strong view has lost."""
-        return self.mixed and self.augment.channels == "each" and self.augment.channel_dropout > 0
+        return self.mixed and self.sees and self.augment.channels == "each" and self.augment.channel_dropout > 0
 
     @property
     def guided(self) -> bool:
         """Return True if the mixture's mask follows a localizer's map."""
-        return self.mixed and self.masks.kind == "localization"
+        return self.mixed and self.sees and self.masks.kind == "localization"
 
     @property
     def guide(self) -> str | None:

@@ -14,6 +14,7 @@ from asgmcli.files import write_text
 from asgmcli.report.curves import training_curves
 from asgmcli.report.table import Cell, Table
 from asgmcli.runs.target import Found
+from asgmcli.tasks import TASKS
 from asgmcli.train.log import read_metrics
 from asgmcli.train.task import Evaluation
 
@@ -102,7 +103,7 @@ class EvaluationReport:
 
 def papers_numbers(trained: Found, manifest: Manifest, split: str) -> dict[str, float]:
     """Return what the paper prints for the run's row, by metric; empty on other clips than the run's own evaluation."""
-    if trained.run is None:
+    if trained.run is None or trained.weights.name != TASKS[trained.task].WEIGHTS:
         return {}
     recipe = trained.run.recipe()
     return recipe.rows[recipe.default_row].paper if trained.evaluated_on == (manifest.sha256, split) else {}

@@ -47,7 +47,7 @@ def training_files(recipe: Recipe) -> tuple[int, int]:
         network = task.network(recipe, 1)
     weights = _state_bytes(network)
     moved = sum(parameter.nbytes for parameter in network.parameters() if parameter.requires_grad)
-    return task.COPIES * weights + KEPT[trained.train.optimizer.kind] * moved, weights
+    return task.COPIES * weights + KEPT[trained.train.optimizer.kind] * moved, task.COPIES * weights
 
 
 def _state_bytes(network: nn.Module) -> int:

@@ -142,7 +142,7 @@ def summarize(recipe: Recipe, results: Sequence[Result]) -> Table:
         return _plain_table(recipe, results)
     values = {row: _by_seed(results, row) for row in recipe.rows}
     main = values[recipe.default_row]
-    metrics: list[str] = [name for name in ("top1", "top5") if name in known] or [MAIN_METRIC]
+    metrics: list[str] = [name for name in ("top1", "top5", *recipe.beside) if name in known] or [MAIN_METRIC]
     columns = ["row", *metrics, "seeds", f"gain of {recipe.default_row}, {MAIN_METRIC} (95%)"]
     # No column if the paper has no number, as on the demo data.
     printed = any(row.paper for row in recipe.rows.values())
@@ -150,15 +150,20 @@ def summarize(recipe: Recipe, results: Sequence[Result]) -> Table:
     for name, row in recipe.rows.items():
         found = values[name]
         cells: list[Cell] = [row.title]
-        cells += [mean_std([r["metrics"][metric] for r in found.values()]) if found else None for metric in metrics]
+        cells += [_mean(list(found.values()), metric) for metric in metrics]
         cells += [len(found) if not row.cited else None]
         cells += [_gain(main, found) if name != recipe.default_row else None]
         lines.append([*cells, row.paper.get(MAIN_METRIC)] if printed else cells)
     bold = frozenset(index for index, name in enumerate(recipe.rows) if name == recipe.default_row)
     # Two decimals, as the paper prints them.
-    return Table(
-        recipe.title, [*columns, "paper"] if printed else columns, lines, papers_note(recipe), digits=2, bold=bold
-    )
+    note = " ".join(filter(None, (recipe.of_whom(), papers_note(recipe))))
+    return Table(recipe.title, [*columns, "paper"] if printed else columns, lines, note, digits=2, bold=bold)
+
+
+def _mean(results: Sequence[Result], metric: str) -> str | None:
+    """Return mean ± deviation over the runs that have the metric, which those of an earlier version may not."""
+    values = [result["metrics"][metric] for result in results if metric in result["metrics"]]
+    return mean_std(values) if values else None
 
 
 def papers_note(recipe: Recipe) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-# The teacher of a recognition run.
+# The network that a recognition run is judged by, and the other one of its two.
 MODEL_WEIGHTS = "model.safetensors"
+OTHER_WEIGHTS = {"student": "teacher.safetensors", "teacher": "student.safetensors"}
 # A localizer, trained or as its pretext leaves it.
 LOCALIZER_WEIGHTS = "localizer.safetensors"
 # The two encoders of a pretext run, where later ones start.

@@ -324,7 +324,7 @@ def test_the_table_of_other_settings_has_no_paper_and_names_what_is_not_in_it(re
     assert result.exit_code == 0, result.output
     assert "0 runs to train, 2 finished" in result.stderr
     answer = json.loads(result.stdout)
-    assert answer["columns"] == ["row", "top1", "top5", "seeds", "gain of full, top1 (95%)"]
+    assert answer["columns"] == ["row", "top1", "top5", "top1_student", "seeds", "gain of full, top1 (95%)"]
     assert [each["differs"] for each in answer["left_out"]] == [["train.max_steps: stored 2, now 3"]]
     lines = [
         f"{OTHER_THAN_THE_PAPERS}: train.max_steps: stored 3, now None",

@@ -200,6 +200,7 @@ def test_what_a_run_leaves_behind(demo: Path, tmp_path: Path) -> None:
         "recipe.yaml",
         "result.json",
         "status.json",
+        "student.safetensors",
     ]
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["tiny"]
     assert json.loads(trainer.run.result_path.read_text()) == result
@@ -213,7 +214,7 @@ def test_what_a_run_leaves_behind(demo: Path, tmp_path: Path) -> None:
     }
     assert result["data"]["manifest"] == read_manifest(demo).sha256
     assert (result["data"]["labeled"], result["data"]["unlabeled"]) == (10, 20)
-    assert set(result["metrics"]) == {"top1", "top5"}
+    assert set(result["metrics"]) == {"top1", "top5", "top1_student", "top5_student"}
     assert 0 <= result["metrics"]["top1"] <= result["metrics"]["top5"] <= 100
     stored = load_recipe(trainer.run.recipe_path)
     assert stored.model_copy(update={"rows": recipe.rows}) == recipe

@@ -15,7 +15,7 @@ class Labeled:
     """Clips with a label.
 
     Attributes:
-        video: uint8 [B, T, 3, S, S], the weak view.
+        video: uint8 [B, T, 3, S, S], the weak view; [B, 0] where the picture is not used, as in all batches.
         label: int64 [B].
         ids: of the clips.
         failures: what could not be decoded and was replaced.

@@ -47,7 +47,7 @@ def _counts(
     recipe: RecognitionRecipe, classes: int, labeled: int, unlabeled: int, evaluated: int, known_from: str = ""
 ) -> Counts:
     clips = {"labeled": labeled, "unlabeled": unlabeled, "evaluated": evaluated}
-    views = evaluated * recipe.evaluate.clips * recipe.evaluate.crops
+    views = evaluated * recipe.evaluate.clips * (recipe.evaluate.crops if recipe.sees else 1)
     light = recipe.train.supervised_epochs if recipe.semi_supervised else 0
     steps = {kind: plan_of(_with_epoch(recipe, kind), labeled, unlabeled).steps for kind in EPOCHS}
     otherwise = {f"train.epoch={kind}": count for kind, count in steps.items() if kind != recipe.train.epoch}
@@ -88,12 +88,13 @@ def _works(recipe: RecognitionRecipe, classes: int) -> list[TracedWork]:
                 with torch.no_grad():
                     model(*_clips(recipe, model, unlabeled))  # the teacher, of the same size
             video, audio = _clips(recipe, model, labeled + unlabeled)
-            tokens = model.embed(video)
-            if mixed:
+            tokens = model.embed(video) if video is not None else None
+            if mixed and video is not None and tokens is not None:
                 strong = tokens[labeled:]
                 shown = model.embed(video[labeled:]) if recipe.whole_partner else strong
                 keep = torch.empty(strong.shape[:3], dtype=torch.bool)
                 tokens = torch.cat([tokens, torch.where(keep[..., None], strong, shown.roll(1, 0))])
+            if mixed:
                 audio = audio if audio is None else torch.cat([audio, audio[labeled:]])
             return model.classify(tokens, audio).logits
 
@@ -101,13 +102,22 @@ def _works(recipe: RecognitionRecipe, classes: int) -> list[TracedWork]:
 
     full = trace(step(batch, unlabeled, mixed), recipe.train.precision)
     supervised = trace(step(batch, 0, 0), recipe.train.precision)
-    view = trace(lambda: model(*_clips(recipe, model, 1)), recipe.train.precision, backward=False)
+
+    def judge() -> Tensor:
+        """Student and teacher are judged: a second pass of the same network stands for the other's."""
+        return torch.stack([model(*_clips(recipe, model, 1)) for _ in range(COPIES)])
+
+    view = trace(judge, recipe.train.precision, backward=False)
     return [full, supervised, view]
 
 
-def _clips(recipe: RecognitionRecipe, model: ASGMFormer, clips: int) -> tuple[Tensor, Tensor | None]:
+def _clips(recipe: RecognitionRecipe, model: ASGMFormer, clips: int) -> tuple[Tensor | None, Tensor | None]:
     """Normalised video [B, 3, T, H, W] and log-mel [B, L, M] of so many clips."""
     clip = recipe.clip
-    video = model.normalise(torch.empty(clips, clip.frames, 3, clip.size, clip.size, dtype=torch.uint8))
+    video = (
+        None
+        if model.video is None
+        else model.normalise(torch.empty(clips, clip.frames, 3, clip.size, clip.size, dtype=torch.uint8))
+    )
     audio = torch.empty(clips, recipe.audio.length, recipe.audio.mels) if model.audio is not None else None
     return video, audio

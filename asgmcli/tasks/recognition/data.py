@@ -112,7 +112,7 @@ def build_data(recipe: RecognitionRecipe) -> RecognitionData:
     reader = ClipReader(manifest, recipe.clip, recipe.audio, **kept)
     labels = {row.id: manifest.label_index(row) for row in manifest.rows}
     mel_statistics, length = None, 0
-    if recipe.model.modality == "video+audio":
+    if recipe.listens:
         mel_statistics = _mel_statistics(recipe, reader, clips)
         length = recipe.audio.length
     views = TrainViews(
@@ -128,6 +128,7 @@ def build_data(recipe: RecognitionRecipe) -> RecognitionData:
         guide_masked=recipe.localizer is not None and recipe.localizer.sound == "augmented",
         maps=_carried_maps(recipe, manifest, unlabeled),
         tubelet=recipe.model.video.tubelet,
+        sees=recipe.sees,
     )
     plan = plan_of(recipe, len(labeled), len(unlabeled), own_share())
     train = TrainLoader(views, plan, recipe.data.workers, recipe.data.max_failures)

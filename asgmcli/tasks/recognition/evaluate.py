@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,14 +18,26 @@ from asgmcli.train.task import Evaluation
 
 
 def evaluate(state: RecognitionState, loader: Iterable[EvaluationBatch]) -> Evaluation:
-    """Evaluate the teacher on every video of all ranks' loaders; the result is on the first rank only.
+    """Evaluate student and teacher on every video of all ranks' loaders; the result is on the first rank only.
 
-    Metrics of a further split bear its name: `top1_shuffled` on test_shuffled beside test.
+    Metrics of a further split bear its name: `top1_shuffled` on test_shuffled beside test. Those of the network that
+    `evaluate.network` does not name bear its own: `top1_student` beside the teacher's `top1`.
     """
-    seen = gathered(list(_predict_batches(state.teacher, loader, state.device)))
+    networks = {"student": state.student, "teacher": state.teacher}
+    judged = state.recipe.evaluate.network
+    (other,) = networks.keys() - {judged}
+    seen = gathered(list(_predict_batches((networks[judged], networks[other]), loader, state.device)))
     if not seen:
         return Evaluation({})
-    scores, labels = _whole(seen)
+    evaluation = _evaluation_of_splits(state, seen, 0)
+    beside = _evaluation_of_splits(state, seen, 1).metrics
+    evaluation.metrics.update({f"{name}_{other}": value for name, value in beside.items()})
+    return evaluation
+
+
+def _evaluation_of_splits(state: RecognitionState, seen: list[ScoredBatch], network: int) -> Evaluation:
+    """Return what a network's scores give on the evaluation split, and the metrics of the others beside it."""
+    scores, labels = _whole(seen, network)
     splits = [split for part in seen for split in part.splits]
     main = state.recipe.data.eval_split
     found = {}
@@ -41,9 +53,9 @@ def evaluate(state: RecognitionState, loader: Iterable[EvaluationBatch]) -> Eval
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """Of a batch: probabilities [n, K], averaged over each video's views, labels [n], and the clips' splits."""
+    """Of a batch: each network's probabilities [n, K], averaged over a video's views, labels [n], the clips' splits."""
 
-    scores: torch.Tensor
+    scores: tuple[torch.Tensor, ...]
     labels: torch.Tensor
     splits: list[str]
 
@@ -52,35 +64,43 @@ def predict(
     network: ASGMFormer, loader: Iterable[EvaluationBatch], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return probabilities [n, K], averaged over each video's views, and labels [n]."""
-    return _whole(list(_predict_batches(network, loader, device)))
+    return _whole(list(_predict_batches((network,), loader, device)))
 
 
 def predict_together(
-    network: ASGMFormer, loader: Iterable[EvaluationBatch], device: torch.device
-) -> torch.Tensor | None:
-    """Return probabilities [n, K] of the clips in all ranks' loaders, in order; None on every rank but the first."""
-    seen = gathered(list(_predict_batches(network, loader, device)))
-    return _whole(seen)[0] if seen else None
+    networks: Sequence[ASGMFormer], loader: Iterable[EvaluationBatch], device: torch.device
+) -> list[torch.Tensor]:
+    """Return each network's probabilities [n, K] of the clips in all ranks' loaders, in order; none on other ranks than
+    the first."""
+    seen = gathered(list(_predict_batches(networks, loader, device)))
+    return [_whole(seen, number)[0] for number in range(len(networks))] if seen else []
 
 
-def _whole(seen: list[ScoredBatch]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Join all batches' scores, and their labels."""
-    return torch.cat([part.scores for part in seen]), torch.cat([part.labels for part in seen])
+def _whole(seen: list[ScoredBatch], network: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Join all batches' scores of a network, and their labels."""
+    return torch.cat([part.scores[network] for part in seen]), torch.cat([part.labels for part in seen])
 
 
 def _predict_batches(
-    network: ASGMFormer, loader: Iterable[EvaluationBatch], device: torch.device
+    networks: Sequence[ASGMFormer], loader: Iterable[EvaluationBatch], device: torch.device
 ) -> Iterator[ScoredBatch]:
-    """Yield the network's scores of each batch."""
-    network.eval()
+    """Yield each network's scores of each batch, which is read once."""
+    for network in networks:
+        network.eval()
     for batch in loader:
         with torch.no_grad():
             batch = move(batch, device)
-            videos, views = batch.video.shape[:2]
-            audio = batch.audio.flatten(0, 1) if batch.audio is not None else None
-            logits = network(network.normalise(batch.video.flatten(0, 1)), audio)
-            scores = logits.float().softmax(dim=1).view(videos, views, -1).mean(dim=1)
-        yield ScoredBatch(scores.cpu(), batch.label.cpu(), batch.splits)
+            scores = tuple(_scores(network, batch).cpu() for network in networks)
+        yield ScoredBatch(scores, batch.label.cpu(), batch.splits)
+
+
+def _scores(network: ASGMFormer, batch: EvaluationBatch) -> torch.Tensor:
+    """Return probabilities [B, K], averaged over the views of each video."""
+    videos, views = batch.video.shape[:2]
+    audio = batch.audio.flatten(0, 1) if batch.audio is not None else None
+    video = network.normalise(batch.video.flatten(0, 1)) if network.video is not None else None
+    logits: torch.Tensor = network(video, audio)
+    return logits.float().softmax(dim=1).view(videos, views, -1).mean(dim=1)
 
 
 def evaluation_of(scores: torch.Tensor, labels: torch.Tensor, classes: list[str]) -> Evaluation:

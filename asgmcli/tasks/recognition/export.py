@@ -45,6 +45,16 @@ class Deployed(nn.Module):
         return probabilities
 
 
+class DeployedEar(Deployed):
+    """A recognizer of sound alone."""
+
+    def forward(self, logmel: Tensor) -> Tensor:  # type: ignore[override]
+        """Return probabilities [V, K] of raw log-mel [V, L, M]."""
+        assert self.mel_statistics is not None
+        probabilities: Tensor = self.network(None, self.mel_statistics.normalise(logmel)).softmax(dim=1)
+        return probabilities
+
+
 def export_onnx(trained: TrainedRecognizer, path: Path) -> Exported:
     """Write `path`, whole or not at all.
 
@@ -59,7 +69,7 @@ def export_onnx(trained: TrainedRecognizer, path: Path) -> Exported:
     _check_packages()
     import onnx
 
-    model = Deployed(trained).cpu().eval()
+    model = (Deployed if trained.recipe.sees else DeployedEar)(trained).cpu().eval()
     names = list(_example(trained, TRACED))
     views = {0: torch.export.Dim.DYNAMIC}
     with _quiet(), torch.no_grad():
@@ -99,7 +109,7 @@ def _example(trained: TrainedRecognizer, views: int) -> dict[str, Tensor]:
     draw = torch.Generator().manual_seed(views)
     clip, audio = trained.recipe.clip, trained.recipe.audio
     shape = (views, clip.frames, 3, clip.size, clip.size)
-    inputs = {"video": torch.randint(256, shape, dtype=torch.uint8, generator=draw)}
+    inputs = {"video": torch.randint(256, shape, dtype=torch.uint8, generator=draw)} if trained.recipe.sees else {}
     if trained.mel_statistics is not None:
         noise = torch.randn(views, audio.length, audio.mels, generator=draw)
         inputs["logmel"] = trained.mel_statistics.mean + 2 * trained.mel_statistics.std * noise
@@ -112,6 +122,7 @@ def _metadata(trained: TrainedRecognizer) -> dict[str, str]:
         "classes": json.dumps(trained.classes),
         "frames": clip.frames,
         "stride": clip.stride,
+        "fps": "the file's" if clip.fps is None else clip.fps,
         "size": clip.size,
     }
     if trained.mel_statistics is not None:

@@ -60,6 +60,7 @@ def _learning(recipe: RecognitionRecipe, supervised_first: bool) -> str:
     if supervised_first:
         ways.append(f"more train.supervised_epochs (now {train.supervised_epochs})")
     ways.append(f"more train.epochs (now {train.epochs})")
-    starts = {"video": recipe.model.video.init, **({"audio": recipe.model.audio.init} if recipe.listens else {})}
+    senses = {"video": (recipe.sees, recipe.model.video.init), "audio": (recipe.listens, recipe.model.audio.init)}
+    starts = {name: start for name, (used, start) in senses.items() if used}
     ways += [f"a trained start, model.{name}.init (now none)" for name, start in starts.items() if start is None]
     return ", ".join(ways[:-1]) + f", or {ways[-1]}"

@@ -28,7 +28,7 @@ from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 from asgmcli.tasks.recognition.views import evaluation_batches, labeled_rows
 from asgmcli.train.batches import watched
 from asgmcli.train.task import Evaluation, Examination, Exported, Prediction
-from asgmcli.train.weights import MODEL_FORMAT
+from asgmcli.train.weights import MODEL_FORMAT, MODEL_WEIGHTS, OTHER_WEIGHTS
 
 TOP = 5
 """Classes of a clip that are told."""
@@ -42,6 +42,7 @@ class TrainedRecognizer:
         recipe: it was trained with; `evaluate` and `data` may be replaced for another evaluation.
         classes: names in the order of its scores.
         mel_statistics: log-mel statistics of its training clips, None where it does not listen.
+        beside: weight file of the other one of student and teacher, judged with this one; None where there is none.
     """
 
     recipe: RecognitionRecipe
@@ -49,6 +50,7 @@ class TrainedRecognizer:
     classes: list[str]
     mel_statistics: LogMelStatistics | None
     device: torch.device
+    beside: Path | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -114,10 +116,16 @@ class TrainedRecognizer:
         return predict(self.network, self._batches(reader, rows, seen, None), self.device)[0]
 
     def scores_together(
-        self, reader: ClipReader, rows: Sequence[ManifestRow], seen: Callable[[int], None]
-    ) -> torch.Tensor | None:
-        """Return `scores` of all ranks, each with its share of `rows`; None on every rank but the first."""
-        return predict_together(self.network, self._batches(reader, rows, seen, own_share()), self.device)
+        self,
+        reader: ClipReader,
+        rows: Sequence[ManifestRow],
+        seen: Callable[[int], None],
+        others: Sequence[ASGMFormer] = (),
+    ) -> list[torch.Tensor]:
+        """Return `scores` of all ranks, each with its share of `rows`, and those of `others`; none on other ranks than
+        the first."""
+        batches = self._batches(reader, rows, seen, own_share())
+        return predict_together((self.network, *others), batches, self.device)
 
     def _batches(
         self, reader: ClipReader, rows: Sequence[ManifestRow], seen: Callable[[int], None], share: RankShare | None
@@ -164,8 +172,10 @@ def load_recognizer(path: Path, device: torch.device) -> TrainedRecognizer:
         reason = error.message if isinstance(error, RecipeError) else f"{type(error).__name__}: {error}"
         raise DataError(f"{path}: its description of the network is unusable ({' '.join(reason.split())})") from error
     fit(network, read_state(path), str(path), may_keep=lambda name: False, resize={})
-    heard = mel_statistics if recipe.model.modality == "video+audio" else None
-    return TrainedRecognizer(recipe, network.to(device).eval(), classes, heard, device)
+    heard = mel_statistics if recipe.listens else None
+    other = path.with_name(OTHER_WEIGHTS[recipe.evaluate.network])
+    beside = other if path.name == MODEL_WEIGHTS and other.is_file() else None
+    return TrainedRecognizer(recipe, network.to(device).eval(), classes, heard, device, beside)
 
 
 def known_rows(classes: Sequence[str], manifest: Manifest, split: str) -> list[ManifestRow]:
@@ -189,16 +199,21 @@ def evaluate_recognizer(
     trained: TrainedRecognizer, reader: ClipReader, rows: Sequence[ManifestRow], seen: Callable[[int], None]
 ) -> tuple[Evaluation, Table]:
     """Evaluate as training does at its end, on any rows. Return also a line a clip: id, label, predicted, confidence
-    (0..1).
+    (0..1), by the network itself; the other one of student and teacher stands beside it in the metrics.
 
     With several ranks each takes its share of the rows; only the first returns findings.
     """
-    scores = trained.scores_together(reader, rows, seen)
+    found = {} if trained.beside is None else {trained.beside.stem: load_recognizer(trained.beside, trained.device)}
+    every = trained.scores_together(reader, rows, seen, [other.network for other in found.values()])
     table = Table("Predictions", ["id", "label", "predicted", "confidence"], [])
-    if scores is None:
+    if not every:
         return Evaluation({}), table
     numbers = {name: index for index, name in enumerate(trained.classes)}
-    evaluation = evaluation_of(scores, torch.tensor([numbers[row.label] for row in rows]), trained.classes)
+    labels, scores = torch.tensor([numbers[row.label] for row in rows]), every[0]
+    evaluation = evaluation_of(scores, labels, trained.classes)
+    for name, theirs in zip(found, every[1:], strict=True):
+        metrics = evaluation_of(theirs, labels, trained.classes).metrics
+        evaluation.metrics.update({f"{metric}_{name}": value for metric, value in metrics.items()})
     best, chosen = scores.max(dim=1)
     lines: list[list[Cell]] = [
         [row.id, row.label, trained.classes[number], round(confidence, 6)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from asgmcli.data.mel_statistics import LogMelStatistics
 from asgmcli.losses.fixmatch import FixedThreshold
 from asgmcli.losses.flexmatch import FlexibleThreshold
+from asgmcli.nn.attention import init_transformer
 from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder, start_from
 from asgmcli.nn.fusion import FusionTransformer
 from asgmcli.nn.localizer import FrozenLocalizer, load_localizer
@@ -32,30 +33,38 @@ from asgmcli.train.compiler import check_compiler
 from asgmcli.train.ema import make_teacher, update_teacher
 from asgmcli.train.health import Watch
 from asgmcli.train.task import Context
-from asgmcli.train.weights import AUDIO_WEIGHTS, LOCALIZER_WEIGHTS, MODEL_FORMAT, MODEL_WEIGHTS, VIDEO_WEIGHTS
+from asgmcli.train.weights import (
+    AUDIO_WEIGHTS,
+    LOCALIZER_WEIGHTS,
+    MODEL_FORMAT,
+    MODEL_WEIGHTS,
+    OTHER_WEIGHTS,
+    VIDEO_WEIGHTS,
+)
 
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """logits [B, K]; class tokens video [B, D] and audio [B, D] (None without sound)."""
+    """logits [B, K]; class tokens video [B, D] and audio [B, D], None for a sense that the network lacks."""
 
     logits: Tensor
-    video: Tensor
+    video: Tensor | None
     audio: Tensor | None
 
 
 # What a `ModelOutput` is made of.
-Outputs = tuple[Tensor, Tensor, Tensor | None]
+Outputs = tuple[Tensor, Tensor | None, Tensor | None]
 
 
 class ASGMFormer(nn.Module):
-    """Video [B, 3, T, H, W] and log-mel [B, L, M] to logits [B, K] (Eq. 9-11); or video alone (SVFormer's rows).
+    """Video [B, 3, T, H, W] and log-mel [B, L, M] to logits [B, K] (Eq. 9-11); or one of them alone.
 
     Args:
-        video: TimeSformer; with a classification head of its own where there is no audio.
+        video: TimeSformer; with a classification head of its own where there is no audio. None for sound alone.
         audio: None for video alone.
-        fusion: over the two class tokens; None for video alone.
+        fusion: over the two class tokens; None for one sense alone.
         mean, std: of the pretrained network's pixels, a channel.
+        head: classifier of the sound's class token, for sound alone.
     """
 
     mean: Tensor
@@ -63,27 +72,30 @@ class ASGMFormer(nn.Module):
 
     def __init__(
         self,
-        video: TimeSformer,
+        video: TimeSformer | None,
         audio: AudioTransformer | None,
         fusion: FusionTransformer | None,
         mean: tuple[float, float, float],
         std: tuple[float, float, float],
+        head: nn.Linear | None = None,
     ) -> None:
         super().__init__()
         self.video = video
         self.audio = audio
         self.fusion = fusion
+        if head is not None:
+            self.head = head
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1, 1), persistent=False)
         self._parts = 1
-        self._compiled: Callable[[Tensor, Tensor | None], Outputs] | None = None
+        self._compiled: Callable[[Tensor | None, Tensor | None], Outputs] | None = None
 
     def save_memory(self, settings: SemiSupervised) -> None:
         """Train with `activation_checkpointing` and `accumulate` as `settings` say."""
         self._parts = settings.accumulate
-        self.video.checkpoint_activations = settings.activation_checkpointing
-        if self.audio is not None:
-            self.audio.checkpoint_activations = settings.activation_checkpointing
+        for encoder in (self.video, self.audio):
+            if encoder is not None:
+                encoder.checkpoint_activations = settings.activation_checkpointing
 
     def compile_encoders(self) -> None:
         """Hand all that follows the patch embedding to torch.compile, which works when it is first called.
@@ -98,35 +110,51 @@ class ASGMFormer(nn.Module):
 
     def embed(self, video: Tensor) -> Tensor:
         """Embed [B, 3, T, H, W] as tokens [B, T, N, D] before positions, where clips are mixed (Eq. 7)."""
+        assert self.video is not None  # sound alone has no tokens to mix
         return self.video.embed(video)
 
-    def classify(self, tokens: Tensor, audio: Tensor | None) -> ModelOutput:
-        """Classify tokens [B, T, N, D] and log-mel [B, L, M].
+    def classify(self, tokens: Tensor | None, audio: Tensor | None) -> ModelOutput:
+        """Classify tokens [B, T, N, D] and log-mel [B, L, M]; None for a sense that the network lacks.
 
         With `train.accumulate` each part of the batch keeps only its outputs and is recomputed in the backward pass.
         """
         encode = self._compiled or self._encode
         if self._parts == 1 or not torch.is_grad_enabled():
             return ModelOutput(*encode(tokens, audio))
-        pieces = tokens.chunk(self._parts)
-        sounds = [None] * len(pieces) if audio is None else audio.chunk(self._parts)
+        pieces, sounds = (self._chunks(part, audio if tokens is None else tokens) for part in (tokens, audio))
         outputs = [
             checkpoint(encode, piece, sound, use_reentrant=False) for piece, sound in zip(pieces, sounds, strict=True)
         ]
         logits, video, heard = zip(*outputs, strict=True)
-        return ModelOutput(torch.cat(logits), torch.cat(video), None if audio is None else torch.cat(heard))
+        return ModelOutput(torch.cat(logits), _joined(video), _joined(heard))
 
-    def _encode(self, tokens: Tensor, audio: Tensor | None) -> Outputs:
+    def _chunks(self, inputs: Tensor | None, present: Tensor | None) -> list[Tensor | None]:
+        """Return the parts that a batch goes through in, of inputs or of their absence beside `present`."""
+        assert present is not None
+        return [None] * len(present.chunk(self._parts)) if inputs is None else list(inputs.chunk(self._parts))
+
+    def _encode(self, tokens: Tensor | None, audio: Tensor | None) -> Outputs:
         """Logits, video and audio class tokens."""
+        if self.video is None:
+            assert self.audio is not None
+            heard = self.audio(audio)
+            return self.head(heard), None, heard
+        assert tokens is not None
         video_token = self.video.encode(tokens)
         if self.audio is None or self.fusion is None:
             return self.video.head(video_token), video_token, None
         audio_token = self.audio(audio)
         return self.fusion(video_token, audio_token), video_token, audio_token
 
-    def forward(self, video: Tensor, audio: Tensor | None = None) -> Tensor:
-        """Return logits [B, K] of [B, 3, T, H, W] and [B, L, M]."""
-        return self.classify(self.embed(video), audio).logits
+    def forward(self, video: Tensor | None, audio: Tensor | None = None) -> Tensor:
+        """Return logits [B, K] of [B, 3, T, H, W] and [B, L, M]; None for a sense that the network lacks."""
+        return self.classify(None if video is None else self.embed(video), audio).logits
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Join the parts that are there; None where none is."""
+    there = [part for part in parts if part is not None]
+    return torch.cat(there) if there else None
 
 
 class Described(Protocol):
@@ -195,9 +223,17 @@ class RecognitionState:
         return training_watches(self.recipe, self.chance, steps, min(supervised, steps))
 
     def export(self, folder: Path) -> None:
-        """Write the teacher as safetensors, with all that is needed to use it as metadata."""
+        """Write both networks as safetensors, each with all that is needed to use it as metadata."""
+        judged = self.recipe.evaluate.network
+        networks = {"student": self.student, "teacher": self.teacher}
+        for name, network in networks.items():
+            path = folder / (MODEL_WEIGHTS if name == judged else OTHER_WEIGHTS[judged])
+            write_safetensors(path, network.state_dict(), {**self._metadata(), "network": name})
+
+    def _metadata(self) -> dict[str, str]:
+        """Return what a network's user must know beside its weights."""
         mel_statistics = self.data.mel_statistics
-        metadata = {
+        return {
             "format": MODEL_FORMAT,
             "classes": json.dumps(self.data.classes),
             "recipe": self.recipe.model_dump_json(exclude={"rows", "compare"}),
@@ -205,7 +241,6 @@ class RecognitionState:
             "audio_mean": repr(mel_statistics.mean if mel_statistics else 0.0),
             "audio_std": repr(mel_statistics.std if mel_statistics else 1.0),
         }
-        write_safetensors(folder / MODEL_WEIGHTS, self.teacher.state_dict(), metadata)
 
 
 def build_network(recipe: RecognitionRecipe, classes: int, length: int) -> ASGMFormer:
@@ -214,6 +249,11 @@ def build_network(recipe: RecognitionRecipe, classes: int, length: int) -> ASGMF
     if model.modality == "video":
         encoder = build_video_encoder(model.video, recipe.clip, classes)
         return ASGMFormer(encoder, None, None, model.mean, model.std)
+    if model.modality == "audio":
+        head = nn.Linear(model.audio.dim, classes)
+        init_transformer(head)
+        alone = build_audio_encoder(model.audio, recipe.audio, length)
+        return ASGMFormer(None, alone, None, model.mean, model.std, head)
     encoder = build_video_encoder(model.video, recipe.clip, 0)
     listener = build_audio_encoder(model.audio, recipe.audio, length)
     fusion = FusionTransformer(model.video.dim, classes, model.fusion.layers, model.fusion.heads)
@@ -234,7 +274,9 @@ def build_state(recipe: RecognitionRecipe, data: RecognitionData, context: Conte
         DataError: a weight file is missing or does not fit.
     """
     student = build_network(recipe, len(data.classes), data.length)
-    start_from(student.video, recipe.model.video.init, context.weights_of(recipe.model.video.init, VIDEO_WEIGHTS))
+    if student.video is not None:
+        start = recipe.model.video.init
+        start_from(student.video, start, context.weights_of(start, VIDEO_WEIGHTS))
     if student.audio is not None:
         start = recipe.model.audio.init
         start_from(student.audio, start, context.weights_of(start, AUDIO_WEIGHTS))

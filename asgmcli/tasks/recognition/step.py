@@ -6,6 +6,7 @@ by it: each unlabelled clip is embedded once for the strong view and for both of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,11 +48,12 @@ class StrongViews:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Mixed tokens [B, T, N, D] and log-mel [B, L, M] (None without sound), partners [B] in the batch, and A's share
-    of the mixture: λ = n / N, a constant, or [B] by what is left of each source (`losses.mixup.target`).
+    """Mixed tokens [B, T, N, D] and log-mel [B, L, M] (None for a sense that the network lacks), partners [B] in the
+    batch, and A's share of the mixture: λ = n / N, a constant, or [B] by what is left of each source
+    (`losses.mixup.target`); of sound alone λ as it is drawn.
     """
 
-    tokens: Tensor
+    tokens: Tensor | None
     audio: Tensor | None
     partner: Tensor
     weight: float | Tensor
@@ -70,19 +72,14 @@ def train_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
         return _supervised_step(state, labeled)
     pseudo, everyone = _pseudo_labels(state, unlabeled)
     count, extra = len(labeled.label), len(unlabeled.number)
-    whole = student.normalise(unlabeled.strong)
-    strong = drop_channels(whole, unlabeled.dropped, student, recipe)
-    tokens = student.embed(torch.cat([student.normalise(labeled.video), strong]))
+    tokens, views = _embed(state, labeled, unlabeled) if recipe.sees else (None, None)
     parts, sounds = [tokens], [labeled.audio, unlabeled.strong_audio]
     mixture = None
     if recipe.losses.mixup.weight > 0:
-        first = tokens[count:]  # one slice: two would add up gradients in another order
-        views = StrongViews(first, student.embed(whole) if recipe.whole_partner else first, strong)
         mixture = _mix(state, unlabeled, views)
-        parts.append(mixture.tokens.to(tokens.dtype))
+        parts.append(mixture.tokens)
         sounds.append(mixture.audio)
-    audio = torch.cat([sound for sound in sounds if sound is not None]) if student.audio is not None else None
-    prediction = student.classify(torch.cat(parts), audio)
+    prediction = student.classify(_join(parts), _join(sounds) if student.audio is not None else None)
     on_labeled, on_strong, on_mixed = prediction.logits.split([count, extra, len(prediction.logits) - count - extra])
 
     labels = pseudo.probabilities.argmax(dim=1)
@@ -93,7 +90,7 @@ def train_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
     if mixture is not None:
         terms["mixup"] = _mixup_loss(state, on_mixed, pseudo, mixture)
         loss = loss + recipe.losses.mixup.weight * terms["mixup"]
-    if recipe.losses.contrastive.weight > 0 and prediction.audio is not None:
+    if recipe.losses.contrastive.weight > 0 and prediction.audio is not None and prediction.video is not None:
         temperature = recipe.losses.contrastive.temperature
         faces, heard = gather_rows(prediction.video), gather_rows(prediction.audio)
         terms["contrastive"] = visual_audio_contrastive(faces, heard, temperature)
@@ -102,10 +99,27 @@ def train_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
     return {"loss": loss, **terms, "labeled_accuracy": _accuracy(on_labeled, labeled.label), **shown}
 
 
+def _embed(state: RecognitionState, labeled: Labeled, unlabeled: Unlabeled) -> tuple[Tensor, StrongViews]:
+    """Return tokens of the labelled clips and of the strong views, and what mixtures take of these."""
+    recipe, student = state.recipe, state.student
+    whole = student.normalise(unlabeled.strong)
+    strong = drop_channels(whole, unlabeled.dropped, student, recipe)
+    tokens = student.embed(torch.cat([student.normalise(labeled.video), strong]))
+    first = tokens[len(labeled.label) :]  # one slice: two would add up gradients in another order
+    return tokens, StrongViews(first, student.embed(whole) if recipe.whole_partner else first, strong)
+
+
+def _join(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Join what is there, in the first part's numbers; None where nothing is."""
+    there = [part for part in parts if part is not None]
+    return torch.cat([part.to(there[0].dtype) for part in there]) if there else None
+
+
 def _supervised_step(state: RecognitionState, labeled: Labeled) -> dict[str, Tensor]:
     """L_s alone: the supervised rows, and every row's first epochs."""
     student = state.student
-    prediction = student.classify(student.embed(student.normalise(labeled.video)), labeled.audio)
+    tokens = student.embed(student.normalise(labeled.video)) if state.recipe.sees else None
+    prediction = student.classify(tokens, labeled.audio)
     loss = F.cross_entropy(prediction.logits.float(), labeled.label)
     accuracy = _accuracy(prediction.logits, labeled.label)
     return {"loss": loss, "supervised": loss.detach(), "labeled_accuracy": accuracy}
@@ -121,7 +135,8 @@ def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
 def _pseudo_labels(state: RecognitionState, unlabeled: Unlabeled) -> tuple[PseudoLabels, PseudoLabels]:
     """Those of this rank's clips, and of all ranks', which make up the thresholds' class status."""
     teacher = state.teacher
-    logits = teacher(teacher.normalise(unlabeled.weak), unlabeled.audio)
+    video = teacher.normalise(unlabeled.weak) if state.recipe.sees else None
+    logits = teacher(video, unlabeled.audio)
     probabilities = gather_rows(logits.float().softmax(dim=1))
     passes = state.threshold.select(gather_rows(unlabeled.number), probabilities)
     return PseudoLabels(own_rows(probabilities), own_rows(passes)), PseudoLabels(probabilities, passes)
@@ -161,7 +176,12 @@ def _maps(state: RecognitionState, unlabeled: Unlabeled, views: StrongViews, dra
 
 @torch.no_grad()
 def _mask(
-    state: RecognitionState, maps: Tensor | None, shape: torch.Size, keep: float, draw: torch.Generator
+    state: RecognitionState,
+    maps: Tensor | None,
+    grid: tuple[int, int],
+    shape: torch.Size,
+    keep: float,
+    draw: torch.Generator,
 ) -> Tensor:
     """bool [B, T, N]: the tokens of clip A that a mixture keeps, by its maps [B, T, h, w]."""
     if maps is None:
@@ -170,7 +190,7 @@ def _mask(
     masks = state.recipe.masks
     return heatmap_mask(
         maps,
-        grid=state.student.video.grid,
+        grid=grid,
         keep=keep,
         generator=draw,
         average_frames=masks.average_frames,
@@ -178,7 +198,7 @@ def _mask(
     )
 
 
-def _mix(state: RecognitionState, unlabeled: Unlabeled, views: StrongViews) -> Mixture:
+def _mix(state: RecognitionState, unlabeled: Unlabeled, views: StrongViews | None) -> Mixture:
     """Mix each unlabelled clip A with a partner B of the same batch (Eq. 7-8); B's view is warped in time.
 
     With several ranks λ is that of the global batch; partners and masks are each rank's own, and no token leaves it.
@@ -186,23 +206,42 @@ def _mix(state: RecognitionState, unlabeled: Unlabeled, views: StrongViews) -> M
     Args:
         state: of the run.
         unlabeled: its batch.
-        views: of its clips.
+        views: of its clips; None for sound alone.
     """
-    masks, warp, tokens = state.recipe.masks, unlabeled.warp, views.tokens
+    masks = state.recipe.masks
     # λ and the partners are drawn first: rows that differ in their masks alone share both.
     draw = step_generator(state.recipe.seed, state.step)
     keep = draw_lambda(masks.alpha, masks.beta, draw)
     if own_rank():
         draw = step_generator(state.recipe.seed, state.step, own_rank())
-    partner = partners(len(tokens), draw).to(tokens.device)
-    maps = _maps(state, unlabeled, views, draw)
-    mask = _mask(state, maps, tokens.shape, keep, draw).to(tokens.device)
-    weight = controlled_share(state.recipe, maps, state.student.video.grid, mask, warp, partner)
-    weight = float(mask[0, 0].float().mean()) if weight is None else weight  # λ = n / N
-    warped = views.as_partner.gather(1, warp[:, :, None, None].expand_as(tokens))
+    partner = partners(len(unlabeled.number), draw).to(unlabeled.number.device)
+    settings = state.recipe.losses.mixup
+    tokens: Tensor | None = None
+    weight: float | Tensor = settings.constant if settings.target == "constant" else keep
+    if views is not None:
+        tokens, weight = _mix_pictures(state, unlabeled, views, keep, partner, draw)
     audio = unlabeled.strong_audio if state.student.audio is not None else None
     mixed_audio = mix_audio(audio, audio[partner], weight) if audio is not None else None
-    return Mixture(mix_tokens(tokens, warped[partner], mask), mixed_audio, partner, weight)
+    return Mixture(tokens, mixed_audio, partner, weight)
+
+
+def _mix_pictures(
+    state: RecognitionState,
+    unlabeled: Unlabeled,
+    views: StrongViews,
+    keep: float,
+    partner: Tensor,
+    draw: torch.Generator,
+) -> tuple[Tensor, float | Tensor]:
+    """Return mixed tokens [B, T, N, D], of which A keeps about the share `keep`, and A's share of the mixture."""
+    tokens, warp, video = views.tokens, unlabeled.warp, state.student.video
+    assert video is not None
+    maps = _maps(state, unlabeled, views, draw)
+    mask = _mask(state, maps, video.grid, tokens.shape, keep, draw).to(tokens.device)
+    weight = controlled_share(state.recipe, maps, video.grid, mask, warp, partner)
+    weight = float(mask[0, 0].float().mean()) if weight is None else weight  # λ = n / N
+    warped = views.as_partner.gather(1, warp[:, :, None, None].expand_as(tokens))
+    return mix_tokens(tokens, warped[partner], mask), weight
 
 
 def _mixup_loss(state: RecognitionState, logits: Tensor, pseudo: PseudoLabels, mixture: Mixture) -> Tensor:

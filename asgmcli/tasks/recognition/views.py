@@ -49,6 +49,7 @@ class TrainViews(Dataset[Labeled | Unlabeled]):
         maps: of a guide that is known beforehand, or None. They follow the strong view, whose RandAugment then uses its
             colour operations only.
         tubelet: frames a token of the network spans; time is warped in steps of it.
+        sees: the network takes the picture; else no frame is read, and its views are empty.
     """
 
     reader: ClipReader
@@ -63,6 +64,7 @@ class TrainViews(Dataset[Labeled | Unlabeled]):
     guide_masked: bool = False
     maps: ViewMaps | None = None
     tubelet: int = 1
+    sees: bool = True
     failures: list[str] = field(default_factory=list)
 
     def __getitem__(self, key: SampleKey) -> Labeled | Unlabeled:
@@ -106,19 +108,21 @@ class TrainViews(Dataset[Labeled | Unlabeled]):
 
     def _labeled(self, draw: Draw) -> Labeled:
         moment = self._moment(draw.row, draw.rng)
-        video = self._weak(self.reader.frames(moment), draw.rng, self.augment.flip)
+        video = self._weak(self.reader.frames(moment), draw.rng, self.augment.flip) if self.sees else _nothing()
         label = torch.tensor(self.labels[draw.row.id])
         return Labeled(video, label, [draw.row.id], draw.failures, self._sound(moment))
 
     def _unlabeled(self, draw: Draw) -> Unlabeled:
         row, rng, settings = draw.row, draw.rng, self.augment
         moment = self._moment(row, rng)
-        frames = self.reader.frames(moment)
+        frames = self.reader.frames(moment) if self.sees else _nothing()
         positions = self.clip.frames // self.tubelet
         # The order of what follows is that of the random choices.
-        weak = self._weak(frames, rng, settings.flip if settings.weak_flip is None else settings.weak_flip)
-        geometry = self._geometry(frames, rng, settings.flip)
-        strong = self._strong(frames, geometry, rng)
+        weak, strong, geometry = frames, frames, None
+        if self.sees:
+            weak = self._weak(frames, rng, settings.flip if settings.weak_flip is None else settings.weak_flip)
+            geometry = self._geometry(frames, rng, settings.flip)
+            strong = self._strong(frames, geometry, rng)
         dropped = augment.draw_dropped_channels(rng, settings.channel_dropout, settings.channels)
         unwarped = list(range(positions))
         warp = augment.draw_warp(rng, positions, settings.warp_filler) if settings.temporal_warp else unwarped
@@ -131,7 +135,7 @@ class TrainViews(Dataset[Labeled | Unlabeled]):
             wave = self.reader.wave(moment, self.guide_seconds, inside=True)
             if audio is not None and self.guide_masked:
                 wave_masks = self._wave_masks(moment, masks, self.guide_seconds)
-        if self.maps is not None:
+        if self.maps is not None and geometry is not None:
             maps = self.maps.of_view(row, moment.indices, geometry, (frames.shape[1], frames.shape[2]))
         return Unlabeled(
             weak=weak,
@@ -148,6 +152,11 @@ class TrainViews(Dataset[Labeled | Unlabeled]):
             wave_masks=wave_masks,
             maps=maps,
         )
+
+
+def _nothing() -> Tensor:
+    """Return the picture of a clip that is only heard."""
+    return torch.empty(0, dtype=torch.uint8)
 
 
 def collate_streams(samples: Sequence[Labeled | Unlabeled]) -> Batch:
@@ -201,6 +210,7 @@ class EvaluationViews(Dataset[EvaluationBatch]):
     clips: int
     crops: int
     inclusive: bool = True
+    sees: bool = True
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -213,17 +223,21 @@ class EvaluationViews(Dataset[EvaluationBatch]):
         """
         row = self.rows[number]
         moments = self.reader.spread_moments(row, self.clips, inclusive=self.inclusive)
+        video = self._video(row, moments) if self.sees else torch.empty(len(moments), 0, dtype=torch.uint8)
+        audio = None
+        if self.mel_statistics is not None:
+            sounds = torch.stack([self.mel_statistics.normalise(self.reader.log_mel(m)) for m in moments])
+            audio = sounds.repeat_interleave(len(video) // len(moments), dim=0)
+        return EvaluationBatch(video, torch.tensor(self.labels[row.id]), [row.id], [row.split], audio)
+
+    def _video(self, row: ManifestRow, moments: Sequence[Moment]) -> Tensor:
+        """Return uint8 [V, T, 3, S, S], the crops of each clip."""
         # Clips that overlap share frames: each is decoded once, the file opened once.
         wanted = sorted({index for moment in moments for index in moment.indices})
         decoded = self.reader.frames(Moment(row, wanted))
         place = {index: position for position, index in enumerate(wanted)}
         clips = [decoded[[place[index] for index in moment.indices]] for moment in moments]
-        video = torch.cat([augment.crops(clip, self.clip.size, self.crops) for clip in clips])
-        audio = None
-        if self.mel_statistics is not None:
-            sounds = torch.stack([self.mel_statistics.normalise(self.reader.log_mel(m)) for m in moments])
-            audio = sounds.repeat_interleave(self.crops, dim=0)
-        return EvaluationBatch(video, torch.tensor(self.labels[row.id]), [row.id], [row.split], audio)
+        return torch.cat([augment.crops(clip, self.clip.size, self.crops) for clip in clips])
 
 
 def labeled_rows(manifest: Manifest, split: str) -> list[ManifestRow]:
@@ -264,6 +278,7 @@ def evaluation_batches(
         settings.clips,
         settings.crops,
         settings.starts == "inclusive",
+        recipe.sees,
     )
     numbers = [list(range(i, min(i + settings.batch, len(rows)))) for i in range(0, len(rows), settings.batch)]
     dealt = numbers if share is None else share.deal(numbers)

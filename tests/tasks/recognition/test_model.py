@@ -157,9 +157,13 @@ def test_further_splits_are_judged_as_they_are_alone(demo: Path, tmp_path: Path)
     alone = tiny(tmp_path, demo, data__eval_split="val")
     other = trainer_of(alone, tmp_path / "alone").state
     other.teacher.load_state_dict(state.teacher.state_dict())
+    other.student.load_state_dict(state.student.state_dict())
     wanted = recognition.evaluate(other, other.data.evaluation).metrics
     assert len(state.data.evaluated) == 20
     assert state.data.summary()["eval_also"] == ["val"]
     assert {"top1", "top1_val"} <= found.metrics.keys()
-    assert {name: found.metrics[f"{name}_val"] for name in wanted} == wanted
+    assert list(wanted) == ["top1", "top5", "top1_student", "top5_student"]
+    names = {name: f"{name}_val" for name in ("top1", "top5")}
+    names |= {f"{name}_student": f"{name}_val_student" for name in ("top1", "top5")}
+    assert {name: found.metrics[names[name]] for name in wanted} == wanted
     assert len(found.tables["classes"].rows) == 10

@@ -79,7 +79,7 @@ def test_the_mask_is_drawn_by_the_carried_maps(data: Path, tmp_path: Path) -> No
     shape = torch.Size((4, 4, 9, 8))
     tokens = torch.zeros(len(unlabeled.number), 4, 9, 8)
     maps = step._maps(state, unlabeled, step.StrongViews(tokens, tokens, tokens), step_generator(0, 5))
-    mask = step._mask(state, maps, shape, 0.4, step_generator(0, 5))
+    mask = step._mask(state, maps, (3, 3), shape, 0.4, step_generator(0, 5))
     expected = heatmap_mask(unlabeled.maps, grid=(3, 3), keep=0.4, generator=step_generator(0, 5))
     assert torch.equal(mask, expected)
     state.begin_step(0, 0)
