@@ -7,7 +7,7 @@ Visual Scenes", CVPR 2018, as FNAC's released evaluation computes them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +50,11 @@ def ciou(heatmap: Values, boxes_map: Values, threshold: float) -> float:
 
 
 def evaluate_ciou(
-    heatmaps: Sequence[Values], boxes_maps: Sequence[Values], threshold: float | Sequence[float] | None = None
+    heatmaps: Sequence[Values],
+    boxes_maps: Sequence[Values],
+    threshold: float | Sequence[float] | None = None,
+    *,
+    filter: Literal["bilinear", "bicubic"] = "bilinear",
 ) -> dict[str, float]:
     """Compute cIoU over a test set; each map is resized to its boxes' size and min-max normalised first.
 
@@ -59,6 +63,7 @@ def evaluate_ciou(
         boxes_maps: one [H, W] an image.
         threshold: in the normalised map's 0..1, one for all or one an image; None takes each map's own median, so
             that half of the pixels are hot (the released evaluation).
+        filter: how a map is resized, see `resize_map`.
 
     Returns:
         `ciou50`, `mean` and `auc` of `summarize_ciou`.
@@ -75,7 +80,7 @@ def evaluate_ciou(
     values = []
     for heatmap, boxes_map, cut in zip(heatmaps, boxes_maps, thresholds, strict=True):
         boxes = _array(boxes_map)
-        normal = normalise_map(resize_map(heatmap, boxes.shape))
+        normal = normalise_map(resize_map(heatmap, boxes.shape, filter=filter))
         values.append(ciou(normal, boxes, median_threshold(normal) if cut is None else cut))
     return summarize_ciou(values)
 
@@ -102,10 +107,13 @@ def summarize_ciou(values: Sequence[float]) -> dict[str, float]:
     return {"ciou50": float((reached >= 0.5).mean()), "mean": float(reached.mean()), "auc": area}
 
 
-def resize_map(heatmap: Values, size: tuple[int, ...]) -> Array:
-    """Resize a map [h, w] to [H, W], bilinear with aligned corners."""
+def resize_map(heatmap: Values, size: tuple[int, ...], *, filter: Literal["bilinear", "bicubic"] = "bilinear") -> Array:
+    """Resize a map [h, w] to [H, W]: bilinear with aligned corners, or bicubic without.
+
+    FNAC's released test script prints both; the epoch that it keeps is the best by the first.
+    """
     values = torch.as_tensor(_array(heatmap))
-    resized = F.interpolate(values[None, None], size=tuple(size), mode="bilinear", align_corners=True)
+    resized = F.interpolate(values[None, None], size=tuple(size), mode=filter, align_corners=filter == "bilinear")
     result: Array = resized[0, 0].numpy()
     return result
 

@@ -94,6 +94,9 @@ class LocalizerEvaluate(Section):
     """Frames with a box that are evaluated, spread over each clip."""
     batch: Batch = 32
     """Frames evaluated at once."""
+    filter: Literal["bilinear", "bicubic"] = "bilinear"
+    """How maps are resized to the boxes' 224 pixels: bilinear with aligned corners, or bicubic without; FNAC's released
+    test script prints both."""
     dataset: str | None = None
     """Another data set than the training's to evaluate on."""
     manifest: str | None = None

@@ -158,3 +158,15 @@ def test_a_flat_map_does_as_well_as_chance():
     for wrong in (np.zeros((0, 4, 4)), np.zeros((3, 4, 4)), np.full((2, 4, 4), np.nan)):
         with pytest.raises(ValueError):
             inside_share(wrong, boxes[: len(wrong)])
+
+
+def test_the_released_second_evaluation_resizes_bicubic_without_aligned_corners() -> None:
+    small = np.random.default_rng(0).random((7, 7))
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(small)[None, None], size=(224, 224), mode="bicubic", align_corners=False
+    )[0, 0].numpy()
+    np.testing.assert_array_equal(resize_map(small, (224, 224), filter="bicubic"), expected)
+    boxes = np.zeros((224, 224))
+    boxes[40:90, 30:150] = 1
+    both = [evaluate_ciou([small], [boxes], filter=name)["mean"] for name in ("bilinear", "bicubic")]
+    assert both[0] != both[1] == pytest.approx(both[0], abs=0.05)

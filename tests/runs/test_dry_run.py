@@ -99,24 +99,36 @@ def test_all_that_is_missing_is_named_at_once_with_steps_and_cost(
     assert "timm's resnet18.tv_in1k: not in weights/, is fetched" in found["before"]
     assert found["clips"] == {"labeled": 51, "unlabeled": 4850, "evaluated": 1944}
     assert found["clips_known_from"] == "official split 1"
-    # 50 epochs of 4,850 clips by 40; the recipe's head says 6,100 steps and 0.66 EFLOP.
-    assert found["steps"] == 50 * 122
-    assert found["operations"]["all"] == pytest.approx(0.66e18, rel=0.02)
+    # 50 epochs of the full batches of 51 labelled clips by 8; the recipe's head says 300 steps and 0.055 EFLOP.
+    assert found["steps"] == 50 * 6
+    assert found["operations"]["all"] == pytest.approx(0.055e18, rel=0.02)
+    # Of the 4,850 others by 40: 6,100 steps and 0.67 EFLOP.
+    other = found["otherwise"]["train.epoch=unlabeled"]
+    assert other["steps"] == 50 * 122
+    assert other["operations"] == pytest.approx(0.67e18, rel=0.02)
     assert found["least_seconds"] > 0
 
 
 @pytest.mark.parametrize(
-    ("name", "steps", "exaflop"),
+    ("name", "steps", "exaflop", "longer", "more"),
     [
-        ("table1_kinetics400_1shot", 299_500, 32),
-        pytest.param("table1_vggsound_1shot", 229_300, 24, marks=pytest.mark.long),
+        ("table1_kinetics400_1shot", 2_500, 0.5, 299_500, 32),
+        pytest.param("table1_vggsound_1shot", 1_900, 0.38, 229_300, 24, marks=pytest.mark.long),
     ],
 )
 def test_steps_and_cost_are_those_of_the_recipes_heads(
-    name: str, steps: int, exaflop: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    steps: int,
+    exaflop: float,
+    longer: int,
+    more: float,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (found,) = shipped(name)
+    other = found["otherwise"]["train.epoch=unlabeled"]
+    assert (other["steps"], other["operations"]) == (longer, pytest.approx(more * 1e18, rel=0.05))
     assert found["steps"] == steps
     assert found["operations"]["all"] == pytest.approx(exaflop * 1e18, rel=0.05)
 

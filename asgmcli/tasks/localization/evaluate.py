@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ from asgmcli.train.batches import move
 from asgmcli.train.task import Evaluation
 
 MAP_SIZE = 224
+Filter = Literal["bilinear", "bicubic"]
+"""How maps are resized to it, see `resize_map`."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,10 @@ class Located:
 def evaluate(state: LocalizationState, loader: Iterable[BoxBatch]) -> Evaluation:
     """Evaluate the map of every frame of `loader` against its boxes; an empty evaluation if there are no boxes."""
     found = locate(state, loader)
-    return Evaluation({}) if found is None else evaluation_of(found, state.recipe.rows[state.recipe.default_row].paper)
+    if found is None:
+        return Evaluation({})
+    paper = state.recipe.rows[state.recipe.default_row].paper
+    return evaluation_of(found, paper, state.recipe.evaluate.filter)
 
 
 @torch.no_grad()
@@ -60,11 +66,11 @@ def locate(state: LocalizationState, loader: Iterable[BoxBatch]) -> Located | No
     return Located(places, images, maps, boxes)
 
 
-def evaluation_of(found: Located, paper: Mapping[str, float]) -> Evaluation:
+def evaluation_of(found: Located, paper: Mapping[str, float], filter: Filter = "bilinear") -> Evaluation:
     """Return metrics in percent beside the paper's, if any, and a picture of best, median and worst frames."""
     from asgmcli.tasks.localization.cases import Case, choose_cases, draw_cases  # matplotlib, once a run
 
-    values = frame_ciou(found.heatmaps, found.boxes)
+    values = frame_ciou(found.heatmaps, found.boxes, filter)
     metrics = measure(found.heatmaps, found.boxes, values)
     columns = ["measure", "percent", *(["paper"] if paper else [])]
     rows: list[list[Cell]] = [[name.replace("_", " "), value] for name, value in metrics.items()]
@@ -79,10 +85,10 @@ def evaluation_of(found: Located, paper: Mapping[str, float]) -> Evaluation:
     return Evaluation(metrics, {"localization": table}, {"localization": partial(draw_cases, chosen, summary)})
 
 
-def frame_ciou(heatmaps: np.ndarray, boxes: Sequence[FrameBoxes]) -> list[float]:
+def frame_ciou(heatmaps: np.ndarray, boxes: Sequence[FrameBoxes], filter: Filter = "bilinear") -> list[float]:
     """Return the cIoU (0..1) of each map [n, h, w] with its frame's boxes; half of the pixels count as hot."""
     return [
-        evaluate_ciou([heatmap], [boxes_map(box.corners, MAP_SIZE, box.annotators)])["mean"]
+        evaluate_ciou([heatmap], [boxes_map(box.corners, MAP_SIZE, box.annotators)], filter=filter)["mean"]
         for heatmap, box in zip(heatmaps, boxes, strict=True)
     ]
 

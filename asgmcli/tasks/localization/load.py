@@ -176,9 +176,11 @@ def evaluate_localizer(
         return Evaluation({}), table
     if found is None:
         raise DataError(f"{manifest.path}: no frame of split {trained.recipe.data.eval_split!r} has a box")
-    evaluation = evaluation_of(found, paper or {})
+    filter = trained.recipe.evaluate.filter
+    evaluation = evaluation_of(found, paper or {}, filter)
     if motion:
-        other = measure(motion_heatmaps(manifest, found.places), found.boxes)
+        maps = motion_heatmaps(manifest, found.places)
+        other = measure(maps, found.boxes, frame_ciou(maps, found.boxes, filter))
         own = evaluation.tables["localization"]
         lines: list[list[Cell]] = [
             [*row[:2], other[name], *row[2:]] for row, name in zip(own.rows, evaluation.metrics, strict=True)
@@ -186,7 +188,7 @@ def evaluate_localizer(
         columns = ["measure, percent", "FNAC", "motion", *own.columns[2:]]
         evaluation.tables["localization"] = Table(own.title, columns, lines)
         evaluation.metrics.update({f"motion_{name}": value for name, value in other.items()})
-    values = frame_ciou(found.heatmaps, found.boxes)
+    values = frame_ciou(found.heatmaps, found.boxes, filter)
     rows = [_line(*line) for line in zip(found.places, found.heatmaps, found.boxes, values, strict=True)]
     return evaluation, replace(table, rows=rows)
 

@@ -18,7 +18,7 @@ from asgmcli.masks.placebo import misplaced
 from asgmcli.masks.tube import tube_mask
 from asgmcli.nn.localizer import FNAC, save_localizer
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.tasks.recognition import build_data, build_state, step, train_step
+from asgmcli.tasks.recognition import build_data, build_state, evaluate, step, train_step
 from asgmcli.tasks.recognition.batch import Batch, Unlabeled
 from asgmcli.tasks.recognition.model import RecognitionState
 from asgmcli.train.seed import seed_everything, step_generator
@@ -55,7 +55,9 @@ def make(demo: Path, tmp_path: Path, localizer: Path) -> Callable[..., Made]:
         if changes.get("masks__kind") == "localization" and "kind" not in guide:
             changes["localizer"] = {"file": str(localizer), "seconds": 0.5, **guide}
         heard = row != "video"
+        seen = changes.get("model__modality") != "audio"
         settings = {key: value for key, value in NO_DROP.items() if heard or "audio" not in key}
+        settings = {key: value for key, value in settings.items() if seen or "video" not in key}
         recipe = tiny(tmp_path, demo, row, **{**settings, **changes})
         seed_everything(5)
         data = build_data(recipe)
@@ -83,9 +85,16 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
 
     def clip(frames: Tensor) -> Tensor:
         """[T, 3, H, W] uint8 -> [1, 3, T, H, W] with mean and deviation 0.5."""
+        if not recipe.sees:
+            return torch.zeros(1, 3, 4, 24, 24)
         return ((frames.double() / 255 - 0.5) / 0.5).permute(1, 0, 2, 3)[None].float()
 
-    def classify(tokens: Tensor, sound: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    def embed(pixels: Tensor) -> Tensor | None:
+        return student.embed(pixels) if recipe.sees else None
+
+    def classify(tokens: Tensor | None, sound: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        if tokens is None:
+            return student.head(student.audio(sound[None]))[0], None, None
         picture = student.video.encode(tokens)
         if sound is None:
             return student.video.head(picture)[0], picture[0], None
@@ -99,7 +108,7 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
     supervised = torch.zeros(())
     clips = len(labeled.label)
     for index in range(clips):
-        tokens = student.embed(clip(labeled.video[index]))
+        tokens = embed(clip(labeled.video[index]))
         logits, *tokens_of = classify(tokens, sound_of(labeled.audio, index))
         pairs.append((tokens_of[0], tokens_of[1]))
         supervised = supervised + cross_entropy(logits, int(labeled.label[index])) / clips
@@ -109,7 +118,7 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
     for index in range(count):
         sound = unlabeled.audio[index][None] if listens else None
         with torch.no_grad():
-            soft.append(teacher(clip(unlabeled.weak[index]), sound)[0].softmax(0))
+            soft.append(teacher(clip(unlabeled.weak[index]) if recipe.sees else None, sound)[0].softmax(0))
     hard = [int(probabilities.argmax()) for probabilities in soft]
     limits = class_limits(state)
     passes = [float(soft[i][hard[i]]) >= limits[hard[i]] for i in range(count)]
@@ -126,7 +135,7 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
         as_partner[-1] = pixels if each else strong[-1]
     consistency = torch.zeros(())
     for index in range(count):
-        tokens = student.embed(strong[index])
+        tokens = embed(strong[index])
         logits, *tokens_of = classify(tokens, sound_of(unlabeled.strong_audio, index))
         pairs.append((tokens_of[0], tokens_of[1]))
         consistency = consistency + passes[index] * cross_entropy(logits, hard[index]) / count
@@ -136,24 +145,28 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
         draw = step_generator(recipe.seed, state.step)
         keep = draw_lambda(recipe.masks.alpha, recipe.masks.beta, draw)
         partner = partners(count, draw).tolist()
-        maps = slow_maps(state, unlabeled, strong, draw)
-        mask = draw_mask(state, unlabeled, maps, keep, draw)
-        frames_count, cells = mask.shape[1:]
+        if recipe.sees:
+            maps = slow_maps(state, unlabeled, strong, draw)
+            mask = draw_mask(state, unlabeled, maps, keep, draw)
+            frames_count, cells = mask.shape[1:]
         mixup = torch.zeros(())
         for a, b in enumerate(partner):
-            share = share_of(state, maps, mask, a, b, unlabeled.warp[b].tolist())
-            warped = as_partner[b].unflatten(2, (-1, tubelet))[:, :, unlabeled.warp[b]].flatten(2, 3)
-            tokens_a, tokens_b = student.embed(strong[a]), student.embed(warped)
-            mixed = torch.stack(
-                [
-                    torch.stack([(tokens_a if mask[a, t, n] else tokens_b)[0, t, n] for n in range(cells)])
-                    for t in range(frames_count)
-                ]
-            )
+            share = recipe.losses.mixup.constant if recipe.losses.mixup.target == "constant" else keep
+            mixed = None
+            if recipe.sees:
+                share = share_of(state, maps, mask, a, b, unlabeled.warp[b].tolist())
+                warped = as_partner[b].unflatten(2, (-1, tubelet))[:, :, unlabeled.warp[b]].flatten(2, 3)
+                tokens_a, tokens_b = student.embed(strong[a]), student.embed(warped)
+                mixed = torch.stack(
+                    [
+                        torch.stack([(tokens_a if mask[a, t, n] else tokens_b)[0, t, n] for n in range(cells)])
+                        for t in range(frames_count)
+                    ]
+                )
             sound = None
             if listens:
                 sound = share * unlabeled.strong_audio[a] + (1 - share) * unlabeled.strong_audio[b]
-            logits, *tokens_of = classify(mixed[None], sound)
+            logits, *tokens_of = classify(None if mixed is None else mixed[None], sound)
             pairs.append((tokens_of[0], tokens_of[1]))
             target = torch.zeros(len(logits))
             for weight, source in ((share, a), (1 - share, b)):
@@ -251,6 +264,7 @@ def slow_contrastive(pairs: list[tuple[Tensor, Tensor | None]], temperature: flo
 GUIDED = {"masks__kind": "localization"}
 SHARP_MASS = {"losses__mixup__target": "mass", "masks__sharpness": 3.0}
 TUBELETS = {"model__video__tubelet": 2}
+SOUND = {"model__modality": "audio", "losses__contrastive__weight": 0.0}
 CASES: dict[str, dict[str, Any]] = {
     "as it is": {},
     "probabilities": {"losses__mixup__space": "probabilities"},
@@ -269,6 +283,8 @@ CASES: dict[str, dict[str, Any]] = {
     "no mixture": {"losses__mixup__weight": 0.0},
     "no contrast": {"losses__contrastive__weight": 0.0},
     "picture alone": {"row": "video"},
+    "sound alone": SOUND,
+    "sound alone, constant": {**SOUND, "losses__mixup__target": "constant", "losses__mixup__constant": 0.7},
     "printed mask of mixtures": {"losses__mixup__mask": "mixture", "losses__mixup__labels": "soft"},
     "each channel by itself": {"augment__channels": "each", "augment__channel_dropout": 0.5},
     "guided by what the student sees and hears": {
@@ -282,7 +298,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 def let_half_pass(state: RecognitionState, batch: Batch) -> None:
     """Put the threshold amid the teacher's confidences, which other versions of torch draw otherwise."""
-    weak = ((batch.unlabeled.weak / 255 - 0.5) / 0.5).transpose(1, 2)
+    weak = ((batch.unlabeled.weak / 255 - 0.5) / 0.5).transpose(1, 2) if state.recipe.sees else None
     with torch.no_grad():
         surest = state.teacher(weak, batch.unlabeled.audio).softmax(1).amax(1).sort().values
     middle = len(surest) // 2
@@ -419,6 +435,20 @@ def test_picture_alone_has_no_ears(make: Callable[..., Made]) -> None:
     assert "contrastive" not in terms
     terms["loss"].backward()
     assert reached(state) == {"video"}
+
+
+def test_sound_alone_has_no_eyes_and_reads_no_frame(make: Callable[..., Made], monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("a frame was read")
+
+    monkeypatch.setattr("asgmcli.data.reader.ClipReader.frames", read)
+    state, batch = make(**SOUND)
+    assert state.student.video is state.student.fusion is None
+    assert batch.labeled.video.shape == (2, 0)
+    train_step(state, batch)["loss"].backward()
+    assert reached(state) == {"audio", "head"}
+    metrics = evaluate(state, state.data.evaluation).metrics
+    assert metrics.keys() == {"top1", "top5", "top1_student", "top5_student"}
 
 
 def test_the_truth_of_unlabelled_clips_is_shown_but_never_used(make: Callable[..., Made]) -> None:
