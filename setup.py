@@ -62,7 +62,7 @@ setup(
     python_requires=">=3.10",
     cmdclass={"build_py": BuildWithRecipes},
     packages=find_packages(include=["asgmcli", "asgmcli.*"]),
-    package_data={"asgmcli": ["py.typed"]},
+    package_data={"asgmcli": ["py.typed", "report/page.html"]},
     install_requires=[
         # Each torchvision asks for its torch. torchaudio does not, and no command needs it to load: asgm doctor tells.
         "torch>=2.11",
@@ -86,6 +86,7 @@ setup(
         # Before 4 a process that is refused empties the file that names the holder.
         "filelock>=4",
         "pebble>=5.1",
+        "jinja2>=3.1",
     ],
     extras_require={
         "tensorboard": ["tensorboard>=2.14"],

@@ -99,6 +99,11 @@ def test_a_toy_system_does_all_that_a_system_does(place: Path) -> None:
     assert "is there already" in asgm("predict", run, *given, code=2).stderr
     assert "only keys of evaluate and predict" in asgm("predict", run, "raw", "--set", "model.scale=2", code=2).stderr
     assert "(did you mean 'loud'?)" in asgm("predict", run, "raw", "--set", "predict.lout=true", code=2).stderr
+    page = json.loads(asgm("report", run, "--json").stdout)
+    assert (page["clips"], page["path"]) == (6, f"{run}/report.html")
+    told = Path(run, "report.html").read_text()
+    assert "Some clips with the answer" in told  # its lines hold no truth
+    assert told.count("<summary>colour</summary>") == 6  # the file that it can write of an answer
     refused = asgm("eval", run, "--weights", "vggish=x.pth", code=2).stderr
     assert "a brightness network needs no other network's weights" in refused
     assert "a brightness network is not exported" in asgm("export", run, code=2).stderr

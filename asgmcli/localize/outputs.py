@@ -298,6 +298,20 @@ def _write_pictures(
         )
 
 
+def write_overlay(target: Path, path: Path, found: ClipMaps, audio: Path | None = None) -> None:
+    """Write a clip with its maps over it and its sound as mp4, atomically; maps that are not sure are faint.
+
+    Raises:
+        MediaError: the clip cannot be read again, or the mp4 cannot be written.
+    """
+    from asgmcli.localize.overlay_video import write_with_sound
+
+    step = _step(found)
+    frames = iterate_frames(path, short_side=_SHORT_SIDE)
+    overlaid = _overlaid(frames, found, step, MapSettings(found.localizer))
+    write_with_sound(target, overlaid, (found.info.fps or 1.0) / step, Sound(audio or path))
+
+
 def _step(found: ClipMaps) -> int:
     """Return the step between the overlay's frames: 1, or more to stay within `_MAX_FPS` frames a second."""
     return max(1, -int(-found.info.fps // _MAX_FPS))

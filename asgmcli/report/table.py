@@ -74,17 +74,23 @@ class Table:
         """
         from asgmcli.report.terminal import TerminalTable
 
-        cells = [[self._text(cell) for cell in row] for row in self.rows]
-        numbers = [self._is_number(index) for index in range(len(self.columns))]
-        return TerminalTable(self.title, self.columns, cells, numbers, self.bold, self.note)
+        return TerminalTable(self.title, self.columns, self.texts(), self.numbers(), self.bold, self.note)
+
+    def texts(self) -> list[list[str]]:
+        """Return the cells as they are shown."""
+        return [[self._text(cell) for cell in row] for row in self.rows]
+
+    def numbers(self) -> list[bool]:
+        """Return for each column whether it holds numbers."""
+        return [self._is_number(index) for index in range(len(self.columns))]
 
     def markdown(self, heading: bool = True) -> str:
         """Return the table in GitHub's Markdown, ending in a new line; the title in bold above when `heading`."""
         lines = [f"**{_escape(self.title)}**", ""] if heading and self.title else []
         lines.append(_line([_escape(name) for name in self.columns]))
-        lines.append(_line(["---:" if self._is_number(index) else "---" for index in range(len(self.columns))]))
-        for index, row in enumerate(self.rows):
-            cells = [_escape(self._text(cell)) for cell in row]
+        lines.append(_line(["---:" if number else "---" for number in self.numbers()]))
+        for index, row in enumerate(self.texts()):
+            cells = [_escape(text) for text in row]
             lines.append(_line([f"**{cell}**" if cell and index in self.bold else cell for cell in cells]))
         if self.note:
             lines += ["", _escape(self.note)]

@@ -13,6 +13,7 @@ from asgmcli.data.boxes import FrameBoxes, has_boxes, read_boxes
 from asgmcli.data.manifest import Manifest
 from asgmcli.errors import DataError, UsageError
 from asgmcli.localize.clip_maps import fnac_clip_maps, motion_clip_maps
+from asgmcli.localize.outputs import write_overlay
 from asgmcli.metrics.localization import inside_share
 from asgmcli.nn.localizer import FrozenLocalizer, load_localizer
 from asgmcli.nn.state import read_metadata, read_state
@@ -74,7 +75,8 @@ class TrainedLocalizer:
         found = fnac_clip_maps(path, self.frozen, audio=audio)
         rows = [_hottest(time, heat) for time, heat in zip(found.times.tolist(), found.maps, strict=True)]
         data = {"times": found.times.tolist(), "maps": found.maps.round(4).tolist(), "warning": found.warning}
-        return Prediction(found, rows, data)
+        files = {"_overlay.mp4": lambda target: write_overlay(target, path, found, audio)}
+        return Prediction(found, rows, data, files)
 
     def export(self, path: Path) -> Exported:
         """Refuse.
