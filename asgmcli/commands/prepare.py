@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from asgmcli.commands.prepare_tables import NAME as TABLES
+from asgmcli.commands.prepare_tables import command as tables
 from asgmcli.errors import UsageError
 from asgmcli.options import ShareType
 from asgmcli.signals import interruptible
@@ -54,7 +56,14 @@ ROOT = click.Option(
     ["--root"], type=click.Path(path_type=Path), help="Raw data.  [default: $ASGM_DATA/NAME, or data/NAME]"
 )
 LOOKING = (
-    click.Option(["--drop-silent"], is_flag=True, help="Leave out clips without sound."),
+    click.Option(
+        ["--drop-silent"],
+        is_flag=False,
+        flag_value="all",
+        type=click.Choice(["train", "all"]),
+        help="Leave out clips without sound, of split train alone or of all (also where no value follows). A smaller "
+        "test split is told.",
+    ),
     click.Option(
         ["--silence-threshold"],
         type=float,
@@ -100,13 +109,15 @@ class PrepareGroup(click.Group):
         from asgmcli.prepare.datasets import DATASETS
         from asgmcli.synthetic import GENERATED
 
-        return [*GENERATED, *DATASETS]
+        return [*GENERATED, *DATASETS, TABLES]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         """Return the command of a data set."""
         from asgmcli.prepare.datasets import DATASETS
         from asgmcli.synthetic import GENERATED, generator_of
 
+        if cmd_name == TABLES:
+            return tables
         if cmd_name in GENERATED:
             module = generator_of(cmd_name)
             return click.Command(
@@ -213,7 +224,7 @@ def _look(console: Console, name: str, root: Path | None, out: Path, options: di
         out,
         _options(DATASETS[name], options),
         Check(
-            drop_silent=options["drop_silent"],
+            drop_silent={None: False, "all": True}.get(options["drop_silent"], options["drop_silent"]),
             silence_dbfs=options["silence_threshold"],
             verify=verify,
             limit_s=options["time_limit"] or (300.0 if verify else 30.0),

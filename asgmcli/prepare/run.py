@@ -75,7 +75,7 @@ def _prepare(job: Preparation, track: Tracker, say: Callable[[str], None]) -> di
         raise DataError(f"Nothing at {job.root}.\n{job.module.ROOT_HELP}\nName another place with --root.")
     claim(job)
     listing: Listing = job.module.find(job.root, job.options)
-    kind = {"listen": job.check.drop_silent or job.check.verify, "decode": job.check.verify}
+    kind = {"listen": bool(job.check.drop_silent) or job.check.verify, "decode": job.check.verify}
     if job.shard is not None:
         index, count = job.shard
         part = shard_of(listing.candidates, index, count)

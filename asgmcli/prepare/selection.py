@@ -8,9 +8,9 @@ import io
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from asgmcli.data.manifest import SPLITS, ManifestRow, split_order, splits_of
 from asgmcli.data.split import assign_splits, hashed
@@ -46,11 +46,11 @@ SHORTEST_SHARE = 0.05
 class Check:
     """Settings of the check of files.
 
-    `drop_silent` leaves out clips below `silence_dbfs`, `verify` decodes everything once, `limit_s` is the seconds
-    allowed for one file, `max_bad` the share of broken files that is tolerated.
+    `drop_silent` leaves out clips below `silence_dbfs`, of split train alone where it is "train"; `verify` decodes
+    everything once, `limit_s` is the seconds allowed for one file, `max_bad` the tolerated share of broken files.
     """
 
-    drop_silent: bool = False
+    drop_silent: bool | Literal["train"] = False
     silence_dbfs: float = -60.0
     verify: bool = False
     limit_s: float = 30.0
@@ -59,12 +59,16 @@ class Check:
 
 @dataclass
 class Outcome:
-    """The result of checking a listing: rows for the manifest, and everything that was left out."""
+    """The result of checking a listing: rows for the manifest, and everything that was left out.
+
+    `silent` counts the clips left out for their silence by split, "" where none was drawn yet.
+    """
 
     rows: list[ManifestRow]
     left_out: list[LeftOut]
     bad: int
     looked_at: int
+    silent: Counter[str] = field(default_factory=Counter)
 
 
 def shard_of(candidates: Iterable[Candidate], index: int, count: int) -> list[Candidate]:
@@ -92,7 +96,7 @@ def look(
         todo: list[FileCheck] = []
         for clip in (clip for clip in candidates if unique[clip.id] is clip):
             audio = os.path.abspath(clip.audio) if clip.audio is not None else ""
-            listen = check.drop_silent or check.verify
+            listen = bool(check.drop_silent) or check.verify
             task = FileCheck(clip.id, os.path.abspath(clip.path), audio, listen, check.verify)
             key = task_key(task)
             if key in journal.known:
@@ -135,12 +139,15 @@ def select(
             left_out.append(LeftOut(clip.id, str(clip.path), "duplicate_id", f"{first.path} has this id"))
             continue
         facts = answers[clip.id]
-        fault = facts if isinstance(facts, Fault) else _fault_of(clip, facts, check)
+        fault = facts if isinstance(facts, Fault) else _fault_of(clip, facts)
         if fault is not None:
             left_out.append(LeftOut(clip.id, str(clip.path), fault.reason, fault.detail))
         elif isinstance(facts, Facts):
             kept[clip.id] = (clip, facts)
+    silent = _drop_silent(kept, check, left_out) if check.drop_silent is True else Counter()
     kept = _with_splits(listing, kept)
+    if check.drop_silent == "train":
+        silent = _drop_silent(kept, check, left_out, "train")
     for clip, other in _copies(list(kept.values())):
         where = f"the same file as {other.id} in {other.split}"
         left_out.append(LeftOut(clip.id, str(clip.path), "duplicate_file", where))
@@ -150,7 +157,7 @@ def select(
     rows.sort(key=lambda row: (split_order(row.split), row.id))
     left_out.sort(key=lambda entry: (entry.id, entry.path, entry.reason))
     looked_at = len(seen) + (sum(entry.reason == "missing" for entry in left_out) if missing_is_bad else 0)
-    return Outcome(rows, left_out, bad, looked_at)
+    return Outcome(rows, left_out, bad, looked_at, silent)
 
 
 def quarantine_csv(left_out: Iterable[LeftOut]) -> str:
@@ -182,7 +189,7 @@ def summarise(
         "with_sound": sum(bool(row.audio) for row in outcome.rows),
         "left_out": dict(sorted(Counter(entry.reason for entry in outcome.left_out).items())),
         "broken": {"files": outcome.bad, "of": outcome.looked_at},
-        "notes": [*listing.notes, *_empty_classes(listing, counts)],
+        "notes": [*listing.notes, *_empty_classes(listing, counts), *_denominators(outcome)],
         "manifest_sha256": sha256,
     }
     if listing.official:
@@ -199,6 +206,24 @@ def summarise(
     return summary
 
 
+def _denominators(outcome: Outcome) -> list[str]:
+    """Return a line for each split but train that clips without sound were left out of."""
+    lines = []
+    for split in sorted(outcome.silent.keys() - {"train"}, key=split_order):
+        left_out, kept = outcome.silent[split], sum(row.split == split for row in outcome.rows)
+        if left_out and split:
+            lines.append(
+                f"{split}: {left_out:,} of {left_out + kept:,} clips have no sound and are left out, so that "
+                f"accuracies are of {kept:,}; --drop-silent=train keeps them, as papers do that count all"
+            )
+        elif left_out:
+            lines.append(
+                f"{left_out:,} clips without sound are left out before splits are drawn, of test as well; "
+                "--drop-silent=train leaves them out of train alone"
+            )
+    return lines
+
+
 def _empty_classes(listing: Listing, counts: dict[str, Counter[str]]) -> list[str]:
     """Return a line for each of train and test that has clips, but none of some classes."""
     lines: list[str] = []
@@ -210,14 +235,33 @@ def _empty_classes(listing: Listing, counts: dict[str, Counter[str]]) -> list[st
     return lines
 
 
-def _fault_of(clip: Candidate, facts: Facts, check: Check) -> Fault | None:
+def _fault_of(clip: Candidate, facts: Facts) -> Fault | None:
     if clip.seconds and facts.duration > clip.seconds + LONGER_S:
         return Fault("wrong_length", f"{facts.duration:.2f} s where the list says {clip.seconds:g} s: not cut out")
     if clip.seconds and facts.duration < SHORTEST_SHARE * clip.seconds:
         return Fault("wrong_length", f"{facts.duration:.2f} s where the list says {clip.seconds:g} s")
-    if check.drop_silent and not facts.sound:
+    return None
+
+
+def _drop_silent(
+    kept: dict[str, tuple[Candidate, Facts]], check: Check, left_out: list[LeftOut], split: str | None = None
+) -> Counter[str]:
+    """Move the silent clips, of `split` where it is given, from `kept` to `left_out`; return how many of each split."""
+    silent: Counter[str] = Counter()
+    for clip, facts in list(kept.values()):
+        fault = _silence_of(facts, check) if split in (None, clip.split) else None
+        if fault is not None:
+            left_out.append(LeftOut(clip.id, str(clip.path), fault.reason, fault.detail))
+            silent[clip.split] += 1
+            del kept[clip.id]
+    return silent
+
+
+def _silence_of(facts: Facts, check: Check) -> Fault | None:
+    """Return why the clip counts as silent, None where it does not."""
+    if not facts.sound:
         return Fault("no_audio", "the file has no audio stream")
-    if check.drop_silent and facts.loudness is not None and facts.loudness < check.silence_dbfs:
+    if facts.loudness is not None and facts.loudness < check.silence_dbfs:
         return Fault("silent", f"the sound stays at {facts.loudness:.1f} dBFS, under {check.silence_dbfs:g} dBFS")
     return None
 

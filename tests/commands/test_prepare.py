@@ -284,3 +284,74 @@ def test_official_lists_tell_the_coverage(tmp_path: Path, clips: dict[str, bytes
     assert (out / "classes.txt").read_text() == "cat purring\ndog, barking\n"
     text = run("vggsound", "--root", root, "--out", out).output
     assert "1 of 2 official clips (50.0%)" in " ".join(text.split())
+
+
+def test_test_clips_without_sound_are_never_left_out_in_silence(tmp_path: Path, clips: dict[str, bytes]) -> None:
+    """UCF-51 with a silent clip in each split: by default, with `all` (also by the bare option), and with `train`."""
+    root = tmp_path / "UCF101"
+    files = {"good0": ("g08_c01", "train"), "mute": ("g08_c02", "train"), "good1": ("g01_c01", "test")}
+    files |= {"silent": ("g01_c02", "test")}
+    lists: dict[str, list[str]] = {"train": [], "test": []}
+    for name, (stem, split) in files.items():
+        path = root / "UCF-101" / "Archery" / f"v_Archery_{stem}.avi"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(clips[name])
+        lists[split].append(f"Archery/{path.name} 1\n")
+    (root / "classInd.txt").write_text("1 Archery\n")
+    for split, lines in lists.items():
+        (root / f"{split}list01.txt").write_text("".join(lines))
+    told = "test: 1 of 2 clips have no sound and are left out, so that accuracies are of 1"
+    cases: list[tuple[list[str], bool | str, int, int]] = [
+        ([], False, 2, 2),
+        (["--drop-silent"], True, 1, 1),
+        (["--drop-silent=all"], True, 1, 1),
+        (["--drop-silent=train"], "train", 1, 2),
+    ]
+    for number, (options, setting, train, test) in enumerate(cases):
+        summary = done("ucf51", "--root", root, "--out", tmp_path / str(number), *options)
+        counts = [sum(summary["counts"][split].values()) for split in ("train", "test")]
+        assert (summary["settings"]["drop_silent"], *counts) == (setting, train, test), options
+        assert any(note.startswith(told) for note in summary["notes"]) == (test == 1)
+        assert any(note.startswith("2 official test clips are of these classes") for note in summary["notes"])
+    assert run("ucf51", "--root", root, "--drop-silent=test").exit_code == 2
+
+
+def test_the_tables_label_lists_are_written_by_one_command(
+    tmp_path: Path, clips: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("tables").exit_code == 2
+    nothing = run("tables", "--show-split")
+    assert nothing.exit_code == 3
+    assert nothing.output.count("No manifest at data/") == 3
+    for number in range(8):
+        class_folders(Path("raw"), clips, **{f"good{number}": f"{'dog' if number % 2 else 'cat'}/{number}.mp4"})
+    done("folder", "--root", "raw", "--out", "data/ucf51", "--test-share", 0, "--val-share", 0)
+    result = run("tables", "--show-split", "--seeds", 2, "--out", "labels", "--json")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert [(each["recipe"], each["seed"]) for each in answer["lists"]] == [
+        ("table1_ucf51_1shot", 0),
+        ("table1_ucf51_1shot", 1),
+    ]
+    # Five a class are more than there are, the other data sets are not there.
+    assert [text.partition(" ")[0] for text in answer["missing"]] == ["No", "data.labeled_per_class", "No"]
+    split = done("folder", "--out", "data/ucf51", "--show-split", "--seed", 1)
+    for each in answer["lists"]:
+        lines = Path(each["path"]).read_text().splitlines()
+        assert lines == [f"{clip} {label}" for clip, label in each["clips"]]
+        assert len(lines) == 2
+    assert dict(reversed(line.split()) for line in lines) == {k: v for k, (v,) in split["clips"].items()}
+
+
+def test_the_published_lists_are_of_51_classes_and_the_smaller_lies_in_the_larger() -> None:
+    folder = Path(__file__).parents[2] / "docs" / "labels"
+    for seed in range(3):
+        one, five = ((folder / f"table1_ucf51_{count}shot_seed{seed}.txt").read_text().splitlines() for count in (1, 5))
+        assert (len(one), len(five)) == (51, 255)
+        assert set(one) < set(five)
+        for line in five:
+            clip, label = line.split()
+            assert clip.lower().startswith(f"v_{label}_g".lower())
+            assert int(clip[-6:-4]) > 7  # groups 1 to 7 are the test clips of split 1
+        assert len({line.split()[1] for line in one}) == 51
