@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,20 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from asgmcli.data.reader import RATE
-from asgmcli.errors import DataError, UsageError
+from asgmcli.errors import DataError
 from asgmcli.files import replacing
+from asgmcli.train.onnx_file import OPSET, check_packages, quiet
 from asgmcli.train.task import Exported
 
 if TYPE_CHECKING:
     from asgmcli.tasks.recognition.load import TrainedRecognizer
 
-OPSET = 18
 # The largest difference of a probability that rounding may make.
 TOLERANCE = 1e-4
 # Views of the example that is traced, and of those that are checked: another number must work too.
 TRACED, CHECKED = 2, (1, 3)
-NEEDED = ("onnx", "onnxscript", "onnxruntime")
-HOW_TO_INSTALL = 'Install what it needs: pip install "asgm[onnx]"'
 
 
 class Deployed(nn.Module):
@@ -66,13 +60,13 @@ def export_onnx(trained: TrainedRecognizer, path: Path) -> Exported:
         UsageError: a package that this needs is not installed.
         DataError: the file cannot be written, or ONNX Runtime gives other probabilities than torch.
     """
-    _check_packages()
+    check_packages()
     import onnx
 
     model = (Deployed if trained.recipe.sees else DeployedEar)(trained).cpu().eval()
     names = list(_example(trained, TRACED))
     views = {0: torch.export.Dim.DYNAMIC}
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         program = torch.onnx.export(
             model,
             tuple(_example(trained, TRACED).values()),
@@ -93,15 +87,6 @@ def export_onnx(trained: TrainedRecognizer, path: Path) -> Exported:
             raise DataError(f"{path}: not written. ONNX Runtime's probabilities are {difference:.2g} off torch's")
     inputs: dict[str, list[str | int]] = {name: ["views", *x.shape[1:]] for name, x in _example(trained, 1).items()}
     return Exported(path, inputs, difference, path.stat().st_size)
-
-
-def _check_packages() -> None:
-    """Raises UsageError where one is missing."""
-    import importlib.util
-
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"ONNX export needs {', '.join(missing)}. {HOW_TO_INSTALL}")
 
 
 def _example(trained: TrainedRecognizer, views: int) -> dict[str, Tensor]:
@@ -145,19 +130,3 @@ def _difference(model: Deployed, trained: TrainedRecognizer, path: Path) -> floa
             return float("inf")
         worst = max(worst, float((found - expected).abs().max().nan_to_num(float("inf"))))
     return worst
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence torch's exporter, whose messages are not for users."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
