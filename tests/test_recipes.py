@@ -267,7 +267,7 @@ def one_a_choice() -> list[tuple[Path, str]]:
 
 
 STEPPED = one_a_choice()
-QUICK = "table1_kinetics400_1shot-svformer_fixed"
+QUICK = "table1_kinetics400_1shot-sound"
 """Needs no other run; what else is chosen takes longer, and is looked at by CI with -m long."""
 
 
