@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+from asgmcli.data.features import FEATURES_FOLDER
 from asgmcli.data.segments import Span
 from asgmcli.synthetic.event_sets import World
 from asgmcli.synthetic.event_sets import options as options_of
@@ -12,6 +16,10 @@ TITLE = "generated clips of one to four things, each heard, seen, or both; nothi
 CLIPS = {"train": 1800, "val": 250, "test": 500}
 OPTIONS = options_of(**CLIPS)
 NAME = "demo_parsing"
+STORES = ("audio_logmel", "image_stills", "motion_stills")
+"""Features of each second: of the sound, the picture, the motion."""
+NETWORKS_NAME = "demo_networks.safetensors"
+"""What makes them of any clip."""
 
 
 def _spans(split: str, content: Content) -> list[Span]:
@@ -26,6 +34,23 @@ def _label(content: Content) -> str:  # noqa: ARG001 - of every world
     return ""
 
 
-WORLD = World(NAME, CLIPS, tuple(entry.name for entry in PARSING_CLASSES), parsing_content, _spans, _label, True)
+def _features(out: Path, workers: int | None) -> dict[str, Any]:
+    """Write the features of each second beside the clips."""
+    from asgmcli.synthetic.demo_features import make_features  # torch takes half a second
+
+    return make_features(out, workers=workers)
+
+
+WORLD = World(
+    NAME,
+    CLIPS,
+    tuple(entry.name for entry in PARSING_CLASSES),
+    parsing_content,
+    _spans,
+    _label,
+    True,
+    _features,
+    tuple(f"{FEATURES_FOLDER}/{name}" for name in (NETWORKS_NAME, *(f"{store}.json" for store in STORES))),
+)
 
 folder, size, generate = WORLD.folder, WORLD.size, WORLD.generate

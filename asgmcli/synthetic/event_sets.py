@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -93,6 +93,8 @@ class World:
         spans: (split, content) -> its events as segments.csv has them.
         label: content -> the manifest's label, "" where a clip has several.
         modality: segments.csv has the column.
+        more: (folder, workers) -> entries of the summary, after making what else the data set has.
+        outputs: what `more` makes.
     """
 
     name: str
@@ -102,6 +104,8 @@ class World:
     spans: Callable[[str, Content], list[Span]]
     label: Callable[[Content], str]
     modality: bool
+    more: Callable[[Path, int | None], dict[str, Any]] | None = None
+    outputs: tuple[str, ...] = ()
 
     def folder(self, options: Mapping[str, object]) -> str:  # noqa: ARG002 - every generator has it
         """Return the data set's folder in data/."""
@@ -145,8 +149,6 @@ def make(
     workers: int | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
-    more: Callable[[Path], dict[str, Any]] | None = None,
-    outputs: Sequence[str] = (),
 ) -> None:
     """Make the data set `world` in `out`, or finish one that was interrupted; a finished one is left as it is.
 
@@ -160,8 +162,6 @@ def make(
         workers: processes; None takes the machine's cores.
         progress: called after every clip.
         overwrite: replace a data set made with other settings.
-        more: makes what else the data set has, in its folder, once the manifest is there; its entries of the summary.
-        outputs: what `more` makes.
 
     Raises:
         UsageError: impossible settings, or `out` holds a data set of other settings and `overwrite` is not given.
@@ -172,7 +172,7 @@ def make(
     try:
         files = (_clip_path(out, *clip) for clip in settings.clips)
         content = {"dataset": world.name, **asdict(settings)}
-        if claim(out, content, (*OUTPUTS, *outputs), files, overwrite=overwrite):
+        if claim(out, content, (*OUTPUTS, *world.outputs), files, overwrite=overwrite):
             return
         for split in dict.fromkeys(split for split, _ in settings.clips):
             (out / CLIPS_FOLDER / split).mkdir(parents=True, exist_ok=True)
@@ -181,7 +181,7 @@ def make(
         for done, _ in enumerate(written, start=1):
             if progress is not None:
                 progress(done, len(settings.clips))
-        _write_tables(world, out, settings, more)
+        _write_tables(world, out, settings, workers)
     except OSError as error:
         raise DataError(
             f"{out} cannot be written ({error.strerror or error}). Name another folder with --out."
@@ -224,9 +224,7 @@ def _various(contents: dict[str, Content], settings: EventSettings) -> list[tupl
     return chosen
 
 
-def _write_tables(
-    world: World, out: Path, settings: EventSettings, more: Callable[[Path], dict[str, Any]] | None
-) -> None:
+def _write_tables(world: World, out: Path, settings: EventSettings, workers: int | None) -> None:
     """Write what stands beside the clips, the summary last."""
     contents = {clip_id(*clip): world.content(settings.seed, *clip) for clip in settings.clips}
     rows = []
@@ -241,7 +239,7 @@ def _write_tables(
     write_text(out / SEGMENTS_NAME, segments_csv(events, rows, modality=world.modality))
     shown = [render_clip(world, settings, *clip) for clip in _various(contents, settings)]
     draw_event_preview(out / PREVIEW_NAME, world.name, world.classes, shown, settings.fps)
-    found = {} if more is None else more(out)
+    found = {} if world.more is None else world.more(out, workers)
     labels = {name: {thing.label for thing in content.things if thing.label} for name, content in contents.items()}
     counted = {
         split: Counter(label for row in rows if row.split == split for label in labels[row.id]) for split in SPLITS
