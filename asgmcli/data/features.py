@@ -1,4 +1,4 @@
-"""The store of what frozen networks compute once from clips: one memory-mapped float16 array a kind of feature.
+"""The store of what frozen networks compute once from clips: one memory-mapped array a kind of feature.
 
 A store named `audio_vggish` is two files in the folder `features` beside the manifest: `audio_vggish.npy` holds the
 rows of all clips one after the other, `audio_vggish.json` says which rows are whose and what they were made from. Both
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,9 @@ from asgmcli.files import replacing, write_text
 FEATURES_FOLDER = "features"
 FORMAT = "asgm-features-1"
 LARGEST = float(np.finfo(np.float16).max)
-Array = NDArray[np.float16]
+Array = NDArray[np.floating[Any]]
+Dtype = Literal["float16", "float32"]
+DTYPES = get_args(Dtype)
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,13 @@ def open_features(folder: Path, name: str, origin: Origin | None = None, how: st
     try:
         content = json.loads(index.read_text(encoding="utf-8"))
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if content["format"] != FORMAT or array.dtype != np.float16 or list(array.shape) != content["shape"]:
+        dtype = content.get("dtype", "float16")
+        if (
+            content["format"] != FORMAT
+            or dtype not in DTYPES
+            or array.dtype != dtype
+            or list(array.shape) != content["shape"]
+        ):
             raise ValueError("index and array do not fit")
         places = _places(content["clips"])
         found = Origin(content["origin"]["manifest"], content["origin"]["weights"], content["origin"]["settings"])
@@ -197,22 +206,33 @@ class FeatureWriter:
             replaced at the end.
         clips: rows of each clip, in the manifest's order.
         shape: of one row.
+        dtype: of the numbers; float32 keeps every digit at twice the room.
 
     Raises:
         DataError: the disk is full or not writable.
     """
 
-    def __init__(self, folder: Path, name: str, origin: Origin, clips: Mapping[str, int], shape: Sequence[int]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        origin: Origin,
+        clips: Mapping[str, int],
+        shape: Sequence[int],
+        dtype: Dtype = "float16",
+    ) -> None:
         self.path = folder / f"{name}.npy"
         self._index = folder / f"{name}.json"
         self._work = folder / f".{name}.part"
         self._places = _places(clips)
         rows = sum(count for _, count in self._places.values())
         self._shape = (rows, *shape)
+        self._dtype = np.dtype(dtype)
         self._content = {
             "format": FORMAT,
             "origin": origin.as_json(),
             "shape": list(self._shape),
+            **({} if dtype == "float16" else {"dtype": dtype}),
             "clips": {clip: int(count) for clip, count in clips.items()},
         }
         self._done: set[str] = set()
@@ -232,7 +252,7 @@ class FeatureWriter:
         if not same:
             shutil.rmtree(self._work, ignore_errors=True)
             self._work.mkdir(parents=True)
-            self._array = np.lib.format.open_memmap(array, mode="w+", dtype=np.float16, shape=self._shape)
+            self._array = np.lib.format.open_memmap(array, mode="w+", dtype=self._dtype, shape=self._shape)
             _take_room(array)
             write_text(plan, json.dumps(self._content))
         journal = self._work / "done.txt"
@@ -266,8 +286,9 @@ class FeatureWriter:
                     raise DataError(
                         f"{self.path}: clip {clip}: features {list(values.shape)} instead of {list(wanted)}"
                     )
-                if not np.isfinite(values).all() or (values.size and float(np.abs(values).max()) > LARGEST):
-                    raise DataError(f"{self.path}: clip {clip}: a feature is not finite or beyond {LARGEST:g}")
+                largest = LARGEST if self._dtype == np.float16 else np.inf
+                if not np.isfinite(values).all() or (values.size and float(np.abs(values).max()) > largest):
+                    raise DataError(f"{self.path}: clip {clip}: a feature is not finite or beyond {largest:g}")
                 self._array[first : first + count] = values
                 written.append(clip)
             self._array.flush()  # type: ignore[attr-defined]

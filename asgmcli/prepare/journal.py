@@ -24,7 +24,7 @@ FLEETING = frozenset(("timeout", "crash", "error"))
 def task_key(task: FileCheck) -> str:
     """Return a key of the check and of the files' state: path, size, modification time, depth of the check."""
     parts: list[object] = [VERSION, task.id, task.listen, task.decode]
-    for path in (task.path, task.audio):
+    for path in (task.path, task.audio, *task.more):
         if path:
             try:
                 stat = os.stat(path)

@@ -51,7 +51,9 @@ class Preparation:
         chosen["lists"] = [[split, str(path)] for split, path in self.options.lists]
         chosen["classes"] = None if self.options.classes is None else str(self.options.classes)
         chosen["shares"] = dict(self.options.shares)
-        chosen |= chosen.pop("own")
+        own = chosen.pop("own")
+        # As JSON gives them back.
+        chosen |= {key: list(value) if isinstance(value, tuple) else value for key, value in own.items()}
         cache = None if self.cache is None else str(self.cache)
         return {"root": str(self.root), "cache": cache, **chosen, **check}
 
@@ -80,7 +82,8 @@ def _prepare(job: Preparation, track: Tracker, say: Callable[[str], None]) -> di
         index, count = job.shard
         part = shard_of(listing.candidates, index, count)
         with track(f"shard {index} of {count}") as progress:
-            answers = look(job.out, part, job.check, job.workers, progress, f"shard-{index}-{count}")
+            name = f"shard-{index}-{count}"
+            answers = look(job.out, part, job.check, job.workers, progress, name, listing.examine)
         copied(job, select(replace(listing, candidates=part), answers, job.check, job.out, False), track, say)
         path = write_shard(job.out, index, count, kind, answers)
         return {"dataset": job.name, "shard": index, "of": count, "clips": len(answers), "file": str(path)}
@@ -88,13 +91,13 @@ def _prepare(job: Preparation, track: Tracker, say: Callable[[str], None]) -> di
         answers = read_shards(job.out, kind)
     else:
         with track("looking into files") as progress:
-            answers = look(job.out, listing.candidates, job.check, job.workers, progress)
+            answers = look(job.out, listing.candidates, job.check, job.workers, progress, own_check=listing.examine)
     outcome = select(listing, answers, job.check, job.out, job.module.MISSING_IS_BAD)
     # Checked before hours go into a copy, and again after it.
     see_enough(job, outcome)
     outcome = copied(job, outcome, track, say)
     see_enough(job, outcome)
-    return write_outputs(job, listing, outcome)
+    return write_outputs(job, listing, outcome, say)
 
 
 def copied(job: Preparation, outcome: Outcome, track: Tracker, say: Callable[[str], None]) -> Outcome:
@@ -159,11 +162,17 @@ def see_enough(job: Preparation, outcome: Outcome) -> None:
         raise DataError(f"No clip of {job.root} can be used; {where} says why of each.")
 
 
-def write_outputs(job: Preparation, listing: Listing, outcome: Outcome) -> dict[str, object]:
+def write_outputs(
+    job: Preparation, listing: Listing, outcome: Outcome, say: Callable[[str], None]
+) -> dict[str, object]:
     """Write the listing's own files, manifest.csv, classes.txt and, last, summary.json. Return the summary."""
     for name, text_of in listing.files.items():
         write_text(job.out / name, text_of(outcome.rows))
     manifest = write_manifest(job.out, outcome.rows, listing.classes)
     summary = summarise(job.name, listing, outcome, job.settings(), manifest.sha256)
+    if listing.finish is not None:
+        # Written before, too: by it the same command, after a kill, knows the manifest as its own.
+        write_text(job.out / SUMMARY_NAME, json.dumps(summary, indent=2) + "\n")
+        summary |= listing.finish(manifest, say)
     write_text(job.out / SUMMARY_NAME, json.dumps(summary, indent=2) + "\n")
     return summary

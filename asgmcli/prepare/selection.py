@@ -36,6 +36,8 @@ BAD_REASONS = frozenset(
         "timeout",
         "crash",
         "error",
+        "wrong_shape",
+        "not_finite",
     )
 )
 LONGER_S = 2.0
@@ -83,6 +85,7 @@ def look(
     workers: int,
     progress: Progress | None = None,
     name: str = "files",
+    own_check: Callable[[FileCheck], Facts | Fault] | None = None,
 ) -> dict[str, Facts | Fault]:
     """Examine each candidate's files in killable processes; what an interrupted run has found is not examined again.
 
@@ -97,7 +100,7 @@ def look(
         for clip in (clip for clip in candidates if unique[clip.id] is clip):
             audio = os.path.abspath(clip.audio) if clip.audio is not None else ""
             listen = bool(check.drop_silent) or check.verify
-            task = FileCheck(clip.id, os.path.abspath(clip.path), audio, listen, check.verify)
+            task = FileCheck(clip.id, os.path.abspath(clip.path), audio, listen, check.verify, clip.more)
             key = task_key(task)
             if key in journal.known:
                 answers[clip.id] = journal.known[key]
@@ -107,7 +110,7 @@ def look(
         total = len(answers) + len(todo)
         if progress is not None:
             progress(len(answers), total)
-        for task, answer in run_tasks(examine, todo, workers, check.limit_s):
+        for task, answer in run_tasks(own_check or examine, todo, workers, check.limit_s):
             found = Fault(answer.reason, answer.detail) if isinstance(answer, Failure) else answer
             journal.add(keys[task.id], found)
             answers[task.id] = found

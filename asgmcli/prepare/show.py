@@ -31,6 +31,11 @@ REASONS = {
     "timeout": "that took too long to read",
     "crash": "that crashed their reader",
     "error": "that failed unexpectedly",
+    "wrong_shape": "with features of another shape",
+    "not_finite": "with features that are not finite",
+    "no_length": "that end before they begin (rows of a list)",
+    "no_clip": "of no clip of val or test (rows of a list)",
+    "too_long": "longer than a window, and not in --times",
     "cache_failed": "that could not be cached",
 }
 

@@ -38,7 +38,8 @@ HOLE_S = 0.5
 class FileCheck:
     """A clip to check: `audio` is the file of its sound if that is a separate one, else "".
 
-    `listen` measures the loudness, `decode` decodes every frame and sample.
+    `listen` measures the loudness, `decode` decodes every frame and sample. `more` are other files that a data set's
+    own check reads: where they have changed it is made again.
     """
 
     id: str
@@ -46,6 +47,7 @@ class FileCheck:
     audio: str
     listen: bool
     decode: bool
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from asgmcli.prepare.datasets import flickr_soundnet, folder, kinetics400, ucf51, vggsound, vggss
+from asgmcli.prepare.datasets import flickr_soundnet, folder, kinetics400, llp, parsing, ucf51, vggsound, vggss
 
 DATASETS: dict[str, ModuleType] = {
     "folder": folder,
@@ -19,4 +19,6 @@ DATASETS: dict[str, ModuleType] = {
     "vggsound": vggsound,
     "flickr_soundnet": flickr_soundnet,
     "vggss": vggss,
+    "llp": llp,
+    "parsing": parsing,
 }

@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from asgmcli.data.manifest import SPLITS, ManifestRow, split_order
+from asgmcli.data.manifest import SPLITS, Manifest, ManifestRow, split_order
 from asgmcli.data.split import check_shares
 from asgmcli.options import ShareType
+from asgmcli.prepare.verify import Facts, Fault, FileCheck
 
 VIDEO_SUFFIXES = frozenset(
     (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv")
@@ -46,7 +47,8 @@ class Candidate:
     """A clip that is on disk and on the lists, before its file is checked.
 
     `audio` is the file of its sound if separate, None if the clip holds it. `seconds` is the length in the
-    official list, 0 if unknown. `split` is "" if it is still to be drawn.
+    official list, 0 if unknown. `split` is "" if it is still to be drawn. `more` are other files that the listing's own
+    check reads.
     """
 
     id: str
@@ -56,6 +58,7 @@ class Candidate:
     audio: Path | None = None
     seconds: float = 0.0
     note: str = ""
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,9 @@ class Listing:
 
     `official` counts the clips of the official list by (split, label), so that coverage can be told; it is empty where
     there is no such list. `files` are written beside the manifest: what each name's function makes of the rows kept.
-    By `shares` and `seed` clips without a split get one, once it is known which of them can be used.
+    By `shares` and `seed` clips without a split get one, once it is known which of them can be used. `examine` checks a
+    clip's files in place of `verify.examine`; `finish` makes what else the data set has once its manifest is written,
+    and gives more entries of the summary.
     """
 
     candidates: list[Candidate]
@@ -100,6 +105,8 @@ class Listing:
     files: dict[str, Callable[[Sequence[ManifestRow]], str]] = field(default_factory=dict)
     shares: tuple[tuple[str, float], ...] = ()
     seed: int = 0
+    examine: Callable[[FileCheck], Facts | Fault] | None = None
+    finish: Callable[[Manifest, Callable[[str], None]], dict[str, object]] | None = None
 
 
 def walk_files(root: Path) -> Iterator[Path]:
