@@ -283,10 +283,10 @@ def _to_train(session: Session, recipes: list[Recipe], overwrite: bool) -> list[
         UsageError: a run was begun with other settings.
     """
     from asgmcli.recipe.read import settings_hash
-    from asgmcli.runs.same import finished_rows
+    from asgmcli.runs.same import counted_rows
     from asgmcli.train.run import run_of
 
-    finished = finished_rows(session.runs, recipes[0].name)
+    finished = counted_rows(session.runs, recipes[0])
     chosen: dict[tuple[str, int], Recipe] = {}
     for item in recipes:
         run, key = run_of(item, session.runs), (settings_hash(item), item.seed)

@@ -77,7 +77,8 @@ class ParsingNetwork(nn.Module):
     def pool(self, audio: Tensor, visual: Tensor) -> Parsed:
         """Pool features [B, T, D] of both modalities over time and modalities, in float32 also under autocast."""
         features = torch.stack([audio, visual], dim=2)
-        with torch.autocast(features.device.type, enabled=False):
+        kind = features.device.type
+        with torch.autocast("cpu" if kind == "meta" else kind, enabled=False):
             x = features.float()
             frame = torch.sigmoid(self.fc_prob(x))
             over_time = torch.softmax(self.fc_frame_att(x), dim=1)

@@ -88,6 +88,10 @@ class Recipe(Section):
     """Variants by name: `title`, `set`, `paper`, `curve`, `cited`."""
     figure: Curves | None = None
     """A figure of which the rows are points: `key`, `label`, `scale`."""
+    show: list[str] = Field(default_factory=list)
+    """Metrics of its table, in this order; all where left out."""
+    runs_of: Name | None = None
+    """Another recipe whose runs count here too, where a row has the same settings."""
     compare: Compare | None = None
     """Rows that all others are compared to, seed by seed: `to`, `metrics`."""
     seed: Seed = 0

@@ -115,6 +115,7 @@ def load_on_demo(
         "name": f"{large.name}{ON_DEMO}",
         "title": f"{large.title}, on the demo data",
         "cost": "",
+        "runs_of": None if large.runs_of is None else f"{large.runs_of}{ON_DEMO}",
         "rows": {name: row.model_copy(update={"paper": {}}).model_dump() for name, row in large.runnable.items()},
     }
     named = override(values, overrides, seed)

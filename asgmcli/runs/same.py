@@ -1,10 +1,11 @@
-"""Find rows of a recipe with equal settings, as some have on the demo data: one run serves them all."""
+"""Find rows with equal settings, of one recipe or of another that it names: one run serves them all."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from asgmcli.errors import RecipeError
+from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import settings_hash
 from asgmcli.runs.on_demo import RecipeFile
 from asgmcli.train.run import Result, Run
@@ -24,13 +25,19 @@ def finished_rows(runs: Path, name: str) -> dict[tuple[str, int], tuple[Run, Res
     return found
 
 
+def counted_rows(runs: Path, recipe: Recipe) -> dict[tuple[str, int], tuple[Run, Result]]:
+    """Return the finished runs that count for rows of `recipe`: its own, and those of the recipe it names."""
+    own = finished_rows(runs, recipe.name)
+    return own if recipe.runs_of is None else {**finished_rows(runs, recipe.runs_of), **own}
+
+
 def with_twins(runs: Path, file: RecipeFile, overrides: tuple[str, ...], results: list[Result]) -> list[Result]:
     """Return `results`, and for each row without a run of its own the result of a row with equal settings.
 
     Such results carry the row's name, and under `same_as` the folder of the run.
     """
     recipe = file.load(None, overrides)
-    finished = finished_rows(runs, recipe.name)
+    finished = counted_rows(runs, recipe)
     there = {(result["row"], result["seed"]) for result in results}
     found = list(results)
     for row in recipe.runnable:

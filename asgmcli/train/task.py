@@ -15,7 +15,7 @@ from asgmcli.data.manifest import Manifest
 from asgmcli.errors import DataError
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe
-from asgmcli.recipe.sections import Guide, JudgedData, Start
+from asgmcli.recipe.sections import Guide, SplitData, Start
 from asgmcli.recipe.shipped import find_beside, spoken
 from asgmcli.report.table import Cell, Table
 from asgmcli.train.batches import TrainBatch
@@ -69,10 +69,9 @@ class Context:
         if source.recipe is None:
             return None
         other = find_beside(self.recipes, source.recipe)
-        run = run_of(load_recipe(other, source.row, seed=source.seed), self.runs)
+        run = run_of(load_recipe(other, seed=source.seed), self.runs)
         if run.result() is None or not (run.folder / name).exists():
-            make = f"asgm train {spoken(other)}" + ("" if source.row is None else f" --row {source.row}")
-            make += "" if source.seed is None else f" --seed {source.seed}"
+            make = f"asgm train {spoken(other)}" + ("" if source.seed is None else f" --seed {source.seed}")
             raise DataError(f"{run.folder}: no finished run with {name} here. Make it: {make}")
         return run.folder / name
 
@@ -184,7 +183,7 @@ class Trained(Protocol):
         """Return the recipe it was trained with; its evaluation keys may be replaced."""
 
     @property
-    def data(self) -> JudgedData:
+    def data(self) -> SplitData:
         """Return the data set for its evaluation."""
 
     def examine(self, manifest: Manifest, beside: str | None = None) -> Examination:

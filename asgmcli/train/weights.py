@@ -12,3 +12,9 @@ VIDEO_WEIGHTS = "video.safetensors"
 AUDIO_WEIGHTS = "audio.safetensors"
 # `format` in the metadata of MODEL_WEIGHTS.
 MODEL_FORMAT = "asgm-recognition"
+# What parses videos in a parsing run, and its `format`.
+PARSING_WEIGHTS = "parser.safetensors"
+PARSING_FORMAT = "asgm-parser"
+# The transformer of a grounding run, and its `format`.
+GROUNDING_WEIGHTS = "grounding.safetensors"
+GROUNDING_FORMAT = "asgm-grounding"

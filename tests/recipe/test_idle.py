@@ -21,14 +21,11 @@ from asgmcli.recipe.read import DESCRIPTIVE_KEYS, MACHINE_KEYS, assign, dump_yam
 from asgmcli.recipe.shipped import shipped
 
 STEPS = ("train.optimizer.schedule=steps",)
+COSINE = ("train.optimizer.kind=lars", "train.optimizer.schedule=cosine")
+EPOCHS = ("train.optimizer.schedule=epochs",)
 EPOCHS = ("train.optimizer.schedule=epochs",)
 LARS = ("train.optimizer.kind=lars", "train.optimizer.schedule=cosine")
-OPTIMIZED = (
-    ("demo", "supervised_video"),
-    ("demo_localizer", "fnac"),
-    ("demo_pretext", "start"),
-    ("ufe_demo", "tpavi_sound"),
-)
+OPTIMIZED = (("demo", "supervised_video"), ("demo_localizer", "fnac"), ("demo_pretext", "start"))
 ROWS: list[tuple[str, str, tuple[str, ...]]] = [
     ("demo", "supervised_video", ()),
     ("demo", "svformer_fixed", STEPS),
@@ -40,13 +37,22 @@ ROWS: list[tuple[str, str, tuple[str, ...]]] = [
     ("localizer_flickr10k", "fnac", ()),
     ("demo_pretext", "start", STEPS),
     ("demo_localizer_pretext", "start", ()),
-    ("ufe_demo", "tpavi_nf_df", STEPS),
-    ("ufe_table5_resnet50", "none", ()),
-    ("ufe_table5_resnet50", "as_released", ("data.labeled_share=0.5", "model.backbone=resnet18")),
-    ("ufe_table1_ms3", "avsegformer_r50_ufe", ()),
     ("figure3_masks", "fnac", ()),
     ("figure3_masks", "motion", ()),
-    *((name, row, own) for name, row in OPTIMIZED for own in (EPOCHS, LARS)),
+    *(
+        (name, row, own)
+        for own in (COSINE, EPOCHS)
+        for name, row in (
+            ("demo", "asgm_former"),
+            ("demo_localizer", "fnac"),
+            ("demo_pretext", "start"),
+            ("parsing_demo", "base"),
+        )
+    ),
+    ("parsing_demo", "adv_skip_gcaa", STEPS),
+    ("parsing_demo", "adv_skip_gcaa", ("model.init={recipe: demo}",)),
+    ("parsing_demo", "han", ()),
+    ("parsing_demo", "base", ("model.kind=grounding", "model.init={recipe: demo}")),
 ]
 """Rows of every kind, some with settings of their own."""
 DECIDE_NOTHING = {*DESCRIPTIVE_KEYS, *(f"{section}.{key}" for section, keys in MACHINE_KEYS.items() for key in keys)}
@@ -85,6 +91,12 @@ def value_of(recipe: Recipe, dotted: str) -> Any:
     return functools.reduce(lambda value, part: getattr(value, part, None), dotted.split("."), recipe)  # type: ignore
 
 
+def has(recipe: Recipe, dotted: str) -> bool:
+    """Whether the recipe's class knows a key, where its section is there to ask."""
+    section = value_of(recipe, dotted.rpartition(".")[0])
+    return section is None or dotted.rpartition(".")[2] in type(section).model_fields
+
+
 def literals(annotation: Any) -> Iterator[Any]:
     if typing.get_origin(annotation) is typing.Literal:
         yield from typing.get_args(annotation)
@@ -114,7 +126,8 @@ def flip(name: str, row: str, own: tuple[str, ...], key: str, annotation: Any) -
     answer = "fault"
     for text in others(value_of(recipe, key), annotation):
         try:
-            changed = load_recipe(shipped()[name], row, (*own, f"{key}={text}", *WITH.get(key, ())))
+            beside = [other for other in WITH.get(key, ()) if has(recipe, other.partition("=")[0])]
+            changed = load_recipe(shipped()[name], row, (*own, f"{key}={text}", *beside))
         except RecipeError as error:
             if f"{key} does nothing" in error.message:
                 return "idle"

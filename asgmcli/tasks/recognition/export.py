@@ -12,14 +12,12 @@ from torch import Tensor, nn
 from asgmcli.data.reader import RATE
 from asgmcli.errors import DataError
 from asgmcli.files import replacing
-from asgmcli.train.onnx_file import OPSET, check_packages, quiet
+from asgmcli.train.onnx import OPSET, TOLERANCE, check_packages, quiet
 from asgmcli.train.task import Exported
 
 if TYPE_CHECKING:
     from asgmcli.tasks.recognition.load import TrainedRecognizer
 
-# The largest difference of a probability that rounding may make.
-TOLERANCE = 1e-4
 # Views of the example that is traced, and of those that are checked: another number must work too.
 TRACED, CHECKED = 2, (1, 3)
 

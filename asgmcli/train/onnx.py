@@ -1,4 +1,4 @@
-"""What exports to ONNX share: the packages they need, and silence for torch's exporter."""
+"""ONNX files: what their export needs, and its silence."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from contextlib import contextmanager
 from asgmcli.errors import UsageError
 
 OPSET = 18
+TOLERANCE = 1e-4
+"""The largest difference of a probability that rounding may make."""
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 HOW_TO_INSTALL = 'Install what it needs: pip install "asgm[onnx]"'
 
 
 def check_packages() -> None:
-    """Check that the packages for ONNX are installed.
+    """Check that what ONNX export needs is installed.
 
     Raises:
-        UsageError: one is missing.
+        UsageError: a package is missing.
     """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
