@@ -26,8 +26,8 @@ from asgmcli.prepare.verify import Facts, Fault, FileCheck, examine
 TITLE = "your own videos with bags of labels, for video parsing"
 ROOT_HELP = """\
 Expected for parsing: --root holds the videos. --list names them: a CSV with columns path (relative to --root), labels
-(joined by ;) and, where the split is fixed, split. --times, a CSV with columns path, start, end, label, modality (audio or
-visual), says when each is heard and seen, in seconds: without it only naming can be judged."""
+(joined by ;) and, where the split is fixed, split. --times, a CSV with columns path, start, end, label, modality
+(audio or visual), says when each is heard and seen, in seconds: without it only naming can be judged."""
 MISSING_IS_BAD = True
 OPTIONS = (
     click.Option(["--list", "listed"], required=True, help="CSV: path, labels[, split]."),
