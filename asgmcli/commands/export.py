@@ -18,9 +18,10 @@ from asgmcli.options import json_option, refuse_to_replace
 def command(target: Path, out: Path | None, overwrite: bool, as_json: bool) -> None:
     """Write the network TARGET, the folder of a run or a weight file, as ONNX.
 
-    A recognizer takes frames (uint8) and the log-mel as measured, for any number of views, and returns a probability
-    for each class. Class names and input sizes are stored in the file. ONNX Runtime's output is compared with torch's
-    before the file is kept. Needs pip install "asgm[onnx]".
+    A recognizer takes frames (uint8) and mono sound at 16 kHz, for any number of views, and returns a probability for
+    each class; class names and sizes are stored in the file. Beside it lies infer.py, which asks it about clips and
+    needs no torch: python infer.py model.onnx CLIP... (numpy, av, onnxruntime). ONNX Runtime's output is compared with
+    torch's before the file is kept. Needs pip install "asgm[onnx]".
 
     \b
     asgm export runs/demo/asgm_former/seed0
@@ -34,7 +35,7 @@ def command(target: Path, out: Path | None, overwrite: bool, as_json: bool) -> N
     console = make_console()
     found = find_trained(target)
     path = out or found.weights.with_suffix(".onnx")
-    refuse_to_replace([path], overwrite)
+    refuse_to_replace([path, path.with_name("infer.py")], overwrite)
     done = found.load(torch.device("cpu")).export(path)
     inputs = {name: f"[{', '.join(map(str, shape))}]" for name, shape in done.inputs.items()}
     shown = ", ".join(f"{name} {shape}" for name, shape in inputs.items())

@@ -34,7 +34,7 @@ def filter_bank(sound: Tensor, *, rate: int, window: int, hop: int, mels: int) -
     energies = sound.new_empty((*frames.shape[:2], mels))
     for first in range(0, frames.shape[1], BLOCK):
         span = slice(first, first + BLOCK)
-        energies[:, span] = _power(frames[:, span]) @ _mel_bank(mels, _padded(window), rate)
+        energies[:, span] = _power(frames[:, span]) @ mel_bank(mels, padded_window(window), rate)
     return energies.clamp_(min=torch.finfo(torch.float32).eps).log_()
 
 
@@ -44,12 +44,12 @@ def _power(frames: Tensor) -> Tensor:
     # The first sample has no predecessor; Kaldi takes itself for it.
     before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
     frames = torch.sub(frames, before, alpha=PREEMPHASIS).mul_(_hann(frames.shape[2]))
-    spectrum = torch.fft.rfft(frames, n=_padded(frames.shape[2]))
+    spectrum = torch.fft.rfft(frames, n=padded_window(frames.shape[2]))
     power: Tensor = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
     return power
 
 
-def _padded(window: int) -> int:
+def padded_window(window: int) -> int:
     """Return the power of two that a transform of `window` samples takes."""
     return 1 << (window - 1).bit_length()
 
@@ -61,7 +61,7 @@ def _hann(window: int) -> Tensor:
 
 
 @cache
-def _mel_bank(mels: int, size: int, rate: int) -> Tensor:
+def mel_bank(mels: int, size: int, rate: int) -> Tensor:
     """Return [size // 2 + 1, mels]: triangles on Kaldi's mel scale; half the rate itself belongs to none."""
     try:
         from torchaudio.compliance.kaldi import get_mel_banks

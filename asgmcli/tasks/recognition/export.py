@@ -1,4 +1,4 @@
-"""The deployed recognizer as ONNX: pixels and sound in, probabilities out, checked against torch before it is kept."""
+"""The deployed recognizer as ONNX: frames and sound in, probabilities out, checked against torch before it is kept."""
 
 from __future__ import annotations
 
@@ -11,48 +11,59 @@ from torch import Tensor, nn
 
 from asgmcli.data.reader import RATE
 from asgmcli.errors import DataError
-from asgmcli.files import replacing
+from asgmcli.files import replacing, write_text
+from asgmcli.media.audio import log_mel
+from asgmcli.nn.log_mel import LogMel
 from asgmcli.train.onnx import OPSET, TOLERANCE, check_packages, quiet
 from asgmcli.train.task import Exported
 
 if TYPE_CHECKING:
     from asgmcli.tasks.recognition.load import TrainedRecognizer
 
+PROGRAM = Path(__file__).with_name("infer.py")
+"""What asks an exported network about clips."""
 # Views of the example that is traced, and of those that are checked: another number must work too.
 TRACED, CHECKED = 2, (1, 3)
 
 
 class Deployed(nn.Module):
-    """A trained recognizer from what is decoded to what is told; nothing is left to normalise outside."""
+    """A trained recognizer from what is decoded to what is told; nothing is left to transform or normalise outside."""
 
     def __init__(self, trained: TrainedRecognizer) -> None:
         super().__init__()
+        audio = trained.recipe.audio
         self.network = trained.network
         self.mel_statistics = trained.mel_statistics
+        self.log_mel = LogMel(audio.length, audio.mels, RATE) if trained.mel_statistics is not None else None
 
-    def forward(self, video: Tensor, logmel: Tensor | None = None) -> Tensor:
-        """Return probabilities [V, K], one row a view, of frames uint8 [V, T, 3, S, S] and raw log-mel [V, L, M]."""
-        sound = None if logmel is None or self.mel_statistics is None else self.mel_statistics.normalise(logmel)
+    def forward(self, video: Tensor, wave: Tensor | None = None) -> Tensor:
+        """Return probabilities [V, K], one row a view, of frames uint8 [V, T, 3, S, S] and mono sound [V, samples]."""
+        sound = None if wave is None else self.heard(wave)
         probabilities: Tensor = self.network(self.network.normalise(video), sound).softmax(dim=1)
         return probabilities
+
+    def heard(self, wave: Tensor) -> Tensor:
+        """Return the normalised log-mel [V, L, M] of mono sound [V, samples]."""
+        assert self.log_mel is not None
+        assert self.mel_statistics is not None
+        return self.mel_statistics.normalise(self.log_mel(wave))
 
 
 class DeployedEar(Deployed):
     """A recognizer of sound alone."""
 
-    def forward(self, logmel: Tensor) -> Tensor:  # type: ignore[override]
-        """Return probabilities [V, K] of raw log-mel [V, L, M]."""
-        assert self.mel_statistics is not None
-        probabilities: Tensor = self.network(None, self.mel_statistics.normalise(logmel)).softmax(dim=1)
+    def forward(self, wave: Tensor) -> Tensor:  # type: ignore[override]
+        """Return probabilities [V, K] of mono sound [V, samples]."""
+        probabilities: Tensor = self.network(None, self.heard(wave)).softmax(dim=1)
         return probabilities
 
 
 def export_onnx(trained: TrainedRecognizer, path: Path) -> Exported:
-    """Write `path`, whole or not at all.
+    """Write `path`, whole or not at all, and beside it infer.py, which asks it about clips without torch.
 
     The number of views V is free. What a caller must know stands in the file's metadata: class names in the order of
-    the probabilities, frames and their stride, pixels, and for the sound its rate, seconds and mel bins (the log-mel is
-    `asgmcli.media.audio.log_mel`'s). A video's probabilities are the mean over its views.
+    the probabilities, frames, their stride and rate, pixels, the views of an evaluation, and for the sound its rate and
+    seconds. A video's probabilities are the mean over its views.
 
     Raises:
         UsageError: a package that this needs is not installed.
@@ -83,6 +94,7 @@ def export_onnx(trained: TrainedRecognizer, path: Path) -> Exported:
         difference = _difference(model, trained, temporary)
         if not difference <= TOLERANCE:
             raise DataError(f"{path}: not written. ONNX Runtime's probabilities are {difference:.2g} off torch's")
+    write_text(path.with_name(PROGRAM.name), PROGRAM.read_text(encoding="utf-8"))
     inputs: dict[str, list[str | int]] = {name: ["views", *x.shape[1:]] for name, x in _example(trained, 1).items()}
     return Exported(path, inputs, difference, path.stat().st_size)
 
@@ -94,23 +106,37 @@ def _example(trained: TrainedRecognizer, views: int) -> dict[str, Tensor]:
     shape = (views, clip.frames, 3, clip.size, clip.size)
     inputs = {"video": torch.randint(256, shape, dtype=torch.uint8, generator=draw)} if trained.recipe.sees else {}
     if trained.mel_statistics is not None:
-        noise = torch.randn(views, audio.length, audio.mels, generator=draw)
-        inputs["logmel"] = trained.mel_statistics.mean + 2 * trained.mel_statistics.std * noise
+        inputs["wave"] = 0.1 * torch.randn(views, round(audio.seconds * RATE), generator=draw)
     return inputs
 
 
 def _metadata(trained: TrainedRecognizer) -> dict[str, str]:
-    clip, audio = trained.recipe.clip, trained.recipe.audio
+    clip, audio, evaluate = trained.recipe.clip, trained.recipe.audio, trained.recipe.evaluate
     values: dict[str, object] = {
         "classes": json.dumps(trained.classes),
         "frames": clip.frames,
         "stride": clip.stride,
-        "fps": "the file's" if clip.fps is None else clip.fps,
+        "fps": clip.fps or "",
         "size": clip.size,
+        "short_side": clip.short_side[1],
+        "clips": evaluate.clips,
+        "crops": evaluate.crops,
+        "starts": evaluate.starts,
     }
     if trained.mel_statistics is not None:
         values |= {"audio_rate": RATE, "audio_seconds": audio.seconds, "audio_mels": audio.mels}
     return {key: str(value) for key, value in values.items()}
+
+
+def _told_by_torch(model: Deployed, video: Tensor | None = None, wave: Tensor | None = None) -> Tensor:
+    """Return probabilities [V, K] with the log-mel that training and evaluation compute."""
+    sound = None
+    if wave is not None and model.log_mel is not None and model.mel_statistics is not None:
+        mels = model.log_mel.bank.shape[1]
+        sound = model.mel_statistics.normalise(log_mel(wave, rate=RATE, mels=mels))
+    pixels = None if video is None else model.network.normalise(video)
+    probabilities: Tensor = model.network(pixels, sound).softmax(dim=1)
+    return probabilities
 
 
 def _difference(model: Deployed, trained: TrainedRecognizer, path: Path) -> float:
@@ -122,7 +148,7 @@ def _difference(model: Deployed, trained: TrainedRecognizer, path: Path) -> floa
     for views in CHECKED:
         inputs = _example(trained, views)
         with torch.no_grad():
-            expected = model(*inputs.values())
+            expected = _told_by_torch(model, **inputs)
         found = torch.from_numpy(session.run(None, {name: value.numpy() for name, value in inputs.items()})[0])
         if found.shape != expected.shape:
             return float("inf")
