@@ -53,7 +53,8 @@ class Preparation:
         chosen["shares"] = dict(self.options.shares)
         own = chosen.pop("own")
         # As JSON gives them back.
-        chosen |= {key: list(value) if isinstance(value, tuple) else value for key, value in own.items()}
+        chosen |= {key: _as_json(value) for key, value in own.items()}
+        del chosen["out"]
         cache = None if self.cache is None else str(self.cache)
         return {"root": str(self.root), "cache": cache, **chosen, **check}
 
@@ -76,7 +77,7 @@ def _prepare(job: Preparation, track: Tracker, say: Callable[[str], None]) -> di
     if not job.root.exists():
         raise DataError(f"Nothing at {job.root}.\n{job.module.ROOT_HELP}\nName another place with --root.")
     claim(job)
-    listing: Listing = job.module.find(job.root, job.options)
+    listing: Listing = job.module.find(job.root, replace(job.options, out=job.out))
     kind = {"listen": bool(job.check.drop_silent) or job.check.verify, "decode": job.check.verify}
     if job.shard is not None:
         index, count = job.shard
@@ -110,6 +111,13 @@ def copied(job: Preparation, outcome: Outcome, track: Tracker, say: Callable[[st
     say(see_room(job.cache, *estimate(job.cache, outcome, job.out)))
     with track(COPYING) as progress:
         return cache_all(job.cache, outcome, job.out, job.workers, job.check.limit_s, progress)
+
+
+def _as_json(value: object) -> object:
+    """Return an option's value as a file of JSON gives it back."""
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def claim(job: Preparation) -> None:

@@ -37,6 +37,12 @@ BAD_REASONS = frozenset(
         "crash",
         "error",
         "wrong_shape",
+        "missing_frame",
+        "missing_mask",
+        "wrong_size",
+        "broken_png",
+        "bad_logmel",
+        "refused_pickle",
         "not_finite",
     )
 )

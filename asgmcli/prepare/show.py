@@ -36,6 +36,13 @@ REASONS = {
     "no_length": "that end before they begin (rows of a list)",
     "no_clip": "of no clip of val or test (rows of a list)",
     "too_long": "longer than a window, and not in --times",
+    "not_a_clip": "that are neither a video nor frames",
+    "missing_frame": "that lack a frame",
+    "missing_mask": "that lack a mask",
+    "wrong_size": "with a mask or frame of another size",
+    "broken_png": "with a picture that cannot be read",
+    "bad_logmel": "with a log-mel of another shape, or not finite",
+    "refused_pickle": "with a pickle that would run code",
     "cache_failed": "that could not be cached",
 }
 

@@ -10,7 +10,19 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from asgmcli.prepare.datasets import flickr_soundnet, folder, kinetics400, llp, parsing, ucf51, vggsound, vggss
+from asgmcli.prepare.datasets import (
+    avsbench_ms3,
+    avsbench_s4,
+    flickr_soundnet,
+    folder,
+    kinetics400,
+    llp,
+    parsing,
+    segmentation,
+    ucf51,
+    vggsound,
+    vggss,
+)
 
 DATASETS: dict[str, ModuleType] = {
     "folder": folder,
@@ -21,4 +33,7 @@ DATASETS: dict[str, ModuleType] = {
     "vggss": vggss,
     "llp": llp,
     "parsing": parsing,
+    "avsbench_s4": avsbench_s4,
+    "avsbench_ms3": avsbench_ms3,
+    "segmentation": segmentation,
 }

@@ -76,7 +76,8 @@ class LayoutOptions:
     """A user's choices for a listing; each data set's module reads those that concern it.
 
     `shares` are those of the splits if the data set defines none, `lists` are list files as (split, path), `classes` is
-    a file with one class name a line. `own` holds the data set's own options by name.
+    a file with one class name a line. `own` holds the data set's own options by name, `out` is where the
+    manifest goes.
     """
 
     seed: int = 0
@@ -84,6 +85,7 @@ class LayoutOptions:
     lists: tuple[tuple[str, Path], ...] = ()
     classes: Path | None = None
     own: Mapping[str, Any] = field(default_factory=dict)
+    out: Path = Path()
 
 
 @dataclass

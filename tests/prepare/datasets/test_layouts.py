@@ -31,7 +31,7 @@ def test_every_data_set_says_what_it_expects() -> None:
     for name, module in DATASETS.items():
         assert module.TITLE
         assert "Expected for" in module.ROOT_HELP or name == "folder"
-        assert "https://" in module.ROOT_HELP or name in ("folder", "parsing")  # a user's own
+        assert "https://" in module.ROOT_HELP or name in ("folder", "parsing", "segmentation")  # a user's own
         assert isinstance(module.MISSING_IS_BAD, bool)
 
 
