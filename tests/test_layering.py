@@ -177,6 +177,7 @@ SCENARIOS = {
     "tasks/localization/test_task.py",
     "tasks/pretext/test_task.py",
     "tasks/recognition/test_motion_guide.py",
+    "tasks/segmentation/test_task.py",
     "test_layering.py",
     "test_recipes.py",
     "test_seam.py",

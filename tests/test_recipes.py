@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from asgmcli.commands.train import command
 from asgmcli.prepare.source import is_generated, manifest_path
 from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.idle import settle
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.networks import Encoder, EncoderSize, VideoEncoder
@@ -22,7 +23,9 @@ from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.read import dump_yaml, load_recipe, settings_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import SEED_OF_RUN, Start
+from asgmcli.recipe.segmentation import SegmentationRecipe
 from asgmcli.runs.on_demo import RecipeFile
+from asgmcli.synthetic.demo_segmentation import generate as segmentation
 from tests.parsing_files import write_set
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
@@ -125,7 +128,7 @@ def sources(recipe: Recipe) -> list[Any]:
     elif isinstance(recipe, MasksRecipe):
         found = [recipe.localizer]
     else:
-        found = [recipe.model.init] if isinstance(recipe, LocalizationRecipe) else []
+        found = [recipe.model.init] if isinstance(recipe, LocalizationRecipe | SegmentationRecipe) else []
     return [source for source in found if source is not None]
 
 
@@ -152,6 +155,8 @@ def shrunk(recipe: Recipe) -> Recipe:
     trained = recipe.as_trained()
     assert trained is not None
     train: dict[str, Any] = {"epochs": 1, "max_steps": 2, "batch": 4}
+    if isinstance(recipe, SegmentationRecipe):
+        return small_segmenter(recipe, train, start(recipe.model.init))
     if isinstance(recipe, RecognitionRecipe):
         ratio = min(recipe.train.unlabeled_ratio, 2)
         train |= {"batch": 2, "unlabeled_ratio": ratio, "supervised_epochs": 0}
@@ -193,6 +198,31 @@ def shrunk(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update=changes)
 
 
+def small_segmenter(recipe: SegmentationRecipe, train: dict[str, Any], init: Start | None) -> Recipe:
+    """Likewise of a segmentation recipe: the house's backbone, the ear, the demo's smallest frames."""
+    sizes = {"backbone": "resnet18", "width": 4, "channels": 32, "init": init}
+    if recipe.model.kind == "avsegformer":
+        sizes |= {"queries": 2, "layers": 1, "ffn": 8, "mask_hidden": 8}
+    train |= {"batch": 2, "frames": min(recipe.train.frames, 2), "keep": recipe.train.keep}
+    if recipe.semi_supervised:
+        train["supervised_epochs"] = 0
+    one: dict[str, Any] = {"dataset": "demo_segmentation", "manifest": None, "options": {}, "workers": 0}
+    one |= {"labeled_share": max(recipe.data.labeled_share, 0.5), "labeled_frames": "first"}
+    audio = recipe.audio.model_copy(update={"kind": "none" if recipe.audio.kind == "none" else "ear", "init": None})
+    small = recipe.model_copy(
+        update={
+            "data": recipe.data.model_copy(update=one),
+            "input": recipe.input.model_copy(update={"size": 32}),
+            "audio": audio,
+            "model": recipe.model.model_copy(update=sizes),
+            "flow": recipe.flow.model_copy(update={"init": None}),
+            "evaluate": recipe.evaluate.model_copy(update={"frames": 2, "batch": 4}),
+            "train": recipe.train.model_copy(update=train),
+        }
+    )
+    return settle(small, (), Path("small"))
+
+
 def shrunk_parsing(recipe: ParsingRecipe) -> ParsingRecipe:
     size = {"dim": 8, "depth": 1, "heads": 2, "hidden": 8}
     model = recipe.model.model_copy(update={"dim": 8, "transformer": recipe.model.transformer.model_copy(update=size)})
@@ -215,6 +245,9 @@ def workplace(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workplace")
     (folder / "recipes").mkdir()
     shutil.copytree(demo, folder / "data" / "demo")  # maps and decoded clips are written into it
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asgmcli.synthetic.demo_segmentation.draw_preview", lambda path, _: path.write_bytes(b"blank"))
+        segmentation(folder / "data" / "demo_segmentation", train=4, val=1, test=2, size=32, workers=1)
     write_set(folder / "data" / "own")
     for path in RECIPES:
         (folder / "recipes" / path.name).write_text(dump_yaml(shrunk(load_recipe(path))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import matplotlib
@@ -111,6 +111,34 @@ def strip(
     return save_figure(path, lambda: _draw_strip(pictures, heads, times, np.asarray(level), title, marks, level_rate))
 
 
+def strip_of_pictures(
+    frames: Sequence[Frame],
+    heads: Sequence[str],
+    times: Sequence[float],
+    level: Floats,
+    path: str | os.PathLike[str],
+    *,
+    title: str = "",
+    level_rate: int = 100,
+) -> Path:
+    """Draw N moments of a clip as they are given, and its loudness over time below.
+
+    Args:
+        frames: N of uint8 [H,W,3].
+        heads: what stands above each.
+        times: seconds of the N frames.
+        level: loudness (root mean square) of the whole clip, `level_rate` values a second.
+        path: .png, .svg or .pdf.
+        title: stands above.
+
+    Raises:
+        UsageError: the suffix.
+    """
+    marks = [None] * len(frames)
+    draw = partial(_draw_strip, frames, heads, times, np.asarray(level), title, marks, level_rate, heat=False)
+    return save_figure(path, draw)
+
+
 def _draw_strip(
     frames: Sequence[Frame],
     heads: Sequence[str],
@@ -119,6 +147,7 @@ def _draw_strip(
     title: str,
     boxes: Sequence[Sequence[float] | None],
     level_rate: int,
+    heat: bool = True,
 ) -> Figure:
     columns = min(len(frames), PER_LINE)
     lines = -(-len(frames) // columns)
@@ -137,10 +166,11 @@ def _draw_strip(
             draw_box(axes, boxes[index] or (), frame.shape)
         pictures.append(axes)
     _draw_loudness(figure.add_subplot(grid[lines, :]), level, times, level_rate)
-    bar = figure.colorbar(ScalarMappable(cmap=HEAT), ax=pictures, shrink=0.8, aspect=24, pad=0.015)
-    bar.set_label("where the sound comes from", fontsize=9)
-    bar.set_ticks([0, 0.5, 1])
-    bar.outline.set_visible(False)
+    if heat:
+        bar = figure.colorbar(ScalarMappable(cmap=HEAT), ax=pictures, shrink=0.8, aspect=24, pad=0.015)
+        bar.set_label("where the sound comes from", fontsize=9)
+        bar.set_ticks([0, 0.5, 1])
+        bar.outline.set_visible(False)
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     return figure

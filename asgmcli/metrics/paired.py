@@ -12,6 +12,8 @@ from dataclasses import dataclass
 class PairedDifference:
     """Mean of a - b over `pairs`, its standard error, its 95% interval (Student's t), and how often a won.
 
+    The interval is of this difference alone, or wide enough for several to be right together (`comparisons`).
+
     With one pair there is neither error nor interval (NaN).
     """
 
@@ -23,8 +25,10 @@ class PairedDifference:
     pairs: int
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float]) -> PairedDifference:
+def paired_difference(a: Sequence[float], b: Sequence[float], comparisons: int = 1) -> PairedDifference:
     """Compare `a` and `b`, one value a seed each, in the same order of seeds.
+
+    With `comparisons` above 1 the interval is one of so many that are all right in 95% of cases (Bonferroni).
 
     Raises:
         ValueError: no pair, or lists of different lengths.
@@ -38,5 +42,5 @@ def paired_difference(a: Sequence[float], b: Sequence[float]) -> PairedDifferenc
     from scipy.stats import t  # a second to import, and needed only here
 
     error = statistics.stdev(differences) / math.sqrt(len(differences))
-    half = float(t.ppf(0.975, len(differences) - 1)) * error
+    half = float(t.ppf(1 - 0.025 / comparisons, len(differences) - 1)) * error
     return PairedDifference(mean, error, mean - half, mean + half, wins, len(differences))

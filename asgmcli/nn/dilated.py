@@ -48,18 +48,17 @@ class DilatedSum(nn.Module):
         factor = height // size[0]
         if factor % 2 or (factor * size[0], factor * size[1]) != (height, width):
             return F.interpolate(self(x), size, mode="bilinear", align_corners=False)
-        return self._strided(x, factor, size)
+        return self._strided(x, factor)
 
-    def _strided(self, x: Tensor, factor: int, size: tuple[int, int]) -> Tensor:
-        reach = max(DILATIONS)
-        means = F.avg_pool2d(F.pad(x, (reach,) * 4), 2, stride=1)
-        offset = reach + factor // 2 - 1
+    def _strided(self, x: Tensor, factor: int) -> Tensor:
+        """Place i of the result is that at pixels s·i + s/2 - 1 and s·i + s/2 of the plain sum, averaged."""
+        means = F.avg_pool2d(F.pad(x, (1,) * 4), 2, stride=1)  # of pixels j - 1 and j
         parts = []
         for layer, dilation in zip(self._layers(), DILATIONS, strict=True):
-            first = offset - dilation
-            rows, columns = (first + factor * (count - 1) + 2 * dilation + 1 for count in size)
-            window = means[..., first:rows, first:columns]
-            parts.append(F.conv2d(window, layer.weight, layer.bias, stride=factor, dilation=dilation))
+            padding = dilation - factor // 2
+            inner = means if padding >= 0 else means[..., -padding:padding, -padding:padding]
+            outer = max(padding, 0)
+            parts.append(F.conv2d(inner, layer.weight, layer.bias, stride=factor, padding=outer, dilation=dilation))
         return parts[0] + parts[1] + parts[2] + parts[3]
 
     def _layers(self) -> Iterator[nn.Conv2d]:

@@ -13,12 +13,14 @@ from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.parsing import ParsingRecipe
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.recipe.segmentation import SegmentationRecipe
 
 MODELS: dict[str, type[Recipe]] = {
     "recognition": RecognitionRecipe,
     "localization": LocalizationRecipe,
     "pretext": PretextRecipe,
     "masks": MasksRecipe,
+    "segmentation": SegmentationRecipe,
     "parsing": ParsingRecipe,
 }
 

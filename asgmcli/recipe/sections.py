@@ -56,6 +56,8 @@ class Start(Section):
 
     recipe: Name | None = None
     """Recipe whose run gives the weights; it is trained first where it has no run."""
+    row: Name | None = None
+    """Row of that recipe, its default row where left out."""
     seed: Seed | None = None
     """Seed of that run, the recipe's own where left out; `run` takes the seed of this run."""
     file: str | None = None
@@ -67,8 +69,8 @@ class Start(Section):
     def _one(self) -> Start:
         if sum(value is not None for value in (self.recipe, self.file, self.timm)) != 1:
             raise ValueError("name exactly one of recipe, file, timm (or write `init: none`)")
-        if self.seed is not None and self.recipe is None:
-            raise ValueError("seed goes with recipe: a file and a timm model have none")
+        if (self.seed is not None or self.row is not None) and self.recipe is None:
+            raise ValueError("seed and row go with recipe: a file and a timm model have none")
         return self
 
 
@@ -164,6 +166,8 @@ class Guide(Section):
     """`fnac` is a trained network; `motion` needs no weights: what moves in time with the sound makes its map."""
     recipe: Name | None = None
     """Recipe whose run gives the network; it is trained first where it has no run."""
+    row: Name | None = None
+    """Row of that recipe, its default row where left out."""
     file: str | None = None
     """Weight file of the network."""
     seed: Seed | None = None
@@ -177,8 +181,8 @@ class Guide(Section):
             raise ValueError(f"kind {self.kind} has no weights: leave recipe and file out")
         if self.kind == "fnac" and (self.recipe is None) == (self.file is None):
             raise ValueError("name exactly one of recipe, file (or kind: motion, which needs neither)")
-        if self.seed is not None and self.recipe is None:
-            raise ValueError("seed goes with recipe: nothing else has one")
+        if (self.seed is not None or self.row is not None) and self.recipe is None:
+            raise ValueError("seed and row go with recipe: nothing else has one")
         return self
 
 

@@ -31,11 +31,11 @@ class Missing:
     counting: Counting
     lines: list[str] = field(default_factory=list)
     before: list[str] = field(default_factory=list)
-    _seen: set[tuple[str, int]] = field(default_factory=set)
+    _seen: set[tuple[str, str, int]] = field(default_factory=set)
 
     def look(self, recipe: Recipe) -> Counts | None:
         """Look for what `recipe` reads and return its counts, the expected ones if its data are missing."""
-        self._seen.add((recipe.name, recipe.seed))
+        self._seen.add((recipe.name, recipe.default_row, recipe.seed))
         there = self._look_for_data(recipe)
         counts = None
         if there:
@@ -71,15 +71,16 @@ class Missing:
             self._note(self.before, f"timm's {name}: {place}")
 
     def _look_for_recipe(self, source: Start | Guide) -> None:
-        seed = "" if source.seed is None else f" seed {source.seed}"
+        seed = "" if source.row is None else f" row {source.row}"
+        seed += "" if source.seed is None else f" seed {source.seed}"
         try:
-            needed = load_recipe(find_beside(self.recipes, str(source.recipe)), seed=source.seed)
+            needed = load_recipe(find_beside(self.recipes, str(source.recipe)), source.row, seed=source.seed)
         except RecipeError as error:
             self._note(self.lines, f"recipe {source.recipe}{seed}: {error.message}")
             return
         finished = run_of(needed, self.runs).result() is not None
         self._note(self.before, f"recipe {source.recipe}{seed}: " + ("finished" if finished else "is run first"))
-        if not finished and (needed.name, needed.seed) not in self._seen:
+        if not finished and (needed.name, needed.default_row, needed.seed) not in self._seen:
             self.look(needed)
 
     @staticmethod

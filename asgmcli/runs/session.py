@@ -67,12 +67,12 @@ class Session:
                 raise DataError(f"{source.file}: no such weight file")  # before others are trained or fetched
         if recipe.task in TASKS:
             TASKS[recipe.task].before(recipe, self.console)
-        missing: dict[tuple[str, int], Recipe] = {}
+        missing: dict[tuple[str, str, int], Recipe] = {}
         for source in other_recipes(recipe):
             needed = self._needed(source)
             run = run_of(needed, self.runs)
             if run.result() is None:
-                missing[needed.name, needed.seed] = needed
+                missing[needed.name, needed.default_row, needed.seed] = needed
             elif changed := differences(run.recipe(), needed):
                 self.console.print(
                     f"Note: {run.folder} is used as it is, though its recipe has changed since: {'; '.join(changed)}",
@@ -118,15 +118,26 @@ class Session:
         """Return the session of a needed recipe, which looks beside its own file for what it needs in turn."""
         return replace(self, recipes=find_beside(self.recipes, name).parent)
 
-    def _closure(self, recipe: Recipe) -> set[tuple[str, int]]:
-        """Return names and seeds of `recipe` and of everything it needs."""
+    def _closure(self, recipe: Recipe) -> set[tuple[str, str, int]]:
+        """Return names, rows and seeds of `recipe` and of everything it needs."""
         others = (self._needed(source) for source in other_recipes(recipe))
-        return {(recipe.name, recipe.seed)}.union(*(self._below(other.name)._closure(other) for other in others))
+        return {(recipe.name, recipe.default_row, recipe.seed)}.union(
+            *(self._below(other.name)._closure(other) for other in others)
+        )
 
     def _job(self, recipe: Recipe) -> Job:
-        """Return the command that trains the default row of `recipe`, at its seed, in a process of its own."""
+        """Return the command that trains `recipe`, its row at its seed, in a process of its own."""
         path = find_beside(self.recipes, recipe.name)
-        arguments = [str(path), "--runs", str(self.runs), "--seed", str(recipe.seed), "--resume"]
+        arguments = [
+            str(path),
+            "--row",
+            recipe.default_row,
+            "--runs",
+            str(self.runs),
+            "--seed",
+            str(recipe.seed),
+            "--resume",
+        ]
         return Job(recipe.name, arguments, run_of(recipe, self.runs).log)
 
     def _check_ranks(self, recipe: Recipe) -> None:
@@ -246,8 +257,8 @@ class Session:
             self._below(str(source.recipe))._follow(self._needed(source), (*asked_by, recipe.name))
 
     def _needed(self, source: Start | Guide) -> Recipe:
-        """Return the recipe that `source` names, at the seed that it names."""
-        return load_recipe(find_beside(self.recipes, str(source.recipe)), seed=source.seed)
+        """Return the recipe that `source` names, at the row and seed that it names."""
+        return load_recipe(find_beside(self.recipes, str(source.recipe)), source.row, seed=source.seed)
 
     def _ensure_data(self, recipe: Recipe) -> None:
         for data in recipe.data_sets():

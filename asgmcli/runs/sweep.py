@@ -156,7 +156,8 @@ def summarize(recipe: Recipe, results: Sequence[Result]) -> Table:
         lines.append([*cells, row.paper.get(MAIN_METRIC)] if printed else cells)
     bold = frozenset(index for index, name in enumerate(recipe.rows) if name == recipe.default_row)
     # Two decimals, as the paper prints them.
-    note = " ".join(filter(None, (recipe.of_whom(), papers_note(recipe))))
+    others = [values[name] for name in recipe.rows if name != recipe.default_row]
+    note = " ".join(filter(None, (recipe.of_whom(), _together(main, others), papers_note(recipe))))
     return Table(recipe.title, [*columns, "paper"] if printed else columns, lines, note, digits=2, bold=bold)
 
 
@@ -219,15 +220,40 @@ def _by_seed(results: Sequence[Result], row: str) -> dict[int, Result]:
 
 
 def _gain(main: Mapping[int, Result], other: Mapping[int, Result]) -> str | None:
-    seeds = sorted(main.keys() & other.keys())
-    if not seeds:
+    ours, theirs = _pairs(main, other)
+    if not ours:
         return None
-    if any(MAIN_METRIC not in runs[seed]["metrics"] for runs in (main, other) for seed in seeds):
-        return None
-    difference = paired_difference(*([runs[seed]["metrics"][MAIN_METRIC] for seed in seeds] for runs in (main, other)))
-    if len(seeds) == 1:
+    difference = paired_difference(ours, theirs)
+    if len(ours) == 1:
         return f"{difference.mean:+.1f}"
     return with_interval(difference.mean, difference.low, difference.high)
+
+
+def _pairs(main: Mapping[int, Result], other: Mapping[int, Result]) -> tuple[list[float], list[float]]:
+    """Return both rows' top-1 on the seeds that they share; nothing where a run lacks it."""
+    seeds = sorted(main.keys() & other.keys())
+    if any(MAIN_METRIC not in runs[seed]["metrics"] for runs in (main, other) for seed in seeds):
+        return [], []
+    ours, theirs = ([runs[seed]["metrics"][MAIN_METRIC] for seed in seeds] for runs in (main, other))
+    return ours, theirs
+
+
+def _together(main: Mapping[int, Result], others: Sequence[Mapping[int, Result]]) -> str:
+    """Return a sentence on the intervals as one of several; "" where there are no two."""
+    pairs = [_pairs(main, other) for other in others]
+    wide = [pair for pair in pairs if len(pair[0]) > 1]
+    if len(wide) < 2:
+        return ""
+    apart = [sum(_leaves_out_zero(*pair, comparisons=count) for pair in wide) for count in (1, len(wide))]
+    return (
+        f"{len(wide)} gains are compared: at 95% each {apart[0]} of their intervals leave out 0, at 95% for all "
+        f"together (Bonferroni) {apart[1]}."
+    )
+
+
+def _leaves_out_zero(a: Sequence[float], b: Sequence[float], comparisons: int) -> bool:
+    found = paired_difference(a, b, comparisons)
+    return found.low > 0 or found.high < 0
 
 
 class _SweepTerminatedError(Exception):

@@ -69,9 +69,10 @@ class Context:
         if source.recipe is None:
             return None
         other = find_beside(self.recipes, source.recipe)
-        run = run_of(load_recipe(other, seed=source.seed), self.runs)
+        run = run_of(load_recipe(other, source.row, seed=source.seed), self.runs)
         if run.result() is None or not (run.folder / name).exists():
-            make = f"asgm train {spoken(other)}" + ("" if source.seed is None else f" --seed {source.seed}")
+            make = f"asgm train {spoken(other)}" + ("" if source.row is None else f" --row {source.row}")
+            make += "" if source.seed is None else f" --seed {source.seed}"
             raise DataError(f"{run.folder}: no finished run with {name} here. Make it: {make}")
         return run.folder / name
 

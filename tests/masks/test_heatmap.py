@@ -33,7 +33,7 @@ def slow_bilinear(image, rows, columns):
 
 
 def slow_weights(heatmap, grid, average_frames, sharpness):
-    """METHOD's recipe a frame: average the group, resize, min-max, power, floor."""
+    """The guided draw of docs/METHOD.md a frame: average the group, resize, min-max, power, floor."""
     result = []
     for clip in heatmap.double().tolist():
         frames = []

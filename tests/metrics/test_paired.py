@@ -44,3 +44,10 @@ def test_one_pair_has_no_interval_and_no_pair_is_refused() -> None:
         paired_difference([], [])
     with pytest.raises(ValueError, match="two lists"):
         paired_difference([1.0], [1.0, 2.0])
+
+
+def test_an_interval_among_several_is_bonferronis() -> None:
+    """Differences 1, 2, 6: mean 3, error 1.5275; t of two degrees at 1 - .025 / 4 is 8.860 where it is 4.303 alone."""
+    found = paired_difference([1.0, 2.0, 6.0], [0.0, 0.0, 0.0], comparisons=4)
+    assert (found.low, found.high) == pytest.approx((3 - 8.860 * 1.5275, 3 + 8.860 * 1.5275), abs=2e-3)
+    assert paired_difference([1.0, 2.0, 6.0], [0.0] * 3).high == pytest.approx(3 + 4.303 * 1.5275, abs=2e-3)

@@ -25,7 +25,12 @@ COSINE = ("train.optimizer.kind=lars", "train.optimizer.schedule=cosine")
 EPOCHS = ("train.optimizer.schedule=epochs",)
 EPOCHS = ("train.optimizer.schedule=epochs",)
 LARS = ("train.optimizer.kind=lars", "train.optimizer.schedule=cosine")
-OPTIMIZED = (("demo", "supervised_video"), ("demo_localizer", "fnac"), ("demo_pretext", "start"))
+OPTIMIZED = (
+    ("demo", "supervised_video"),
+    ("demo_localizer", "fnac"),
+    ("demo_pretext", "start"),
+    ("ufe_demo", "tpavi_sound"),
+)
 ROWS: list[tuple[str, str, tuple[str, ...]]] = [
     ("demo", "supervised_video", ()),
     ("demo", "svformer_fixed", STEPS),
@@ -37,6 +42,10 @@ ROWS: list[tuple[str, str, tuple[str, ...]]] = [
     ("localizer_flickr10k", "fnac", ()),
     ("demo_pretext", "start", STEPS),
     ("demo_localizer_pretext", "start", ()),
+    ("ufe_demo", "tpavi_nf_df", STEPS),
+    ("ufe_table5_resnet50", "none", ()),
+    ("ufe_table5_resnet50", "as_released", ("data.labeled_share=0.5", "model.backbone=resnet18")),
+    ("ufe_table1_ms3", "avsegformer_r50_ufe", ()),
     ("figure3_masks", "fnac", ()),
     ("figure3_masks", "motion", ()),
     *(

@@ -268,7 +268,7 @@ def test_a_seed_without_a_recipe_is_told(tmp_path: Path, section: str) -> None:
     path = tmp_path / "seeds.yaml"
     head = "task: recognition\ntitle: Seeds\ndefault_row: one\nrows: {one: {title: one}}\ndata: {dataset: demo}\n"
     path.write_text(head + section)
-    with pytest.raises(RecipeError, match="seed goes with recipe"):
+    with pytest.raises(RecipeError, match="seed and row go with recipe"):
         load_recipe(path)
 
 

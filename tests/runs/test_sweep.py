@@ -114,3 +114,21 @@ def test_ctrl_c_asks_the_running_jobs_to_save(tmp_path: Path, monkeypatch: pytes
     assert made[0].log.read_text() == "ready\nsaved\n"
     assert made[0].code == 75
     assert made[1].process is None
+
+
+def test_several_gains_are_told_as_one_of_several_and_whose_they_are(demo: Path, tmp_path: Path) -> None:
+    recipe = tiny(tmp_path, demo)
+    rows = {**recipe.rows, "third": recipe.rows["video"], "fourth": recipe.rows["video"]}
+    recipe = recipe.model_copy(update={"rows": rows})
+    tops = {"full": (60, 70, 80), "video": (59, 68, 74), "third": (20, 30, 41), "fourth": (60, 71, 79)}
+    results = [result(row, seed, top1) for row, values in tops.items() for seed, top1 in enumerate(values)]
+    results[0]["metrics"]["top1_student"] = 58.0
+    table = summarize(recipe, results)
+    # Gains 3 ± 1.5 in error, 39.7 ± .3 and 0 ± .6: alone and together only the second leaves out 0.
+    assert "3 gains are compared: at 95% each 1 of their intervals leave out 0" in table.note
+    assert "at 95% for all together (Bonferroni) 1." in table.note
+    assert table.note.startswith("top1: the teacher's.")
+    assert table.columns[:4] == ["row", "top1", "top5", "top1_student"]
+    assert [row[3] for row in table.rows] == ["58.0", None, None, None]
+    two = [found for found in results if found["row"] in ("full", "third")]
+    assert "gains are compared" not in summarize(recipe, two).note

@@ -34,7 +34,7 @@ from asgmcli.train.schedule import make_optimizer
 from asgmcli.train.task import Context
 
 RECIPES = Path(__file__).parents[3] / "recipes"
-# METHOD, section 4.
+# docs/METHOD.md, "Mixing and the localizer".
 PRINTED = {
     "localizer_flickr10k": (35.27, 38.00),
     "localizer_flickr144k": (33.93, 37.29),

@@ -231,7 +231,7 @@ def draw_mask(
 
 
 def share_of(state: RecognitionState, maps: Tensor | None, mask: Tensor, a: int, b: int, warp: list[int]) -> float:
-    """A's share of its mixture with B (METHOD: what the mixture's target counts), cell by cell."""
+    """A's share of its mixture with B (docs/METHOD.md), cell by cell."""
     settings, masks = state.recipe.losses.mixup, state.recipe.masks
     if settings.target == "constant":
         return settings.constant

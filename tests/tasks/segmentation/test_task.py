@@ -1,0 +1,125 @@
+"""The segmentation task by its commands: trained, resumed to the same weights, judged, asked, exported."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from torch import Tensor
+
+from asgmcli.cli import main
+from asgmcli.media.probe import probe
+from asgmcli.tasks import segmentation
+from asgmcli.tasks.segmentation.batch import Batch
+from asgmcli.tasks.segmentation.model import SegmentationState
+from tests.tasks.segmentation.conftest import TEXT
+
+
+@pytest.fixture
+def place(pixels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a copy of the data set and a recipe."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(pixels, tmp_path / "data" / "demo_segmentation")
+    (tmp_path / "pixels.yaml").write_text(TEXT.format(manifest="data/demo_segmentation/manifest.csv"))
+    return tmp_path
+
+
+def asgm(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == code, (arguments, result.output, result.exception)
+    return result
+
+
+def test_it_is_trained_judged_asked_and_exported(place: Path) -> None:
+    (dry,) = json.loads(asgm("train", "pixels.yaml", "--dry-run", "--json").stdout)["runs"]
+    assert dry["clips"] == {"labeled": 4, "unlabeled": 16, "evaluated": 3}
+    assert dry["steps"] == 4
+    whole = json.loads(asgm("train", "pixels.yaml", "--json").stdout)
+    assert whole["steps"] == 4
+    assert set(whole["metrics"]) == {
+        "miou", "f_score", "miou_1", "f_score_1", "miou_exchanged", "f_score_exchanged",
+    }  # fmt: skip
+    run = Path("runs/pixels/ufe/seed0")
+    assert whole["kept"]["epoch"] in (0, 1)
+    assert (run / "segmentation.png").exists()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert any("pseudo_iou" in line for line in lines)
+
+    judged = json.loads(asgm("eval", run, "--json").stdout)
+    assert judged["metrics"] == pytest.approx(whole["metrics"])
+    other = json.loads(asgm("eval", run, "--set", "evaluate.frames=1", "--out", "alone", "--json").stdout)
+    assert other["metrics"]["miou"] == pytest.approx(whole["metrics"]["miou_1"], abs=1e-3)
+
+    clip = "data/demo_segmentation/clips/test_00000.mp4"
+    answer = asgm("predict", run, clip, "--files", "out", "--set", "predict.fps=2.0", "--json")
+    (told,) = json.loads(answer.stdout)["clips"]
+    count = len(told["times"])
+    assert told["times"] == pytest.approx([0.48 * n for n in range(count)], abs=1e-3)  # every 12th frame of 25 a second
+    assert count == len(told["shares"]) == 11
+    arrays = np.load("out/test_00000_masks.npz")
+    assert arrays["masks"].shape == (count, 32, 32)
+    assert arrays["masks"].dtype == bool
+    assert "probabilities" not in arrays
+    overlay = probe("out/test_00000_overlay.mp4")
+    assert overlay.audio_rate > 0
+    assert overlay.duration == pytest.approx(5.0, abs=0.1)
+    assert len(list(Path("out/test_00000_masks").glob("*.png"))) == count
+    mask = np.asarray(Image.open("out/test_00000_masks/0003.png"))
+    np.testing.assert_array_equal(mask > 0, arrays["masks"][3])
+    assert (Path("out") / "test_00000_strip.png").stat().st_size > 1000
+    assert "is there already" in asgm("predict", run, clip, "--files", "out", code=2).stderr
+    more = ("--set", "predict.probabilities=true", "--files", "more")
+    asgm("predict", run / "segmenter.safetensors", clip, *more)
+    assert np.load("more/test_00000_masks.npz")["probabilities"].dtype == np.float16
+    assert "takes no such weights" in asgm("predict", run, clip, "--weights", "vggish=x.pth", code=2).stderr
+
+
+@pytest.mark.long
+def test_a_stopped_run_goes_on_to_the_same_weights(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asgm("train", "pixels.yaml")
+    steps = 0
+
+    def signalled(state: SegmentationState, batch: Batch) -> dict[str, Tensor]:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return straight(state, batch)
+
+    straight = segmentation.train_step
+    monkeypatch.setattr(segmentation, "train_step", signalled)
+    assert "Stopped at step 3 of 4" in asgm("train", "pixels.yaml", "--runs", "again", code=75).output
+    asgm("train", "pixels.yaml", "--runs", "again", "--resume")
+    assert steps == 4
+    files = [Path(runs, "pixels/ufe/seed0", segmentation.WEIGHTS).read_bytes() for runs in ("runs", "again")]
+    assert files[0] == files[1]
+
+
+@pytest.mark.long
+def test_a_run_starts_from_anothers_row(place: Path) -> None:
+    asgm("train", "pixels.yaml", "--row", "plain", "--set", "train.max_steps=1")
+    text = TEXT.format(manifest="data/demo_segmentation/manifest.csv").replace("name: pixels", "name: next")
+    start = text.replace("mask_hidden: 8}", "mask_hidden: 8, init: {recipe: pixels, row: plain}}")
+    Path("next.yaml").write_text(start)
+    asgm("train", "next.yaml", "--row", "plain", "--set", "train.max_steps=1", "--set", "train.optimizer.lr=1e-30")
+    weights = [Path(f"runs/{name}/plain/seed0/segmenter.safetensors") for name in ("pixels", "next")]
+    from asgmcli.nn.state import read_state
+
+    one, two = (read_state(path) for path in weights)
+    assert all(np.allclose(one[name], two[name]) for name in one if "running" not in name and "num_" not in name)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("row", ["ufe", "avs"])
+def test_it_is_exported_for_other_programs(place: Path, row: str) -> None:
+    pytest.importorskip("onnxruntime")
+    asgm("train", "pixels.yaml", "--row", row, "--set", "train.max_steps=1")
+    told = json.loads(asgm("export", f"runs/pixels/{row}/seed0", "--json").stdout)
+    assert told["difference"] < 1e-3
