@@ -46,6 +46,28 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def demo_events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of generated clips with events: 8 to train, 3 to validate, 4 to test. None may write there."""
+    from asgmcli.synthetic.demo_events import generate
+
+    folder = tmp_path_factory.mktemp("data") / "demo_events"
+    with pytest.MonkeyPatch.context() as patch:
+        leave_blank(patch)
+        patch.setattr("asgmcli.synthetic.event_sets.draw_event_preview", lambda path, *_: path.write_bytes(b"blank"))
+        generate(folder, train=8, val=3, test=4, size=32, fps=4, workers=1)
+    SHARED[folder] = contents(folder)
+    return folder
+
+
+@pytest.fixture
+def own_events(demo_events: Path, tmp_path: Path) -> Path:
+    """A copy of the clips with events that a test may write to: features go beside the manifest."""
+    import shutil
+
+    return Path(shutil.copytree(demo_events, tmp_path / "demo_events"))
+
+
 @pytest.fixture
 def own_demo(demo: Path, tmp_path: Path) -> Path:
     """A copy of the demo data set that a test may write to."""

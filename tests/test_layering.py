@@ -172,6 +172,8 @@ SCENARIOS = {
     "fuzz/test_fuzz_media.py",
     "fuzz/test_fuzz_texts.py",
     "prepare/datasets/test_layouts.py",
+    "tasks/event_localization/test_task.py",
+    "tasks/event_representation/test_task.py",
     "tasks/localization/test_released_recipes.py",
     "tasks/localization/test_released_weights.py",
     "tasks/localization/test_task.py",

@@ -14,6 +14,9 @@ from click.testing import CliRunner
 from asgmcli.commands.train import command
 from asgmcli.prepare.source import is_generated, manifest_path
 from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.event_localization import EventLocalizationRecipe
+from asgmcli.recipe.event_representation import EventRepresentationRecipe
+from asgmcli.recipe.events import AudioNet
 from asgmcli.recipe.idle import settle
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
@@ -128,7 +131,7 @@ def sources(recipe: Recipe) -> list[Any]:
     elif isinstance(recipe, MasksRecipe):
         found = [recipe.localizer]
     else:
-        found = [recipe.model.init] if isinstance(recipe, LocalizationRecipe | SegmentationRecipe) else []
+        found = recipe.sources()
     return [source for source in found if source is not None]
 
 
@@ -137,6 +140,8 @@ def shrunk(recipe: Recipe) -> Recipe:
 
     if isinstance(recipe, ParsingRecipe):
         return shrunk_parsing(recipe)
+    if isinstance(recipe, EventRepresentationRecipe | EventLocalizationRecipe):
+        return shrunk_events(recipe)
     if isinstance(recipe, MasksRecipe):
         data = recipe.data.model_copy(update={"dataset": "demo"})
         example = recipe.example.model_copy(update={"label": None})
@@ -173,6 +178,9 @@ def shrunk(recipe: Recipe) -> Recipe:
             if isinstance(recipe, RecognitionRecipe):
                 encoders["fusion"] = recipe.model.fusion.model_copy(update={"heads": 2})  # type: ignore[assignment]
             changes["model"] = model.model_copy(update=encoders)
+        elif isinstance(recipe, PretextRecipe) and model.backbones is not None:
+            sizes = {"visual_width": 2, "visual_stride": 16, "audio_width": 2}
+            changes["model"] = model.model_copy(update={"backbones": model.backbones.model_copy(update=sizes)})
         elif isinstance(recipe, PretextRecipe):
             changes["model"] = model.model_copy(update={"localizer": small_localizer(recipe.model.localizer)})
     if isinstance(recipe, PretextRecipe):
@@ -223,6 +231,28 @@ def small_segmenter(recipe: SegmentationRecipe, train: dict[str, Any], init: Sta
     return settle(small, (), Path("small"))
 
 
+def shrunk_events(recipe: EventRepresentationRecipe | EventLocalizationRecipe) -> Recipe:
+    small = {"kind": "resnet18", "width": 2, "stride": 16}
+    changes: dict[str, Any] = {
+        "data": recipe.data.model_copy(
+            update={"dataset": "demo_events", "manifest": None, "options": {}, "workers": 0}
+        ),
+        "frames": recipe.frames.model_copy(update={"size": 32, "resize_to": 32}),
+        "audio": AudioNet.model_validate(small),
+        "visual": type(recipe.visual).model_validate(small),
+        "train": recipe.train.model_copy(update={"epochs": 1, "max_steps": 2, "batch": 4}),
+    }
+    if isinstance(recipe, EventRepresentationRecipe):
+        changes["visual"] = changes["visual"].model_copy(update={"reduce": None if recipe.visual.reduce is None else 4})
+        changes["projector"] = recipe.projector.model_copy(update={"sizes": (4, 4)})
+        changes |= {"hidden": 2, "probe": recipe.probe.model_copy(update={"epochs": 1})}
+    else:
+        changes["data"] = changes["data"].model_copy(update={"labeled_clips": None, "split_seed": None})
+        changes["model"] = recipe.model.model_copy(update={"dim": 4, "hidden": 4, "out": 4, "head": (4,)})
+        changes["features"] = recipe.features.model_copy(update={"maps": "backbones"})
+    return settle(recipe.model_copy(update=changes), (), Path("shrunk"))
+
+
 def shrunk_parsing(recipe: ParsingRecipe) -> ParsingRecipe:
     size = {"dim": 8, "depth": 1, "heads": 2, "hidden": 8}
     model = recipe.model.model_copy(update={"dim": 8, "transformer": recipe.model.transformer.model_copy(update=size)})
@@ -240,7 +270,7 @@ def small_localizer(model: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def workplace(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workplace(demo: Path, demo_events: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the demo data set and every recipe in miniature, in which runs stay from test to test."""
     folder = tmp_path_factory.mktemp("workplace")
     (folder / "recipes").mkdir()
@@ -248,6 +278,7 @@ def workplace(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("asgmcli.synthetic.demo_segmentation.draw_preview", lambda path, _: path.write_bytes(b"blank"))
         segmentation(folder / "data" / "demo_segmentation", train=4, val=1, test=2, size=32, workers=1)
+    shutil.copytree(demo_events, folder / "data" / "demo_events")
     write_set(folder / "data" / "own")
     for path in RECIPES:
         (folder / "recipes" / path.name).write_text(dump_yaml(shrunk(load_recipe(path))))

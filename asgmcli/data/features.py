@@ -102,7 +102,7 @@ class Features:
         Raises:
             DataError: the store does not have the clip.
         """
-        first, count = self._place(clip)
+        first, count = self.place(clip)
         return self.array[first : first + count]
 
     def of_clips(self, clips: Sequence[str]) -> Array:
@@ -111,7 +111,7 @@ class Features:
         Raises:
             DataError: the store does not have a clip, or their numbers of rows differ.
         """
-        places = [self._place(clip) for clip in clips]
+        places = [self.place(clip) for clip in clips]
         counts = {count for _, count in places}
         if len(counts) > 1:
             raise DataError(f"{self.path}: clips of {min(counts)} to {max(counts)} rows do not make one batch")
@@ -124,7 +124,12 @@ class Features:
         """Return the same store with its array in memory."""
         return Features(self.path, np.array(self.array), self.places, self.origin)
 
-    def _place(self, clip: str) -> tuple[int, int]:
+    def place(self, clip: str) -> tuple[int, int]:
+        """Return (first row, number of rows) of one clip.
+
+        Raises:
+            DataError: the store does not have the clip.
+        """
         if clip not in self.places:
             raise DataError(f"{self.path}: no features of clip {clip!r}. Extract them again.")
         return self.places[clip]

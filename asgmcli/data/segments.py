@@ -230,3 +230,24 @@ def grid_to_spans(
             mean = 1.0 if probabilities is None else float(np.mean(probabilities[first:after, number]))
             spans.append((first, number, Span(seconds * first, seconds * after, label, mean, modality)))
     return [span for *_, span in sorted(spans, key=lambda item: item[:2])]
+
+
+def webvtt(spans: Iterable[Span]) -> str:
+    """Return events as WebVTT captions: a cue an event, with its class and its probability in percent."""
+    cues = [
+        f"{_clock(span.start)} --> {_clock(span.end)}\n{_plain(span.label)} {100 * span.probability:.0f}%\n"
+        for span in sorted(spans, key=lambda span: span.start)
+    ]
+    return "\n".join(["WEBVTT\n", *cues])
+
+
+def _clock(seconds: float) -> str:
+    milliseconds = round(1000 * seconds)
+    minutes, rest = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
+
+
+def _plain(text: str) -> str:
+    """Return text that is no markup in a caption."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -21,6 +21,8 @@ class AVEL(nn.Module):
         classes: K, the background among them.
         modality: `audio` or `visual` keeps one BiLSTM.
         attention: attend to the picture by the sound; else, and with the picture alone, the mean of the cells is taken.
+        widths: of the audio features and of a map's channels.
+        cells: of a map.
     """
 
     affine_audio: nn.Linear
@@ -29,16 +31,24 @@ class AVEL(nn.Module):
     affine_g: nn.Linear
     affine_h: nn.Linear
 
-    def __init__(self, classes: int = 29, modality: Modality = "both", attention: bool = True) -> None:
+    def __init__(
+        self,
+        classes: int = 29,
+        modality: Modality = "both",
+        attention: bool = True,
+        *,
+        widths: tuple[int, int] = (AUDIO_DIM, VISUAL_DIM),
+        cells: int = CELLS,
+    ) -> None:
         super().__init__()
         self.modality = modality
         self.attends = attention and modality == "both"
         if modality != "visual":
-            self.lstm_audio = nn.LSTM(AUDIO_DIM, HIDDEN, batch_first=True, bidirectional=True)
+            self.lstm_audio = nn.LSTM(widths[0], HIDDEN, batch_first=True, bidirectional=True)
         if modality != "audio":
-            self.lstm_video = nn.LSTM(VISUAL_DIM, HIDDEN, batch_first=True, bidirectional=True)
+            self.lstm_video = nn.LSTM(widths[1], HIDDEN, batch_first=True, bidirectional=True)
         if self.attends:
-            add_attention(self, AUDIO_DIM, VISUAL_DIM, 512, CELLS)
+            add_attention(self, *widths, 512, cells)
         self.L1 = nn.Linear(2 * HIDDEN * (2 if modality == "both" else 1), 64)
         self.L2 = nn.Linear(64, classes)
 

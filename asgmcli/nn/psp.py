@@ -17,13 +17,22 @@ class PSPNet(nn.Module):
     Args:
         classes: K, the background among them.
         dropout: after each ReLU of the propagation.
+        widths: of the audio features and of a map's channels.
+        cells: of a map.
     """
 
-    def __init__(self, classes: int = 29, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        classes: int = 29,
+        dropout: float = 0.1,
+        *,
+        widths: tuple[int, int] = (AUDIO_DIM, VISUAL_DIM),
+        cells: int = 49,
+    ) -> None:
         super().__init__()
-        self.fa = _two_layers(AUDIO_DIM, 256, 128)
-        self.fv = _two_layers(VISUAL_DIM, 256, 128)
-        self.attention = AGVA(AUDIO_DIM, VISUAL_DIM)
+        self.fa = _two_layers(widths[0], 256, 128)
+        self.fv = _two_layers(widths[1], 256, 128)
+        self.attention = AGVA(128, widths[1], cells=cells)
         self.lstm_a_v = BothLSTM(128, HIDDEN)
         self.psp = Propagation(WIDTH, dropout)
         self.L1 = nn.Linear(WIDTH, 64, bias=False)

@@ -45,6 +45,7 @@ __all__ = [
     "read_state",
     "timm_file",
     "timm_normalisation",
+    "timm_state",
     "write_safetensors",
 ]
 
@@ -167,32 +168,45 @@ def load_timm(
         DataError: for a name timm does not know; offline, saying which file to bring and where to put it; where the
             weights do not fit.
     """
-    import timm  # half a second to import, and needed only here
-
     into = partial(_load, model) if load is None else load
     if path is not None:
         return into(path)
     local = timm_file(name, folder)
     if local is not None:
         return into(local)
+    # A localizer's `init: {file: ...}` is a whole localizer, not its image network.
+    state = timm_state(name, folder, or_name="" if isinstance(model, ResNet18) else ", or name its path in the recipe")
+    return replace(into(state), source=f"timm's {name}")
+
+
+def timm_state(name: str, folder: str | Path = WEIGHTS_FOLDER, *, or_name: str = "") -> State:
+    """Return the weights of timm's network `name`: a file of `folder` or of the Hugging Face cache, or tensors.
+
+    Args:
+        name: timm's.
+        folder: where `NAME.safetensors`, `.bin` or `.pth` is looked for first.
+        or_name: what else a user may do, for the message.
+
+    Raises:
+        DataError: for a name timm does not know; offline, saying which file to bring and where to put it.
+    """
+    import timm  # half a second to import, and needed only here
+
     config = _timm_config(name)
-    cached = _cached(config)
-    if cached is not None:
-        return replace(into(cached), source=f"timm's {name}")
+    there = timm_file(name, folder) or _cached(config)
+    if there is not None:
+        return there
     try:
         _reach(config)
-        network = timm.create_model(name, pretrained=True, num_classes=0)
+        state: dict[str, Tensor] = timm.create_model(name, pretrained=True, num_classes=0).state_dict()
     except Exception as error:  # timm, huggingface_hub and their HTTP clients each raise their own kinds
         where = f"https://huggingface.co/{config.hf_hub_id}" if config.hf_hub_id else f"timm's page of {name}"
-        # A localizer's `init: {file: ...}` is a whole localizer, not its image network.
-        or_name = "" if isinstance(model, ResNet18) else ", or name its path in the recipe"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
             f"The weights of {name} could not be fetched ({reason}). Without a network, bring model.safetensors from "
             f"{where} and put it at {Path(folder) / name}.safetensors{or_name}."
         ) from error
-    report = into(network.state_dict())
-    return replace(report, source=f"timm's {name}")
+    return state
 
 
 def _load(model: nn.Module, state: State) -> LoadReport:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 
-from asgmcli.data.manifest import MANIFEST_NAME, write_manifest
+from asgmcli.data.manifest import MANIFEST_NAME, read_manifest, write_manifest
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 from asgmcli.prepare.cache import cache_all, estimate, see_room
@@ -98,7 +98,17 @@ def _prepare(job: Preparation, track: Tracker, say: Callable[[str], None]) -> di
     see_enough(job, outcome)
     outcome = copied(job, outcome, track, say)
     see_enough(job, outcome)
-    return write_outputs(job, listing, outcome, say)
+    summary = write_outputs(job, listing, outcome, say)
+    if job.cache is not None and frames_are_cached(job):
+        from asgmcli.prepare.frames import cache_manifest  # torch, and only here
+
+        cache_manifest(read_manifest(job.out), job.cache, say)
+    return summary
+
+
+def frames_are_cached(job: Preparation) -> bool:
+    """Return True if the cache holds frames as JPEGs, made once the manifest is written, and no copies of clips."""
+    return job.options.own.get("cache_form") == "jpeg"
 
 
 def copied(job: Preparation, outcome: Outcome, track: Tracker, say: Callable[[str], None]) -> Outcome:
@@ -106,7 +116,7 @@ def copied(job: Preparation, outcome: Outcome, track: Tracker, say: Callable[[st
 
     Say first how much room the copy takes.
     """
-    if job.cache is None:
+    if job.cache is None or frames_are_cached(job):
         return outcome
     say(see_room(job.cache, *estimate(job.cache, outcome, job.out)))
     with track(COPYING) as progress:

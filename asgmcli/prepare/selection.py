@@ -148,7 +148,7 @@ def select(
             left_out.append(LeftOut(clip.id, str(clip.path), "duplicate_id", f"{first.path} has this id"))
             continue
         facts = answers[clip.id]
-        fault = facts if isinstance(facts, Fault) else _fault_of(clip, facts)
+        fault = facts if isinstance(facts, Fault) else _fault_of(clip, facts, listing.needs_sound)
         if fault is not None:
             left_out.append(LeftOut(clip.id, str(clip.path), fault.reason, fault.detail))
         elif isinstance(facts, Facts):
@@ -157,7 +157,7 @@ def select(
     kept = _with_splits(listing, kept)
     if check.drop_silent == "train":
         silent = _drop_silent(kept, check, left_out, "train")
-    for clip, other in _copies(list(kept.values())):
+    for clip, other in _copies(list(kept.values()), listing.same_paths):
         where = f"the same file as {other.id} in {other.split}"
         left_out.append(LeftOut(clip.id, str(clip.path), "duplicate_file", where))
         del kept[clip.id]
@@ -244,11 +244,13 @@ def _empty_classes(listing: Listing, counts: dict[str, Counter[str]]) -> list[st
     return lines
 
 
-def _fault_of(clip: Candidate, facts: Facts) -> Fault | None:
+def _fault_of(clip: Candidate, facts: Facts, needs_sound: bool) -> Fault | None:
     if clip.seconds and facts.duration > clip.seconds + LONGER_S:
         return Fault("wrong_length", f"{facts.duration:.2f} s where the list says {clip.seconds:g} s: not cut out")
     if clip.seconds and facts.duration < SHORTEST_SHARE * clip.seconds:
         return Fault("wrong_length", f"{facts.duration:.2f} s where the list says {clip.seconds:g} s")
+    if needs_sound and not facts.sound:
+        return Fault("no_audio", "the file has no audio stream")
     return None
 
 
@@ -286,8 +288,11 @@ def _with_splits(listing: Listing, kept: dict[str, tuple[Candidate, Facts]]) -> 
     return {name: (replace(clip, split=splits.get(name, clip.split)), facts) for name, (clip, facts) in kept.items()}
 
 
-def _copies(kept: list[tuple[Candidate, Facts]]) -> list[tuple[Candidate, Candidate]]:
-    """Return (clip to leave out, clip that has the same file in a later split): test wins over val, val over train."""
+def _copies(kept: list[tuple[Candidate, Facts]], same_paths: bool) -> list[tuple[Candidate, Candidate]]:
+    """Return (clip to leave out, clip that has the same file in a later split): test wins over val, val over train.
+
+    `same_paths`: clips of one path stay, those of two files of equal bytes do not.
+    """
     groups: dict[str, list[Candidate]] = {}
     for clip, facts in kept:
         groups.setdefault(facts.fingerprint, []).append(clip)
@@ -296,6 +301,8 @@ def _copies(kept: list[tuple[Candidate, Facts]]) -> list[tuple[Candidate, Candid
         last = max(group, key=lambda clip: split_order(clip.split))
         for clip in group:
             # Fingerprints cover the files' edges only; matches are confirmed byte by byte.
+            if same_paths and clip.path == last.path:
+                continue
             if clip.split != last.split and filecmp.cmp(clip.path, last.path, shallow=False):
                 out.append((clip, last))
     return out

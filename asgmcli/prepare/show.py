@@ -43,6 +43,9 @@ REASONS = {
     "broken_png": "with a picture that cannot be read",
     "bad_logmel": "with a log-mel of another shape, or not finite",
     "refused_pickle": "with a pickle that would run code",
+    "no_split": "on the list but in no split",
+    "not_annotated": "in a split but not on the list",
+    "shared_video": "of a video that another split has too",
     "cache_failed": "that could not be cached",
 }
 

@@ -137,6 +137,15 @@ def agree(*numbers: int) -> list[int]:
     return values.tolist()
 
 
+def summed(number: int) -> tuple[int, int]:
+    """Return the sum of a number over all ranks, and how many ranks there are. Collective."""
+    if count_ranks() == 1:
+        return number, 1
+    value = torch.tensor(number)
+    dist.all_reduce(value)
+    return int(value), count_ranks()
+
+
 def on_main_rank(work: Callable[[], T]) -> T:
     """Run `work` on the first rank while the others wait. Return its result on all ranks.
 

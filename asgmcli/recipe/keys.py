@@ -17,7 +17,7 @@ from asgmcli.errors import UsageError
 from asgmcli.recipe.models import MODELS, section_of
 from asgmcli.recipe.sections import SEED_OF_RUN
 
-WORDS_FOR = {"seed": SEED_OF_RUN, "init": "none"}
+WORDS_FOR = {"seed": SEED_OF_RUN, "init": "none", "reduce": "none"}
 """Words that keys of these names take beside their values."""
 ANY_NAME = "NAME"
 """Stands in paths for a name of the user's own."""

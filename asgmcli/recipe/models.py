@@ -8,6 +8,8 @@ import typing
 from pydantic import BaseModel
 
 from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.event_localization import EventLocalizationRecipe
+from asgmcli.recipe.event_representation import EventRepresentationRecipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.parsing import ParsingRecipe
@@ -22,6 +24,8 @@ MODELS: dict[str, type[Recipe]] = {
     "masks": MasksRecipe,
     "segmentation": SegmentationRecipe,
     "parsing": ParsingRecipe,
+    "event_representation": EventRepresentationRecipe,
+    "event_localization": EventLocalizationRecipe,
 }
 
 

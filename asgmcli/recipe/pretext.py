@@ -7,15 +7,28 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from asgmcli.recipe.base import TrainedRecipe
-from asgmcli.recipe.bounds import Generated, Positive, PositiveShare, Share
+from asgmcli.recipe.bounds import Generated, Positive, PositiveShare, Share, Width
 from asgmcli.recipe.clips import ClipSize, Sound, SoundAugment
 from asgmcli.recipe.localization import LocalizerSize
 from asgmcli.recipe.networks import EncoderSize, VideoSize, patch_faults
 from asgmcli.recipe.sections import Section
 
 
+class BackboneSizes(Section):
+    """A ResNet-18 that sees a frame and one that hears a second, as small recipes of event localization have them."""
+
+    visual_width: Width = 16
+    """Channels of the first stage of the one that sees."""
+    visual_stride: Literal[8, 16, 32] = 8
+    """Pixels that a cell of its map spans."""
+    audio_width: Width = 16
+    """Channels of the first stage of the one that hears."""
+    audio_stride: Literal[8, 16, 32] = 16
+    """Cells of a log-mel patch that a cell of its map spans."""
+
+
 class PretextModel(Section):
-    """The networks that a pretext run trains, of the sizes that recipes will use: the two encoders, or a localizer."""
+    """The networks that a pretext run trains: the two encoders, a localizer, or two backbones."""
 
     video: VideoSize | None = None
     """The video transformer; goes with `audio`."""
@@ -23,11 +36,14 @@ class PretextModel(Section):
     """The audio transformer; goes with `video`."""
     localizer: LocalizerSize | None = None
     """A localizer, in place of both."""
+    backbones: BackboneSizes | None = None
+    """Two small networks for event localization, in place of both."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> PretextModel:
-        if (self.video is None) != (self.audio is None) or (self.video is None) == (self.localizer is None):
-            raise ValueError("give either video and audio, or localizer")
+        kinds = (self.video, self.localizer, self.backbones)
+        if (self.video is None) != (self.audio is None) or sum(kind is not None for kind in kinds) != 1:
+            raise ValueError("give either video and audio, or localizer, or backbones")
         return self
 
 
@@ -75,6 +91,8 @@ class PretextRecipe(TrainedRecipe):
         found, made = super().idle(), self.generated
         if self.model.localizer is not None:
             found |= dict.fromkeys(("audio.mels", "augment"), "model.localizer hears waves as they are")
+        if self.model.backbones is not None:
+            found |= dict.fromkeys(("audio", "augment"), "model.backbones hear a second's log-mel patch as it is")
         if made.still_tokens is None and made.clip_tokens is None:
             found["generated.whole_share"] = "generated.still_tokens and generated.clip_tokens are null"
         return found
@@ -84,7 +102,7 @@ class PretextRecipe(TrainedRecipe):
         kept = {name: getattr(self.generated, name) for name in ("still_tokens", "clip_tokens")}
         kept = {name: count for name, count in kept.items() if count is not None}
         if self.model.video is None:
-            faults = [f"generated.{name} is of the video transformer: leave it out for a localizer" for name in kept]
+            faults = [f"generated.{name} is of the video transformer: leave it out" for name in kept]
         else:
             faults = patch_faults(self.clip, self.audio, self.model.video, self.model.audio)
             cells = (self.clip.size // self.model.video.patch_size) ** 2

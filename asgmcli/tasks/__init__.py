@@ -1,6 +1,15 @@
 """The systems under this roof: plain dicts from a recipe's `task` to the module that knows it."""
 
-from asgmcli.tasks import localization, masks, parsing, pretext, recognition, segmentation
+from asgmcli.tasks import (
+    event_localization,
+    event_representation,
+    localization,
+    masks,
+    parsing,
+    pretext,
+    recognition,
+    segmentation,
+)
 from asgmcli.train.task import AnyTask, Drawer
 
 TASKS: dict[str, AnyTask] = {
@@ -9,6 +18,8 @@ TASKS: dict[str, AnyTask] = {
     "pretext": pretext,
     "segmentation": segmentation,
     "parsing": parsing,
+    "event_representation": event_representation,
+    "event_localization": event_localization,
 }
 DRAWERS: dict[str, Drawer] = {"masks": masks}
 """Tasks that draw instead of training."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from asgmcli.data.split import hashed
@@ -11,6 +14,14 @@ from asgmcli.train.checkpoint import State
 def seed_everything(seed: int) -> None:
     """Set torch's global state, which initialises weights and drives dropout."""
     torch.manual_seed(seed)
+
+
+@contextmanager
+def forked(seed: int) -> Iterator[None]:
+    """Seed torch's global state for the block, such as one that draws weights; afterwards it is as before."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
 def random_state(device: torch.device) -> dict[str, object]:

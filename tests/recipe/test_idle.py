@@ -48,6 +48,18 @@ ROWS: list[tuple[str, str, tuple[str, ...]]] = [
     ("ufe_table1_ms3", "avsegformer_r50_ufe", ()),
     ("figure3_masks", "fnac", ()),
     ("figure3_masks", "motion", ()),
+    ("event_demo_start", "start", STEPS),
+    ("event_table5", "none", ()),
+    ("event_table2", "avbt", ("visual.kind=resnet18", "audio.kind=resnet18")),
+    ("event_demo_avbt", "avbt", STEPS),
+    ("event_demo_avbt", "random", EPOCHS),
+    ("event_demo", "supervised_avbt", ()),
+    ("event_table3", "tacma", ()),
+    ("event_table3", "psp", ()),
+    ("event_table3", "avel", ("features.maps=backbones",)),
+    ("event_demo", "supervised", (*LARS, "model.init={file: encoder.safetensors}", "data.labeled_clips=9")),
+    ("event_weak", "tacma", EPOCHS),
+    ("event_ablation_tacma", "raw", STEPS),
     *(
         (name, row, own)
         for own in (COSINE, EPOCHS)
@@ -74,6 +86,11 @@ WITH = {
     "model.video.dim": ["model.audio.dim=128"],
     "model.audio.dim": ["model.video.dim=128"],
     "evaluate.manifest": ["evaluate.dataset=vggss"],
+    "visual.init.file": ["visual.init.timm=null", "visual.init.recipe=null"],
+    "visual.init.recipe": ["visual.init.timm=null"],
+    "visual.init.timm": ["visual.init.recipe=null"],
+    "audio.init.file": ["audio.init.recipe=null"],
+    "audio.init.recipe": ["audio.init.file=null"],
     **{
         f"model.{part}init.file": [f"model.{part}init.recipe=null", f"model.{part}init.timm=null"]
         for part in ("", "video.", "audio.")

@@ -24,7 +24,8 @@ def test_every_key_says_what_it_means() -> None:
 def test_a_key_with_its_values_default_and_tasks() -> None:
     (kind,) = find_keys("train.optimizer.kind")
     assert (kind.type, kind.default, kind.section) == ("sgd | adam | adamw | lars", '"sgd"', "train.optimizer")
-    assert kind.tasks == ("recognition", "localization", "pretext", "segmentation", "parsing")
+    events = ("event_representation", "event_localization")
+    assert set(kind.tasks) == {"recognition", "localization", "pretext", "segmentation", "parsing", *events}
     decay, other = find_keys("train.ema_decay")
     assert (other.default, other.of_tasks) == ("0", "segmentation")
     assert (decay.type, decay.default, decay.of_tasks) == ("number >= 0, <= 1", "0.99", "recognition")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from asgmcli.errors import UsageError
-from asgmcli.tasks.recognition.confusion import confusion_matrix
+from asgmcli.report.confusion import confusion_matrix
 
 
 def test_unknown_suffix_names_the_known_ones(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Each module in `DATASETS` holds `TITLE` (one line for the help), `ROOT_HELP` (what is expected under --root, how large
 it is, where its owners publish it), `MISSING_IS_BAD` (whether a listed clip that is not on disk counts as a fault),
-`OPTIONS` (click options of its own) and `find(root, options) -> Listing`; where lists tell how many clips there are,
+`OPTIONS` (click options of its own) and `find(root, options) -> Listing`; `finish(job, summary, say)` makes what comes
+after the manifest, if there is such; where lists tell how many clips there are,
 `SIZE` too. Sets that are generated: `asgmcli.synthetic`.
 """
 
@@ -11,8 +12,10 @@ from __future__ import annotations
 from types import ModuleType
 
 from asgmcli.prepare.datasets import (
+    ave,
     avsbench_ms3,
     avsbench_s4,
+    events,
     flickr_soundnet,
     folder,
     kinetics400,
@@ -36,4 +39,6 @@ DATASETS: dict[str, ModuleType] = {
     "avsbench_s4": avsbench_s4,
     "avsbench_ms3": avsbench_ms3,
     "segmentation": segmentation,
+    "ave": ave,
+    "events": events,
 }

@@ -96,7 +96,8 @@ class Listing:
     there is no such list. `files` are written beside the manifest: what each name's function makes of the rows kept.
     By `shares` and `seed` clips without a split get one, once it is known which of them can be used. `examine` checks a
     clip's files in place of `verify.examine`; `finish` makes what else the data set has once its manifest is written,
-    and gives more entries of the summary.
+    and gives more entries of the summary. `same_paths` keeps clips of one and the same file in several splits, as some
+    protocols have them; `needs_sound` leaves out clips without an audio stream.
     """
 
     candidates: list[Candidate]
@@ -109,6 +110,8 @@ class Listing:
     seed: int = 0
     examine: Callable[[FileCheck], Facts | Fault] | None = None
     finish: Callable[[Manifest, Callable[[str], None]], dict[str, object]] | None = None
+    same_paths: bool = False
+    needs_sound: bool = False
 
 
 def walk_files(root: Path) -> Iterator[Path]:

@@ -13,7 +13,8 @@ class Inputs:
 
     Attributes:
         video: uint8 [B, T, 3, S, S].
-        sound: float32, the log-mel [B, L, M], for a localizer the wave [B, samples].
+        sound: float32, the log-mel [B, L, M], for a localizer the wave [B, samples], for backbones a log-mel patch
+            [B, 96, 64].
         kept: int64 [B, n], the cells that the network is to see; None for all.
     """
 

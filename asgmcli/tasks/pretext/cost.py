@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from asgmcli.data.reader import RATE
+from asgmcli.media.vggish_mel import BANDS, FRAMES
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.tasks.pretext.batch import Inputs
 from asgmcli.tasks.pretext.data import plan_of
@@ -45,6 +46,8 @@ def _works(recipe: PretextRecipe) -> list[TracedWork]:
 
     def clips(count: int) -> Inputs:
         video = torch.empty(count, clip.frames, 3, clip.size, clip.size, dtype=torch.uint8)
+        if recipe.model.backbones is not None:
+            return Inputs(video, torch.empty(count, FRAMES, BANDS))
         if recipe.model.localizer is not None:
             return Inputs(video, torch.empty(count, round(recipe.audio.seconds * RATE)))
         return Inputs(video, torch.empty(count, recipe.audio.length, recipe.audio.mels))

@@ -16,6 +16,7 @@ from asgmcli.data.mel_statistics import LogMelStatistics
 from asgmcli.data.plan import Plan, SampleKey, Stream, generator
 from asgmcli.data.reader import RATE
 from asgmcli.media.audio import log_mel
+from asgmcli.media.vggish_mel import vggish_patches
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.synthetic.pretext import PretextClips, generate
 from asgmcli.tasks.pretext.batch import Batch, Inputs, Truth
@@ -23,6 +24,8 @@ from asgmcli.tasks.pretext.targets import nearest_patches
 
 SEED = 20_000
 TEST_SEED = 30_000
+SECOND = 1.0
+"""Sound of a clip for backbones that hear a second, s."""
 
 
 @dataclass
@@ -57,7 +60,7 @@ class PretextViews(Dataset[Batch]):
                 frames, places = frames[shown], places[:, shown]
             # Colours tell nothing. No flip: some motions and shapes are mirror images of others.
             frames = frames[..., torch.from_numpy(rng.permutation(3))]
-            if recipe.model.localizer is None:
+            if recipe.model.video is not None:
                 sound = augment.spec_augment(sound, rng, recipe.augment.frequency_mask, recipe.augment.time_mask, 0.0)
         kept = self._kept(key.epoch, places, rng) if self.training else None
         truth = Truth(
@@ -118,7 +121,9 @@ def build_data(recipe: PretextRecipe) -> PretextLoaders:
     """Generate the clips: some seconds on every core."""
     train = _generate(recipe, recipe.generated.train, SEED + recipe.seed)
     test = _generate(recipe, recipe.generated.test, TEST_SEED + recipe.seed)
-    if recipe.model.localizer is not None:
+    if recipe.model.backbones is not None:
+        sounds, test_sounds = _patches(train), _patches(test)
+    elif recipe.model.localizer is not None:
         sounds, test_sounds = torch.from_numpy(train.waves), torch.from_numpy(test.waves)
     else:
         sounds, test_sounds = _log_mels(recipe, train), _log_mels(recipe, test)
@@ -145,8 +150,13 @@ def _generate(recipe: PretextRecipe, count: int, seed: int) -> PretextClips:
         size=clip.size,
         frames=clip.frames,
         stride=clip.stride,
-        seconds=recipe.audio.seconds,
+        seconds=recipe.audio.seconds if recipe.model.backbones is None else SECOND,
     )
+
+
+def _patches(clips: PretextClips) -> Tensor:
+    """[n, 96, 64], the log-mel patch of each clip's second."""
+    return torch.stack([vggish_patches(wave)[0] for wave in clips.waves])
 
 
 def _log_mels(recipe: PretextRecipe, clips: PretextClips) -> Tensor:

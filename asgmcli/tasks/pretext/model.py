@@ -10,18 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from asgmcli.data.reader import RATE
+from asgmcli.nn.backbones import AUDIO, VISUAL, PatchNet, VisualBackbone
 from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder
 from asgmcli.nn.localizer import FNAC, IMAGE_MEAN, IMAGE_STD, fnac_spectrogram, save_localizer
 from asgmcli.nn.state import write_safetensors
 from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.nn.vit import AudioTransformer
-from asgmcli.recipe.pretext import PretextRecipe
+from asgmcli.recipe.events import SeeingNet
+from asgmcli.recipe.pretext import BackboneSizes, PretextRecipe
 from asgmcli.synthetic.pretext import ENVELOPES, MOTIONS, SHAPES, TIMBRES
 from asgmcli.tasks.pretext.batch import Inputs
 from asgmcli.tasks.pretext.data import PretextLoaders
 from asgmcli.train.single import SingleNetwork
 from asgmcli.train.task import Context
-from asgmcli.train.weights import AUDIO_WEIGHTS, LOCALIZER_WEIGHTS, VIDEO_WEIGHTS
+from asgmcli.train.weights import AUDIO_WEIGHTS, BACKBONE_WEIGHTS, LOCALIZER_WEIGHTS, VIDEO_WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,32 @@ class Localizer(nn.Module):
         save_localizer(folder / LOCALIZER_WEIGHTS, self.network, sizes)
 
 
+class EventNets(nn.Module):
+    """The two small networks of event localization: one sees a frame, one hears a second."""
+
+    def __init__(self, sizes: BackboneSizes, side: int) -> None:
+        super().__init__()
+        seen = SeeingNet(kind="resnet18", width=sizes.visual_width, stride=sizes.visual_stride)
+        self.visual = VisualBackbone(seen, frozen_norm=False, maps=True)
+        self.audio = PatchNet(sizes.audio_width, sizes.audio_stride, frozen_norm=False)
+        self.seen_dim, self.heard_dim = self.visual.dim, self.audio.dim
+        self.grid = (side, side)
+
+    def forward(self, inputs: Inputs) -> PretextFeatures:
+        """Compute features of video uint8 [B, T, 3, H, W] and log-mel patches [B, 96, 64]."""
+        batch_size, frames = inputs.video.shape[:2]
+        cells = self.visual(inputs.video.flatten(0, 1))
+        patches = cells.flatten(2).transpose(1, 2).unflatten(0, (batch_size, frames))
+        return PretextFeatures(patches.amax((1, 2)), patches, self.audio(inputs.sound[:, None]))
+
+    def export(self, folder: Path, recipe: PretextRecipe) -> None:
+        """Write both networks into one file."""
+        parts = ((VISUAL, self.visual.body), (AUDIO, self.audio.body))
+        tensors = {f"{prefix}{name}": value for prefix, net in parts for name, value in net.state_dict().items()}
+        about = {"format": "asgm-backbones", "recipe": recipe.name}
+        write_safetensors(folder / BACKBONE_WEIGHTS, tensors, about)
+
+
 class PretextNetwork(nn.Module):
     """Frames and sound to shapes, motions, timbre and envelope, by linear heads on a body that is kept.
 
@@ -106,7 +134,7 @@ class PretextNetwork(nn.Module):
     class meaning none): a small network learns from thousands of patches a batch what it would not from the clips.
     """
 
-    def __init__(self, body: Transformers | Localizer) -> None:
+    def __init__(self, body: Transformers | Localizer | EventNets) -> None:
         super().__init__()
         self.body = body
         sizes = {"shapes": SHAPES, "motions": MOTIONS, "timbre": TIMBRES, "envelope": ENVELOPES}
@@ -165,12 +193,14 @@ def build_state(recipe: PretextRecipe, data: PretextLoaders, context: Context) -
 def build_network(recipe: PretextRecipe, length: int) -> PretextNetwork:
     """Build the network that `recipe` describes, with random weights; `length` is L of the log-mel."""
     model = recipe.model
-    body: Transformers | Localizer
+    body: Transformers | Localizer | EventNets
     if model.video is not None and model.audio is not None:
         seer = build_video_encoder(model.video, recipe.clip, 0)
         body = Transformers(seer, build_audio_encoder(model.audio, recipe.audio, length), model.video.dim)
+    elif model.backbones is not None:
+        body = EventNets(model.backbones, math.ceil(recipe.clip.size / model.backbones.visual_stride))
     else:
-        assert model.localizer is not None  # the recipe has one or the other
+        assert model.localizer is not None  # the recipe has one of the three
         sizes = model.localizer
         side = math.ceil(recipe.clip.size / sizes.stride)
         network = FNAC(sizes.dim, width=sizes.width, stride=sizes.stride)

@@ -105,7 +105,7 @@ def _scores(network: ASGMFormer, batch: EvaluationBatch) -> torch.Tensor:
 
 def evaluation_of(scores: torch.Tensor, labels: torch.Tensor, classes: list[str]) -> Evaluation:
     """Return metrics in percent, a table a class and the confusion matrix of scores [n, K] against labels [n]."""
-    from asgmcli.tasks.recognition import confusion  # matplotlib, once a run
+    from asgmcli.report import confusion  # matplotlib, once a run
 
     metrics = {"top1": top_k(scores, labels, 1), "top5": top_k(scores, labels, 5)}
     matrix = confusion_matrix(scores, labels)

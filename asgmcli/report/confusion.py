@@ -22,7 +22,11 @@ LISTED = 24
 
 
 def confusion_matrix(
-    matrix: ArrayLike, classes: Sequence[str], path: str | os.PathLike[str], title: str = "Confusion matrix"
+    matrix: ArrayLike,
+    classes: Sequence[str],
+    path: str | os.PathLike[str],
+    title: str = "Confusion matrix",
+    unit: str = "clips",
 ) -> Path:
     """Draw how often each true class was taken for each other, in percent of the true class.
 
@@ -31,6 +35,7 @@ def confusion_matrix(
         classes: K names.
         path: .png, .svg or .pdf.
         title: stands above, with the share of all clips on the diagonal.
+        unit: what is counted.
 
     Raises:
         UsageError: the suffix. ValueError: the shapes do not agree.
@@ -38,7 +43,7 @@ def confusion_matrix(
     counts = np.asarray(matrix, dtype=float)
     if counts.shape != (len(classes), len(classes)) or not len(classes):
         raise ValueError(f"a matrix of {counts.shape} for {len(classes)} classes")
-    return save_figure(path, lambda: _draw(counts, classes, title))
+    return save_figure(path, lambda: _draw(counts, classes, title, unit))
 
 
 def worst_confusions(counts: NDArray[np.float64], most: int) -> list[tuple[int, int, float]]:
@@ -56,7 +61,7 @@ def _percent(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-def _draw(counts: NDArray[np.float64], classes: Sequence[str], title: str) -> Figure:
+def _draw(counts: NDArray[np.float64], classes: Sequence[str], title: str, unit: str) -> Figure:
     size, share = len(classes), _percent(counts)
     named = size <= MOST_NAMES
     figure = new_figure(height=min(max(4.2, 0.34 * size + 2.0), WIDTH * 1.05) if named else 6.0)
@@ -64,7 +69,7 @@ def _draw(counts: NDArray[np.float64], classes: Sequence[str], title: str) -> Fi
     image = axes.imshow(share, cmap=AMOUNT, vmin=0, vmax=100, aspect="equal")
     axes.set_anchor("N")
     total = counts.sum()
-    right = f"{100 * np.trace(counts) / total:.1f}% of {total:.0f} clips right" if total else "no clips"
+    right = f"{100 * np.trace(counts) / total:.1f}% of {total:.0f} {unit} right" if total else f"no {unit}"
     axes.set_title(f"{title}: {right}")
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asgmcli.tasks.recognition.confusion import confusion_matrix, worst_confusions
+from asgmcli.report.confusion import confusion_matrix, worst_confusions
 
 
 def test_worst_confusions_in_percent_of_the_true_class() -> None:
