@@ -23,14 +23,6 @@ from asgmcli.recipe.shipped import shipped
 STEPS = ("train.optimizer.schedule=steps",)
 COSINE = ("train.optimizer.kind=lars", "train.optimizer.schedule=cosine")
 EPOCHS = ("train.optimizer.schedule=epochs",)
-EPOCHS = ("train.optimizer.schedule=epochs",)
-LARS = ("train.optimizer.kind=lars", "train.optimizer.schedule=cosine")
-OPTIMIZED = (
-    ("demo", "supervised_video"),
-    ("demo_localizer", "fnac"),
-    ("demo_pretext", "start"),
-    ("ufe_demo", "tpavi_sound"),
-)
 ROWS: list[tuple[str, str, tuple[str, ...]]] = [
     ("demo", "supervised_video", ()),
     ("demo", "svformer_fixed", STEPS),
@@ -57,7 +49,7 @@ ROWS: list[tuple[str, str, tuple[str, ...]]] = [
     ("event_table3", "tacma", ()),
     ("event_table3", "psp", ()),
     ("event_table3", "avel", ("features.maps=backbones",)),
-    ("event_demo", "supervised", (*LARS, "model.init={file: encoder.safetensors}", "data.labeled_clips=9")),
+    ("event_demo", "supervised", (*COSINE, "model.init={file: encoder.safetensors}", "data.labeled_clips=9")),
     ("event_weak", "tacma", EPOCHS),
     ("event_ablation_tacma", "raw", STEPS),
     *(
@@ -68,6 +60,7 @@ ROWS: list[tuple[str, str, tuple[str, ...]]] = [
             ("demo_localizer", "fnac"),
             ("demo_pretext", "start"),
             ("parsing_demo", "base"),
+            ("ufe_demo", "tpavi_sound"),
         )
     ),
     ("parsing_demo", "adv_skip_gcaa", STEPS),
@@ -89,8 +82,6 @@ WITH = {
     "visual.init.file": ["visual.init.timm=null", "visual.init.recipe=null"],
     "visual.init.recipe": ["visual.init.timm=null"],
     "visual.init.timm": ["visual.init.recipe=null"],
-    "audio.init.file": ["audio.init.recipe=null"],
-    "audio.init.recipe": ["audio.init.file=null"],
     **{
         f"model.{part}init.file": [f"model.{part}init.recipe=null", f"model.{part}init.timm=null"]
         for part in ("", "video.", "audio.")
