@@ -9,6 +9,7 @@ from setuptools.command.build_py import build_py
 ONNX = ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"]
 AVE = ["h5py>=3.10", "scikit-learn>=1.4"]
 FLOW = ["opencv-python-headless>=4.9"]
+SERVE = ["starlette>=0.40", "uvicorn>=0.30"]
 PYTEST = ["pytest>=8.2", "pytest-randomly>=3.15", "pytest-xdist>=3.6"]
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -62,7 +63,7 @@ setup(
     python_requires=">=3.10",
     cmdclass={"build_py": BuildWithRecipes},
     packages=find_packages(include=["asgmcli", "asgmcli.*"]),
-    package_data={"asgmcli": ["py.typed", "report/page.html"]},
+    package_data={"asgmcli": ["py.typed", "report/page.html", "serve/page.html", "serve/app.js"]},
     install_requires=[
         # Each torchvision asks for its torch. torchaudio does not, and no command needs it to load: asgm doctor tells.
         "torch>=2.11",
@@ -95,10 +96,13 @@ setup(
         # Released features of AVE (.h5), and the t-SNE of its figures; Farneback's optical flow.
         "ave": AVE,
         "flow": FLOW,
+        # A local page to drop clips on.
+        "serve": SERVE,
         "test": [
             *ONNX,
             *AVE,
             *FLOW,
+            *SERVE,
             *PYTEST,
             "setuptools>=68",
             "ruff>=0.6",

@@ -32,6 +32,7 @@ ORDER = [
     ("train",),
     ("tasks",),
     ("runs",),
+    ("serve",),
     ("bench",),
     ("doctor",),
     ("api",),

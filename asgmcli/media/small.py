@@ -20,7 +20,7 @@ Frame = NDArray[np.uint8]
 Words = Callable[[float], Sequence[str]]
 """Lines to write at a time of the clip, s."""
 SHORT_SIDE = 180
-"""Pixels of the picture's shorter side; a smaller picture is enlarged to it."""
+"""Pixels of the picture's shorter side where nothing else is asked for."""
 MOST_SECONDS = 8.0
 FPS = 12.0
 CRF = 30
@@ -32,7 +32,13 @@ LINE = 18
 
 
 def small_clip(
-    path: Path, target: Path, *, audio: Path | None = None, words: Words | None = None, seconds: float = MOST_SECONDS
+    path: Path,
+    target: Path,
+    *,
+    audio: Path | None = None,
+    words: Words | None = None,
+    seconds: float = MOST_SECONDS,
+    short_side: int = SHORT_SIDE,
 ) -> Frame:
     """Write the first `seconds` of a clip to `target` as a small mp4 with its sound.
 
@@ -43,6 +49,7 @@ def small_clip(
         words: the lines above the picture at a time, always equally many; longer ones end in an ellipsis. Players
             have their controls below.
         seconds: most that is kept.
+        short_side: pixels of the picture's shorter side; a smaller picture is enlarged to it.
 
     Returns:
         The frame in the middle, uint8 [H, W, 3], to stand for the clip where it does not play.
@@ -50,7 +57,8 @@ def small_clip(
     Raises:
         MediaError: the clip cannot be read, or the mp4 cannot be written.
     """
-    frames = [_with_words(frame, words(time) if words else ()) for time, frame in _picked(path, seconds)]
+    picked = _picked(path, seconds, short_side)
+    frames = [_with_words(frame, words(time) if words else (), short_side) for time, frame in picked]
     length = len(frames) / FPS
     try:
         sound = read_audio(audio or path, RATE, 0.0, length)
@@ -60,11 +68,11 @@ def small_clip(
     return frames[len(frames) // 2]
 
 
-def _picked(path: Path, seconds: float) -> Iterator[tuple[float, Frame]]:
+def _picked(path: Path, seconds: float, short_side: int) -> Iterator[tuple[float, Frame]]:
     """Yield times k / FPS and the frame that is shown then, until `seconds` or the clip's end."""
     number = 0
     before: Frame | None = None
-    for time, frame in iterate_frames(path, short_side=SHORT_SIDE):
+    for time, frame in iterate_frames(path, short_side=short_side):
         while number / FPS < min(time, seconds):
             yield number / FPS, frame if before is None else before
             number += 1
@@ -75,10 +83,10 @@ def _picked(path: Path, seconds: float) -> Iterator[tuple[float, Frame]]:
         yield number / FPS, before
 
 
-def _with_words(frame: Frame, lines: Sequence[str]) -> Frame:
+def _with_words(frame: Frame, lines: Sequence[str], short_side: int) -> Frame:
     """Return the frame, enlarged if it is small, with white lines on black above it."""
     height, width = frame.shape[:2]
-    scale = max(1.0, SHORT_SIDE / min(height, width))
+    scale = max(1.0, short_side / min(height, width))
     size = (2 * round(scale * width / 2), 2 * round(scale * height / 2))
     picture = Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR)
     page = Image.new("RGB", (size[0], size[1] + LINE * len(lines)))

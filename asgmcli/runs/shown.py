@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.errors import AsgmError
-from asgmcli.media.small import small_clip
+from asgmcli.media.small import MOST_SECONDS, SHORT_SIDE, small_clip
 from asgmcli.report.page import Picture, Shown, jpeg_of, read_picture
 from asgmcli.report.table import Cell, Table
 from asgmcli.train.task import Prediction, Trained
@@ -82,24 +83,42 @@ def show_clip(
     truth = [f"Truth: {row.label}"] if row.label else []
     try:
         answer = trained.predict(path, audio)
-        return _shown(answer, trained.columns, path, audio, row, [*truth, *_score(score)], good)
+        shown = shown_answer(answer, trained.columns, path, audio, name=row.id, truth=row.label)
     except AsgmError as error:
         return Shown(row.id, [*truth, f"Not shown: {error.message}"], good=good)
+    return replace(shown, about=[*truth, *_score(score), *shown.about], good=good)
 
 
 def _score(score: float | None) -> list[str]:
     return [] if score is None else [f"Score: {score:.2f}"]
 
 
-def _shown(
+def shown_answer(
     answer: Prediction,
     columns: Sequence[str],
     path: Path,
-    audio: Path | None,
-    row: ManifestRow,
-    about: list[str],
-    good: bool | None,
+    audio: Path | None = None,
+    *,
+    name: str,
+    truth: str = "",
+    seconds: float = MOST_SECONDS,
+    short_side: int = SHORT_SIDE,
 ) -> Shown:
+    """Return an answer as it is shown: a small video of its clip, the pictures and texts that it can write.
+
+    Args:
+        answer: for the clip.
+        columns: of its lines.
+        path: of the clip; `audio` is the file of its sound, if that is a separate one.
+        audio: see `path`.
+        name: of the clip, for people.
+        truth: its class, where it is known.
+        seconds: most of the clip that is shown.
+        short_side: pixels of the video's shorter side.
+
+    Raises:
+        AsgmError: the clip cannot be read again, or a file cannot be written.
+    """
     pictures: list[Picture] = []
     texts: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -111,17 +130,18 @@ def _shown(
                 continue
             write(target)
             if kind in PICTURES:
-                pictures.append(read_picture(target, f"{_plain(ending)} of {row.id}"))
+                pictures.append(read_picture(target, f"{_plain(ending)} of {name}"))
             elif kind in VIDEOS:
                 source, audio = target, None
             else:
                 texts[_plain(ending)] = target.read_text(encoding="utf-8", errors="replace")[:MOST_LETTERS]
         small = Path(folder) / "small.mp4"
-        middle = small_clip(source, small, audio=audio, words=words_of(answer, columns, row.label))
+        words = words_of(answer, columns, truth)
+        middle = small_clip(source, small, audio=audio, words=words, seconds=seconds, short_side=short_side)
         mp4 = small.read_bytes()
     told = [f"Answer: {told_line(columns, line)}" for line in answer.rows[:TOLD]] or ["Answer: nothing"]
     rest = [f"and {len(answer.rows) - TOLD} more lines"] if len(answer.rows) > TOLD else []
-    return Shown(row.id, [*about, *told, *rest], mp4, jpeg_of(middle), pictures, texts, good)
+    return Shown(name, [*told, *rest], mp4, jpeg_of(middle), pictures, texts)
 
 
 def words_of(answer: Prediction, columns: Sequence[str], truth: str) -> Callable[[float], list[str]]:
