@@ -15,6 +15,8 @@ from asgmcli.nn.state import LoadReport, fit, state_of
 _POOLINGS = 4
 # Post-processing of the released network (PCA, 8 bits), which features of AVE and LLP do without.
 _LEFT_OUT = "pproc."
+# Before VGGish's names in files of networks that hold it, such as AVSegFormer's.
+_INSIDE = "vggish."
 
 
 class VGGish(nn.Module):
@@ -63,13 +65,15 @@ def load_vggish(net: VGGish, state: str | Path | Mapping[str, Any]) -> LoadRepor
 
     Args:
         net: of the released sizes, or of those that the weights have.
-        state: a path or a mapping of released names to tensors.
+        state: a path or a mapping of released names to tensors; in a file that holds other networks too they stand
+            under `vggish.`.
 
     Raises:
         DataError: the file cannot be read, is of another network, or a shape does not fit.
     """
     tensors, source = state_of(state)
-    kept = {name: value for name, value in tensors.items() if not name.startswith(_LEFT_OUT)}
+    inner = {name.removeprefix(_INSIDE): value for name, value in tensors.items() if name.startswith(_INSIDE)}
+    kept = {name: value for name, value in (inner or tensors).items() if not name.startswith(_LEFT_OUT)}
     return fit(net, kept, source, may_keep=lambda _: False, resize={})
 
 

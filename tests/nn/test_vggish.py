@@ -58,3 +58,12 @@ def test_weights_of_something_else() -> None:
         load_vggish(net, wrong)
     with pytest.raises(DataError, match="No weight file"):
         load_vggish(net, "nowhere.pth")
+
+
+def test_it_is_found_inside_a_file_of_several_networks() -> None:
+    torch.manual_seed(0)
+    net, other = (VGGish(width=2, hidden=8, dim=5) for _ in range(2))
+    state = {f"vggish.{name}": value for name, value in net.state_dict().items()}
+    report = load_vggish(other, {**state, "head.weight": torch.zeros(1)})
+    assert not report.unexpected
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in other.state_dict().items())

@@ -43,14 +43,12 @@ class ClipMasks:
         times: seconds [T] of the masked frames.
         small: probabilities float16 [T, S, S] in the network's own size.
         threshold: from which a pixel sounds.
-        frames: uint8 [T, S, S, 3], the frames as the network saw them.
     """
 
     info: MediaInfo
     times: Array
     small: Array
     threshold: float
-    frames: Array
 
     @property
     def probabilities(self) -> Array:
@@ -119,7 +117,7 @@ def clip_masks(
         own = [group.index(number) for number, group in ((n, groups[n]) for n in numbers)]
         parts.append(logits.float().sigmoid().cpu()[torch.arange(len(numbers)), torch.tensor(own)])
     small = torch.cat(parts).numpy().astype(np.float16)
-    return ClipMasks(info, np.asarray(times), small, settings.threshold, frames)
+    return ClipMasks(info, np.asarray(times), small, settings.threshold)
 
 
 def _batches(groups: Sequence[Sequence[int]]) -> Iterator[list[int]]:

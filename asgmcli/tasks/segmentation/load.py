@@ -13,7 +13,7 @@ from torch import Tensor
 from asgmcli.data.manifest import Manifest
 from asgmcli.errors import DataError, MediaError, RecipeError, UsageError
 from asgmcli.nn.state import network_state, read_metadata, read_state
-from asgmcli.nn.vggish import VGGish, load_vggish
+from asgmcli.nn.vggish import VGGish
 from asgmcli.ranks.exchange import own_share
 from asgmcli.recipe.base import Row
 from asgmcli.recipe.read import check_recipe
@@ -158,16 +158,7 @@ class TrainedSegmenter:
         """Return VGGish: of the file that was named, of the released file itself, or where the recipe finds it."""
         if self.vggish is None:
             return load_listener(self.recipe.audio, self.device)
-        inner = {
-            name.removeprefix(f"{VGGISH}."): value
-            for name, value in read_state(self.vggish).items()
-            if name.startswith(f"{VGGISH}.")
-        }
-        if not inner:
-            return load_listener(self.recipe.audio, self.device, self.vggish)
-        net = VGGish(last_relu=self.recipe.audio.last_relu)
-        load_vggish(net, inner)
-        return net.requires_grad_(False).eval().to(self.device)
+        return load_listener(self.recipe.audio, self.device, self.vggish)
 
     def export(self, path: Path) -> Exported:
         """Write the network as ONNX; see `asgmcli.tasks.segmentation.export`."""

@@ -95,10 +95,16 @@ def write_strip(target: Path, path: Path, audio: Path, found: ClipMasks, setting
     from asgmcli.localize.overlay import strip_of_pictures
 
     numbers = strip_numbers(found, settings)
-    shown, shape = [], (SHORT_SIDE // 2, max(1, round(SHORT_SIDE / 2 * found.info.width / max(found.info.height, 1))))
-    for number in numbers:
-        frame = Image.fromarray(found.frames[number]).resize((shape[1], shape[0]), Image.Resampling.BILINEAR)
-        shown.append(tinted(np.asarray(frame), _fitted(found, number, shape)))
+    wanted = [float(found.times[number]) for number in numbers]
+    kept: list[Array] = []
+    for time, frame in iterate_frames(path, short_side=SHORT_SIDE):
+        while len(kept) < len(wanted) and time >= wanted[len(kept)] - 1e-6:
+            kept.append(frame)
+        if len(kept) == len(wanted):
+            break
+    numbers = numbers[: len(kept)]
+    pairs = zip(numbers, kept, strict=True)
+    shown = [tinted(frame, _fitted(found, number, frame.shape[:2])) for number, frame in pairs]
     times = [float(found.times[number]) for number in numbers]
     level = clip_loudness(Sound(audio), found.info.duration)
     shares = [f"{100 * float((found.small[number] > found.threshold).mean()):.0f}% sounds" for number in numbers]
