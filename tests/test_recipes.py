@@ -17,6 +17,7 @@ from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.event_localization import EventLocalizationRecipe
 from asgmcli.recipe.event_representation import EventRepresentationRecipe
 from asgmcli.recipe.events import AudioNet
+from asgmcli.recipe.grounding import GroundingFeatures, GroundingRecipe
 from asgmcli.recipe.idle import settle
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
@@ -138,7 +139,7 @@ def sources(recipe: Recipe) -> list[Any]:
 def shrunk(recipe: Recipe) -> Recipe:
     """The recipe with the smallest networks, clips and batches that still are what it describes."""
 
-    if isinstance(recipe, ParsingRecipe):
+    if isinstance(recipe, ParsingRecipe | GroundingRecipe):
         return shrunk_parsing(recipe)
     if isinstance(recipe, EventRepresentationRecipe | EventLocalizationRecipe):
         return shrunk_events(recipe)
@@ -253,12 +254,18 @@ def shrunk_events(recipe: EventRepresentationRecipe | EventLocalizationRecipe) -
     return settle(recipe.model_copy(update=changes), (), Path("shrunk"))
 
 
-def shrunk_parsing(recipe: ParsingRecipe) -> ParsingRecipe:
+def shrunk_parsing(recipe: ParsingRecipe | GroundingRecipe) -> Recipe:
     size = {"dim": 8, "depth": 1, "heads": 2, "hidden": 8}
-    model = recipe.model.model_copy(update={"dim": 8, "transformer": recipe.model.transformer.model_copy(update=size)})
+    sizes: dict[str, Any] = {"transformer": recipe.model.transformer.model_copy(update=size)}
+    if isinstance(recipe, ParsingRecipe):
+        sizes["dim"] = 8
+        features: Any = FeatureNames(noise=recipe.features.noise)
+    else:
+        features = GroundingFeatures()
+    model = recipe.model.model_copy(update=sizes)
     changes: dict[str, Any] = {
         "data": recipe.data.model_copy(update={"dataset": "own", "manifest": "data/own/manifest.csv", "options": {}}),
-        "features": FeatureNames(noise=recipe.features.noise),
+        "features": features,
         "model": model,
         "train": recipe.train.model_copy(update={"epochs": 1, "max_steps": 2, "batch": 8}),
     }

@@ -28,6 +28,7 @@ _MARKS = {
 }
 """The kind of a file by the beginning of a tensor's name, the first that is found."""
 _COUNTER = "num_batches_tracked"
+_MOTION = "r2p1d_embeddings."
 
 
 def load_parsing(model: ParsingNetwork, state: str | Path | Mapping[str, object]) -> LoadReport:
@@ -52,6 +53,8 @@ def load_parsing(model: ParsingNetwork, state: str | Path | Mapping[str, object]
 def load_grounding(model: GroundingTransformer, state: str | Path | Mapping[str, object]) -> LoadReport:
     """Load the transformer of a checkpoint into `model`, and none of what parses behind it.
 
+    Embeddings of the motion, which grounding does not train, may be missing: they keep their start.
+
     Raises:
         DataError: see `load_parsing`.
     """
@@ -61,7 +64,7 @@ def load_grounding(model: GroundingTransformer, state: str | Path | Mapping[str,
         raise DataError(f"{source} is {found}; wanted is {GROUNDING_FILE}.")
     _check_depth(model, tensors, source)
     body = {name.removeprefix("uniter."): value for name, value in tensors.items() if name.startswith("uniter.")}
-    return _fit(model.uniter, body, source)
+    return _fit(model.uniter, body, source, _MOTION)
 
 
 def kind_of_file(tensors: Mapping[str, Tensor]) -> str:
@@ -101,9 +104,15 @@ def _check_depth(model: ParsingNetwork, tensors: Mapping[str, Tensor], source: s
         )
 
 
-def _fit(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> LoadReport:
+def _fit(model: nn.Module, tensors: Mapping[str, Tensor], source: str, may_lack: str = _COUNTER) -> LoadReport:
     kind = kind_of_file(tensors)
     try:
-        return fit(model, tensors, source, may_keep=lambda name: name.endswith(_COUNTER), resize={})
+        return fit(
+            model,
+            tensors,
+            source,
+            may_keep=lambda name: name.endswith(_COUNTER) or name.startswith(may_lack),
+            resize={},
+        )
     except DataError as error:
         raise DataError(f"{error.message} The file is {kind or GROUNDING_FILE}.") from None

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.event_localization import EventLocalizationRecipe
 from asgmcli.recipe.event_representation import EventRepresentationRecipe
+from asgmcli.recipe.grounding import GroundingRecipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.parsing import ParsingRecipe
@@ -26,6 +27,7 @@ MODELS: dict[str, type[Recipe]] = {
     "parsing": ParsingRecipe,
     "event_representation": EventRepresentationRecipe,
     "event_localization": EventLocalizationRecipe,
+    "grounding": GroundingRecipe,
 }
 
 

@@ -27,7 +27,8 @@ class Overlay(Section):
     """The changes that scale a task's recipes down to the demo data.
 
     `take` are keys taken from the recipe `recipe`, `keep` keys among them that keep the large recipe's value. The row's
-    own settings come next, then `set`; a number at a key of `at_most` is lowered to it.
+    own settings come next, then `set`; a number at a key of `at_most` is lowered to it. `instead` names, for recipes that
+    a row starts from, those of the demo.
     """
 
     recipe: Name
@@ -35,6 +36,7 @@ class Overlay(Section):
     keep: list[str] = Field(default_factory=list)
     set: dict[str, object] = Field(default_factory=dict)
     at_most: dict[str, int] = Field(default_factory=dict)
+    instead: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ def load_on_demo(
         assign(values, key, value, str(path))
     for key, most in overlay.at_most.items():
         assign(values, key, min(_value(values, key), most), str(beside))
+    values = _with_other_recipes(values, overlay.instead)
     values |= {
         "name": f"{large.name}{ON_DEMO}",
         "title": f"{large.title}, on the demo data",
@@ -120,6 +123,20 @@ def load_on_demo(
     }
     named = override(values, overrides, seed)
     return check_recipe(values, path, named=() if lenient else named)
+
+
+def _with_other_recipes(values: Any, instead: dict[str, str]) -> Any:
+    """Return nested `values` in which every `recipe` that `instead` names is the other one."""
+    if not isinstance(values, dict) or not instead:
+        return values
+    return {
+        key: instead.get(value, value)
+        if key == "recipe" and isinstance(value, str)
+        else value
+        if key == "rows"
+        else _with_other_recipes(value, instead)
+        for key, value in values.items()
+    }
 
 
 def _value(values: Any, dotted: str) -> Any:

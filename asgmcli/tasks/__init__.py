@@ -3,6 +3,7 @@
 from asgmcli.tasks import (
     event_localization,
     event_representation,
+    grounding,
     localization,
     masks,
     parsing,
@@ -20,6 +21,7 @@ TASKS: dict[str, AnyTask] = {
     "parsing": parsing,
     "event_representation": event_representation,
     "event_localization": event_localization,
+    "grounding": grounding,
 }
 DRAWERS: dict[str, Drawer] = {"masks": masks}
 """Tasks that draw instead of training."""

@@ -61,11 +61,13 @@ ROWS: list[tuple[str, str, tuple[str, ...]]] = [
             ("demo_pretext", "start"),
             ("parsing_demo", "base"),
             ("ufe_demo", "tpavi_sound"),
+            ("llp_grounding_multi", "multi"),
         )
     ),
     ("parsing_demo", "adv_skip_gcaa", STEPS),
     ("parsing_demo", "adv_skip_gcaa", ("model.init={recipe: demo}",)),
     ("parsing_demo", "han", ()),
+    ("llp_grounding_multi", "multi", STEPS),
     ("parsing_demo", "base", ("model.kind=grounding", "model.init={recipe: demo}")),
 ]
 """Rows of every kind, some with settings of their own."""

@@ -25,6 +25,7 @@ from asgmcli.report.table import Cell
 from asgmcli.report.timeline import TimelineClip, Track, draw_timelines
 from asgmcli.synthetic.demo_features import load_demo_features
 from asgmcli.tasks.parsing.model import DEMO_MAKER, MAKER_WEIGHTS
+from asgmcli.tasks.parsing.tokens import load_transformer
 from asgmcli.tasks.parsing.truth import MODALITIES
 from asgmcli.train.task import Prediction
 
@@ -109,6 +110,9 @@ def parse(trained: TrainedParser, path: Path, audio: Path | None = None) -> Pars
     maker, more = maker_of(trained)
     notes += more
     windows = count_windows(row.duration)
+    frozen = None
+    if trained.frozen is not None:
+        frozen = load_transformer(trained.recipe, trained.dims, trained.frozen).to(trained.device)
     clips, frames = [], []
     with torch.no_grad():
         for window in range(windows):
@@ -117,7 +121,10 @@ def parse(trained: TrainedParser, path: Path, audio: Path | None = None) -> Pars
             widths = tuple(part.shape[-1] for part in inputs)
             if widths != trained.dims:
                 raise DataError(f"{path}: features {widths} wide are made of it; the network takes {trained.dims}.")
-            found = trained.network(*(part.to(trained.device) for part in inputs))
+            audio_in, image_in, motion_in = (part.to(trained.device) for part in inputs)
+            if frozen is not None:
+                audio_in, image_in = frozen.ground(audio_in, image_in)
+            found = trained.network(audio_in, image_in, motion_in)
             clips.append(found.clip.float().cpu())
             frames.append(found.frame.float().cpu())
     clip, frame = torch.cat(clips), torch.cat(frames)

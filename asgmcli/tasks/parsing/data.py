@@ -120,6 +120,12 @@ class ParsingData:
         """Return the batches of the validation split, None without one."""
         return None if self.val is None else batches_of(self.val, self.recipe.evaluate.batch)
 
+    def take(self, stores: Stores) -> None:
+        """Take other features of the same clips."""
+        self.stores = stores
+        for name in ("train", "val", "test"):
+            self.__dict__.pop(name, None)
+
     def summary(self) -> dict[str, object]:
         """Return the data's entry in the result."""
         counts = {"train": len(self.train), "val": len(self.val or ()), "test": len(self.test)}

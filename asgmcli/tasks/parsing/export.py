@@ -77,7 +77,7 @@ def export_onnx(trained: TrainedParser, path: Path) -> Exported:
 def _example(trained: TrainedParser, clips: int) -> list[Tensor]:
     """Return made-up features."""
     drawn = torch.Generator().manual_seed(clips)
-    return [torch.rand(clips, SECONDS, width, generator=drawn) for width in trained.dims]
+    return [torch.rand(clips, SECONDS, width, generator=drawn) for width in trained.network.input_dims]
 
 
 def _difference(model: nn.Module, trained: TrainedParser, path: Path) -> float:

@@ -29,7 +29,8 @@ from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.parsing.data import batches_of, open_stores, read_split
 from asgmcli.tasks.parsing.evaluate import answer, decoded, evaluation_of
 from asgmcli.tasks.parsing.figures import case_figures, spans_of
-from asgmcli.tasks.parsing.model import MAKER_WEIGHTS, network_of
+from asgmcli.tasks.parsing.model import FROZEN_WEIGHTS, network_of
+from asgmcli.tasks.parsing.tokens import with_tokens
 from asgmcli.tasks.parsing.truth import MODALITIES
 from asgmcli.train.batches import watched
 from asgmcli.train.task import Evaluation, Examination, Exported, Prediction
@@ -62,6 +63,11 @@ class TrainedParser:
     weights: Mapping[str, Path] = field(default_factory=dict)
 
     @property
+    def frozen(self) -> Path | None:
+        """Return the file of the transformer whose tokens the network takes in place of sound and picture."""
+        return self.folder / FROZEN_WEIGHTS if self.recipe.model.pretrained == "features" else None
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Return the columns of a prediction's lines: seconds, class, and whether it is heard or seen."""
         return COLUMNS
@@ -85,6 +91,8 @@ class TrainedParser:
         stores = open_stores(self.recipe, manifest)
         if stores.dims != self.dims:
             raise DataError(f"{stores.audio.path.parent}: features {stores.dims} wide; the network takes {self.dims}.")
+        if self.frozen is not None:
+            stores = with_tokens(self.recipe, manifest, stores, self.frozen, self.device)
         split = read_split(self.recipe, manifest, stores, self.recipe.data.eval_split)
 
         def run(seen: Callable[[int], None], paper: Mapping[str, float]) -> tuple[Evaluation, Table]:
@@ -231,6 +239,3 @@ def _grounding(tensors: Mapping[str, torch.Tensor], dim: int) -> tuple[ParsingMo
     size = TransformerSize(dim=width, depth=len(layers), heads=heads, hidden=hidden)
     dims = (shapes[0][1], shapes[1][1], shapes[2][1])
     return ParsingModel(kind="grounding", dim=dim, transformer=size), dims
-
-
-__all__ = ["MAKER_WEIGHTS", "TrainedParser", "load", "owns"]

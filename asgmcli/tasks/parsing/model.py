@@ -20,10 +20,13 @@ from asgmcli.nn.weights import load_grounding, load_parsing
 from asgmcli.recipe.parsing import ParsingModel, ParsingRecipe
 from asgmcli.synthetic.demo_parsing import NETWORKS_NAME
 from asgmcli.tasks.parsing.data import ParsingData
+from asgmcli.tasks.parsing.tokens import with_tokens
 from asgmcli.train.single import SingleNetwork
 from asgmcli.train.task import Context
 from asgmcli.train.weights import GROUNDING_FORMAT, GROUNDING_WEIGHTS, PARSING_FORMAT, PARSING_WEIGHTS
 
+FROZEN_WEIGHTS = "tokens.safetensors"
+"""The frozen grounding transformer of a run with `model.pretrained: features`."""
 DEMO_MAKER = {"maker": "demo"}
 MAKER_WEIGHTS = "features.safetensors"
 """Networks of the demo's features, in a run's folder."""
@@ -39,6 +42,7 @@ class ParsingState(SingleNetwork):
     device: torch.device
     steps: int = 1
     step: int = 0
+    frozen: Path | None = None
     about: dict[str, object] = field(default_factory=dict)
 
     def trained(self) -> list[nn.Module]:
@@ -59,6 +63,8 @@ class ParsingState(SingleNetwork):
         }
         tensors = dict(self.network.state_dict())
         write_safetensors(folder / PARSING_WEIGHTS, tensors, about)
+        if self.frozen is not None:
+            shutil.copyfile(self.frozen, folder / FROZEN_WEIGHTS)
         maker = self.data.manifest.folder / FEATURES_FOLDER / NETWORKS_NAME
         if self.about["maker"] == DEMO_MAKER and maker.exists():
             shutil.copyfile(maker, folder / MAKER_WEIGHTS)
@@ -105,6 +111,7 @@ def build_state(recipe: ParsingRecipe, data: ParsingData, context: Context) -> P
     """
     dims = data.stores.dims
     network = network_of(recipe, len(data.manifest.classes), dims)
+    frozen: Path | None = None
     init = recipe.model.init
     path = None if init is None else context.weights_of(init.as_start(), GROUNDING_WEIGHTS)
     if path is not None and recipe.model.pretrained == "finetune":
@@ -113,10 +120,13 @@ def build_state(recipe: ParsingRecipe, data: ParsingData, context: Context) -> P
             load_grounding(network, path)
         else:
             load_parsing(network, path)
+    if path is not None and recipe.model.pretrained == "features":
+        frozen = path
+        data.take(with_tokens(recipe, data.manifest, data.stores, path, context.device))
     about: dict[str, object] = {
         "classes": data.manifest.classes,
         "dims": list(dims),
         "maker": data.stores.image.origin.settings,
     }
     steps = min(recipe.train.epochs * data.steps, recipe.train.max_steps or recipe.train.epochs * data.steps)
-    return ParsingState(recipe, data, network.to(context.device), context.device, steps, about=about)
+    return ParsingState(recipe, data, network.to(context.device), context.device, steps, about=about, frozen=frozen)
