@@ -27,8 +27,8 @@ class Overlay(Section):
     """The changes that scale a task's recipes down to the demo data.
 
     `take` are keys taken from the recipe `recipe`, `keep` keys among them that keep the large recipe's value. The row's
-    own settings come next, then `set`; a number at a key of `at_most` is lowered to it. `instead` names, for recipes that
-    a row starts from, those of the demo.
+    own settings come next, then `set`; a number at a key of `at_most` is lowered to it. `instead` names, for recipes
+    that a row starts from, those of the demo.
     """
 
     recipe: Name
