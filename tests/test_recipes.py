@@ -28,6 +28,7 @@ from asgmcli.recipe.read import dump_yaml, load_recipe, settings_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import SEED_OF_RUN, Start
 from asgmcli.recipe.segmentation import SegmentationRecipe
+from asgmcli.recipe.segmented import SegmentedRecipe
 from asgmcli.runs.on_demo import RecipeFile
 from asgmcli.synthetic.demo_segmentation import generate as segmentation
 from tests.parsing_files import write_set
@@ -147,6 +148,11 @@ def shrunk(recipe: Recipe) -> Recipe:
         data = recipe.data.model_copy(update={"dataset": "demo"})
         example = recipe.example.model_copy(update={"label": None})
         return recipe.model_copy(update={"data": data, "example": example})
+
+    if isinstance(recipe, SegmentedRecipe):
+        one = recipe.data.model_copy(update={"dataset": "demo_segmentation", "recipe": "ufe_demo"})
+        rows = recipe.shown.model_copy(update={"rows": ["tpavi_sound", "tpavi_nf"]})
+        return recipe.model_copy(update={"data": one, "several": None, "shown": rows})
 
     def start(init: Start | None) -> Start | None:
         return init if init is not None and init.recipe is not None else None
@@ -346,6 +352,9 @@ def test_every_choice_takes_two_steps(path: Path, row: str, workplace: Path, mon
         run = Path(f"runs/{path.stem}_{row}/{row}/seed0")
         assert {"masks.png", "masks.svg"} <= {picture.name for picture in run.iterdir()}
         assert found["metrics"]["heat_guided"] > found["metrics"]["heat_tube"]
+        return
+    if isinstance(recipe, SegmentedRecipe):
+        assert set(found["metrics"]) == {"iou_tpavi_sound", "iou_tpavi_nf"}
         return
     assert found["steps"] == 2
     assert found["failures"] == []

@@ -17,6 +17,7 @@ from asgmcli.recipe.parsing import ParsingRecipe
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.segmentation import SegmentationRecipe
+from asgmcli.recipe.segmented import SegmentedRecipe
 
 MODELS: dict[str, type[Recipe]] = {
     "recognition": RecognitionRecipe,
@@ -24,6 +25,7 @@ MODELS: dict[str, type[Recipe]] = {
     "pretext": PretextRecipe,
     "masks": MasksRecipe,
     "segmentation": SegmentationRecipe,
+    "segmented": SegmentedRecipe,
     "parsing": ParsingRecipe,
     "event_representation": EventRepresentationRecipe,
     "event_localization": EventLocalizationRecipe,

@@ -11,6 +11,7 @@ from asgmcli.tasks import (
     recognition,
     segmentation,
 )
+from asgmcli.tasks.segmentation import drawing as segmented
 from asgmcli.train.task import AnyTask, Drawer
 
 TASKS: dict[str, AnyTask] = {
@@ -23,5 +24,5 @@ TASKS: dict[str, AnyTask] = {
     "event_localization": event_localization,
     "grounding": grounding,
 }
-DRAWERS: dict[str, Drawer] = {"masks": masks}
+DRAWERS: dict[str, Drawer] = {"masks": masks, "segmented": segmented}
 """Tasks that draw instead of training."""

@@ -38,6 +38,7 @@ ROWS: list[tuple[str, str, tuple[str, ...]]] = [
     ("ufe_table5_resnet50", "none", ()),
     ("ufe_table5_resnet50", "as_released", ("data.labeled_share=0.5", "model.backbone=resnet18")),
     ("ufe_table1_ms3", "avsegformer_r50_ufe", ()),
+    ("ufe_figure3", "masks", ()),
     ("figure3_masks", "fnac", ()),
     ("figure3_masks", "motion", ()),
     ("event_demo_start", "start", STEPS),

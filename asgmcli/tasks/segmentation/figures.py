@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +15,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from asgmcli.report.style import MUTED, new_figure, save_figure
+
+if TYPE_CHECKING:
+    from asgmcli.tasks.segmentation.drawing import Line
 
 PER_ROW = 5
 SIDE = 1.6  # inches of a frame
@@ -62,6 +66,56 @@ def draw_cases(cases: Mapping[str, Sequence[Case]], summary: str, path: str | os
         UsageError: the suffix.
     """
     return save_figure(path, lambda: _draw(cases, summary))
+
+
+def draw_lines(lines: Sequence[Line], path: str | os.PathLike[str]) -> Path:
+    """Draw a line a video: frame, flow, truth, and a mask a network with its IoU below.
+
+    Args:
+        lines: of the same networks.
+        path: .png, .svg or .pdf.
+
+    Raises:
+        UsageError: the suffix.
+    """
+    return save_figure(path, lambda: _draw_lines(lines))
+
+
+def flow_colours(flow: np.ndarray) -> np.ndarray:
+    """Return float [S, S, 3]: the flow's direction as hue, its length (against the frame's longest) as strength."""
+    from matplotlib.colors import hsv_to_rgb
+
+    x, y = 2 * flow[0] - 1, 2 * flow[1] - 1
+    length = np.hypot(x, y)
+    hue = (np.arctan2(y, x) / (2 * np.pi)) % 1.0
+    colours: np.ndarray = hsv_to_rgb(
+        np.stack([hue, length / max(float(length.max()), 0.02), np.ones_like(hue)], axis=-1)
+    )
+    return colours
+
+
+def _draw_lines(lines: Sequence[Line]) -> Figure:
+    titles = ["frame", "flow", "truth", *(column.title for column in lines[0].columns)]
+    figure = new_figure(height=len(lines) * (SIDE + 0.35) + 0.4, width=len(titles) * (SIDE + 0.1) + 0.8)
+    grid = figure.subplots(len(lines), len(titles), squeeze=False)
+    for axes_line, line in zip(grid, lines, strict=True):
+        blank = np.full(line.image.shape, 235, dtype=np.uint8)
+        flow = blank if line.flow is None else flow_colours(line.flow)
+        pictures = [line.image, flow, np.where(line.truth[..., None], line.image, 0)]
+        pictures += [tinted(line.image, column.mask) for column in line.columns]
+        for axes, picture in zip(axes_line, pictures, strict=True):
+            axes.imshow(picture, interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        axes_line[0].set_ylabel(line.clip[:NAME_CHARACTERS], fontsize=8)
+        if line.flow is None:
+            axes_line[1].set_xlabel("none stored", fontsize=9, color=MUTED)
+        for axes, column in zip(axes_line[3:], line.columns, strict=True):
+            outline(axes, line.truth)
+            axes.set_xlabel(f"IoU {100 * column.iou:.0f}", fontsize=9)
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontsize=10)
+    return figure
 
 
 def outline(axes: Axes, mask: np.ndarray, colour: str = "white") -> None:
