@@ -89,8 +89,8 @@ def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     leave_blank(monkeypatch)
 
 
-# Set in the environment by torch and decord as they are imported, and by `asgm train` for the length of its process.
-OF_THE_PROCESS = ("TORCHINDUCTOR_CACHE_DIR", "PATH", "THP_MEM_ALLOC_ENABLE")
+# Set in the environment by torch, decord and scikit-learn as they are imported, and by `asgm train` for its length.
+OF_THE_PROCESS = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR", "PATH", "THP_MEM_ALLOC_ENABLE")
 
 
 def around() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from asgmcli.commands.train import command
 from asgmcli.prepare.source import is_generated, manifest_path
 from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.event_figures import EventFiguresRecipe
 from asgmcli.recipe.event_localization import EventLocalizationRecipe
 from asgmcli.recipe.event_representation import EventRepresentationRecipe
 from asgmcli.recipe.events import AudioNet
@@ -144,6 +145,12 @@ def shrunk(recipe: Recipe) -> Recipe:
         return shrunk_parsing(recipe)
     if isinstance(recipe, EventRepresentationRecipe | EventLocalizationRecipe):
         return shrunk_events(recipe)
+    if isinstance(recipe, EventFiguresRecipe):
+        data = recipe.data.model_copy(update={"dataset": "demo_events"})
+        classes = recipe.features.model_copy(update={"classes": list(range(10))})
+        # The recipes of the workplace have their default row alone.
+        runs = {name: getattr(recipe, name).model_copy(update={"row": None}) for name in ("shown", "against")}
+        return settle(recipe.model_copy(update={"data": data, "features": classes, **runs}), (), Path("shrunk"))
     if isinstance(recipe, MasksRecipe):
         data = recipe.data.model_copy(update={"dataset": "demo"})
         example = recipe.example.model_copy(update={"label": None})
@@ -256,7 +263,7 @@ def shrunk_events(recipe: EventRepresentationRecipe | EventLocalizationRecipe) -
     else:
         changes["data"] = changes["data"].model_copy(update={"labeled_clips": None, "split_seed": None})
         changes["model"] = recipe.model.model_copy(update={"dim": 4, "hidden": 4, "out": 4, "head": (4,)})
-        changes["features"] = recipe.features.model_copy(update={"maps": "backbones"})
+        changes["features"] = recipe.features.model_copy(update={"maps": "backbones", "row": None})
     return settle(recipe.model_copy(update=changes), (), Path("shrunk"))
 
 
@@ -348,6 +355,9 @@ def test_every_choice_takes_two_steps(path: Path, row: str, workplace: Path, mon
     result = CliRunner().invoke(command, [str(small), "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
+    if isinstance(recipe, EventFiguresRecipe):
+        assert Path(f"runs/{path.stem}_{row}/{row}/seed0/figure.png").exists()
+        return
     if isinstance(recipe, MasksRecipe):
         run = Path(f"runs/{path.stem}_{row}/{row}/seed0")
         assert {"masks.png", "masks.svg"} <= {picture.name for picture in run.iterdir()}

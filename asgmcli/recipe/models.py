@@ -8,6 +8,7 @@ import typing
 from pydantic import BaseModel
 
 from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.event_figures import EventFiguresRecipe
 from asgmcli.recipe.event_localization import EventLocalizationRecipe
 from asgmcli.recipe.event_representation import EventRepresentationRecipe
 from asgmcli.recipe.grounding import GroundingRecipe
@@ -30,6 +31,7 @@ MODELS: dict[str, type[Recipe]] = {
     "event_representation": EventRepresentationRecipe,
     "event_localization": EventLocalizationRecipe,
     "grounding": GroundingRecipe,
+    "event_figures": EventFiguresRecipe,
 }
 
 

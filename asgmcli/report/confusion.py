@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,44 @@ def confusion_matrix(
     if counts.shape != (len(classes), len(classes)) or not len(classes):
         raise ValueError(f"a matrix of {counts.shape} for {len(classes)} classes")
     return save_figure(path, lambda: _draw(counts, classes, title, unit))
+
+
+def confusion_pair(
+    tables: Mapping[str, ArrayLike], classes: Sequence[str], path: str | os.PathLike[str], unit: str = "segments"
+) -> Path:
+    """Draw confusion matrices of the same classes side by side, in percent of the true class.
+
+    Args:
+        tables: counts [K,K] by title, rows the true class.
+        classes: K names.
+        path: .png, .svg or .pdf.
+        unit: what is counted.
+
+    Raises:
+        UsageError: the suffix.
+    """
+    counts = {title: np.asarray(table, dtype=float) for title, table in tables.items()}
+    return save_figure(path, lambda: _draw_pair(counts, classes, unit))
+
+
+def _draw_pair(tables: Mapping[str, NDArray[np.float64]], classes: Sequence[str], unit: str) -> Figure:
+    size = len(classes)
+    figure = new_figure(height=min(max(3.4, 0.15 * size + 2.2), WIDTH), width=WIDTH + 2)
+    panels = np.atleast_1d(figure.subplots(1, len(tables), sharey=True))
+    for axes, (title, counts) in zip(panels, tables.items(), strict=True):
+        image = axes.imshow(_percent(counts), cmap=AMOUNT, vmin=0, vmax=100, aspect="equal")
+        right = 100 * np.trace(counts) / max(counts.sum(), 1)
+        axes.set_title(f"{title}: {right:.1f}% of {counts.sum():.0f} {unit} right", fontsize=10)
+        axes.set_xlabel("predicted class")
+        axes.set_xticks(range(size), classes, rotation=90, fontsize=6)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+    panels[0].set_yticks(range(size), classes, fontsize=6)
+    panels[0].set_ylabel("true class")
+    bar = figure.colorbar(image, ax=list(panels), shrink=0.7, aspect=28, pad=0.02)
+    bar.set_label("percent of the true class")
+    bar.outline.set_visible(False)
+    return figure
 
 
 def worst_confusions(counts: NDArray[np.float64], most: int) -> list[tuple[int, int, float]]:

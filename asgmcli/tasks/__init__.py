@@ -11,6 +11,7 @@ from asgmcli.tasks import (
     recognition,
     segmentation,
 )
+from asgmcli.tasks.event_localization import drawing as event_figures
 from asgmcli.tasks.segmentation import drawing as segmented
 from asgmcli.train.task import AnyTask, Drawer
 
@@ -24,5 +25,5 @@ TASKS: dict[str, AnyTask] = {
     "event_localization": event_localization,
     "grounding": grounding,
 }
-DRAWERS: dict[str, Drawer] = {"masks": masks, "segmented": segmented}
+DRAWERS: dict[str, Drawer] = {"masks": masks, "segmented": segmented, "event_figures": event_figures}
 """Tasks that draw instead of training."""

@@ -53,6 +53,8 @@ ROWS: list[tuple[str, str, tuple[str, ...]]] = [
     ("event_demo", "supervised", (*COSINE, "model.init={file: encoder.safetensors}", "data.labeled_clips=9")),
     ("event_weak", "tacma", EPOCHS),
     ("event_ablation_tacma", "raw", STEPS),
+    ("event_demo_figure", "timeline", ()),
+    ("event_demo_figure", "features", ()),
     *(
         (name, row, own)
         for own in (COSINE, EPOCHS)

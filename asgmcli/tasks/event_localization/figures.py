@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from asgmcli.data.manifest import Manifest, ManifestRow
@@ -17,7 +18,8 @@ from asgmcli.media.audio import read_audio
 from asgmcli.media.vggish_mel import RATE
 from asgmcli.metrics.segments import IGNORED
 from asgmcli.prepare.event_set import EventSet
-from asgmcli.report.timeline import TimelineClip, Track, draw_timelines
+from asgmcli.report.style import LINES, new_figure, save_figure
+from asgmcli.report.timeline import MORE, TimelineClip, Track, draw_timelines
 
 if TYPE_CHECKING:
     from asgmcli.tasks.event_localization.evaluate import Judged
@@ -88,3 +90,24 @@ def _frame(manifest: Manifest, window: Window, second: int) -> NDArray[np.uint8]
     one = Window(window.row, window.start + second, 1, 1)
     frame: NDArray[np.uint8] = read_frames(manifest, one, [MIDDLE], THUMBNAIL).numpy()
     return frame
+
+
+def draw_features(streams: Mapping[str, NDArray[np.float32]], names: Sequence[str], path: Path) -> Path:
+    """Draw places [n, 2] of segments, a panel a stream, a colour a class (Figure 7)."""
+    return save_figure(path, lambda: _scatter(streams, names))
+
+
+def _scatter(streams: Mapping[str, NDArray[np.float32]], names: Sequence[str]) -> Figure:
+    classes = list(dict.fromkeys(sorted(names)))
+    figure = new_figure(height=7.5)
+    panels = figure.subplots(2, 2)
+    for axes, (title, places) in zip(panels.flat, streams.items(), strict=True):
+        axes.set_title(title)
+        axes.set(xticks=[], yticks=[])
+        for number, name in enumerate(classes):
+            mine = places[[place for place, own in enumerate(names) if own == name]]
+            colour = (*LINES, *MORE)[number % (len(LINES) + len(MORE))]
+            axes.scatter(mine[:, 0], mine[:, 1], s=7, color=colour, linewidths=0, alpha=0.8, label=name)
+    handles, labels = panels.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=3, markerscale=2)
+    return figure

@@ -147,6 +147,7 @@ def test_a_clip_of_any_length_is_answered(tmp_path: Path, own_events: Path) -> N
     assert (tmp_path / "files" / "long.vtt").read_text().startswith("WEBVTT\n")
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_clip_of_the_data_set_is_answered_as_it_was_judged(tmp_path: Path, own_events: Path) -> None:
     run = trained(tmp_path, own_events)
     done = CliRunner().invoke(main, ["eval", str(run), "--json", "--data", str(own_events)])
@@ -158,6 +159,7 @@ def test_a_clip_of_the_data_set_is_answered_as_it_was_judged(tmp_path: Path, own
     assert len(lines) == 1 + 4 * 10
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_features_of_an_encoders_run(tmp_path: Path, own_events: Path) -> None:
     recipe = twins.recipe_of(tmp_path, own_events, *twins.FROZEN)
     twins.train(recipe, tmp_path / "runs")
@@ -176,6 +178,7 @@ def test_features_of_an_encoders_run(tmp_path: Path, own_events: Path) -> None:
         asgmcli.load(run).predict(clip)
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_clip_without_sound(tmp_path: Path, own_events: Path) -> None:
     run = trained(tmp_path, own_events)
     clip = tmp_path / "silent.mp4"
@@ -257,3 +260,32 @@ def test_segments_beyond_a_clip_count_in_no_loss() -> None:
 def test_what_a_recipe_may_not_say(tmp_path: Path, demo_events: Path, overrides: tuple[str, ...], fault: str) -> None:
     with pytest.raises(RecipeError, match=fault):
         recipe_of(tmp_path, demo_events, *overrides)
+
+
+@pytest.mark.long
+def test_pictures_of_finished_runs(tmp_path: Path, own_events: Path) -> None:
+    """Figures 5, 7 and 8 are drawn from two runs; nothing is trained."""
+    trained(tmp_path, own_events, "train.epochs=1")
+    manifest = json.dumps(str(own_events / "manifest.csv"))
+    for kind in ("confusion", "timeline", "features"):
+        (tmp_path / "shown.yaml").write_text(
+            f"""
+name: shown
+task: event_figures
+title: Shown
+default_row: only
+rows: {{only: {{title: only}}}}
+kind: {kind}
+data: {{dataset: demo_events, manifest: {manifest}}}
+shown: {{recipe: when}}
+{"" if kind == "features" else "against: {recipe: when}"}
+{"features: {classes: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]}" if kind == "features" else ""}
+"""
+        )
+        command = ["train", str(tmp_path / "shown.yaml"), "--runs", str(tmp_path / "runs"), "--overwrite", "--json"]
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 0, done.output
+        result = json.loads((tmp_path / "runs/shown/only/seed0/result.json").read_text())
+        own = json.loads((tmp_path / "runs/when/only/seed0/result.json").read_text())
+        assert result["metrics"]["accuracy"] == pytest.approx(own["metrics"]["accuracy"])
+        assert (tmp_path / "runs/shown/only/seed0/figure.png").stat().st_size > 10_000
