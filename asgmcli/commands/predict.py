@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Write each answer's files (pictures, overlays, captions: the task's) into this folder.",
 )
+@click.option("--fps", type=click.FloatRange(0, min_open=True), help="Masks a second: --set predict.fps=.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Probability of a mask: --set predict.threshold=.")
+@click.option("--frames-together", type=click.IntRange(1), help="Frames seen together: --set predict.frames_together=.")
 @answers_option
 @weights_option
 @device_option
@@ -51,17 +54,19 @@ def command(
     device: str,
     overwrite: bool,
     as_json: bool,
+    **short: float | None,
 ) -> None:
     """Predict with the network of RUN, the folder of a run or a weight file, for every PATH: clips, folders, manifests.
 
     A recognizer names the most likely classes of a clip with their probabilities, a localizer the source of the sound
-    at several times; other tasks have files to write as well (--files). Unreadable clips are listed, the others
-    answered.
+    at several times, a segmenter the share of the picture that sounds; some tasks have files to write as well (--files:
+    a segmenter's overlay with the sound, strip, masks). Unreadable clips are listed, the others answered.
 
     \b
     asgm predict runs/demo/asgm_former/seed0 clip.mp4
     asgm predict runs/demo/asgm_former/seed0 clips/ more.mkv --top 1 --out predictions.csv
     asgm predict runs/demo/asgm_former/seed0 data/demo/manifest.csv --json
+    asgm predict runs/ufe_demo/tpavi_nf_df/seed0 clip.mp4 --files masks --fps 2
     """
     from asgmcli.console import make_console
     from asgmcli.prepare.single import find_files
@@ -75,7 +80,8 @@ def command(
         raise UsageError("--out takes the CSV, --json prints JSON in its place: give one of them.")
     found = find_trained(target)
     files = find_files(paths)
-    trained = found.load(choose_device(device), changes, dict(weights))
+    named = tuple(f"predict.{name}={value}" for name, value in short.items() if value is not None)
+    trained = found.load(choose_device(device), (*changes, *named), dict(weights))
     keep = None if folder is None else Keeper(folder, names_of(files), overwrite)
     answers, failed = _ask(trained, files, keep, console)
     if as_json:

@@ -58,7 +58,7 @@ def test_it_is_trained_judged_asked_and_exported(place: Path) -> None:
     assert other["metrics"]["miou"] == pytest.approx(whole["metrics"]["miou_1"], abs=1e-3)
 
     clip = "data/demo_segmentation/clips/test_00000.mp4"
-    answer = asgm("predict", run, clip, "--files", "out", "--set", "predict.fps=2.0", "--json")
+    answer = asgm("predict", run, clip, "--files", "out", "--fps", 2, "--json")
     (told,) = json.loads(answer.stdout)["clips"]
     count = len(told["times"])
     assert told["times"] == pytest.approx([0.48 * n for n in range(count)], abs=1e-3)  # every 12th frame of 25 a second
