@@ -24,6 +24,7 @@ from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.networks import Encoder, EncoderSize, VideoEncoder
 from asgmcli.recipe.parsing import FeatureNames, ParsingRecipe
+from asgmcli.recipe.parsing_figure import ParsedClip, ParsingFigureRecipe
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.read import dump_yaml, load_recipe, settings_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
@@ -141,6 +142,10 @@ def sources(recipe: Recipe) -> list[Any]:
 def shrunk(recipe: Recipe) -> Recipe:
     """The recipe with the smallest networks, clips and batches that still are what it describes."""
 
+    if isinstance(recipe, ParsingFigureRecipe):
+        data = recipe.data.model_copy(update={"dataset": "own", "manifest": "data/own/manifest.csv"})
+        runs = [run.model_copy(update={"row": None}) for run in recipe.runs]  # the one that its miniature has
+        return recipe.model_copy(update={"data": data, "example": ParsedClip(), "runs": runs})
     if isinstance(recipe, ParsingRecipe | GroundingRecipe):
         return shrunk_parsing(recipe)
     if isinstance(recipe, EventRepresentationRecipe | EventLocalizationRecipe):
@@ -365,6 +370,9 @@ def test_every_choice_takes_two_steps(path: Path, row: str, workplace: Path, mon
         return
     if isinstance(recipe, SegmentedRecipe):
         assert set(found["metrics"]) == {"iou_tpavi_sound", "iou_tpavi_nf"}
+        return
+    if isinstance(recipe, ParsingFigureRecipe):
+        assert Path(f"runs/{path.stem}_{row}/{row}/seed0/figure.png").exists()
         return
     assert found["steps"] == 2
     assert found["failures"] == []

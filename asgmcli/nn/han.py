@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from asgmcli.nn.hybrid_attention import AttentionLayer, Layers
@@ -35,5 +36,6 @@ class HAN(ParsingNetwork):
     def forward(self, audio: Tensor, image: Tensor, motion: Tensor) -> Parsed:
         """Parse sound [B, T, A], image [B, T or 8 T, I] and motion features [B, T, M]."""
         heard, seen = self.project(audio, image, motion)
-        layer = self.hat_encoder.layers[0]
-        return self.pool(layer(heard, seen), layer(seen, heard))
+        # Both directions go through the shared layer as one batch.
+        both = self.hat_encoder.layers[0](torch.cat([heard, seen]), torch.cat([seen, heard]))
+        return self.pool(*both.chunk(2))

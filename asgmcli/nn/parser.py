@@ -97,11 +97,11 @@ class Parser(ParsingNetwork):
         """Parse sound [B, T, A], image [B, T or 8 T, I] and motion features [B, T, M]."""
         heard, seen = self.project(audio, image, motion)
         own_audio, own_visual = self.sa_layer_a(heard), self.sa_layer_v(seen)
-        shared_audio, shared_visual = own_audio, own_visual
+        # Both directions go through the shared layers as one batch.
+        both = torch.cat([own_audio, own_visual])
         if self.cma_layer is not None:
-            cross = self.cma_layer.layers[0]
-            shared_audio, shared_visual = cross(own_audio, own_visual), cross(own_visual, own_audio)
-        shared_audio, shared_visual = self.shared_fc(shared_audio), self.shared_fc(shared_visual)
+            both = self.cma_layer.layers[0](both, torch.cat([own_visual, own_audio]))
+        shared_audio, shared_visual = self.shared_fc(both).chunk(2)
         if self.norm_a is not None and self.norm_v is not None:
             shared_audio, shared_visual = self.norm_a(shared_audio + own_audio), self.norm_v(shared_visual + own_visual)
         return self.pool(shared_audio, shared_visual)

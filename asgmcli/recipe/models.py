@@ -15,6 +15,7 @@ from asgmcli.recipe.grounding import GroundingRecipe
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.parsing import ParsingRecipe
+from asgmcli.recipe.parsing_figure import ParsingFigureRecipe
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.segmentation import SegmentationRecipe
@@ -32,6 +33,7 @@ MODELS: dict[str, type[Recipe]] = {
     "event_localization": EventLocalizationRecipe,
     "grounding": GroundingRecipe,
     "event_figures": EventFiguresRecipe,
+    "parsing_figure": ParsingFigureRecipe,
 }
 
 

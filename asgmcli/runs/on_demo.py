@@ -125,18 +125,19 @@ def load_on_demo(
     return check_recipe(values, path, named=() if lenient else named)
 
 
-def _with_other_recipes(values: Any, instead: dict[str, str]) -> Any:
-    """Return nested `values` in which every `recipe` that `instead` names is the other one."""
-    if not isinstance(values, dict) or not instead:
+def _with_other_recipes(values: object, instead: dict[str, str]) -> Any:
+    """Return nested `values` in which every `recipe` and `row` of a source that `instead` names is the other one."""
+    if isinstance(values, list):
+        return [_with_other_recipes(value, instead) for value in values]
+    if not isinstance(values, dict):
         return values
-    return {
-        key: instead.get(value, value)
-        if key == "recipe" and isinstance(value, str)
-        else value
-        if key == "rows"
-        else _with_other_recipes(value, instead)
-        for key, value in values.items()
-    }
+    found = {}
+    for key, value in values.items():
+        if key in ("recipe", "row") and isinstance(value, str):
+            found[key] = instead.get(value, value)
+        else:
+            found[key] = value if key == "rows" else _with_other_recipes(value, instead)
+    return found
 
 
 def _value(values: Any, dotted: str) -> Any:

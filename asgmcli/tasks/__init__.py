@@ -12,6 +12,7 @@ from asgmcli.tasks import (
     segmentation,
 )
 from asgmcli.tasks.event_localization import drawing as event_figures
+from asgmcli.tasks.parsing import drawing as parsing_figure
 from asgmcli.tasks.segmentation import drawing as segmented
 from asgmcli.train.task import AnyTask, Drawer
 
@@ -25,5 +26,10 @@ TASKS: dict[str, AnyTask] = {
     "event_localization": event_localization,
     "grounding": grounding,
 }
-DRAWERS: dict[str, Drawer] = {"masks": masks, "segmented": segmented, "event_figures": event_figures}
+DRAWERS: dict[str, Drawer] = {
+    "masks": masks,
+    "segmented": segmented,
+    "event_figures": event_figures,
+    "parsing_figure": parsing_figure,
+}
 """Tasks that draw instead of training."""

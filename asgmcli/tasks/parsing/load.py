@@ -26,8 +26,9 @@ from asgmcli.recipe.parsing import (
 )
 from asgmcli.recipe.read import check_recipe
 from asgmcli.report.table import Cell, Table
+from asgmcli.tasks.parsing.data import Split as WindowSplit
 from asgmcli.tasks.parsing.data import batches_of, open_stores, read_split
-from asgmcli.tasks.parsing.evaluate import answer, decoded, evaluation_of
+from asgmcli.tasks.parsing.evaluate import Answers, answer, decoded, evaluation_of
 from asgmcli.tasks.parsing.figures import case_figures, spans_of
 from asgmcli.tasks.parsing.model import FROZEN_WEIGHTS, network_of
 from asgmcli.tasks.parsing.tokens import with_tokens
@@ -86,6 +87,30 @@ class TrainedParser:
         """
         if beside is not None:
             raise UsageError(f"{beside} is not measured beside a parsing network.")
+        split = self._split(manifest, self.recipe.data.eval_split)
+
+        def run(seen: Callable[[int], None], paper: Mapping[str, float]) -> tuple[Evaluation, Table]:
+            batches = watched(batches_of(split, self.recipe.evaluate.batch), seen)
+            answers = answer(self.network, batches, self.device)
+            if answers is None:
+                return Evaluation({}), Table("", [], [])
+            return self._judged(answers, manifest)
+
+        about = f"{len(split)} windows{official(manifest, self.recipe.data.eval_split)}"
+        return Examination(len(split), about, {}, run)
+
+    def answers(self, manifest: Manifest, split: str) -> Answers:
+        """Return the answers for the windows of a split, in one process.
+
+        Raises:
+            DataError: see `examine`.
+        """
+        found = answer(self.network, batches_of(self._split(manifest, split), self.recipe.evaluate.batch), self.device)
+        assert found is not None
+        return found
+
+    def _split(self, manifest: Manifest, name: str) -> WindowSplit:
+        """Return a split's windows with the features that the network takes."""
         if manifest.classes != self.classes:
             raise DataError(f"{manifest.path}: other classes than the {len(self.classes)} that the network knows.")
         stores = open_stores(self.recipe, manifest)
@@ -93,27 +118,21 @@ class TrainedParser:
             raise DataError(f"{stores.audio.path.parent}: features {stores.dims} wide; the network takes {self.dims}.")
         if self.frozen is not None:
             stores = with_tokens(self.recipe, manifest, stores, self.frozen, self.device)
-        split = read_split(self.recipe, manifest, stores, self.recipe.data.eval_split)
+        return read_split(self.recipe, manifest, stores, name)
 
-        def run(seen: Callable[[int], None], paper: Mapping[str, float]) -> tuple[Evaluation, Table]:
-            batches = watched(batches_of(split, self.recipe.evaluate.batch), seen)
-            answers = answer(self.network, batches, self.device)
-            if answers is None:
-                return Evaluation({}), Table("", [], [])
-            found = evaluation_of(self.recipe.evaluate, answers, self.classes)
-            if answers.events is not None:
-                found.figures.update(case_figures(self.recipe.evaluate, answers, manifest))
-            grid = decoded(self.recipe.evaluate, answers)
-            lines: list[list[Cell]] = [
-                [name, place, span.start, span.end, span.label, span.modality, round(span.probability, 4)]
-                for name, place, cells, frame in zip(answers.ids, answers.places, grid, answers.frame, strict=True)
-                for number, modality in enumerate(MODALITIES)
-                for span in spans_of(cells[number], frame[:, number], self.classes, modality)
-            ]
-            return found, Table("Predictions", ["id", "window", *COLUMNS], lines)
-
-        about = f"{len(split)} windows{official(manifest, self.recipe.data.eval_split)}"
-        return Examination(len(split), about, {}, run)
+    def _judged(self, answers: Answers, manifest: Manifest) -> tuple[Evaluation, Table]:
+        """Return what is measured of answers, and a line an event."""
+        found = evaluation_of(self.recipe.evaluate, answers, self.classes)
+        if answers.events is not None:
+            found.figures.update(case_figures(self.recipe.evaluate, answers, manifest))
+        grid = decoded(self.recipe.evaluate, answers)
+        lines: list[list[Cell]] = [
+            [name, place, span.start, span.end, span.label, span.modality, round(span.probability, 4)]
+            for name, place, cells, frame in zip(answers.ids, answers.places, grid, answers.frame, strict=True)
+            for number, modality in enumerate(MODALITIES)
+            for span in spans_of(cells[number], frame[:, number], self.classes, modality)
+        ]
+        return found, Table("Predictions", ["id", "window", *COLUMNS], lines)
 
     def predict(self, path: Path, audio: Path | None = None) -> Prediction:
         """Tell what is heard and seen in a file of any length, see `tasks.parsing.ask`.

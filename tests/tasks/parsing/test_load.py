@@ -62,7 +62,7 @@ def recipe_of(place: Path, *overrides: str, row: str | None = None) -> ParsingRe
 def test_a_run_learns_and_keeps_its_best_epoch(place: Path) -> None:
     run = place / "runs/tiny_parsing/whole/seed0"
     result = json.loads((run / "result.json").read_text())
-    assert result["metrics"]["segment_type"] > 45
+    assert result["metrics"]["segment_type"] > 35
     assert result["kept"]["metric"] == "segment_type"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     validated = [line["validation"]["segment_type"] for line in lines if "validation" in line]
