@@ -15,12 +15,13 @@ from asgmcli import __version__
 from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.files import remove_all_strays
 from asgmcli.ranks.device import every_device
-from asgmcli.ranks.exchange import check_same, count_ranks, on_main_rank
+from asgmcli.ranks.exchange import check_same, count_ranks, on_main_rank, own_rank
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe, recipe_hash
 from asgmcli.recipe.sections import Guide, Start
 from asgmcli.recipe.shipped import find_beside
 from asgmcli.runs.generated import ensure_prepared
+from asgmcli.runs.later import later_phases, later_share, operations_of
 from asgmcli.runs.lock import held, refuse_if_held
 from asgmcli.runs.on_demo import RecipeFile
 from asgmcli.runs.room import check_room
@@ -41,6 +42,7 @@ class Session:
     recipes: Path
     device: torch.device
     console: Console
+    later: tuple[Recipe, ...] = ()  # trained after the run by the same command
     _built: dict[str, AnyData] = field(default_factory=dict)  # data that `ensure` built to check them, for `run`
 
     def ensure(self, recipe: Recipe) -> None:
@@ -105,12 +107,16 @@ class Session:
         if parallel > 1 or count_ranks() > 1:
             for needed in missing:
                 self._ensure_data(needed)
-            run_jobs([self._job(needed) for needed in missing], every_device(self.device), parallel, self.console)
+            after = (recipe, *self.later)
+            counts = operations_of([*missing, *after], self.runs, self.recipes)
+            share = later_share(counts[: len(missing)], counts[len(missing) :])
+            jobs = [self._job(needed) for needed in missing]
+            run_jobs(jobs, every_device(self.device), parallel, self.console, later=share)
             return
-        for needed in missing:
+        for place, needed in enumerate(missing):
             begun = run_of(needed, self.runs).recipe_path.exists()
             needed = self.going_on(needed, ())
-            inner = self._below(needed.name)
+            inner = replace(self._below(needed.name), later=(*missing[place + 1 :], recipe, *self.later))
             inner.ensure(needed)
             inner.run(needed, resume=begun)
 
@@ -189,6 +195,9 @@ class Session:
             facts = {"recipe": recipe_hash(recipe), "asgm": __version__, "torch": torch.__version__}
             begun = {"a run to go on with": run.recipe_path.exists()}
             check_same({**facts, **begun, **trainer.data.summary()})
+            if self.later and own_rank() == 0:
+                own, *counts = operations_of([recipe, *self.later], self.runs, self.recipes)
+                trainer.status.phases += later_phases(own, trainer.steps, self.later, counts)
             cores = trained.train.cores
         with ExitStack() as lock, on_cores(cores):
 

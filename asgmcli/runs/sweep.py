@@ -65,10 +65,13 @@ class StaleRun:
         return {"run": str(self.run.folder), "row": self.row, "seed": self.seed, "differs": self.differs}
 
 
-def run_jobs(jobs: Sequence[Job], devices: Sequence[str], parallel: int, console: Console) -> None:
+def run_jobs(
+    jobs: Sequence[Job], devices: Sequence[str], parallel: int, console: Console, later: float | None = 0.0
+) -> None:
     """Run all jobs, `parallel` at a time, sharing the cores; a job that fails does not stop the others.
 
-    Each takes the one of `devices` (values of --device) that the fewest running jobs have.
+    Each takes the one of `devices` (values of --device) that the fewest running jobs have. `later` is the command's
+    work after them as a multiple of theirs, for the time that is left; None where it is unknown.
 
     Raises:
         AsgmError: one or more jobs failed; their logs are named, the exit code is that of the first.
@@ -101,7 +104,7 @@ def run_jobs(jobs: Sequence[Job], devices: Sequence[str], parallel: int, console
                     )
                 running.append(job)
             time.sleep(POLL_SECONDS)
-            status.known_left = _left(time.monotonic() - started, finished, running, len(jobs))
+            status.known_left = _left(time.monotonic() - started, finished, running, len(jobs), later)
             status.step(finished)
             if time.monotonic() - told > NEWS_SECONDS:
                 told = time.monotonic()
@@ -113,7 +116,7 @@ def run_jobs(jobs: Sequence[Job], devices: Sequence[str], parallel: int, console
                 finished += 1
                 if job.code:
                     failed.append(job)
-                left = _left(time.monotonic() - started, finished, running, len(jobs))
+                left = _left(time.monotonic() - started, finished, running, len(jobs), later)
                 state = "FAILED" if job.code else "done"
                 console.print(f"{finished}/{len(jobs)} {job.title}: {state}; about {spoken_time(left)} left")
     except (KeyboardInterrupt, _SweepTerminatedError) as stop:
@@ -283,12 +286,15 @@ def _status_of(jobs: Sequence[Job]) -> Status:
     return status
 
 
-def _left(seconds: float, finished: int, running: Sequence[Job], count: int) -> float | None:
-    """Return the time that all jobs still take, s, by what is finished and how far the running ones say they are."""
+def _left(seconds: float, finished: int, running: Sequence[Job], count: int, later: float | None = 0.0) -> float | None:
+    """Return the time that is left, s, by what is finished, how far the running jobs say they are, and what follows."""
     found = [read_status(job.log.with_suffix("") / STATUS_NAME) for job in running]
     shares = [status.data.get("share") for status in found if status is not None and status.running]
     done = finished + sum(share for share in shares if isinstance(share, float))
-    return seconds / done * (count - done) if done > 0 else None
+    if done <= 0 or later is None:
+        return None
+    whole = seconds / done * count
+    return whole - seconds + later * whole
 
 
 def _last_line(job: Job) -> str:

@@ -79,7 +79,7 @@ class RunStatus(Status):
         """Count what earlier processes have done, up to `step`."""
         done = {TRAIN: step, VALIDATE: -(-validated // epoch), EVALUATE: step // epoch // every if every else 0}
         for phase in self.phases:
-            phase.done = min(done[phase.name], phase.of or 0)
+            phase.done = min(done.get(phase.name, 0), phase.of or 0)
 
     def count_views(self, task: AnyTask, recipe: TrainedRecipe) -> None:
         """Count the views of an evaluation and a validation, from which their time is expected."""

@@ -38,7 +38,11 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def run(self: Session, recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> None:
         calls.append(recipe.name)
 
-    def run_jobs(jobs: Sequence[Job], devices: Sequence[str], parallel: int, console: Console) -> None:
+    def run_jobs(
+        jobs: Sequence[Job], devices: Sequence[str], parallel: int, console: Console, later: float | None
+    ) -> None:
+        assert later is not None
+        assert later > 0
         calls.append(" and ".join(job.title for job in jobs) + f" on {parallel}")
         for job in jobs:
             assert job.arguments[0] == str(RECIPES / f"{job.title}.yaml")
