@@ -252,11 +252,12 @@ def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], 
     results = with_twins(session.runs, file, overrides, results)
     below = [*filter(None, [_not_beside_the_paper(file, whole)]), *warning_lines(results), *map(str, left_out)]
     notes = dict.fromkeys(note for result in results for note in result.get("notes", ()))
-    table = replace(summarize(whole, results), notes=below)
+    told = [*(f"Note: {note}" for note in notes), *below]
+    table = replace(summarize(whole, results), notes=told)
     if results:
         write_summary(session.runs / whole.name, table, results, left_out)
         session.console.print(table.rich())
-    for text in [*(f"Note: {note}" for note in notes), *below]:
+    for text in told:
         session.console.print(text)
     if not results:
         return {}

@@ -67,7 +67,7 @@ class Gathered:
         write_summary(folder, self.table, self.results, self.left_out)
         if not self.results:
             return [folder / name for name in self.outputs]
-        metric = main_metric(self.results)
+        metric = main_metric(self.recipe, self.results)
         label = "top-1, percent" if metric == MAIN_METRIC else f"{metric}, percent"
         title = self.recipe.title
         for name in self.outputs[len(TABLES) :]:
@@ -117,7 +117,12 @@ def gather(file: RecipeFile, runs: Path) -> Gathered:
     missing = {name: sorted(union - found) for name, found in seeds.items() if not found or found != union}
     missing = {name: found if seeds[name] else [] for name, found in missing.items()}
     unfinished = _unfinished(folder)
-    below = [*_missing_lines(missing), *(f"Not finished: {path}" for path in unfinished)]
+    notes = dict.fromkeys(note for result in results for note in result.get("notes", ()))
+    below = [
+        *(f"Note: {note}" for note in notes),
+        *_missing_lines(missing),
+        *(f"Not finished: {path}" for path in unfinished),
+    ]
     if other_clips:
         below.append("Note: the runs were made on different versions of the data; their gains do not compare")
     below += [f"Note: {text}" for text in _same(results)]
@@ -211,18 +216,18 @@ def _other_clips(file: RecipeFile, results: Results) -> bool:
     return any(len(found) > 1 for found in manifests.values())
 
 
-def main_metric(results: Results) -> str:
-    """Return the metric that the picture shows: top-1, else the first one."""
-    return (
-        MAIN_METRIC
-        if any(MAIN_METRIC in result["metrics"] for result in results)
-        else next(iter(results[0]["metrics"]))
-    )
+def main_metric(recipe: Recipe, results: Results) -> str:
+    """Return the metric that the picture shows, of those in the table: top-1, the headline, one that ends like it."""
+    known = {name: None for result in results for name in result["metrics"]}
+    shown = [name for name in recipe.show if name in known] or list(known)
+    part = recipe.headline.rpartition("_")[2]
+    likely = [MAIN_METRIC, recipe.headline, *(name for name in shown if part and name.endswith(f"_{part}"))]
+    return next((name for name in likely if name in shown), shown[0])
 
 
 def measured_rows(recipe: Recipe, results: Results) -> dict[str, MeasuredRow]:
     """Return the recipe's rows that have a finished run, by name, with Student's 95% interval of their mean."""
-    metric = main_metric(results)
+    metric = main_metric(recipe, results)
     rows = {}
     for name, row in recipe.rows.items():
         values = [r["metrics"][metric] for r in results if r["row"] == name and metric in r["metrics"]]

@@ -224,7 +224,7 @@ def _two_sides(title: str, names: list[str], values: list[NDArray[np.float64]], 
         _names(axes, names if side == 0 else [""] * len(names))
         axes.set(title=f"{kind}", xlabel="F-score, percent", xlim=(0, 100))
         if side == 1:
-            axes.legend(loc="lower right")
+            figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=len(titles))
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
     return figure
 
