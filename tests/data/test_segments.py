@@ -15,6 +15,7 @@ from asgmcli.data.segments import (
     segments_csv,
     spans_to_grid,
     spans_to_labels,
+    webvtt,
 )
 from asgmcli.errors import DataError
 
@@ -123,3 +124,11 @@ def test_a_span_of_a_grid_has_the_mean_probability() -> None:
     grid = np.array([[True], [True], [False], [True]])
     spans = grid_to_spans(grid, np.array([[0.2], [0.6], [0.9], [1.0]]), ["bell"], seconds=2.0)
     assert spans == [Span(0, 4, "bell", pytest.approx(0.4)), Span(6, 8, "bell", 1.0)]
+
+
+def test_captions() -> None:
+    spans = [Span(3661.5, 3662, "a <b> & c", 0.5), Span(0, 2, "bell", 0.876)]
+    assert webvtt(spans).splitlines() == [
+        *("WEBVTT", "", "00:00:00.000 --> 00:00:02.000", "bell 88%", ""),
+        *("01:01:01.500 --> 01:01:02.000", "a &lt;b&gt; &amp; c 50%"),
+    ]

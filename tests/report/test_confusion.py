@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asgmcli.report.confusion import confusion_matrix, worst_confusions
+from asgmcli.report.confusion import confusion_matrix, confusion_pair, worst_confusions
 
 
 def test_worst_confusions_in_percent_of_the_true_class() -> None:
@@ -31,3 +31,9 @@ def test_confusion_matrix_of_any_size(tmp_path: Path, classes: int) -> None:
 def test_confusion_matrix_with_other_class_count(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="2 classes"):
         confusion_matrix(np.eye(3), ["a", "b"], tmp_path / "matrix.png")
+
+
+def test_two_matrices_side_by_side(tmp_path: Path) -> None:
+    tables = {"one": np.eye(3), "other": np.ones((3, 3))}
+    path = confusion_pair(tables, ["a", "b", "c"], tmp_path / "pair.png")
+    assert path.stat().st_size > 10_000

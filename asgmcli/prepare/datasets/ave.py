@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import numpy as np
@@ -19,6 +20,9 @@ from asgmcli.errors import DataError, InstallError
 from asgmcli.files import read_text
 from asgmcli.prepare.datasets.event_lists import MADE, Placed, finish_of, segments_of
 from asgmcli.prepare.datasets.listing import Candidate, LayoutOptions, LeftOut, Listing, index_videos
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TITLE = "AVE: 4,143 events of 28 categories in videos of 10 s, seen and heard"
 ROOT_HELP = """\
@@ -161,8 +165,14 @@ def _event(line: str) -> Event:
     return Event(category, video, quality, start, end)
 
 
-def segment_labels(events: Sequence[Event], classes: Sequence[str], segments: int = SECONDS) -> NDArray[np.int64]:
+def segment_labels(events: Sequence[Event], classes: Sequence[str], segments: int = SECONDS) -> Tensor:
     """Return the class number of each second, int64 [n, segments], a row an event; the last class is background."""
+    import torch  # not for `asgm prepare`, which needs no tensors
+
+    return torch.from_numpy(_labels(events, classes, segments))
+
+
+def _labels(events: Sequence[Event], classes: Sequence[str], segments: int = SECONDS) -> NDArray[np.int64]:
     numbers = {name: number for number, name in enumerate(classes)}
     labels = np.full((len(events), segments), len(classes) - 1, dtype=np.int64)
     for line, event in zip(labels, events, strict=True):
@@ -274,7 +284,7 @@ def _told(events: Sequence[Event], splits: Mapping[int, str], classes: Sequence[
         for other in ("val", "test")
         if videos["train"] & videos[other]
     ]
-    labels = segment_labels(events, classes)
+    labels = _labels(events, classes)
     shares = []
     for split in SPLITS:
         rows = [row for row, own in splits.items() if own == split]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -289,3 +291,27 @@ shown: {{recipe: when}}
         own = json.loads((tmp_path / "runs/when/only/seed0/result.json").read_text())
         assert result["metrics"]["accuracy"] == pytest.approx(own["metrics"]["accuracy"])
         assert (tmp_path / "runs/shown/only/seed0/figure.png").stat().st_size > 10_000
+
+
+@pytest.mark.long
+def test_two_ranks_give_one_process_losses(tmp_path: Path, own_events: Path) -> None:
+    """Of both tasks; the last batch of seven labelled clips is shared as one clip and two."""
+    (tmp_path / "recipes").mkdir()
+    twins.recipe_of(tmp_path / "recipes", own_events)
+    recipe_of(tmp_path / "recipes", own_events)
+    frozen = [f"--set={text}" for text in (*twins.FROZEN, "train.epochs=3")]
+    few = ["--set=data.labeled_clips=7", "--set=train.batch=4", "--set=train.epochs=3"]
+    for recipe, options in (("twins", frozen), ("when", few), ("when", [*few, "--set=supervision=weak"])):
+        losses = []
+        for ranks in (1, 2):
+            runs = tmp_path / f"runs{ranks}"
+            launch = (
+                ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--master-port=0"] if ranks > 1 else []
+            )
+            words = ["train", f"recipes/{recipe}.yaml", "--runs", str(runs), "--overwrite", "--device", "cpu", *options]
+            command = [sys.executable, *launch, "-m", "asgmcli", *words]
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done.stderr
+            lines = (runs / recipe / "only" / "seed0" / "metrics.jsonl").read_text().splitlines()
+            losses.append([line["loss"] for line in map(json.loads, lines) if "loss" in line])
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
