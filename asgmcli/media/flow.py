@@ -40,7 +40,8 @@ def farneback(first: Array, second: Array) -> Array:
 
 def encode_flow(flow: Array, bound: float = BOUND) -> Array:
     """Return uint8 of the same shape: pixels clipped to ±bound, 0 and 255 its ends, 128 rest."""
-    return np.round(_MIDDLE + _MIDDLE * np.clip(flow / bound, -1.0, 1.0)).astype(np.uint8)
+    shares = np.clip(np.asarray(flow) / bound, -1.0, 1.0)
+    return np.round(_MIDDLE + _MIDDLE * shares).astype(np.uint8)
 
 
 def decode_flow(encoded: Array, bound: float = BOUND) -> Array:
