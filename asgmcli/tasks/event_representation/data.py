@@ -113,14 +113,18 @@ class RepresentationData:
 
     def _known(self, batches: Iterator[list[SampleKey]]) -> Iterator[Batch]:
         """Yield batches of numbers and draws alone: a loader would take longer than the step."""
-        recipe, numbers = self.recipe, self.views.numbers
+        numbers = self.views.numbers
         for keys in batches:
             chosen = numbers[[key.number for key in keys]]
-            names = ("draws", keys[0].epoch, int(chosen[0])) if keys else ("draws",)
-            size = (len(keys), recipe.clip.seconds)
-            draws = generator(recipe.seed, *names).integers(recipe.features.draws, size=size)
+            drawn = [self._draws(key) for key in keys]
             ids = [self.views.rows[key.number].id for key in keys]
-            yield Batch(ids, [], torch.from_numpy(chosen), torch.from_numpy(draws), None)
+            yield Batch(ids, [], torch.from_numpy(chosen), torch.from_numpy(np.stack(drawn)), None)
+
+    def _draws(self, key: SampleKey) -> np.ndarray:
+        """Return the frame that is taken of each second: the same however many processes share a batch."""
+        recipe = self.recipe
+        random = generator(recipe.seed, "draws", key.epoch, key.occurrence, key.number)
+        return random.integers(recipe.features.draws, size=recipe.clip.seconds)
 
     @property
     def evaluation(self) -> Iterator[WholeBatch]:
