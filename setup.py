@@ -1,4 +1,4 @@
-"""Packaging of asgm: audio-source-localization-guided semi-supervised action recognition."""
+"""Packaging of asgm: learning from picture and sound together, from few labels."""
 
 import re
 from pathlib import Path
@@ -43,9 +43,18 @@ class BuildWithRecipes(build_py):
 setup(
     name="asgm",
     version=VERSION,
-    description="Learn from picture and sound together, from few labels: ASGM-Former, SVFormer, FNAC.",
+    description="Learn from picture and sound together, from few labels: ASGM-Former, AV-BT and TACMA, HAN, UFE.",
     author="The asgm authors",
-    keywords=["semi-supervised learning", "audio-visual learning", "action recognition", "sound localization", "video"],
+    keywords=[
+        "semi-supervised learning",
+        "audio-visual learning",
+        "action recognition",
+        "sound localization",
+        "video",
+        "event localization",
+        "video parsing",
+        "audio-visual segmentation",
+    ],
     classifiers=[
         "Development Status :: 4 - Beta",
         "Environment :: Console",

@@ -1,4 +1,4 @@
-"""asgm: semi-supervised action recognition from picture and sound together."""
+"""asgm: learn from picture and sound together, from few labels."""
 
 from __future__ import annotations
 

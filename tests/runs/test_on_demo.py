@@ -234,7 +234,7 @@ def test_what_comes_out_the_same_is_run_once(place: Path, monkeypatch: pytest.Mo
     assert "2 runs to train, 1 finished" in said(first)
     assert sorted(path.parent.parent.name for path in Path("runs").glob("*/*/seed0/result.json")) == ["full", "shared"]
     answer = json.loads(first.stdout)
-    assert answer["columns"] == ["row", "top1", "top5", "seeds", "gain of full, top1 (95%)"]
+    assert answer["columns"] == ["row", "top1", "top5", "top1_student", "seeds", "gain of full, top1 (95%)"]
     assert [line[0] for line in answer["rows"]] == ["full", "the same again", "maps shared"]
     assert answer["rows"][0][1] == answer["rows"][1][1]
     assert answer["title"] == "Large, on the demo data"
