@@ -306,7 +306,7 @@ def test_two_ranks_give_one_process_losses(tmp_path: Path, own_events: Path) -> 
         for ranks in (1, 2):
             runs = tmp_path / f"runs{ranks}"
             launch = (
-                ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--master-port=0"] if ranks > 1 else []
+                ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone"] if ranks > 1 else []
             )
             words = ["train", f"recipes/{recipe}.yaml", "--runs", str(runs), "--overwrite", "--device", "cpu", *options]
             command = [sys.executable, *launch, "-m", "asgmcli", *words]
