@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from torch import Tensor, nn
 
+from asgmcli.console import make_console
 from asgmcli.data.features import FeatureWriter, Origin, features_folder, hash_file
 from asgmcli.data.manifest import Manifest
 from asgmcli.data.segments import read_segments
@@ -95,7 +95,7 @@ def _blocks(path: Path, shape: tuple[int, ...], last: int) -> Iterator[tuple[int
         raise DataError(f"{path}: no data set '{DATASET}' ({error}). Fetch it again.") from None
 
 
-def extract(
+def from_videos(
     manifest: Manifest, files: Mapping[str, Path], seconds: int, say: Callable[[str], None]
 ) -> dict[str, object]:
     """Make both kinds of features from the videos; return what summary.json says of them.
@@ -140,7 +140,7 @@ def extract(
     )
     for job in jobs:
         say(f"{job.name}: from the videos")
-        ensure_features(job, device, 0, Console(stderr=True))
+        ensure_features(job, device, 0, make_console())
     return {"kind": "extracted", "note": "Not the released numbers: Keras' VGG-19 and its decoder differ."}
 
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from asgmcli.cli import main
+from asgmcli.recipe.models import MODELS
 from asgmcli.recipe.shipped import shipped
 
 
@@ -85,7 +86,7 @@ def test_keys_listed_as_json_as_schema_and_as_the_page() -> None:
     (key,) = json.loads(asgm("recipes", "keys", "losses.mixup.space", "--json").stdout)["keys"]
     assert (key["path"], key["type"], key["tasks"]) == ("losses.mixup.space", "logits | probabilities", ["recognition"])
     assert key["about"]
-    assert len(json.loads(asgm("recipes", "keys", "--schema").stdout)["oneOf"]) == 4
+    assert len(json.loads(asgm("recipes", "keys", "--schema").stdout)["oneOf"]) == len(MODELS)
     assert asgm("recipes", "keys", "--markdown").stdout.startswith("# Recipes\n")
 
 

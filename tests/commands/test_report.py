@@ -29,7 +29,10 @@ def asgm(house: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     return call
 
 
-@pytest.mark.parametrize(("recipe", "row", "drawn"), [("tiny", "both", "confusion"), ("tiny_localizer", "fnac", "")])
+@pytest.mark.parametrize(
+    ("recipe", "row", "drawn"),
+    [("tiny", "both", "confusion"), pytest.param("tiny_localizer", "fnac", "", marks=pytest.mark.long)],
+)
 def test_the_page_of_a_run(asgm: Callable[..., Result], tmp_path: Path, recipe: str, row: str, drawn: str) -> None:
     out = tmp_path / "page.html"
     told = json.loads(asgm("report", f"runs/{recipe}/{row}/seed0", "--out", out, "--clips", 2, "--json").stdout)
@@ -57,6 +60,7 @@ def test_the_page_of_a_run(asgm: Callable[..., Result], tmp_path: Path, recipe: 
             assert browser.log == []
 
 
+@pytest.mark.long
 def test_what_eval_measured_is_taken_and_data_that_are_gone_are_told(
     asgm: Callable[..., Result], house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,7 +70,9 @@ def test_only_groups_with_wanted_frames_are_decoded_and_unwanted_packets_skipped
     assert set(fed) - set(skipped) == {20, 34}
 
 
-@pytest.mark.parametrize("options", [{}, {"x264-params": "open-gop=1:scenecut=0"}])
+@pytest.mark.parametrize(
+    "options", [pytest.param({}, marks=pytest.mark.long), {"x264-params": "open-gop=1:scenecut=0"}]
+)
 def test_a_long_file_is_entered_at_a_key_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, str]
 ) -> None:

@@ -111,6 +111,7 @@ def test_a_picture_is_made_narrow_and_small(tmp_path: Path) -> None:
         assert (image.size, image.format, image.mode) == ((1640, 50), "PNG", "P")
 
 
+@pytest.mark.long
 def test_a_browser_shows_it_without_an_error(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text(render(page(tmp_path)), encoding="utf-8")
     with started(tmp_path / "profile") as browser:

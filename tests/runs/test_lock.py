@@ -144,6 +144,7 @@ def test_a_lock_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         held(tmp_path / "file" / "seed0").__enter__()
 
 
+@pytest.mark.long
 def test_the_command_refuses_and_touches_nothing_until_the_first_is_gone(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

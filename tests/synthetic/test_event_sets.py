@@ -23,7 +23,7 @@ from asgmcli.synthetic.events import Content, Stage, Thing, draw_stage, random_o
 SMALL = {"train": 6, "val": 2, "test": 2}
 
 
-@pytest.fixture(scope="module", params=["demo_events", "demo_parsing"])
+@pytest.fixture(scope="module", params=["demo_events", pytest.param("demo_parsing", marks=pytest.mark.long)])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Path]:
     module = {"demo_events": demo_events, "demo_parsing": demo_parsing}[request.param]
     out = tmp_path_factory.mktemp(request.param) / "set"

@@ -135,6 +135,7 @@ def logged(trainer: Trainer) -> list[dict[str, Any]]:
     return [line for line in lines if "warning" in line]
 
 
+@pytest.mark.long
 def test_pseudo_labels_that_never_pass_are_told_once_and_kept(demo: Path, tmp_path: Path) -> None:
     trainer = trainer_of(hopeless(tmp_path, demo, train__epochs=3), tmp_path / "runs")
     result = trainer.fit()

@@ -67,7 +67,7 @@ def finish_of(options: LayoutOptions) -> Callable[[Manifest, Callable[[str], Non
 
         if released:
             return {"features": ave_features.convert(manifest, Path(str(released)), say)}
-        return {"features": ave_features.extract(manifest, files, seconds, say)}
+        return {"features": ave_features.from_videos(manifest, files, seconds, say)}
 
     return finish
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from torch import Tensor
 
+from asgmcli.console import make_console
 from asgmcli.data.features import Features, features_folder, hash_file, open_features
 from asgmcli.errors import DataError
 from asgmcli.nn.avel import CELLS
@@ -152,7 +152,7 @@ def _of_backbones(
     recipe: EventLocalizationRecipe, events: EventSet, context: Context
 ) -> tuple[Features, Features, dict[str, dict[str, str]]]:
     nets = Backbones(recipe.audio, recipe.visual, recipe.frames, recipe.seed)
-    console = Console(stderr=True, quiet=own_rank() > 0)
+    console = make_console(quiet=own_rank() > 0)
     workers = recipe.data.workers
     audio = nets.audio_features(events.source, context, workers, console)
     maps = recipe.takes == "maps"

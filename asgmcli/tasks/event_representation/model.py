@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from asgmcli.console import make_console
 from asgmcli.data.features import FeatureWriter, Origin
 from asgmcli.nn.avbt import AudioVisualEncoder, Projector
 from asgmcli.nn.backbones import Reduced
@@ -182,7 +182,7 @@ def _known(
     backbones: Backbones, recipe: EventRepresentationRecipe, data: RepresentationData, context: Context
 ) -> Known:
     windows, workers = data.events.source, recipe.data.workers
-    console = Console(stderr=True, quiet=own_rank() > 0)
+    console = make_console(quiet=own_rank() > 0)
     audio = backbones.audio_features(windows, context, workers, console)
     visual = backbones.visual_features(windows, recipe.features.draws, context, workers, console)
     stored = (torch.from_numpy(features.loaded().array).to(context.device) for features in (audio, visual))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor
 
-from asgmcli.console import progress_bar
+from asgmcli.console import make_console, progress_bar
 from asgmcli.data.features import (
     Features,
     FeatureWriter,
@@ -151,7 +151,7 @@ def embed(recipe: SegmentationRecipe, manifest: Manifest, console: Console | Non
         rows = {row.id: row for row in manifest.rows}
         with FeatureWriter(folder, name, origin, counts, (audio_dim(settings),)) as writer:
             todo = writer.missing
-            with progress_bar(console or Console(quiet=True), transient=True) as progress:
+            with progress_bar(console or make_console(quiet=True), transient=True) as progress:
                 task = progress.add_task(f"{settings.kind} embeddings", total=len(todo))
                 for start in range(0, len(todo), _CLIPS):
                     part = todo[start : start + _CLIPS]

@@ -86,6 +86,7 @@ def test_distant_frames_come_from_the_middle_of_clips_of_its_categories(tmp_path
     assert wave.mean() == pytest.approx(0.4 * (1.0 - 0.9375 + 0.4875), abs=0.03)
 
 
+@pytest.mark.long
 def test_a_list_may_name_them(tmp_path: Path) -> None:
     ms3(tmp_path)
     (tmp_path / "data.json").write_text(json.dumps(["ybcdefghijk_000002.mp4", "gone"]))
@@ -96,6 +97,7 @@ def test_a_list_may_name_them(tmp_path: Path) -> None:
     assert "give both" in prepare(tmp_path, "--distant-list", "x.txt", "--overwrite", code=3).output
 
 
+@pytest.mark.long
 def test_distant_frames_have_flow_where_the_data_set_has(tmp_path: Path) -> None:
     ms3(tmp_path)
     videos = tmp_path / "Multi-sources" / "ms3_data" / "raw_videos"

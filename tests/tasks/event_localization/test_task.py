@@ -80,7 +80,13 @@ KINDS = [
 
 
 @pytest.mark.usefixtures("blank_pictures")
-@pytest.mark.parametrize("overrides", KINDS, ids=["+".join(kind) for kind in KINDS])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param(kind, id="+".join(kind), marks=[pytest.mark.long] if number % 3 else [])
+        for number, kind in enumerate(KINDS)
+    ],
+)
 def test_every_network_takes_its_steps(tmp_path: Path, own_events: Path, overrides: tuple[str, ...]) -> None:
     recipe = recipe_of(tmp_path, own_events, *overrides)
     data = build_data(recipe)
@@ -118,6 +124,7 @@ def test_validation_chooses_the_epoch_whatever_the_test_labels_say(tmp_path: Pat
     assert weights[0] == weights[1]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("blank_pictures")
 def test_without_validation_clips_the_last_epoch_is_kept(tmp_path: Path, own_events: Path) -> None:
     manifest = own_events / "manifest.csv"
@@ -149,6 +156,7 @@ def test_a_clip_of_any_length_is_answered(tmp_path: Path, own_events: Path) -> N
     assert (tmp_path / "files" / "long.vtt").read_text().startswith("WEBVTT\n")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("blank_pictures")
 def test_a_clip_of_the_data_set_is_answered_as_it_was_judged(tmp_path: Path, own_events: Path) -> None:
     run = trained(tmp_path, own_events)
@@ -161,6 +169,7 @@ def test_a_clip_of_the_data_set_is_answered_as_it_was_judged(tmp_path: Path, own
     assert len(lines) == 1 + 4 * 10
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("blank_pictures")
 def test_features_of_an_encoders_run(tmp_path: Path, own_events: Path) -> None:
     recipe = twins.recipe_of(tmp_path, own_events, *twins.FROZEN)
@@ -199,6 +208,7 @@ def released(own_events: Path, seconds: int = 10, manifest: str = "") -> None:
             writer.write((clip, random.random((1, *shape)).astype(np.float16)) for clip in clips)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("blank_pictures")
 def test_released_features(tmp_path: Path, own_events: Path) -> None:
     released(own_events)
@@ -305,9 +315,7 @@ def test_two_ranks_give_one_process_losses(tmp_path: Path, own_events: Path) -> 
         losses = []
         for ranks in (1, 2):
             runs = tmp_path / f"runs{ranks}"
-            launch = (
-                ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone"] if ranks > 1 else []
-            )
+            launch = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone"] if ranks > 1 else []
             words = ["train", f"recipes/{recipe}.yaml", "--runs", str(runs), "--overwrite", "--device", "cpu", *options]
             command = [sys.executable, *launch, "-m", "asgmcli", *words]
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)

@@ -81,6 +81,7 @@ def test_a_run_on_frozen_backbones_leaves_an_encoder_and_its_features(tmp_path: 
         np.testing.assert_allclose(made.numpy(), store.of_clip(manifest.rows[2].id), atol=5e-3)
 
 
+@pytest.mark.long
 def test_a_second_run_decodes_nothing(tmp_path: Path, own_events: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(recipe_of(tmp_path, own_events, *FROZEN), tmp_path / "runs")
 
@@ -92,6 +93,7 @@ def test_a_second_run_decodes_nothing(tmp_path: Path, own_events: Path, monkeypa
     train(recipe_of(tmp_path, own_events, *FROZEN, "hidden=4"), tmp_path / "runs2")
 
 
+@pytest.mark.long
 def test_an_extraction_that_failed_goes_on(tmp_path: Path, own_events: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from asgmcli.data import windows
 
@@ -135,7 +137,7 @@ def test_frames_are_drawn_anew_each_epoch_and_alike_each_time(tmp_path: Path, de
     assert data.steps == 2
 
 
-@pytest.mark.parametrize("attention", ["none", "agva"])
+@pytest.mark.parametrize("attention", ["none", pytest.param("agva", marks=pytest.mark.long)])
 def test_accumulation_is_exact(tmp_path: Path, demo_events: Path, attention: str) -> None:
     gradients = []
     for parts in (1, 2, 4):
@@ -153,6 +155,7 @@ def test_accumulation_is_exact(tmp_path: Path, demo_events: Path, attention: str
             torch.testing.assert_close(other[name], gradient, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.long
 def test_backbones_train_or_stay(tmp_path: Path, own_events: Path) -> None:
     for overrides, moves in (((), True), (FROZEN, False)):
         recipe = recipe_of(tmp_path, own_events, *overrides)
@@ -161,6 +164,7 @@ def test_backbones_train_or_stay(tmp_path: Path, own_events: Path) -> None:
         assert bool(body) == moves
 
 
+@pytest.mark.long
 def test_projectors_shared_or_apart(tmp_path: Path, demo_events: Path) -> None:
     shared, apart = (
         build_state(recipe, build_data(recipe), Context(CPU, tmp_path)).network

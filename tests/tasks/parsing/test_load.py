@@ -143,6 +143,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     assert kept[0] == kept[1]
 
 
+@pytest.mark.long
 def test_without_times_the_naming_of_bags_chooses_the_epoch(tmp_path: Path) -> None:
     write_set(tmp_path / "own", times=False)
     recipe = write_recipe(tmp_path, tmp_path / "own")
@@ -153,6 +154,7 @@ def test_without_times_the_naming_of_bags_chooses_the_epoch(tmp_path: Path) -> N
     assert result["notes"] == []
 
 
+@pytest.mark.long
 def test_without_a_val_split_the_last_epoch_is_kept(tmp_path: Path) -> None:
     write_set(tmp_path / "own", val=False)
     recipe = write_recipe(tmp_path, tmp_path / "own")

@@ -31,6 +31,7 @@ def asgm(*arguments: object, code: int = 0) -> Result:
     return result
 
 
+@pytest.mark.long
 def test_networks_that_are_missing_are_trained_and_two_videos_are_drawn(
     pixels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
