@@ -227,7 +227,9 @@ def shrunk(recipe: Recipe) -> Recipe:
 
 def small_segmenter(recipe: SegmentationRecipe, train: dict[str, Any], init: Start | None) -> Recipe:
     """Likewise of a segmentation recipe: the house's backbone, the ear, the demo's smallest frames."""
-    sizes = {"backbone": "resnet18", "width": 4, "channels": 32, "init": init}
+    # The recipes of the workplace have their default row alone, which may be of another network than the named one.
+    named_row = init is not None and init.row is not None
+    sizes = {"backbone": "resnet18", "width": 4, "channels": 32, "init": None if named_row else init}
     if recipe.model.kind == "avsegformer":
         sizes |= {"queries": 2, "layers": 1, "ffn": 8, "mask_hidden": 8}
     train |= {"batch": 2, "frames": min(recipe.train.frames, 2), "keep": recipe.train.keep}
@@ -378,11 +380,11 @@ def test_every_choice_takes_two_steps(path: Path, row: str, workplace: Path, mon
     assert found["failures"] == []
     assert found["metrics"]
     metrics = Path(f"runs/{path.stem}_{row}/{row}/seed0/metrics.jsonl")
-    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
-    assert lines[0]["step"] == 2
+    lines = [line for line in map(json.loads, metrics.read_text().splitlines()) if "loss" in line]
+    assert lines[-1]["step"] == 2
     if isinstance(recipe, RecognitionRecipe) and recipe.semi_supervised:
         weights = {name: getattr(recipe.losses, name).weight for name in ("unlabeled", "mixup", "contrastive")}
-        missing = {name for name, weight in weights.items() if weight > 0} - lines[0].keys()
+        missing = {name for name, weight in weights.items() if weight > 0} - lines[-1].keys()
         assert not missing
 
 

@@ -22,7 +22,7 @@ def temporal_correlation(audio: Tensor, visual: Tensor) -> Tensor:
     Returns:
         C float32 [D, D], rows audio, in [-1, 1]; a feature that is constant over a video's time counts as 0 there.
     """
-    with torch.autocast(audio.device.type, enabled=False):
+    with torch.autocast("cpu" if audio.is_meta else audio.device.type, enabled=False):
         z_audio, z_visual = _over_time(audio), _over_time(visual)
         return z_audio.flatten(0, 1).T @ z_visual.flatten(0, 1) / len(audio)
 
@@ -46,7 +46,7 @@ def barlow_loss(
         Scalars: `invariance`, sum of (1 - C_ii)^2; `redundancy`, sum of C_ij^2 off the diagonal, without its weight;
         `loss`, the first plus weight times the second. Always float32.
     """
-    with torch.autocast(audio.device.type, enabled=False):
+    with torch.autocast("cpu" if audio.is_meta else audio.device.type, enabled=False):
         if normalise == "batch":
             z_audio, z_visual = (_over_rows(part.float().flatten(0, 1)) for part in (audio, visual))
             scale = 1.0

@@ -28,6 +28,6 @@ def pair_similarity_loss(similarity: Tensor, target: Tensor) -> Tensor:
     Returns:
         A scalar, float32.
     """
-    with torch.autocast(similarity.device.type, enabled=False):
+    with torch.autocast("cpu" if similarity.is_meta else similarity.device.type, enabled=False):
         share = F.normalize(similarity.float().relu(), p=1, dim=1)
         return F.mse_loss(share, target.float())

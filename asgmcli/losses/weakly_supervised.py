@@ -11,7 +11,7 @@ CLAMP = 1e-7
 
 def clamped_bce(probabilities: Tensor, target: Tensor) -> Tensor:
     """Return the mean binary cross-entropy of probabilities clamped to [1e-7, 1 - 1e-7], in float32."""
-    with torch.autocast(probabilities.device.type, enabled=False):
+    with torch.autocast("cpu" if probabilities.is_meta else probabilities.device.type, enabled=False):
         clamped = probabilities.float().clamp(CLAMP, 1 - CLAMP)
         return functional.binary_cross_entropy(clamped, target.float())
 

@@ -77,7 +77,7 @@ class TACMA(nn.Module):
         Weights are computed in float32, whatever the step's precision.
         """
         keys = self.a1(f_a), self.v1(f_v)
-        with torch.autocast(f_a.device.type, enabled=False):
+        with torch.autocast("cpu" if f_a.is_meta else f_a.device.type, enabled=False):
             audio, visual = (part.float() for part in keys)
             similarity = (audio @ visual.mT / f_a.shape[-1] ** 0.5).relu()
             decay = -self.theta * self._distance(similarity)

@@ -120,10 +120,10 @@ def note_steps(path: Path, event: Event | None) -> None:
     whole_step = loop.Trainer._train_step
 
     def noted(self: loop.Trainer, epoch: int, batch: Any) -> Any:
-        terms, clips = whole_step(self, epoch, batch)
+        terms, pace, clips = whole_step(self, epoch, batch)
         file.write(json.dumps({"step": self.step, "terms": terms, "clips": clips, "ids": batch.ids}) + "\n")
         file.flush()
-        return terms, clips
+        return terms, pace, clips
 
     def happen(number: int, terms: dict[str, Any], evaluating: bool) -> None:
         if event and (event.step, event.evaluating) == (number, evaluating):
