@@ -232,7 +232,7 @@ def small_segmenter(recipe: SegmentationRecipe, train: dict[str, Any], init: Sta
     sizes = {"backbone": "resnet18", "width": 4, "channels": 32, "init": None if named_row else init}
     if recipe.model.kind == "avsegformer":
         sizes |= {"queries": 2, "layers": 1, "ffn": 8, "mask_hidden": 8}
-    train |= {"batch": 2, "frames": min(recipe.train.frames, 2), "keep": recipe.train.keep}
+    train |= {"epochs": 2, "batch": 2, "frames": min(recipe.train.frames, 2), "keep": recipe.train.keep}
     if recipe.semi_supervised:
         train["supervised_epochs"] = 0
     one: dict[str, Any] = {"dataset": "demo_segmentation", "manifest": None, "options": {}, "workers": 0}
@@ -241,7 +241,8 @@ def small_segmenter(recipe: SegmentationRecipe, train: dict[str, Any], init: Sta
     small = recipe.model_copy(
         update={
             "data": recipe.data.model_copy(update=one),
-            "input": recipe.input.model_copy(update={"size": 32}),
+            # AVSegFormer's batch norms need more than one cell of the last stage.
+            "input": recipe.input.model_copy(update={"size": 64}),
             "audio": audio,
             "model": recipe.model.model_copy(update=sizes),
             "flow": recipe.flow.model_copy(update={"init": None}),
@@ -304,7 +305,7 @@ def workplace(demo: Path, demo_events: Path, tmp_path_factory: pytest.TempPathFa
     shutil.copytree(demo, folder / "data" / "demo")  # maps and decoded clips are written into it
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("asgmcli.synthetic.demo_segmentation.draw_preview", lambda path, _: path.write_bytes(b"blank"))
-        segmentation(folder / "data" / "demo_segmentation", train=4, val=1, test=2, size=32, workers=1)
+        segmentation(folder / "data" / "demo_segmentation", train=4, val=1, test=2, size=64, workers=1)
     shutil.copytree(demo_events, folder / "data" / "demo_events")
     write_set(folder / "data" / "own")
     for path in RECIPES:
@@ -331,8 +332,14 @@ def choices(recipe: Recipe) -> set[str]:
 
 
 def one_a_choice() -> list[tuple[Path, str]]:
-    """As few rows as hold every choice that any row makes."""
-    left = {(path, row): choices(shrunk(load_recipe(path, row))) for path, row in ROWS}
+    """As few rows as hold every choice that any row makes.
+
+    Pictures of segmentation's several rows are drawn in tests/tasks/segmentation/test_drawing.py, where these rows are.
+    """
+    recipes = {pair: load_recipe(*pair) for pair in ROWS}
+    left = {
+        pair: choices(shrunk(recipe)) for pair, recipe in recipes.items() if not isinstance(recipe, SegmentedRecipe)
+    }
     open_, chosen = set().union(*left.values()), []
     while open_:
         best = max(left, key=lambda pair: len(left[pair] & open_))
@@ -369,9 +376,6 @@ def test_every_choice_takes_two_steps(path: Path, row: str, workplace: Path, mon
         run = Path(f"runs/{path.stem}_{row}/{row}/seed0")
         assert {"masks.png", "masks.svg"} <= {picture.name for picture in run.iterdir()}
         assert found["metrics"]["heat_guided"] > found["metrics"]["heat_tube"]
-        return
-    if isinstance(recipe, SegmentedRecipe):
-        assert set(found["metrics"]) == {"iou_tpavi_sound", "iou_tpavi_nf"}
         return
     if isinstance(recipe, ParsingFigureRecipe):
         assert Path(f"runs/{path.stem}_{row}/{row}/seed0/figure.png").exists()
