@@ -53,6 +53,8 @@ def export_onnx(trained: TrainedParser, path: Path) -> Exported:
             model,
             tuple(_example(trained, TRACED)),
             dynamo=True,
+            # The exporter's optimizer fails on layers that are called twice.
+            optimize=False,
             opset_version=OPSET,
             input_names=list(NAMES),
             output_names=list(OUTPUTS),
