@@ -26,6 +26,15 @@ class TrainBatch(HasIds, Protocol):
         """Return what could not be decoded and was replaced, a line each."""
 
 
+class Precomputed:
+    """A batch of what is generated or was decoded beforehand, so that no clip of it can fail."""
+
+    @property
+    def failures(self) -> list[str]:
+        """Return nothing."""
+        return []
+
+
 B = TypeVar("B")
 N = TypeVar("N", bound=HasIds)
 

@@ -87,6 +87,11 @@ def encode(network: AudioVisualEncoder, frames: Tensor, patches: Tensor) -> tupl
     return f_a.float().cpu(), f_v.float().cpu()
 
 
+def is_encoder(path: Path) -> bool:
+    """Return True for the encoder of an event_representation run."""
+    return read_metadata(path).get("format") == ENCODER_FORMAT
+
+
 def load_encoder(path: Path, device: torch.device) -> Encoder:
     """Load the encoder that a run of event_representation left.
 

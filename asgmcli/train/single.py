@@ -8,9 +8,17 @@ from asgmcli.train.checkpoint import State
 
 
 class SingleNetwork:
-    """A `TrainState`'s network, which is all that is saved and which nothing follows."""
+    """A `TrainState`'s network, which is all that is trained and saved, and which nothing follows."""
 
     network: nn.Module
+
+    def trained(self) -> list[nn.Module]:
+        """Return the network; what is frozen of it wants no gradient."""
+        return [self.network]
+
+    def begin_step(self, epoch: int, step: int) -> None:  # noqa: ARG002 - as `TrainState` has it
+        """Return to training mode after an evaluation."""
+        self.network.train()
 
     def after_step(self) -> None:
         """Do nothing: no network follows this one."""

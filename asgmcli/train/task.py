@@ -12,7 +12,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from asgmcli.data.manifest import Manifest
-from asgmcli.errors import DataError
+from asgmcli.errors import DataError, UsageError
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.sections import Guide, SplitData, Start
@@ -287,6 +287,23 @@ AnyData = TrainData[Any, Any]
 
 def nothing_before(recipe: object, console: Console) -> None:
     """Do nothing: for tasks that need only data and other runs."""
+
+
+def owns_nothing(path: Path) -> bool:  # noqa: ARG001 - `Task` passes it
+    """Return False: for tasks whose weights are used by the recipes that name their run."""
+    return False
+
+
+def answers_nothing(path: Path, recipe: Recipe | None, device: torch.device) -> Trained:  # noqa: ARG001 - as above
+    """Refuse: for tasks whose runs are starts of others.
+
+    Raises:
+        UsageError: always.
+    """
+    raise UsageError(
+        f"{path}: a start for other runs answers nothing by itself; its result.json says what it learnt. Train a "
+        "recipe that starts from it, and ask that run."
+    )
 
 
 class ReadyRun(Protocol):

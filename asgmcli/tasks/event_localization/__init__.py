@@ -9,20 +9,3 @@ from asgmcli.tasks.event_localization.step import train_step
 from asgmcli.train.cost import nothing_decoded as decoded
 from asgmcli.train.task import nothing_before as before
 from asgmcli.train.weights import EVENT_WEIGHTS as WEIGHTS
-
-__all__ = [
-    "COPIES",
-    "WEIGHTS",
-    "before",
-    "build_data",
-    "build_state",
-    "count",
-    "decoded",
-    "evaluate",
-    "expected",
-    "load",
-    "needs",
-    "network",
-    "owns",
-    "train_step",
-]

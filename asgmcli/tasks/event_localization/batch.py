@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from asgmcli.train.batches import Precomputed
+
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Precomputed):
     """Windows, whose features the state holds.
 
     Attributes:
@@ -22,8 +24,3 @@ class Batch:
     windows: Tensor
     labels: Tensor
     category: Tensor
-
-    @property
-    def failures(self) -> list[str]:
-        """Return nothing: features were computed beforehand."""
-        return []

@@ -17,7 +17,7 @@ from asgmcli.recipe.event_localization import EventLocalizationRecipe, EventMode
 from asgmcli.recipe.events import as_start
 from asgmcli.tasks.event_localization.data import EventBatches
 from asgmcli.tasks.event_localization.inputs import Inputs, open_inputs
-from asgmcli.train.checkpoint import State
+from asgmcli.train.single import SingleNetwork
 from asgmcli.train.task import Context
 from asgmcli.train.weights import ENCODER_WEIGHTS, EVENT_FORMAT, EVENT_WEIGHTS
 
@@ -78,7 +78,7 @@ def _through(layer: nn.Linear | None, features: Tensor) -> Tensor:
 
 
 @dataclass
-class EventState:
+class EventState(SingleNetwork):
     """The network in training, and the features that it is given."""
 
     recipe: EventLocalizationRecipe
@@ -86,26 +86,6 @@ class EventState:
     data: EventBatches
     inputs: Inputs
     device: torch.device
-
-    def trained(self) -> list[nn.Module]:
-        """Return the network."""
-        return [self.network]
-
-    def begin_step(self, epoch: int, step: int) -> None:
-        """Return to training mode after an evaluation."""
-        if not self.network.training:
-            self.network.train()
-
-    def after_step(self) -> None:
-        """Do nothing: no network follows this one."""
-
-    def state_dict(self) -> State:
-        """Return the network's state."""
-        return {"network": self.network.state_dict()}
-
-    def load_state_dict(self, state: State) -> None:
-        """Take up what `state_dict` gave."""
-        self.network.load_state_dict(state["network"])
 
     def export(self, folder: Path) -> None:
         """Write the network with its classes, its recipe, and what made its features."""

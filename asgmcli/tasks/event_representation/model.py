@@ -19,9 +19,9 @@ from asgmcli.recipe.event_representation import EventRepresentationRecipe
 from asgmcli.tasks.event_representation.batch import Batch
 from asgmcli.tasks.event_representation.data import RepresentationData
 from asgmcli.train.backbones import Backbones
-from asgmcli.train.checkpoint import State
 from asgmcli.train.encoder import build_encoder, save_encoder
 from asgmcli.train.probe import Encoded
+from asgmcli.train.single import SingleNetwork
 from asgmcli.train.task import Context
 from asgmcli.train.weights import ENCODED, ENCODER_WEIGHTS
 
@@ -74,7 +74,7 @@ class Known:
 
 
 @dataclass
-class RepresentationState:
+class RepresentationState(SingleNetwork):
     """What is trained, and what the finished encoder made of the data."""
 
     recipe: EventRepresentationRecipe
@@ -88,26 +88,6 @@ class RepresentationState:
     def encoder(self) -> AudioVisualEncoder:
         """Return the encoder."""
         return self.network.encoder
-
-    def trained(self) -> list[nn.Module]:
-        """Return encoder and projector; what is frozen of it wants no gradient."""
-        return [self.network]
-
-    def begin_step(self, epoch: int, step: int) -> None:
-        """Return to training mode after an evaluation."""
-        if not self.network.training:
-            self.network.train()
-
-    def after_step(self) -> None:
-        """Do nothing: no network follows this one."""
-
-    def state_dict(self) -> State:
-        """Return the network's state."""
-        return {"network": self.network.state_dict()}
-
-    def load_state_dict(self, state: State) -> None:
-        """Take up what `state_dict` gave."""
-        self.network.load_state_dict(state["network"])
 
     def features(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return f_a and f_v [B, T, d] of a batch; frames go through the backbones in `train.accumulate` parts.

@@ -21,24 +21,20 @@ from asgmcli.prepare.parsing_networks import RATE, find_weights
 from asgmcli.prepare.source import how_to_prepare, open_manifest
 from asgmcli.ranks.exchange import count_ranks, own_share
 from asgmcli.recipe.grounding import GroundingRecipe
+from asgmcli.train.batches import Precomputed
 
 NONE, MEASURED = "none", "measured"
 HASH_RANGE = 2**32
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Precomputed):
     """Windows of ten seconds: `audio` [B, T, A], `image` [B, T, I], and `truth` bool [B, T, T] of their seconds."""
 
     ids: list[str]
     audio: Tensor
     image: Tensor
     truth: Tensor
-
-    @property
-    def failures(self) -> list[str]:
-        """Return nothing: features are not decoded."""
-        return []
 
 
 @dataclass

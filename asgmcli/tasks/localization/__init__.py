@@ -8,20 +8,3 @@ from asgmcli.tasks.localization.model import build_state
 from asgmcli.tasks.localization.step import train_step
 from asgmcli.train.task import nothing_before as before
 from asgmcli.train.weights import LOCALIZER_WEIGHTS as WEIGHTS
-
-__all__ = [
-    "COPIES",
-    "WEIGHTS",
-    "before",
-    "build_data",
-    "build_state",
-    "count",
-    "decoded",
-    "evaluate",
-    "expected",
-    "load",
-    "needs",
-    "network",
-    "owns",
-    "train_step",
-]

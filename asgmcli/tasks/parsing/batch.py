@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from asgmcli.train.batches import Precomputed
+
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Precomputed):
     """Windows of ten seconds.
 
     Attributes:
@@ -24,11 +26,6 @@ class Batch:
     image: Tensor
     motion: Tensor
     target: Tensor
-
-    @property
-    def failures(self) -> list[str]:
-        """Return nothing: features are not decoded."""
-        return []
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from asgmcli.data.features import FEATURES_FOLDER
 from asgmcli.nn.grounding import GroundingTransformer
@@ -44,10 +43,6 @@ class ParsingState(SingleNetwork):
     step: int = 0
     frozen: Path | None = None
     about: dict[str, object] = field(default_factory=dict)
-
-    def trained(self) -> list[nn.Module]:
-        """Return the network."""
-        return [self.network]
 
     def begin_step(self, epoch: int, step: int) -> None:
         """Note the step, which decides the strength of the reversal; back to training mode after an evaluation."""

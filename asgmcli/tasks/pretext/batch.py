@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from asgmcli.train.batches import Precomputed
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -45,14 +47,9 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Precomputed):
     """Generated clips."""
 
     ids: list[str]
     inputs: Inputs
     truth: Truth
-
-    @property
-    def failures(self) -> list[str]:
-        """Return nothing: generated clips are not decoded."""
-        return []

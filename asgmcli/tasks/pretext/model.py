@@ -172,14 +172,6 @@ class PretextState(SingleNetwork):
     network: PretextNetwork
     device: torch.device
 
-    def trained(self) -> list[nn.Module]:
-        """Return the encoders and heads."""
-        return [self.network]
-
-    def begin_step(self, epoch: int, step: int) -> None:
-        """Return to training mode after an evaluation."""
-        self.network.train()
-
     def export(self, folder: Path) -> None:
         """Write what is kept of the network."""
         self.network.body.export(folder, self.recipe)

@@ -8,20 +8,3 @@ from asgmcli.tasks.recognition.load import load, owns
 from asgmcli.tasks.recognition.model import build_state
 from asgmcli.tasks.recognition.step import train_step
 from asgmcli.train.weights import MODEL_WEIGHTS as WEIGHTS
-
-__all__ = [
-    "COPIES",
-    "WEIGHTS",
-    "before",
-    "build_data",
-    "build_state",
-    "count",
-    "decoded",
-    "evaluate",
-    "expected",
-    "load",
-    "needs",
-    "network",
-    "owns",
-    "train_step",
-]

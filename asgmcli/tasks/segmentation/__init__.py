@@ -8,20 +8,3 @@ from asgmcli.tasks.segmentation.model import WEIGHTS, build_state
 from asgmcli.tasks.segmentation.sounds import before
 from asgmcli.tasks.segmentation.step import train_step
 from asgmcli.train.cost import nothing_decoded as decoded
-
-__all__ = [
-    "COPIES",
-    "WEIGHTS",
-    "before",
-    "build_data",
-    "build_state",
-    "count",
-    "decoded",
-    "evaluate",
-    "expected",
-    "load",
-    "needs",
-    "network",
-    "owns",
-    "train_step",
-]

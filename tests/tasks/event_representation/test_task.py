@@ -200,7 +200,7 @@ def test_too_few_clips_for_a_batch(tmp_path: Path, demo_events: Path) -> None:
 
 
 def test_an_encoder_names_no_events(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="names no events"):
+    with pytest.raises(UsageError, match="answers nothing by itself"):
         task.load(tmp_path / "encoder.safetensors", None, CPU)
 
 
