@@ -29,8 +29,10 @@ CLIP, AUDIO = Clip(), Audio()  # the paper's: 8 frames, stride 8, 224 pixels; 4 
 NOTE = "A sample: 8 frames of 224 pixels at stride 8, and 4 s of sound. Views: weak and strong one, log-mel."
 
 
-def measure(repeats: int, kinds: Sequence[Kind] = KINDS) -> list[Timing]:
+def measure(repeats: int, say: Callable[[str], object], kinds: Sequence[Kind] = KINDS) -> list[Timing]:
     """Time the loader's work on one thread, `repeats` rounds on a file of each kind, made in a temporary folder first.
+
+    `say` is told what is done.
 
     Raises:
         DataError: a file that was made cannot be read as it should.
@@ -39,7 +41,11 @@ def measure(repeats: int, kinds: Sequence[Kind] = KINDS) -> list[Timing]:
     torch.set_num_threads(1)
     try:
         with tempfile.TemporaryDirectory(prefix="asgm-bench-") as name:
-            return [timing for kind in kinds for timing in _measure_kind(Path(name), kind, repeats)]
+            timings: list[Timing] = []
+            for kind in kinds:
+                say(f"{kind.name}: making a file, then {repeats} rounds")
+                timings += _measure_kind(Path(name), kind, repeats)
+            return timings
     finally:
         torch.set_num_threads(threads)
 

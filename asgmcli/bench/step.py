@@ -13,34 +13,63 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
 
+from asgmcli.bench import SIZES
 from asgmcli.bench.made_up import made_up_batch, made_up_state
-from asgmcli.bench.step_setup import SIZES, Setup
 from asgmcli.errors import AsgmError, RecipeError
 from asgmcli.ranks.device import synchronize
 from asgmcli.recipe.read import check_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.report.table import Cell, Table
 from asgmcli.runs.counts import needs
 from asgmcli.runs.estimate import product_rate
 from asgmcli.tasks import recognition
 from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.schedule import make_optimizer
 
+CLASSES = 51
+# The first steps choose kernels and allocate memory, the second the optimizer's too; they are not timed.
+WARM_UP = 2
+NOTE = "Operations of the whole step, as torch counts them. On a CPU memory of the whole process, libraries among it."
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One setting of the step: the network's size, the batch, and how it is computed."""
+
+    size: str
+    labeled: int = 1
+    unlabeled: int = 2
+    frames: int = 8
+    pixels: int = 224
+    modality: str = "video"
+    precision: str = "fp32"
+    checkpointing: bool = False
+    compile: bool = False
+    device: str = "cpu"
+    threads: int = 1
+
+    @property
+    def title(self) -> str:
+        """Return what a table and messages call it."""
+        ways = [name for name in ("checkpointing", "compile") if getattr(self, name)]
+        return ", ".join([f"ViT-{self.size.removeprefix('vit_').capitalize()}", self.precision, *ways])
+
 
 class Measured(TypedDict):
-    """What was measured of a step.
+    """The measurements of a step.
 
-    `setup` has the batch as measured. `seconds` of each step are processor time on one CPU thread, where others' work
-    takes none of it, else wall-clock; `products_per_second` are operations, beside the steps; `operations` those of a
-    step; `peak_bytes` of the whole process on a CPU, of all tensors on a GPU; `start_bytes` of the process before
-    anything was made.
+    `seconds` of each step are processor time on one CPU thread, where others' work takes none of it, else wall-clock;
+    `products_per_second` are operations, beside the steps; `operations` those of a step; `peak_bytes` of the whole
+    process on a CPU, of all tensors on a GPU; `start_bytes` of the process before anything was made.
     """
 
     setup: dict[str, Any]
@@ -52,9 +81,19 @@ class Measured(TypedDict):
     peak_bytes: int
 
 
-CLASSES = 51
-# First steps choose kernels and allocate memory; they are not timed.
-WARM_UP = 3
+def setups_of(first: Setup, sizes: Iterable[str]) -> Iterator[Setup]:
+    """Yield the setups to measure for each of `sizes`, all else as in `first`.
+
+    On a CPU or an Apple GPU with and without activation checkpointing; on a CUDA GPU fp32, bf16, and bf16 compiled.
+    """
+    for size in sizes:
+        setup = replace(first, size=size)
+        yield setup
+        if not first.device.startswith("cuda"):
+            yield replace(setup, checkpointing=True)
+        else:
+            yield replace(setup, precision="bf16")
+            yield replace(setup, precision="bf16", compile=True)
 
 
 def recipe_of(setup: Setup) -> RecognitionRecipe:
@@ -125,8 +164,8 @@ def operations_of(recipe: RecognitionRecipe) -> int:
     return 0 if found is None else found.step.operations
 
 
-def measure(setup: Setup, repeats: int) -> Measured:
-    """Measure `setup` in a new process; see `measure_here` for what comes back.
+def measure(setup: Setup, repeats: int, limit: float, say: Callable[[str], object]) -> Measured:
+    """Measure `setup` in a new process; see `measure_here` for its arguments and for what comes back.
 
     Raises:
         RecipeError: the numbers of `setup` do not go together.
@@ -135,45 +174,70 @@ def measure(setup: Setup, repeats: int) -> Measured:
     recipe = recipe_of(setup)
     first = "save_memory" if recipe.saves_memory else "keep_memory"  # as `asgm train` begins
     code = f"from asgmcli.train.allocator import {first}; {first}(); from asgmcli.bench.step import answer; answer()"
-    question = json.dumps({"setup": asdict(setup), "repeats": repeats})
-    done = subprocess.run([sys.executable, "-c", code], input=question, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
-        raise AsgmError(f"{setup.size}: the step cannot be measured here: {reason}")
-    found: Measured = json.loads(done.stdout.splitlines()[-1])
+    question = json.dumps({"setup": asdict(setup), "repeats": repeats, "limit": limit})
+    answered = ""
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            [sys.executable, "-c", code, question], stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as child,
+    ):
+        assert child.stdout is not None
+        for answered in child.stdout:
+            if not answered.startswith("{"):
+                say(answered.rstrip())
+        if child.wait():
+            errors.seek(0)
+            reason = (errors.read().strip().splitlines() or [f"ended with {child.returncode}"])[-1]
+            raise AsgmError(f"{setup.title}: the step cannot be measured here: {reason}")
+    found: Measured = json.loads(answered)
     return found
 
 
 def answer() -> None:
     """Run the child process of `measure`."""
-    question = json.loads(sys.stdin.read())
-    print(json.dumps(measure_here(Setup(**question["setup"]), question["repeats"])))
+    question = json.loads(sys.argv[1])
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    say(json.dumps(measure_here(Setup(**question["setup"]), question["repeats"], question["limit"], say)))
 
 
-def measure_here(setup: Setup, repeats: int) -> Measured:
-    """Measure time and memory of the step, in this process."""
+def measure_here(setup: Setup, repeats: int, limit: float, say: Callable[[str], object]) -> Measured:
+    """Measure time and memory of the step, in this process.
+
+    Args:
+        setup: the step.
+        repeats: how often, at most.
+        limit: seconds after which no further repeat is begun.
+        say: is told what is done.
+    """
     device = torch.device(setup.device)
     torch.set_num_threads(setup.threads)
     start = peak_bytes(device)
-    if setup.largest:
-        setup = _with_largest_batch(setup, device)
     step = Step(recipe_of(setup), setup.labeled, setup.unlabeled, device)
-    for _ in range(WARM_UP):
+    begun = time.perf_counter()
+    for number in range(1, WARM_UP + 1):
         step()
+        say(f"{setup.title}: step {number} of {WARM_UP} that are not timed, {time.perf_counter() - begun:.0f} s so far")
     peak = peak_bytes(device)
     clock = _clock(device, setup.threads)
     plain = recipe_of(replace(setup, checkpointing=False))  # what checkpointing computes again is not counted
-    seconds, walls, rates = [], [], []
+    seconds: list[float] = []
+    walls, rates = [], []
 
     def rate() -> float:
         return product_rate(device, step.recipe.train, step.recipe.model.video.dim)
 
-    for _ in range(repeats):
+    begun = time.perf_counter()
+    while len(seconds) < repeats and (not seconds or time.perf_counter() - begun < limit):
         before = rate()
         wall = time.perf_counter()
         seconds.append(clock(step))
         walls.append(time.perf_counter() - wall)
         rates.append((before + rate()) / 2)
+        say(f"{setup.title}: {len(seconds)} of {repeats}: {seconds[-1]:.2f} s")
     return {
         "setup": asdict(setup),
         "seconds": seconds,
@@ -192,15 +256,30 @@ def summary(found: Measured) -> dict[str, float]:
     """
     pairs = list(zip(found["seconds"], found["products_per_second"], strict=True))
     seconds = statistics.median(found["seconds"])
-    setup = Setup(**found["setup"])
     return {
         "seconds": seconds,
-        "clips_per_second": setup.clips / seconds,
+        "clips_per_second": (found["setup"]["labeled"] + found["setup"]["unlabeled"]) / seconds,
         "gflop": found["operations"] / 1e9,
         "products_gflop_per_second": statistics.median(found["products_per_second"]) / 1e9,
         "share": statistics.median(found["operations"] / taken / rate for taken, rate in pairs),
         "gigabytes": found["peak_bytes"] / 1e9,
     }
+
+
+def table(measured: Sequence[Measured]) -> Table:
+    """Return a line for each setting."""
+    lines: list[list[Cell]] = []
+    for found in measured:
+        numbers = summary(found)
+        shown = (numbers["seconds"], numbers["clips_per_second"], round(numbers["gflop"]))
+        rates = (round(numbers["products_gflop_per_second"], 1), round(100 * numbers["share"], 1))
+        lines.append([Setup(**found["setup"]).title, *shown, *rates, numbers["gigabytes"]])
+    columns = ["step", "seconds", "clips/s", "GFLOP", "GFLOP/s of products", "share, %", "peak memory, GB"]
+    setup = Setup(**measured[0]["setup"])
+    where = "" if setup.device != "cpu" else f", {setup.threads} thread{'s' if setup.threads > 1 else ''}"
+    clips = f"{setup.labeled} labelled + {setup.unlabeled} unlabelled clips"
+    title = f"Training step, {setup.modality}, {clips} of {setup.frames} frames of {setup.pixels} pixels{where}"
+    return Table(title, columns, lines, NOTE, digits=2)
 
 
 def peak_bytes(device: torch.device) -> int:
@@ -216,43 +295,6 @@ def peak_bytes(device: torch.device) -> int:
         return 1024 * int(line.split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
-
-
-def largest(fits: Callable[[int], bool]) -> int:
-    """Return the largest n for which `fits(n)`, by doubling and then bisecting; 0 if even 1 does not fit."""
-    low, high = 0, 1
-    while fits(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
-
-
-def _with_largest_batch(setup: Setup, device: torch.device) -> Setup:
-    """Return `setup` with the largest multiple of its batch for which two steps fit (the second has momentum)."""
-
-    def multiple(n: int) -> Setup:
-        return replace(setup, labeled=n * setup.labeled, unlabeled=n * setup.unlabeled, largest=False)
-
-    def fits(n: int) -> bool:
-        bigger = multiple(n)
-        try:
-            step = Step(recipe_of(bigger), bigger.labeled, bigger.unlabeled, device)
-            step()
-            step()
-        except torch.cuda.OutOfMemoryError:
-            return False
-        finally:
-            step = None  # type: ignore[assignment]
-            torch.cuda.empty_cache()
-        return True
-
-    n = largest(fits)
-    torch.cuda.reset_peak_memory_stats(device)
-    if n == 0:
-        raise AsgmError(f"a batch of {setup.clips} clips does not fit")
-    return multiple(n)
 
 
 def _clock(device: torch.device, threads: int) -> Callable[[Callable[[], object]], float]:

@@ -7,11 +7,11 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from asgmcli.bench.step_setup import SIZES, Setup, setups_of
+from asgmcli.bench import SIZES
 from asgmcli.options import json_option, refuse_to_replace
 from asgmcli.ranks.device import device_option
 
@@ -19,22 +19,7 @@ if TYPE_CHECKING:
     from asgmcli.report.table import Table
 
 
-class Benches(click.Group):
-    """A group that answers an unknown name with the known ones."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the bench that `args` name."""
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            self._refuse(ctx, args[0])
-        return super().resolve_command(ctx, args)
-
-    def _refuse(self, ctx: click.Context, name: str) -> NoReturn:
-        ctx.fail(f"{name!r} is none of the benches: {', '.join(self.commands)}.")
-
-
-@click.group("bench", cls=Benches)
+@click.group("bench")
 def command() -> None:
     """Time one part of the work on this machine; best while it is idle. Each has --out and --json.
 
@@ -45,7 +30,7 @@ def command() -> None:
 
 
 C = TypeVar("C", bound=Callable[..., object] | click.Command)
-# A bench's result: its table and its JSON data.
+# What a bench gives: its table and its JSON data; it is given what tells a person how far it is.
 Measured = Callable[..., tuple["Table", dict[str, object]]]
 
 
@@ -66,13 +51,13 @@ def bench(measured: Measured) -> Callable[..., None]:
 
         refuse_to_replace([out], overwrite)
         load = os.getloadavg()[0]  # asked beforehand, for the work itself is load
-        table, found = measured(**options)
+        console = make_console()
+        table, found = measured(console.print, **options)
         machine = {**environment(), "load": load}
         note = f"{machine['cpus']} cores, torch {machine['torch']}, load {load:.1f} before"
         table = replace(table, note=f"{table.note} {note}".strip())
         result = {"bench": context.info_name, **found, "environment": machine}
-        console = make_console(stderr=as_json)
-        console.print(table.rich())
+        make_console(stderr=as_json).print(table.rich())
         if out is not None:
             write_text(out, json.dumps(result, indent=2) + "\n")
             console.print(f"Wrote {out}")
@@ -107,8 +92,16 @@ def repeats(default: int) -> Callable[[C], C]:
 @click.option("--sound", is_flag=True, help="ASGM-Former's three networks, where the default is the video's alone.")
 @click.option("--threads", type=click.IntRange(1, 4096), default=1, show_default=True, help="Of a CPU.")
 @repeats(5)
+@click.option(
+    "--limit",
+    type=click.FloatRange(0, 86_400),
+    default=60.0,
+    show_default=True,
+    help="Seconds of a setting after which no further repeat begins.",
+)
 @bench
 def step(
+    say: Callable[[str], object],
     sizes: tuple[str, ...],
     device: str,
     labeled: int,
@@ -118,29 +111,28 @@ def step(
     sound: bool,
     threads: int,
     repeats: int,
+    limit: float,
 ) -> tuple[Table, dict[str, object]]:
     """Time a training step on made-up clips: its rate and its memory.
 
     The rate is a share of what this machine's matrix products reach. On a CPU with and without activation checkpointing
-    (minutes); on a GPU with the largest batch that fits, in fp32, in bf16, and compiled.
+    (five to ten minutes); on a GPU in fp32, in bf16, and compiled.
     """
     from asgmcli.bench import step as steps
-    from asgmcli.bench.step_table import cpu_table, gpu_table
     from asgmcli.ranks.device import choose_device
 
     chosen = choose_device(device)
     modality = "video+audio" if sound else "video"
-    first = Setup("", labeled, unlabeled, frames, pixels, modality, device=str(chosen), threads=threads)
+    first = steps.Setup("", labeled, unlabeled, frames, pixels, modality, device=str(chosen), threads=threads)
     names = sizes or (("vit_b",) if chosen.type == "cuda" else ("vit_ti", "vit_s"))
-    measured = [steps.measure(setup, repeats) for setup in setups_of(first, names)]
-    table = gpu_table(measured) if chosen.type == "cuda" else cpu_table(measured)
-    return table, {"steps": [{**found, "summary": steps.summary(found)} for found in measured]}
+    measured = [steps.measure(setup, repeats, limit, say) for setup in steps.setups_of(first, names)]
+    return steps.table(measured), {"steps": [{**found, "summary": steps.summary(found)} for found in measured]}
 
 
 @command.command("loader")
 @repeats(20)
 @bench
-def loader(repeats: int) -> tuple[Table, dict[str, object]]:
+def loader(say: Callable[[str], object], repeats: int) -> tuple[Table, dict[str, object]]:
     """Time the reading of training samples; takes minutes.
 
     Files like those of Kinetics, VGGSound and UCF-101 are generated and read from themselves and from their copies in a
@@ -148,5 +140,5 @@ def loader(repeats: int) -> tuple[Table, dict[str, object]]:
     """
     from asgmcli.bench.loader import measure, table
 
-    timings = measure(repeats)
+    timings = measure(repeats, say)
     return table(timings), {"timings": [timing.data() for timing in timings]}

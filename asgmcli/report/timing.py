@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,27 +32,6 @@ class Timing:
         }
 
 
-def repeat(name: str, work: Callable[[], object], repeats: int, warm_up: int = 1) -> Timing:
-    """Time `repeats` calls of `work`, after `warm_up` calls that do not count."""
-    for _ in range(warm_up):
-        work()
-    taken = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        work()
-        taken.append(1000 * (time.perf_counter() - begin))
-    return Timing(name, taken)
-
-
-def cpu_seconds() -> float:
-    """Return the processor time so far of this process's threads and of the child processes it has waited for.
-
-    On a shared machine this measures the work itself; wall-clock time also counts what others ran in between.
-    """
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
-
-
 def interleaved(works: Mapping[str, Callable[[int], object]], repeats: int) -> list[Timing]:
     """Time several works in turns, each in every round, so that other load falls on all alike.
 
@@ -62,13 +40,13 @@ def interleaved(works: Mapping[str, Callable[[int], object]], repeats: int) -> l
         repeats: rounds that count.
 
     Returns:
-        A timing of each in processor time (`cpu_seconds`), in the order of `works`.
+        A timing of each in this process's processor time, in which others' work does not count; in their order.
     """
     taken: dict[str, list[float]] = {name: [] for name in works}
     for number in range(-1, repeats):
         for name, work in works.items():
-            begin = cpu_seconds()
+            begin = time.process_time()
             work(number)
             if number >= 0:
-                taken[name].append(1000 * (cpu_seconds() - begin))
+                taken[name].append(1000 * (time.process_time() - begin))
     return [Timing(name, values) for name, values in taken.items()]
