@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 
 from asgmcli.data.manifest import SPLITS
-from asgmcli.errors import UsageError
 from asgmcli.synthetic.difficulty import DEMO
+from asgmcli.synthetic.making import GeneratedSettings
 from asgmcli.synthetic.motions import draw_clock
 from asgmcli.synthetic.places import Place, choose_place
 from asgmcli.synthetic.scenes import Scene, draw_scene
@@ -50,14 +50,11 @@ VAL_SHUFFLED = "val_shuffled"
 STREAMS = (*SPLITS, SHUFFLED, VAL_SHUFFLED)
 """Splits in the order that their random streams are numbered by: a clip's bytes hang on it."""
 AUDIO_RATE = 16_000
-# Upper limit of a generated data set.
-MOST_CLIPS = 10_000_000  # of a split
-MOST_PIXELS = 4096
 MOST_FRAMES = 10_000  # of a clip
 
 
 @dataclass(frozen=True)
-class DemoSettings:
+class DemoSettings(GeneratedSettings):
     """The settings of a generated data set: clips a split, seed, frame side in pixels, seconds, frames a second.
 
     With a `scene_bias` each clip is set in a place: its class's with that probability, else another's. The data set
@@ -86,37 +83,20 @@ class DemoSettings:
         shuffled = {} if self.scene_bias is None else {SHUFFLED: self.test, VAL_SHUFFLED: self.val}
         return {split: getattr(self, split) for split in SPLITS} | shuffled
 
-    @property
-    def clips(self) -> list[tuple[str, int]]:
-        """Return (split, index) of every clip, in the manifest's order."""
-        return [(split, index) for split, count in self.counts.items() for index in range(count)]
-
     def content(self) -> dict[str, object]:
         """Return the settings as written into the data set's files, without those that are unset."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
-    def check(self) -> None:
-        """Raise UsageError, naming every fault, where no data set can be made of these."""
-        counts = {split: getattr(self, split) for split in SPLITS}
-        faults = [f"{split} = {count} is below 0" for split, count in counts.items() if count < 0]
-        large = {split: count for split, count in counts.items() if count > MOST_CLIPS}
-        faults += [f"{split} = {count} is more than {MOST_CLIPS}" for split, count in large.items()]
-        if not faults and not self.clips:
-            faults.append("no split has a clip")
+    def faults(self, multiple: int = 2) -> list[str]:
+        """See `GeneratedSettings`."""
+        faults = super().faults(multiple)
         if self.scene_bias is not None and not 0 <= self.scene_bias <= 1:
             faults.append(f"scene_bias = {self.scene_bias} is not a probability in 0..1")
-        if self.seed < 0:
-            faults.append(f"seed = {self.seed} is below 0")
-        if self.size < 32 or self.size % 2:
-            faults.append(f"size = {self.size} is not an even number of at least 32 pixels")
-        if self.size > MOST_PIXELS:
-            faults.append(f"size = {self.size} is more than {MOST_PIXELS} pixels")
         if self.seconds * self.fps > MOST_FRAMES:
             faults.append(f"seconds = {self.seconds} at fps = {self.fps} give more than {MOST_FRAMES} frames")
         elif self.fps <= 0 or self.seconds <= 0 or len(self.times) < 2:
             faults.append(f"seconds = {self.seconds} at fps = {self.fps} give fewer than 2 frames")
-        if faults:
-            raise UsageError(f"The demo data set cannot be made: {'; '.join(faults)}. Mend these options.")
+        return faults
 
 
 def clip_label(seed: int, split: str, index: int) -> int:

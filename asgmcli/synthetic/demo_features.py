@@ -6,7 +6,6 @@ The CNN learns to name shapes in stills of its own; it is kept beside the featur
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,9 +114,8 @@ def make_features(out: Path, *, workers: int | None = None, say: Callable[[str],
     path = folder / NETWORKS_NAME
     DemoFeatures(network, zero, one).save(path)
     tell(f"features of {len(manifest.rows)} clips")
-    processes = min(os.cpu_count() or 1 if workers is None else workers, len(manifest.rows))
     items = [(str(manifest.resolve(row)), row) for row in manifest.rows]
-    raw = np.stack(list(in_processes(partial(_of_clip, path), items, processes)))  # [N, 3, 10, 128]
+    raw = np.stack(list(in_processes(partial(_of_clip, path), items, workers)))  # [N, 3, 10, 128]
     trained = [number for number, row in enumerate(manifest.rows) if row.split == "train"] or list(range(len(raw)))
     chosen = raw[trained].astype(np.float64)
     mean, spread = chosen.mean(axis=(0, 2)), chosen.std(axis=(0, 2)) + SPREAD_FLOOR

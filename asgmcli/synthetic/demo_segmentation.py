@@ -5,10 +5,7 @@ Moving sprites by default; with `--things` and `--sounds` composites of photogra
 
 from __future__ import annotations
 
-import json
-import os
 import wave
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -20,14 +17,27 @@ import numpy as np
 from PIL import Image
 
 from asgmcli.data.frames import FRAMES_NAME, FrameRow, frames_text
-from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, SPLITS, ManifestRow, write_manifest
+from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, ManifestRow, write_manifest
 from asgmcli.data.size import Size
-from asgmcli.errors import DataError, UsageError
+from asgmcli.errors import UsageError
 from asgmcli.files import replacing, write_text
 from asgmcli.media.flow import encode_flow, farneback
 from asgmcli.media.write import write_clip
 from asgmcli.synthetic.clips import AUDIO_RATE, CLASSES
-from asgmcli.synthetic.making import Progress, claim, csv_text, in_processes
+from asgmcli.synthetic.making import (
+    CLIPS_FOLDER,
+    PREVIEW_NAME,
+    QUARANTINE_NAME,
+    SUMMARY_NAME,
+    Progress,
+    claim,
+    clip_id,
+    csv_text,
+    in_processes,
+    options_of,
+    write_summary,
+    writing,
+)
 from asgmcli.synthetic.photo_scenes import Photos, check_photos, find_photos, photo_clip, photo_film
 from asgmcli.synthetic.segmentation_preview import draw_preview
 from asgmcli.synthetic.segmentation_scenes import (
@@ -42,10 +52,7 @@ from asgmcli.synthetic.segmentation_scenes import (
 TITLE = "generated clips of five frames with masks of what sounds; nothing to download"
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 OPTIONS = (
-    click.Option(["--train"], type=click.IntRange(min=0), help="Training clips.  [default: 1000]"),
-    click.Option(["--val"], type=click.IntRange(min=0), help="Validation clips.  [default: 200]"),
-    click.Option(["--test"], type=click.IntRange(min=0), help="Test clips.  [default: 400]"),
-    click.Option(["--size"], type=click.IntRange(min=32), help="Side of a frame in pixels.  [default: 64]"),
+    *options_of(train=1000, val=200, test=400, size=64),
     click.Option(
         ["--things"],
         type=_FOLDER,
@@ -55,8 +62,7 @@ OPTIONS = (
     click.Option(["--grounds"], type=_FOLDER, help="With --things: pictures to stand before.  [default: generated]"),
 )
 NAME = "demo_segmentation"
-SUMMARY_NAME, QUARANTINE_NAME, PREVIEW_NAME = "summary.json", "quarantine.csv", "preview.png"
-FRAMES, MASKS, FLOW, SOUND, FILMS = "frames", "masks", "flow", "sound", "clips"
+FRAMES, MASKS, FLOW, SOUND, FILMS = "frames", "masks", "flow", "sound", CLIPS_FOLDER
 OUTPUTS = (
     SUMMARY_NAME, MANIFEST_NAME, CLASSES_NAME, FRAMES_NAME, QUARANTINE_NAME, PREVIEW_NAME,
     FRAMES, MASKS, FLOW, SOUND, FILMS,
@@ -126,29 +132,15 @@ def generate(
     if photos is not None:
         content |= {"things": str(things), "sounds": str(sounds), "grounds": str(grounds) if grounds else None}
     out = Path(out)
-    try:
+    with writing(out):
         if claim(out, content, OUTPUTS, (_sound_path(out, *clip) for clip in settings.clips), overwrite=overwrite):
             return
         if photos is not None:
             check_photos(photos)
         for name in (FRAMES, MASKS, FLOW, SOUND, FILMS):
             (out / name).mkdir(parents=True, exist_ok=True)
-        processes = min(os.cpu_count() or 1 if workers is None else workers, len(settings.clips))
-        labels = []
-        for label in in_processes(partial(_write_one, out, settings, photos), settings.clips, processes):
-            labels.append(label)
-            if progress is not None:
-                progress(len(labels), len(settings.clips))
+        labels = list(in_processes(partial(_write_one, out, settings, photos), settings.clips, workers, progress))
         _write_tables(out, settings, photos, labels, content)
-    except OSError as error:
-        raise DataError(
-            f"{out} cannot be written ({error.strerror or error}). Name another folder with --out."
-        ) from error
-
-
-def clip_id(split: str, index: int) -> str:
-    """Return the clip's id, which reveals nothing of its class."""
-    return f"{split}_{index:05d}"
 
 
 def _sound_path(out: Path, split: str, index: int) -> Path:
@@ -220,13 +212,5 @@ def _write_tables(
     write_text(out / QUARANTINE_NAME, csv_text([("id", "path", "reason", "detail")]))
     shown = [make_clip(settings, photos, *clip) for clip in settings.clips[:PREVIEWED]]
     draw_preview(out / PREVIEW_NAME, shown)
-    counted = {split: Counter(row.label for row in rows if row.split == split) for split in SPLITS}
-    summary = {
-        "dataset": NAME,
-        "settings": content,
-        "clips": len(rows),
-        "counts": {split: {name: counted[split][name] for name in names} for split in SPLITS},
-        "flow": {"kind": "farneback", "bound": FLOW_BOUND},
-        "manifest_sha256": manifest.sha256,
-    }
-    write_text(out / SUMMARY_NAME, json.dumps(summary, indent=2) + "\n")
+    flow = {"kind": "farneback", "bound": FLOW_BOUND}
+    write_summary(out, NAME, content, manifest, {row.id: [row.label] for row in rows}, flow=flow)

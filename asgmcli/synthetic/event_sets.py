@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -13,72 +10,54 @@ from typing import Any
 
 import click
 
-from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, SPLITS, ManifestRow, write_manifest
+from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, ManifestRow, write_manifest
 from asgmcli.data.segments import SEGMENTS_NAME, Span, segments_csv
 from asgmcli.data.size import Size
-from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 from asgmcli.media.write import write_clip
 from asgmcli.synthetic.event_preview import PreviewClip, draw_event_preview
 from asgmcli.synthetic.events import AUDIO_RATE, SECONDS, Content, draw_stage, random_of, render_frames, render_sound
-from asgmcli.synthetic.making import Progress, claim, csv_text, in_processes
+from asgmcli.synthetic.making import (
+    CLIPS_FOLDER,
+    PREVIEW_NAME,
+    QUARANTINE_NAME,
+    SUMMARY_NAME,
+    GeneratedSettings,
+    Progress,
+    claim,
+    clip_id,
+    clip_path,
+    csv_text,
+    in_processes,
+    options_of,
+    write_summary,
+    writing,
+)
 
 VERSION = 1  # of the generator: raised with any change that alters a clip
-MOST_CLIPS, MOST_PIXELS, MOST_FPS = 10_000_000, 1024, 60.0
+MOST_FPS = 60.0
 CRF, PRESET = 20, "veryfast"
-SUMMARY_NAME, QUARANTINE_NAME, PREVIEW_NAME, CLIPS_FOLDER = "summary.json", "quarantine.csv", "preview.png", "clips"
 OUTPUTS = (SUMMARY_NAME, MANIFEST_NAME, CLASSES_NAME, SEGMENTS_NAME, QUARANTINE_NAME, PREVIEW_NAME, CLIPS_FOLDER)
 PREVIEWED, SEARCHED = 6, 100
 
 
 def options(train: int, val: int, test: int) -> tuple[click.Option, ...]:
     """Return the click options of such a data set, by its default numbers of clips."""
-    return (
-        click.Option(["--train"], type=click.IntRange(min=0), help=f"Training clips.  [default: {train}]"),
-        click.Option(["--val"], type=click.IntRange(min=0), help=f"Validation clips.  [default: {val}]"),
-        click.Option(["--test"], type=click.IntRange(min=0), help=f"Test clips.  [default: {test}]"),
-        click.Option(["--size"], type=click.IntRange(min=32), help="Side of a frame in pixels.  [default: 48]"),
-        click.Option(["--fps"], type=click.FloatRange(1), help="Frames a second.  [default: 4]"),
-    )
+    fps = click.Option(["--fps"], type=click.FloatRange(1), help="Frames a second.  [default: 4]")
+    return (*options_of(train, val, test, size=48), fps)
 
 
 @dataclass(frozen=True)
-class EventSettings:
+class EventSettings(GeneratedSettings):
     """The settings of a generated data set: clips a split, seed, frame side in pixels, frames a second."""
 
-    train: int
-    val: int
-    test: int
-    seed: int = 0
-    size: int = 48
     fps: float = 4.0
     version: int = VERSION
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """Return the number of clips of each split."""
-        return {split: getattr(self, split) for split in SPLITS}
-
-    @property
-    def clips(self) -> list[tuple[str, int]]:
-        """Return (split, index) of every clip, in the manifest's order."""
-        return [(split, index) for split, count in self.counts.items() for index in range(count)]
-
-    def check(self) -> None:
-        """Raise UsageError, naming every fault, where no data set can be made of these."""
-        faults = [
-            f"{split} = {n} is not in 0..{MOST_CLIPS}" for split, n in self.counts.items() if not 0 <= n <= MOST_CLIPS
-        ]
-        if not faults and not self.clips:
-            faults.append("no split has a clip")
-        if self.seed < 0:
-            faults.append(f"seed = {self.seed} is below 0")
-        if not 32 <= self.size <= MOST_PIXELS or self.size % 2:
-            faults.append(f"size = {self.size} is not an even number of 32 to {MOST_PIXELS} pixels")
-        if not 1 <= self.fps <= MOST_FPS:
-            faults.append(f"fps = {self.fps} is not in 1..{MOST_FPS:g}")
-        if faults:
-            raise UsageError(f"The demo data set cannot be made: {'; '.join(faults)}. Mend these options.")
+    def faults(self, multiple: int = 2) -> list[str]:
+        """See `GeneratedSettings`."""
+        fault = [] if 1 <= self.fps <= MOST_FPS else [f"fps = {self.fps} is not in 1..{MOST_FPS:g}"]
+        return super().faults(multiple) + fault
 
 
 @dataclass(frozen=True)
@@ -136,11 +115,6 @@ class World:
         make(self, out, settings, workers=workers, progress=progress, overwrite=overwrite)
 
 
-def clip_id(split: str, index: int) -> str:
-    """Return the clip's id, which reveals nothing of its events."""
-    return f"{split}_{index:05d}"
-
-
 def make(
     world: World,
     out: Path,
@@ -169,27 +143,16 @@ def make(
     """
     settings.check()
     out = Path(out)
-    try:
-        files = (_clip_path(out, *clip) for clip in settings.clips)
+    with writing(out):
+        files = (clip_path(out, *clip) for clip in settings.clips)
         content = {"dataset": world.name, **asdict(settings)}
         if claim(out, content, (*OUTPUTS, *world.outputs), files, overwrite=overwrite):
             return
         for split in dict.fromkeys(split for split, _ in settings.clips):
             (out / CLIPS_FOLDER / split).mkdir(parents=True, exist_ok=True)
-        processes = min(os.cpu_count() or 1 if workers is None else workers, len(settings.clips))
-        written = in_processes(partial(_write_one, world, out, settings), settings.clips, processes)
-        for done, _ in enumerate(written, start=1):
-            if progress is not None:
-                progress(done, len(settings.clips))
+        for _ in in_processes(partial(_write_one, world, out, settings), settings.clips, workers, progress):
+            pass
         _write_tables(world, out, settings, workers)
-    except OSError as error:
-        raise DataError(
-            f"{out} cannot be written ({error.strerror or error}). Name another folder with --out."
-        ) from error
-
-
-def _clip_path(out: Path, split: str, index: int) -> Path:
-    return out / CLIPS_FOLDER / split / f"{clip_id(split, index)}.mp4"
 
 
 def render_clip(world: World, settings: EventSettings, split: str, index: int) -> PreviewClip:
@@ -203,7 +166,7 @@ def render_clip(world: World, settings: EventSettings, split: str, index: int) -
 
 def _write_one(world: World, out: Path, settings: EventSettings, clip: tuple[str, int]) -> None:
     """Write one clip unless its file exists (files are written atomically)."""
-    path = _clip_path(out, *clip)
+    path = clip_path(out, *clip)
     if not path.exists():
         made = render_clip(world, settings, *clip)
         # No B-frames: a frame predicted from later ones decodes only after them.
@@ -229,7 +192,7 @@ def _write_tables(world: World, out: Path, settings: EventSettings, workers: int
     contents = {clip_id(*clip): world.content(settings.seed, *clip) for clip in settings.clips}
     rows = []
     for split, index in settings.clips:
-        path, name = _clip_path(out, split, index).relative_to(out).as_posix(), clip_id(split, index)
+        path, name = clip_path(out, split, index).relative_to(out).as_posix(), clip_id(split, index)
         frames, side = round(SECONDS * settings.fps), settings.size
         label = world.label(contents[name])
         rows.append(ManifestRow(name, path, label, split, float(SECONDS), settings.fps, frames, side, side, path, ""))
@@ -241,16 +204,6 @@ def _write_tables(world: World, out: Path, settings: EventSettings, workers: int
     draw_event_preview(out / PREVIEW_NAME, world.name, world.classes, shown, settings.fps)
     found = {} if world.more is None else world.more(out, workers)
     labels = {name: {thing.label for thing in content.things if thing.label} for name, content in contents.items()}
-    counted = {
-        split: Counter(label for row in rows if row.split == split for label in labels[row.id]) for split in SPLITS
-    }
-    summary = {
-        "dataset": world.name,
-        "settings": asdict(settings),
-        "clips": len(rows),
-        "counts": {split: {name: counted[split][name] for name in world.classes} for split in SPLITS},
-        "manifest_sha256": manifest.sha256,
-        "notes": ["A clip counts in each class that it has."],
-        **found,
-    }
-    write_text(out / SUMMARY_NAME, json.dumps(summary, indent=2) + "\n")
+    write_summary(
+        out, world.name, asdict(settings), manifest, labels, notes=["A clip counts in each class that it has."], **found
+    )

@@ -1,26 +1,143 @@
-"""The folder of a generated data set: claimed for its settings, filled by processes, finished where it stopped."""
+"""The parts that generated data sets share: settings, the folder, processes that fill it, the summary.
+
+A folder is claimed for its settings; work that stopped goes on where it was.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
+import click
+
+from asgmcli.data.manifest import SPLITS, Manifest
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 
 SETTINGS_NAME = "settings.json"
+SUMMARY_NAME, QUARANTINE_NAME, PREVIEW_NAME, CLIPS_FOLDER = "summary.json", "quarantine.csv", "preview.png", "clips"
+MOST_CLIPS, MOST_PIXELS = 10_000_000, 4096
 Progress = Callable[[int, int], None]
 """Called with the number of clips done and of all clips."""
 A = TypeVar("A")
 R = TypeVar("R")
+
+
+def options_of(train: int, val: int, test: int, size: int) -> tuple[click.Option, ...]:
+    """Return the click options that every generated data set has, by their defaults."""
+    clips = {"train": ("Training", train), "val": ("Validation", val), "test": ("Test", test)}
+    return (
+        *(
+            click.Option([f"--{split}"], type=click.IntRange(min=0), help=f"{name} clips.  [default: {count}]")
+            for split, (name, count) in clips.items()
+        ),
+        click.Option(["--size"], type=click.IntRange(min=32), help=f"Side of a frame in pixels.  [default: {size}]"),
+    )
+
+
+@dataclass(frozen=True)
+class GeneratedSettings:
+    """The settings that every generated data set has: clips a split, seed, frame side in pixels."""
+
+    train: int
+    val: int
+    test: int
+    seed: int = 0
+    size: int = 48
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return the number of clips of each split."""
+        return {split: getattr(self, split) for split in SPLITS}
+
+    @property
+    def clips(self) -> list[tuple[str, int]]:
+        """Return (split, index) of every clip, in the manifest's order."""
+        return [(split, index) for split, count in self.counts.items() for index in range(count)]
+
+    def faults(self, multiple: int = 2) -> list[str]:
+        """Return what is wrong with the settings; `multiple` divides a frame's side."""
+        counts = {split: getattr(self, split) for split in SPLITS}
+        faults = [f"{split} = {n} is not in 0..{MOST_CLIPS}" for split, n in counts.items() if not 0 <= n <= MOST_CLIPS]
+        if not faults and not self.clips:
+            faults.append("no split has a clip")
+        if self.seed < 0:
+            faults.append(f"seed = {self.seed} is below 0")
+        if not 32 <= self.size <= MOST_PIXELS or self.size % multiple:
+            faults.append(f"size = {self.size} is not a multiple of {multiple} in 32..{MOST_PIXELS} pixels")
+        return faults
+
+    def check(self) -> None:
+        """Raise UsageError, naming every fault, where no data set can be made of these."""
+        if faults := self.faults():
+            raise UsageError(f"The demo data set cannot be made: {'; '.join(faults)}. Mend these options.")
+
+
+def clip_id(split: str, index: int) -> str:
+    """Return the clip's id, which reveals nothing of its content."""
+    return f"{split}_{index:05d}"
+
+
+def clip_path(out: Path, split: str, index: int) -> Path:
+    """Return the file of a clip that is a video."""
+    return out / CLIPS_FOLDER / split / f"{clip_id(split, index)}.mp4"
+
+
+def write_summary(
+    out: Path, name: str, settings: object, manifest: Manifest, labels: Mapping[str, Iterable[str]], **more: object
+) -> None:
+    """Write summary.json, which says last that all is there.
+
+    Args:
+        out: the folder.
+        name: of the data set.
+        settings: of its clips.
+        manifest: as written.
+        labels: the classes of each clip by id.
+        **more: further entries.
+    """
+    # The three standard splits are counted even if empty.
+    splits = dict.fromkeys((*SPLITS, *(row.split for row in manifest.rows)))
+    counted = {
+        split: Counter(label for row in manifest.rows if row.split == split for label in labels[row.id])
+        for split in splits
+    }
+    summary = {
+        "dataset": name,
+        "settings": settings,
+        "clips": len(manifest.rows),
+        "counts": {split: {label: counted[split][label] for label in manifest.classes} for split in splits},
+        "manifest_sha256": manifest.sha256,
+        **more,
+    }
+    write_text(out / SUMMARY_NAME, json.dumps(summary, indent=2) + "\n")
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Tell a user what to do where the folder cannot be written to.
+
+    Raises:
+        DataError: it cannot.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{out} cannot be written ({error.strerror or error}). Name another folder with --out."
+        ) from error
 
 
 def claim(
@@ -71,25 +188,37 @@ def _differences(marker: Path, given: Mapping[str, Any]) -> str:
         return f"{marker.name} cannot be read"
 
 
-def in_processes(make: Callable[[A], R], items: Sequence[A], processes: int) -> Iterator[R]:
+def in_processes(
+    make: Callable[[A], R], items: Sequence[A], workers: int | None, progress: Progress | None = None
+) -> Iterator[R]:
     """Make every item with `make`, in order; spawned processes start alike on every system and inherit no threads.
+
+    Args:
+        make: importable by name in a process.
+        items: of the work.
+        workers: processes; None takes the machine's cores, 0 or 1 this process alone.
+        progress: called after every item.
 
     Raises:
         DataError: a process was killed.
     """
-    if processes <= 1:
-        yield from map(make, items)
-        return
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
-    try:
-        yield from pool.map(make, items, chunksize=max(1, min(16, len(items) // (4 * processes))))
-    except BrokenProcessPool:
-        raise DataError(
-            "A process that makes clips was killed, perhaps for want of memory. Run the same command again, with fewer "
-            "workers: it goes on where this one stopped."
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+    processes = min(os.cpu_count() or 1 if workers is None else workers, len(items))
+    with ExitStack() as stack:
+        made: Iterator[R] = map(make, items)
+        if processes > 1:
+            pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+            stack.callback(pool.shutdown, cancel_futures=True)
+            made = pool.map(make, items, chunksize=max(1, min(16, len(items) // (4 * processes))))
+        try:
+            for done, result in enumerate(made, start=1):
+                yield result
+                if progress is not None:
+                    progress(done, len(items))
+        except BrokenProcessPool:
+            raise DataError(
+                "A process that makes clips was killed, perhaps for want of memory. Run the same command again, with "
+                "fewer workers: it goes on where this one stopped."
+            ) from None
 
 
 def csv_text(lines: Iterable[Sequence[object]]) -> str:

@@ -5,17 +5,14 @@ A small network has no ImageNet or AudioSet weights to start from; telling what 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 
 import numpy as np
 
 from asgmcli.errors import UsageError
 from asgmcli.synthetic.difficulty import PRETEXT
+from asgmcli.synthetic.making import in_processes
 from asgmcli.synthetic.motions import draw_clock
 from asgmcli.synthetic.scenes import Scene, draw_scene, render
 from asgmcli.synthetic.sounds import mix, play
@@ -107,21 +104,10 @@ def generate(
         places=np.empty((count, max(SPRITES), frames, 3), np.float32),
     )
     starts = range(0, count, CHUNK)
-    for start, part in zip(starts, _parts(settings, count, starts, workers), strict=True):
+    for start, part in zip(starts, in_processes(partial(_chunk, settings, count), starts, workers), strict=True):
         for name, values in vars(part).items():
             getattr(data, name)[start : start + len(values)] = values
     return data
-
-
-def _parts(settings: _PretextSettings, count: int, starts: range, workers: int | None) -> Iterator[PretextClips]:
-    """Yield the clips in chunks, in order."""
-    make = partial(_chunk, settings, count)
-    processes = min(os.cpu_count() or 1 if workers is None else workers, len(starts))
-    if processes <= 1:
-        yield from map(make, starts)
-        return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(make, starts)
 
 
 def _chunk(settings: _PretextSettings, count: int, start: int) -> PretextClips:

@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 
 from asgmcli.data.manifest import SPLITS
-from asgmcli.errors import UsageError
-from asgmcli.synthetic.clips import AUDIO_RATE, CLASSES, MOST_CLIPS, MOST_PIXELS
+from asgmcli.synthetic.clips import AUDIO_RATE, CLASSES
 from asgmcli.synthetic.difficulty import DEMO
+from asgmcli.synthetic.making import GeneratedSettings
 from asgmcli.synthetic.motions import draw_clock
 from asgmcli.synthetic.scenes import Scene, draw_scene, render
 from asgmcli.synthetic.sounds import mix, play
@@ -34,7 +34,7 @@ _WORLD = 101  # of the random streams, which are none of the demo's
 
 
 @dataclass(frozen=True)
-class SegmentationSettings:
+class SegmentationSettings(GeneratedSettings):
     """The settings of a generated data set: clips a split, seed, frame side in pixels."""
 
     train: int = 1000
@@ -44,29 +44,9 @@ class SegmentationSettings:
     size: int = 64
     version: int = VERSION
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """Return the number of clips of each split."""
-        return {split: getattr(self, split) for split in SPLITS}
-
-    @property
-    def clips(self) -> list[tuple[str, int]]:
-        """Return (split, index) of every clip, in the manifest's order."""
-        return [(split, index) for split, count in self.counts.items() for index in range(count)]
-
-    def check(self) -> None:
-        """Raise UsageError, naming every fault, where no data set can be made of these."""
-        faults = [
-            f"{name} = {n} is not in 0..{MOST_CLIPS}" for name, n in self.counts.items() if not 0 <= n <= MOST_CLIPS
-        ]
-        if not faults and not self.clips:
-            faults.append("no split has a clip")
-        if self.seed < 0:
-            faults.append(f"seed = {self.seed} is below 0")
-        if not 32 <= self.size <= MOST_PIXELS or self.size % 32:
-            faults.append(f"size = {self.size} is not a multiple of 32 up to {MOST_PIXELS} pixels")
-        if faults:
-            raise UsageError(f"The segmentation demo cannot be made: {'; '.join(faults)}. Mend these options.")
+    def faults(self, multiple: int = 32) -> list[str]:
+        """See `GeneratedSettings`."""
+        return super().faults(multiple)
 
 
 @dataclass(frozen=True)
