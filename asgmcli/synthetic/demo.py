@@ -15,7 +15,7 @@ from typing import Any
 import click
 import numpy as np
 
-from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, ManifestRow, write_manifest
+from asgmcli.data.manifest import ManifestRow, write_manifest
 from asgmcli.data.size import Size
 from asgmcli.files import write_text
 from asgmcli.media.write import write_clip
@@ -23,9 +23,8 @@ from asgmcli.options import ShareType
 from asgmcli.synthetic.clips import AUDIO_RATE, CLASSES, DemoSettings, clip_label, clip_place, clip_scene, clip_sound
 from asgmcli.synthetic.making import (
     CLIPS_FOLDER,
+    OUTPUTS,
     PREVIEW_NAME,
-    QUARANTINE_NAME,
-    SUMMARY_NAME,
     Progress,
     claim,
     clip_id,
@@ -55,7 +54,6 @@ OPTIONS = (
 CRF = 23
 PRESET = "veryfast"
 BOXES_NAME = "boxes.csv"
-OUTPUTS = (SUMMARY_NAME, MANIFEST_NAME, CLASSES_NAME, BOXES_NAME, QUARANTINE_NAME, PREVIEW_NAME, CLIPS_FOLDER)
 
 
 def folder(options: Mapping[str, object]) -> str:
@@ -108,7 +106,7 @@ def generate(
     out = Path(out)
     with writing(out):
         files = (clip_path(out, *clip) for clip in settings.clips)
-        if claim(out, settings.content(), OUTPUTS, files, overwrite=overwrite):
+        if claim(out, settings.content(), (*OUTPUTS, BOXES_NAME, CLIPS_FOLDER), files, overwrite=overwrite):
             return
         for split in dict.fromkeys(split for split, _ in settings.clips):
             (out / CLIPS_FOLDER / split).mkdir(parents=True, exist_ok=True)
@@ -133,7 +131,6 @@ def _write_tables(out: Path, settings: DemoSettings, boxes: list[np.ndarray]) ->
     names = [entry.name for entry in CLASSES]
     rows = [_row(out, settings, split, index) for split, index in settings.clips]
     manifest = write_manifest(out, rows, names)
-    write_text(out / QUARANTINE_NAME, csv_text([("id", "path", "reason", "detail")]))
     lines: list[tuple[object, ...]] = [("id", "frame", "x1", "y1", "x2", "y2")]
     for row, of_clip in zip(rows, boxes, strict=True):
         lines += [(row.id, frame, *map(int, box)) for frame, box in enumerate(of_clip)]

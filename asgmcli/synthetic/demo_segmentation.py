@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from asgmcli.data.frames import FRAMES_NAME, FrameRow, frames_text
-from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, ManifestRow, write_manifest
+from asgmcli.data.manifest import ManifestRow, write_manifest
 from asgmcli.data.size import Size
 from asgmcli.errors import UsageError
 from asgmcli.files import replacing, write_text
@@ -26,13 +26,11 @@ from asgmcli.media.write import write_clip
 from asgmcli.synthetic.clips import AUDIO_RATE, CLASSES
 from asgmcli.synthetic.making import (
     CLIPS_FOLDER,
+    OUTPUTS,
     PREVIEW_NAME,
-    QUARANTINE_NAME,
-    SUMMARY_NAME,
     Progress,
     claim,
     clip_id,
-    csv_text,
     in_processes,
     options_of,
     write_summary,
@@ -63,10 +61,7 @@ OPTIONS = (
 )
 NAME = "demo_segmentation"
 FRAMES, MASKS, FLOW, SOUND, FILMS = "frames", "masks", "flow", "sound", CLIPS_FOLDER
-OUTPUTS = (
-    SUMMARY_NAME, MANIFEST_NAME, CLASSES_NAME, FRAMES_NAME, QUARANTINE_NAME, PREVIEW_NAME,
-    FRAMES, MASKS, FLOW, SOUND, FILMS,
-)  # fmt: skip
+FOLDERS = (FRAMES, MASKS, FLOW, SOUND, FILMS)
 FILMED = 4
 """First test clips that are written as videos too."""
 FILM_FPS = 25
@@ -133,11 +128,12 @@ def generate(
         content |= {"things": str(things), "sounds": str(sounds), "grounds": str(grounds) if grounds else None}
     out = Path(out)
     with writing(out):
-        if claim(out, content, OUTPUTS, (_sound_path(out, *clip) for clip in settings.clips), overwrite=overwrite):
+        sounds_made = (_sound_path(out, *clip) for clip in settings.clips)
+        if claim(out, content, (*OUTPUTS, FRAMES_NAME, *FOLDERS), sounds_made, overwrite=overwrite):
             return
         if photos is not None:
             check_photos(photos)
-        for name in (FRAMES, MASKS, FLOW, SOUND, FILMS):
+        for name in FOLDERS:
             (out / name).mkdir(parents=True, exist_ok=True)
         labels = list(in_processes(partial(_write_one, out, settings, photos), settings.clips, workers, progress))
         _write_tables(out, settings, photos, labels, content)
@@ -209,7 +205,6 @@ def _write_tables(
         ]
     manifest = write_manifest(out, rows, names)
     write_text(out / FRAMES_NAME, frames_text(frames, frames))
-    write_text(out / QUARANTINE_NAME, csv_text([("id", "path", "reason", "detail")]))
     shown = [make_clip(settings, photos, *clip) for clip in settings.clips[:PREVIEWED]]
     draw_preview(out / PREVIEW_NAME, shown)
     flow = {"kind": "farneback", "bound": FLOW_BOUND}

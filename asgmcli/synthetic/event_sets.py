@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, ManifestRow, write_manifest
+from asgmcli.data.manifest import ManifestRow, write_manifest
 from asgmcli.data.segments import SEGMENTS_NAME, Span, segments_csv
 from asgmcli.data.size import Size
 from asgmcli.files import write_text
@@ -19,15 +19,13 @@ from asgmcli.synthetic.event_preview import PreviewClip, draw_event_preview
 from asgmcli.synthetic.events import AUDIO_RATE, SECONDS, Content, draw_stage, random_of, render_frames, render_sound
 from asgmcli.synthetic.making import (
     CLIPS_FOLDER,
+    OUTPUTS,
     PREVIEW_NAME,
-    QUARANTINE_NAME,
-    SUMMARY_NAME,
     GeneratedSettings,
     Progress,
     claim,
     clip_id,
     clip_path,
-    csv_text,
     in_processes,
     options_of,
     write_summary,
@@ -37,7 +35,6 @@ from asgmcli.synthetic.making import (
 VERSION = 1  # of the generator: raised with any change that alters a clip
 MOST_FPS = 60.0
 CRF, PRESET = 20, "veryfast"
-OUTPUTS = (SUMMARY_NAME, MANIFEST_NAME, CLASSES_NAME, SEGMENTS_NAME, QUARANTINE_NAME, PREVIEW_NAME, CLIPS_FOLDER)
 PREVIEWED, SEARCHED = 6, 100
 
 
@@ -146,7 +143,8 @@ def make(
     with writing(out):
         files = (clip_path(out, *clip) for clip in settings.clips)
         content = {"dataset": world.name, **asdict(settings)}
-        if claim(out, content, (*OUTPUTS, *world.outputs), files, overwrite=overwrite):
+        outputs = (*OUTPUTS, SEGMENTS_NAME, CLIPS_FOLDER, *world.outputs)
+        if claim(out, content, outputs, files, overwrite=overwrite):
             return
         for split in dict.fromkeys(split for split, _ in settings.clips):
             (out / CLIPS_FOLDER / split).mkdir(parents=True, exist_ok=True)
@@ -197,7 +195,6 @@ def _write_tables(world: World, out: Path, settings: EventSettings, workers: int
         label = world.label(contents[name])
         rows.append(ManifestRow(name, path, label, split, float(SECONDS), settings.fps, frames, side, side, path, ""))
     manifest = write_manifest(out, rows, world.classes)
-    write_text(out / QUARANTINE_NAME, csv_text([("id", "path", "reason", "detail")]))
     events = {row.id: world.spans(row.split, contents[row.id]) for row in rows}
     write_text(out / SEGMENTS_NAME, segments_csv(events, rows, modality=world.modality))
     shown = [render_clip(world, settings, *clip) for clip in _various(contents, settings)]

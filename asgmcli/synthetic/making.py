@@ -22,12 +22,14 @@ from typing import Any, TypeVar
 
 import click
 
-from asgmcli.data.manifest import SPLITS, Manifest
+from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, SPLITS, Manifest
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 
 SETTINGS_NAME = "settings.json"
 SUMMARY_NAME, QUARANTINE_NAME, PREVIEW_NAME, CLIPS_FOLDER = "summary.json", "quarantine.csv", "preview.png", "clips"
+OUTPUTS = (SUMMARY_NAME, MANIFEST_NAME, CLASSES_NAME, QUARANTINE_NAME, PREVIEW_NAME)
+"""Files that every data set has."""
 MOST_CLIPS, MOST_PIXELS = 10_000_000, 4096
 Progress = Callable[[int, int], None]
 """Called with the number of clips done and of all clips."""
@@ -98,7 +100,7 @@ def clip_path(out: Path, split: str, index: int) -> Path:
 def write_summary(
     out: Path, name: str, settings: object, manifest: Manifest, labels: Mapping[str, Iterable[str]], **more: object
 ) -> None:
-    """Write summary.json, which says last that all is there.
+    """Write quarantine.csv, without rows, and summary.json, which says last that all is there.
 
     Args:
         out: the folder.
@@ -108,6 +110,7 @@ def write_summary(
         labels: the classes of each clip by id.
         **more: further entries.
     """
+    write_text(out / QUARANTINE_NAME, csv_text([("id", "path", "reason", "detail")]))
     # The three standard splits are counted even if empty.
     splits = dict.fromkeys((*SPLITS, *(row.split for row in manifest.rows)))
     counted = {
