@@ -103,5 +103,5 @@ def watched(ids: list[list[str]], at: int = -1, act: Callable[[dict[str, Any]], 
             terms = act(terms) or terms
         return terms
 
-    functions = {name: getattr(recognition, name) for name in recognition.__all__}
+    functions = dict(vars(recognition))
     return SimpleNamespace(**{**functions, "train_step": train_step})

@@ -27,7 +27,6 @@ from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.idle import Named, name_keys, settle
 from asgmcli.recipe.losses import OLD_SPACE
 from asgmcli.recipe.models import MODELS, section_of
-from asgmcli.recipe.retired import drop_retired
 from asgmcli.recipe.shipped import nearest_recipe
 
 R = TypeVar("R", bound=Recipe)
@@ -103,7 +102,7 @@ def load_recipe(
         row: one of the recipe's rows; `default_row` when None.
         overrides: `key.path=value` strings, values in YAML.
         seed: replaces the recipe's seed.
-        stored: of a run, perhaps of an earlier version: keys that no longer exist are passed over.
+        stored: of a run: overrides may name keys that do nothing.
         with_idle: leave keys that do nothing as the file has them.
         lenient: the overrides are of several rows: where one does nothing it is passed over, as in a stored recipe.
 
@@ -112,8 +111,6 @@ def load_recipe(
     """
     values = read_yaml(path)
     named: list[Named] = []
-    if stored:
-        drop_retired(values)
     values.setdefault("name", path.stem)
     rows = values.get("rows")
     name = row if row is not None else values.get("default_row")

@@ -165,7 +165,7 @@ def summarize(recipe: Recipe, results: Sequence[Result]) -> Table:
 
 
 def _mean(results: Sequence[Result], metric: str) -> str | None:
-    """Return mean ± deviation over the runs that have the metric, which those of an earlier version may not."""
+    """Return mean ± deviation over the runs that have the metric."""
     values = [result["metrics"][metric] for result in results if metric in result["metrics"]]
     return mean_std(values) if values else None
 

@@ -288,8 +288,7 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             metrics.load_state_dict(state["metrics"])
             self.failures = list(state["failures"])
-            if "health" in state:  # an older version's state has none
-                self.health.load_state_dict(state["health"])
+            self.health.load_state_dict(state["health"])
             if self.best is not None:
                 self.best.restore(state["best"])
             self.step = int(state["step"])

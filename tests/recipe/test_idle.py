@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from pydantic import BaseModel
 
 from asgmcli.errors import RecipeError
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.idle import settle
 from asgmcli.recipe.models import MODELS, section_of
-from asgmcli.recipe.read import DESCRIPTIVE_KEYS, MACHINE_KEYS, assign, dump_yaml, load_recipe, recipe_hash
+from asgmcli.recipe.read import DESCRIPTIVE_KEYS, MACHINE_KEYS, dump_yaml, load_recipe, recipe_hash
 from asgmcli.recipe.shipped import shipped
 
 STEPS = ("train.optimizer.schedule=steps",)
@@ -251,22 +250,3 @@ def test_shipped_rows_are_settled_and_read_back_the_same(name: str, tmp_path: Pa
         assert settle(recipe, (), tmp_path) == recipe
         (tmp_path / "stored.yaml").write_text(dump_yaml(recipe))
         assert recipe_hash(load_recipe(tmp_path / "stored.yaml", stored=True)) == recipe_hash(recipe)
-
-
-def test_what_an_earlier_version_stored_is_read(tmp_path: Path) -> None:
-    stored = tmp_path / "recipe.yaml"
-    old = {
-        "figure3_masks": ("fnac", {"train": {"epochs": 3}, "log": {"wandb": False}, "data.workers": 2}),
-        "demo_localizer": ("fnac", {"train.ema_decay": 0.9, "data.labeled_per_class": None, "data.eval_also": []}),
-        "demo_pretext": ("start", {"clip.short_side": [48, 48], "model.video.init": None, "augment.flip": 0.5}),
-        "demo": ("tube", {"masks.sharpness": 3.0, "train.on_nonfinite": "stop"}),
-    }
-    for name, (row, keys) in old.items():
-        values = yaml.safe_load(dump_yaml(written(name, row)))
-        for key, value in keys.items():
-            assign(values, key, value, name)
-        stored.write_text(yaml.safe_dump(values))
-        assert recipe_hash(load_recipe(stored, stored=True)) == recipe_hash(written(name, row))
-        if name != "demo":
-            with pytest.raises(RecipeError, match="unknown key"):
-                load_recipe(stored)

@@ -11,7 +11,6 @@ from asgmcli.recipe.clips import Audio
 from asgmcli.recipe.read import dump_yaml, load_recipe, recipe_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import MaskGuide, Start
-from asgmcli.train.run import Run
 
 GOOD = """
 task: recognition
@@ -270,18 +269,6 @@ def test_a_seed_without_a_recipe_is_told(tmp_path: Path, section: str) -> None:
     path.write_text(head + section)
     with pytest.raises(RecipeError, match="seed and row go with recipe"):
         load_recipe(path)
-
-
-def test_keys_of_earlier_versions_are_refused_in_a_recipe_and_passed_over_in_a_run(tmp_path: Path) -> None:
-    old = GOOD.replace("train: {epochs: 3,", "train: {epochs: 3, on_nonfinite: skip, max_skips: 4,")
-    message = fault(tmp_path, old)
-    assert "train.on_nonfinite: unknown key" in message
-    assert "train.max_skips: unknown key" in message
-    run = Run(tmp_path / "seed0")
-    run.folder.mkdir()
-    run.recipe_path.write_text(dump_yaml(load(tmp_path)).replace("train:\n", "train:\n  max_skips: 4\n"))
-    assert recipe_hash(run.recipe()) == recipe_hash(load(tmp_path))
-    run.check(load(tmp_path), resume=True, overwrite=False)
 
 
 NEAREST = {

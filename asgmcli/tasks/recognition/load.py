@@ -19,7 +19,6 @@ from asgmcli.prepare.single import manifest_of
 from asgmcli.ranks.exchange import own_share
 from asgmcli.recipe.read import check_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.recipe.retired import drop_retired
 from asgmcli.recipe.sections import TrainingData
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.recognition.batch import EvaluationBatch
@@ -163,8 +162,6 @@ def load_recognizer(path: Path, device: torch.device) -> TrainedRecognizer:
         values = json.loads(metadata["recipe"])
         # The file names the row that was trained; the table around it is the recipe's business.
         values["rows"] = {values["default_row"]: {"title": values["default_row"]}}
-        values.pop("compare", None)
-        drop_retired(values)
         recipe = check_recipe(values, path, RecognitionRecipe)
         network = build_network(recipe, len(classes), int(metadata["length"]))
         mel_statistics = LogMelStatistics(float(metadata["audio_mean"]), float(metadata["audio_std"]))
