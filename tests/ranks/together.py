@@ -145,7 +145,7 @@ def note_steps(path: Path, event: Event | None) -> None:
         return evaluation
 
     loop.Trainer._train_step = noted
-    functions = {name: getattr(recognition, name) for name in recognition.__all__}
+    functions = dict(vars(recognition))
     TASKS["recognition"] = SimpleNamespace(**{**functions, "train_step": train_step, "evaluate": evaluate})
 
 

@@ -180,7 +180,7 @@ def _watch(pipe: int, folder: Path, slow: float, room: Callable[[Event], int | N
     torch_save = torch.save
     checkpoint.torch.save = slow_save
     loop.save_state = save_state
-    functions = {name: getattr(recognition, name) for name in recognition.__all__}
+    functions = dict(vars(recognition))
     TASKS["recognition"] = SimpleNamespace(**{**functions, "train_step": train_step, "evaluate": evaluate})
     Session.ensure = lambda *_: None  # the data are there
 

@@ -169,9 +169,7 @@ def test_a_signal_during_an_evaluation_stops_there(demo: Path, tmp_path: Path, s
 
         return recognition.evaluate(state, counted())
 
-    task = SimpleNamespace(
-        **{**{name: getattr(recognition, name) for name in recognition.__all__}, "evaluate": evaluate}
-    )
+    task = SimpleNamespace(**{**vars(recognition), "evaluate": evaluate})
     with pytest.raises(Interrupted):
         trainer_of(recipe, tmp_path / "parts", task=task).fit()
     assert evaluated == [4]  # of 10 clips in batches of 4

@@ -205,7 +205,7 @@ def test_a_resumed_run_is_the_straight_one_and_its_weights_guide(demo: Path, tmp
             os.kill(os.getpid(), signal.SIGTERM)
         return terms
 
-    functions = {name: getattr(localization, name) for name in localization.__all__}
+    functions = dict(vars(localization))
     with pytest.raises(Interrupted, match="step 6 of 10"):
         run(recipe, tmp_path / "parts", task=SimpleNamespace(**{**functions, "train_step": stop}))
     resumed = run(recipe, tmp_path / "parts", resume=True)
@@ -282,7 +282,7 @@ def test_a_resumed_run_on_frozen_trunks_is_the_straight_one(demo: Path, tmp_path
             os.kill(os.getpid(), signal.SIGTERM)
         return terms
 
-    functions = {name: getattr(localization, name) for name in localization.__all__}
+    functions = dict(vars(localization))
     with pytest.raises(Interrupted, match="step 12 of 15"):
         run(recipe, tmp_path / "parts", task=SimpleNamespace(**{**functions, "train_step": stop}))
     resumed = run(recipe, tmp_path / "parts", resume=True)
