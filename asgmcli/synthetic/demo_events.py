@@ -25,7 +25,14 @@ def _label(content: Content) -> str:
 
 
 WORLD = World(
-    NAME, CLIPS, (*(entry.name for entry in EVENTS_CLASSES), BACKGROUND), events_content, _spans, _label, False
+    NAME,
+    CLIPS,
+    (*(entry.name for entry in EVENTS_CLASSES), BACKGROUND),
+    events_content,
+    _spans,
+    _label,
+    False,
+    version=2,
 )
 
 folder, size, generate = WORLD.folder, WORLD.size, WORLD.generate

@@ -32,7 +32,7 @@ from asgmcli.synthetic.making import (
     writing,
 )
 
-VERSION = 1  # of the generator: raised with any change that alters a clip
+VERSION = 1  # of the generator: raised with any change that alters a clip; a world may have its own
 MOST_FPS = 60.0
 CRF, PRESET = 20, "veryfast"
 PREVIEWED, SEARCHED = 6, 100
@@ -71,6 +71,7 @@ class World:
         modality: segments.csv has the column.
         more: (folder, workers) -> entries of the summary, after making what else the data set has.
         outputs: what `more` makes.
+        version: of its generator.
     """
 
     name: str
@@ -82,6 +83,7 @@ class World:
     modality: bool
     more: Callable[[Path, int | None], dict[str, Any]] | None = None
     outputs: tuple[str, ...] = ()
+    version: int = VERSION
 
     def folder(self, options: Mapping[str, object]) -> str:  # noqa: ARG002 - every generator has it
         """Return the data set's folder in data/."""
@@ -108,7 +110,7 @@ class World:
         **given: Any,
     ) -> None:
         """Make the data set in `out`, see `make`; `given` are the options of `options`."""
-        settings = EventSettings(**{**self.clips, **given}, seed=seed)
+        settings = EventSettings(**{**self.clips, **given}, seed=seed, version=self.version)
         make(self, out, settings, workers=workers, progress=progress, overwrite=overwrite)
 
 

@@ -22,19 +22,18 @@ PARSING_CLASSES = tuple(
     )
 )
 """Ten classes, each with a shape, a motion and a timbre of its own; the first plays the part of speech."""
-_RING = (
-    ("star", "bounce", "bell"),
-    ("cross", "shake", "buzz"),
-    ("triangle", "sweep", "whistle"),
-    ("ring", "orbit", "hum"),
-    ("crescent", "swing", "metal"),
-)
+SHAPES = ("star", "cross", "triangle", "ring", "crescent")
+TIMBRES = ("bell", "buzz", "whistle", "hum", "metal")
+MOVES = ("bounce", "shake", "sweep", "orbit", "swing")
 EVENTS_CLASSES = tuple(
-    EventClass(shape, motion, _RING[(number + step) % len(_RING)][2], f"{shape}-{_RING[(number + step) % 5][2]}")
-    for number, (shape, motion, _) in enumerate(_RING)
+    EventClass(shape, "", TIMBRES[(number + step) % len(TIMBRES)], f"{shape}-{TIMBRES[(number + step) % len(TIMBRES)]}")
+    for number, shape in enumerate(SHAPES)
     for step in (0, 1)
 )
-"""A ring of ten: each of five shapes with two timbres, each of five timbres with two shapes."""
+"""A ring of ten: each of five shapes with two timbres, each of five timbres with two shapes.
+
+A class has no motion of its own: a sound follows its sprite's motion, and would tell the shape by it.
+"""
 BACKGROUND = "background"
 # demo_parsing: how often a class is drawn, and whether it is heard only, seen only, or both: of the first and others.
 DRAWN, MOST_THINGS = (0.42, 0.145), 4
@@ -131,24 +130,24 @@ def _event(rng: np.random.Generator, number: int, part: Seconds) -> list[Thing]:
     """Draw an event within `part`, and what disturbs it there: a silent other shape, an off-screen sound.
 
     Neither makes a class with what is seen and heard beside it. Sprite and sound last as they like: the event is while
-    both are there.
+    both are there. Motions are drawn apart from classes; the silent shape has another one.
     """
     entry = EVENTS_CLASSES[number]
     seen = heard = (0, 0)
     while min(seen[1], heard[1]) - max(seen[0], heard[0]) < 1:
         seen, heard = _lasting(rng, part), _lasting(rng, part)
-    things = [Thing(entry.shape, entry.motion, entry.timbre, (seen,), (heard,), entry.name)]
+    motion, other = (MOVES[int(number)] for number in rng.permutation(len(MOVES))[:2])
+    things = [Thing(entry.shape, motion, entry.timbre, (seen,), (heard,), entry.name)]
     pairs = {(known.shape, known.timbre) for known in EVENTS_CLASSES}
     shown = [entry.shape]
     silent, off_screen = rng.random() < SILENT_SHAPE, rng.random() < OFF_SCREEN
     if silent:
-        shapes = [(shape, motion) for shape, motion, _ in _RING if (shape, entry.timbre) not in pairs]
-        shape, motion = shapes[int(rng.integers(len(shapes)))]
-        things.append(Thing(shape, motion, entry.timbre, seen=(part,)))
+        shapes = [shape for shape in SHAPES if (shape, entry.timbre) not in pairs]
+        shape = shapes[int(rng.integers(len(shapes)))]
+        things.append(Thing(shape, other, entry.timbre, seen=(part,)))
         shown.append(shape)
     if off_screen:
-        timbres = [timbre for *_, timbre in _RING if not any((shape, timbre) in pairs for shape in shown)]
+        timbres = [timbre for timbre in TIMBRES if not any((shape, timbre) in pairs for shape in shown)]
         timbre = timbres[int(rng.integers(len(timbres)))]
-        motion = _RING[[name for *_, name in _RING].index(timbre)][1]
-        things.append(Thing(entry.shape, motion, timbre, heard=(part,)))
+        things.append(Thing(entry.shape, MOVES[int(rng.integers(len(MOVES)))], timbre, heard=(part,)))
     return things

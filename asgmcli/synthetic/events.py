@@ -45,7 +45,7 @@ EVENTS = Difficulty(
 
 @dataclass(frozen=True)
 class EventClass:
-    """A class: what it looks like, how it moves, what it sounds like."""
+    """A class: what it looks like, how it moves ("" where it has no motion of its own), what it sounds like."""
 
     shape: str
     motion: str

@@ -142,6 +142,15 @@ def test_neither_modality_alone_tells_an_event() -> None:
     assert 0.4 < two / 600 < 0.6
 
 
+def test_a_sound_does_not_tell_its_shape_by_its_motion() -> None:
+    """A sound follows its sprite's motion; each class has every motion about as often."""
+    things = [thing for index in range(1000) for thing in events_content(0, "train", index).things if thing.label]
+    counts = Counter((thing.label, thing.motion) for thing in things)
+    assert len(counts) == 10 * 5
+    expected = len(things) / 50
+    assert sum((count - expected) ** 2 / expected for count in counts.values()) < 90  # chi-square, 49: p < 0.001
+
+
 def test_a_thing_shows_and_sounds_in_its_seconds_alone() -> None:
     thing = Thing("star", "bounce", "bell", seen=((2, 4),), heard=((6, 8),), label="star-bell")
     content = Content((thing,), faint=(3,), covered=(9,))
