@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from asgmcli.bench.footage import KINETICS, LARGE, UCF, Kind, make_original
+from asgmcli.data.frame_cache import cache_frames, cached_file, read_jpegs
 from asgmcli.data.manifest import MANIFEST_NAME, Manifest, ManifestRow
 from asgmcli.data.mel_statistics import LogMelStatistics
 from asgmcli.data.plan import SampleKey, generator
 from asgmcli.data.reader import ClipReader, Moment
+from asgmcli.data.windows import CANDIDATES, Window, read_frames, resized, windows_of
 from asgmcli.errors import DataError
 from asgmcli.media.clips import random_start
 from asgmcli.media.probe import probe
 from asgmcli.prepare.cache import cache_clip, cache_task
 from asgmcli.prepare.verify import Facts, Fault, FileCheck, examine
 from asgmcli.recipe.clips import Audio, Augment, Clip
+from asgmcli.recipe.events import FrameInput
 from asgmcli.report.table import Cell, Table
 from asgmcli.report.timing import Timing, interleaved
 from asgmcli.tasks.recognition.views import UNLABELED, TrainViews
 
 KINDS = (KINETICS, LARGE, UCF)
 CLIP, AUDIO = Clip(), Audio()  # the paper's: 8 frames, stride 8, 224 pixels; 4 s of sound
-NOTE = "A sample: 8 frames of 224 pixels at stride 8, and 4 s of sound. Views: weak and strong one, log-mel."
+NOTE = (
+    "A sample: 8 frames of 224 pixels at stride 8, and 4 s of sound. Views: weak and strong one, log-mel. A frame a "
+    "second: one of 16 a second, drawn, for 10 s at most, 256x256, as AV-BT takes them; JPEGs: --cache-form jpeg."
+)
+WINDOW_S = 10
 
 
 def measure(repeats: int, say: Callable[[str], object], kinds: Sequence[Kind] = KINDS) -> list[Timing]:
@@ -81,9 +89,35 @@ def _measure_kind(folder: Path, kind: Kind, repeats: int) -> list[Timing]:
         "sample from the cache": partial(sample, cached),
         "frames": lambda number: reader.frames(moment(row, number)),
         "probe": lambda _: probe(path),
+        **_a_frame_a_second(folder / "frames", manifest, row, cached),
         "views of a decoded clip": lambda number: views[SampleKey(UNLABELED, 0, number + 1, 0)],
     }
     return [Timing(f"{timing.name}, {kind.name}", timing.milliseconds) for timing in interleaved(works, repeats)]
+
+
+def _a_frame_a_second(
+    folder: Path, manifest: Manifest, row: ManifestRow, cached: ManifestRow
+) -> dict[str, Callable[[int], object]]:
+    """Return what AV-BT's loader does for a window: from the file, from its copy, and from JPEGs, made here first."""
+    settings, target = FrameInput(), cached_file(folder, row)
+    cache_frames(manifest.resolve(row), row, target, settings)
+    window = windows_of(row, WINDOW_S)[0]
+
+    def draws(number: int) -> list[int]:
+        drawn: list[int] = generator(0, "frames", number).integers(CANDIDATES, size=window.real).tolist()
+        return drawn
+
+    def decoded(window: Window, number: int) -> None:
+        resized(read_frames(manifest, window, draws(number), settings.resize_to), settings.resize_to, settings.resize)
+
+    def jpegs(number: int) -> None:
+        read_jpegs(target, [CANDIDATES * second + draw for second, draw in enumerate(draws(number))])
+
+    return {
+        "a frame a second": partial(decoded, window),
+        "a frame a second from the cache": partial(decoded, replace(window, row=cached)),
+        "a frame a second, JPEGs": jpegs,
+    }
 
 
 def _make(folder: Path, kind: Kind) -> tuple[ManifestRow, ManifestRow]:

@@ -56,7 +56,16 @@ def test_the_command_tells_every_work_on_every_file(tmp_path: Path, monkeypatch:
     result = CliRunner().invoke(command, ["loader", "--repeats", "1", "--out", str(tmp_path / "loader.json")])
     assert result.exit_code == 0, result.output
     answer = json.loads((tmp_path / "loader.json").read_text())
-    works = ("sample", "sample from the cache", "frames", "probe", "views of a decoded clip")
+    works = (
+        "sample",
+        "sample from the cache",
+        "frames",
+        "probe",
+        "a frame a second",
+        "a frame a second from the cache",
+        "a frame a second, JPEGs",
+        "views of a decoded clip",
+    )
     assert [timing["name"] for timing in answer["timings"]] == [f"{w}, {k}" for k in ("h264", "xvid") for w in works]
     assert all(timing["median_ms"] > 0 for timing in answer["timings"])
     assert "a second" in result.output
