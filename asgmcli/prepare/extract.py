@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +35,8 @@ from asgmcli.data.windows import (
 from asgmcli.recipe.events import AudioNet, FrameInput
 
 T = TypeVar("T")
-WRITTEN_AT_ONCE = 16  # clips between two flushes to the disk
+WRITTEN_AT_ONCE, WRITTEN_AFTER_S = 16, 5.0
+"""Clips, or seconds, between two flushes to the disk: what a killed extraction loses."""
 FORWARD_AT_ONCE = 64  # frames or patches that go through a network together, roughly
 
 
@@ -156,13 +158,14 @@ def _extract(wanted: Extraction, device: torch.device, workers: int, console: Co
             begun = f", {done} are there" if done else ""
             console.print(f"{writer.path}: features of {len(rows)} clips{begun} (once).")
         waiting: list[tuple[str, NDArray[np.float16]]] = []
+        written = time.monotonic()
         with _progress(console, len(missing)) as advance:
             for row, inputs in zip(missing, _read(wanted.clips, missing, workers), strict=True):
                 features = forward(network, inputs, device, wanted.clips.together)
                 waiting.append((row.id, features.half().reshape(-1, *wanted.shape).numpy()))
-                if len(waiting) == WRITTEN_AT_ONCE:
+                if len(waiting) == WRITTEN_AT_ONCE or time.monotonic() - written > WRITTEN_AFTER_S:
                     writer.write(waiting)
-                    waiting = []
+                    waiting, written = [], time.monotonic()
                 advance()
         if waiting:
             writer.write(waiting)
