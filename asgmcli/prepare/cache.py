@@ -20,7 +20,7 @@ from asgmcli.media.probe import probe
 from asgmcli.media.video import iterate_frames
 from asgmcli.media.write import write_clip
 from asgmcli.prepare.datasets.listing import LeftOut
-from asgmcli.prepare.selection import Outcome, Progress, relative
+from asgmcli.prepare.selection import SHORT, Outcome, Progress, relative
 from asgmcli.prepare.verify import Facts, Fault
 from asgmcli.workers import Failure, run_tasks
 
@@ -79,7 +79,7 @@ def cache_all(
                 row,
                 path=relative(Path(task.video), out),
                 audio=relative(Path(task.sound), out) if task.audio else "",
-                duration=facts.duration,
+                duration=row.duration if SHORT in row.note.split("; ") else facts.duration,
                 frames=facts.frames,
                 width=facts.width,
                 height=facts.height,

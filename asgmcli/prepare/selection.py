@@ -48,6 +48,8 @@ BAD_REASONS = frozenset(
 )
 LONGER_S = 2.0
 SHORTEST_SHARE = 0.05
+SHORT, SHORT_S = "short", 0.5
+"""Note of a clip whose file ends that many seconds before it should; readers repeat its last frame, then silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,18 +313,19 @@ def _copies(kept: list[tuple[Candidate, Facts]], same_paths: bool) -> list[tuple
 def _row(clip: Candidate, facts: Facts, folder: Path) -> ManifestRow:
     path = relative(clip.path, folder)
     audio = "" if not facts.sound else path if clip.audio is None else relative(clip.audio, folder)
+    short = facts.duration + SHORT_S < clip.lasts
     return ManifestRow(
         clip.id,
         path,
         clip.label,
         clip.split,
-        facts.duration,
+        clip.lasts if short else facts.duration,
         facts.fps,
         facts.frames,
         facts.width,
         facts.height,
         audio,
-        "; ".join(filter(None, (clip.note, facts.note))),
+        "; ".join(filter(None, (clip.note, facts.note, SHORT if short else ""))),
     )
 
 

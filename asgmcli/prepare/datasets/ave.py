@@ -88,7 +88,7 @@ def find(root: Path, options: LayoutOptions) -> Listing:
         elif row in dropped:
             left_out.append(LeftOut(name, str(files[0]), "shared_video", f"{event.video} is in val or test too"))
         else:
-            found.append(Candidate(name, files[0], event.category, split))
+            found.append(Candidate(name, files[0], event.category, split, lasts=SECONDS))
     left_out += _unused(index, {event.video for event in events})
     placed = {clip_id(row, one): [Placed(one.start, one.end, one.category, row)] for row, one in enumerate(events)}
     notes = [f"splits: {source}", *_told(events, splits, classes)]

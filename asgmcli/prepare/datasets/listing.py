@@ -48,7 +48,7 @@ class Candidate:
 
     `audio` is the file of its sound if separate, None if the clip holds it. `seconds` is the length in the
     official list, 0 if unknown. `split` is "" if it is still to be drawn. `more` are other files that the listing's own
-    check reads.
+    check reads. A file that is shorter than `lasts` seconds counts as so long, with the note `short`.
     """
 
     id: str
@@ -59,6 +59,7 @@ class Candidate:
     seconds: float = 0.0
     note: str = ""
     more: tuple[str, ...] = ()
+    lasts: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from asgmcli.cli import main
 from asgmcli.data.features import open_features
 from asgmcli.data.manifest import read_manifest
 from asgmcli.data.segments import read_segments
+from asgmcli.data.windows import read_frames, read_patches
 from asgmcli.errors import DataError
 from asgmcli.media.write import write_clip
 from asgmcli.prepare.datasets.ave import find, read_annotations, segment_labels
 from asgmcli.prepare.datasets.listing import LayoutOptions
+from asgmcli.prepare.event_set import event_set
 from tests.golden import ave_inputs as inputs
 from tests.prepare.prepare_files import TONE, distinct, pictures
 
@@ -103,6 +107,27 @@ def test_every_row_is_a_clip_of_its_own(tmp_path: Path) -> None:
     summary = json.loads((out / "summary.json").read_text())
     assert "splits: h5 (train_order.h5, val_order.h5, test_order.h5)" in summary["notes"]
     assert any("1 in train and test" in note for note in summary["notes"])
+
+
+def test_a_file_that_ends_early_counts_as_ten_seconds(tmp_path: Path) -> None:
+    """Its last frame repeats, its sound falls silent, and all ten seconds are judged, as AVE's labels have them."""
+    root = ave(tmp_path / "raw")
+    write_clip(root / "AVE" / "aaa.mp4", pictures(17), 2.0, np.tile(TONE, 5)[: 17 * 8000])
+    code, text = run("ave", "--root", root, "--out", tmp_path / "out")
+    assert code == 0, text
+    manifest = read_manifest(tmp_path / "out")
+    rows = {row.id: row for row in manifest.rows}
+    assert [(rows[name].duration, rows[name].note) for name in ("0000_aaa", "0001_bbb")] == [(10, "short"), (10, "")]
+    events = event_set(manifest, 10)
+    assert events.labels[events.first["0000_aaa"]].tolist() == [0] * 10
+    (window,) = events.source.of(rows["0000_aaa"])
+    frames = read_frames(manifest, window, [8] * 10, 48)
+    assert torch.equal(frames[8], frames[9])
+    assert not torch.equal(frames[7], frames[8])
+    patches = read_patches(manifest, window, 1.0)
+    assert patches.shape == (10, 96, 64)
+    torch.testing.assert_close(patches[9], torch.full((96, 64), math.log(0.01)))
+    assert float(patches[8].max()) > 0
 
 
 def test_files_of_equal_bytes_are_still_found(tmp_path: Path) -> None:
