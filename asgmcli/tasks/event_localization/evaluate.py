@@ -28,6 +28,7 @@ NAMES = {
     "background_accuracy": "of background segments",
     "class_accuracy": "mean over classes",
     "event_f1": "F1 of event segments",
+    "several_accuracy": "of clips with several events",
     "always_background": "always background (no network)",
     "right_event": "the right event everywhere (no network)",
 }
@@ -92,7 +93,7 @@ def answers(logits: Tensor) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
 def evaluation_of(found: Judged, events: EventSet, paper: Mapping[str, float], *, weak: bool = False) -> Evaluation:
     """Return metrics in percent beside the paper's, tables, the confusions, and timelines of some clips."""
     counts = confusion_of(torch.from_numpy(found.predicted), torch.from_numpy(found.labels), len(events.classes))
-    metrics = segment_metrics(counts)
+    metrics = _with_several(segment_metrics(counts), found, events)
     clips = len({events.windows[number].row.id for number in found.numbers})
     tables = {"events": measures(metrics, paper, clips, weak=weak), "classes": by_class(counts, events.classes)}
     figures: dict[str, Callable[[Path], object]] = {
@@ -100,6 +101,19 @@ def evaluation_of(found: Judged, events: EventSet, paper: Mapping[str, float], *
         "timeline": partial(draw_cases, found, events),
     }
     return Evaluation(metrics, tables, figures)
+
+
+def _with_several(metrics: dict[str, float], found: Judged, events: EventSet) -> dict[str, float]:
+    """Return the measures with the accuracy of clips that have several events, where some have and some have not."""
+    spans = events.source.segments
+    several = np.array([len(spans.get(events.windows[number].row.id, ())) > 1 for number in found.numbers])
+    real = found.labels[several] != IGNORED
+    if several.all() or not real.any():
+        return metrics
+    right = float((found.predicted == found.labels)[several][real].mean())
+    kept = list(metrics.items())
+    place = next(number for number, (name, _) in enumerate(kept) if name == "always_background")
+    return dict([*kept[:place], ("several_accuracy", 100 * right), *kept[place:]])
 
 
 def measures(metrics: Mapping[str, float], paper: Mapping[str, float], clips: int, *, weak: bool = False) -> Table:

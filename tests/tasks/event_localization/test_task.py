@@ -25,6 +25,7 @@ from asgmcli.recipe.event_localization import EventLocalizationRecipe
 from asgmcli.recipe.read import load_recipe
 from asgmcli.tasks import event_localization as task
 from asgmcli.tasks.event_localization.data import build_data
+from asgmcli.tasks.event_localization.evaluate import judge
 from asgmcli.tasks.event_localization.model import build_state
 from asgmcli.tasks.event_localization.step import pooled, segment_loss
 from asgmcli.train.loop import make_trainer
@@ -103,6 +104,11 @@ def test_every_network_takes_its_steps(tmp_path: Path, own_events: Path, overrid
     metrics = task.evaluate(state, data.evaluation).metrics
     assert 0 <= metrics["accuracy"] <= 100
     assert metrics["always_background"] + metrics["right_event"] == pytest.approx(100)
+    several = [len(data.events.source.segments[row.id]) > 1 for row in data.events.manifest.of_split("test")]
+    found = judge(state, data.evaluation)
+    assert found is not None
+    assert sum(several) in range(1, len(several))
+    assert metrics["several_accuracy"] == pytest.approx(100 * found.right[several].mean())
 
 
 @pytest.mark.usefixtures("blank_pictures")
