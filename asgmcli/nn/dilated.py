@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -24,15 +25,17 @@ class DilatedSum(nn.Module):
         self.conv2d_list = nn.ModuleList(
             nn.Conv2d(channels_in, channels, 3, padding=dilation, dilation=dilation) for dilation in DILATIONS
         )
-        for layer in self._layers():
+        for layer in self.conv2d_list:
+            assert isinstance(layer, nn.Conv2d)
             nn.init.normal_(layer.weight, 0.0, _START_STD)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [N, C, H, W] of [N, C_in, H, W]."""
-        first, *others = (layer(x) for layer in self._layers())
-        total: Tensor = first
-        for other in others:
-            total = total + other
+        total: Tensor | None = None
+        for weight, bias, dilation in self._kernels(max(x.shape[-2:])):
+            part = F.conv2d(x, weight, bias, padding=dilation, dilation=max(dilation, 1))
+            total = part if total is None else total + part
+        assert total is not None
         return total
 
     def resized(self, x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -43,8 +46,8 @@ class DilatedSum(nn.Module):
         """
         height, width = x.shape[-2:]
         if (height, width) == size:
-            total: Tensor = self(x)
-            return total
+            whole: Tensor = self(x)
+            return whole
         factor = height // size[0]
         if factor % 2 or (factor * size[0], factor * size[1]) != (height, width):
             return F.interpolate(self(x), size, mode="bilinear", align_corners=False)
@@ -53,15 +56,29 @@ class DilatedSum(nn.Module):
     def _strided(self, x: Tensor, factor: int) -> Tensor:
         """Place i of the result is that at pixels s·i + s/2 - 1 and s·i + s/2 of the plain sum, averaged."""
         means = F.avg_pool2d(F.pad(x, (1,) * 4), 2, stride=1)  # of pixels j - 1 and j
-        parts = []
-        for layer, dilation in zip(self._layers(), DILATIONS, strict=True):
+        total: Tensor | None = None
+        for weight, bias, dilation in self._kernels(max(x.shape[-2:]) + 1 - factor // 2):
             padding = dilation - factor // 2
             inner = means if padding >= 0 else means[..., -padding:padding, -padding:padding]
-            outer = max(padding, 0)
-            parts.append(F.conv2d(inner, layer.weight, layer.bias, stride=factor, padding=outer, dilation=dilation))
-        return parts[0] + parts[1] + parts[2] + parts[3]
+            part = F.conv2d(inner, weight, bias, factor, max(padding, 0), max(dilation, 1))
+            total = part if total is None else total + part
+        assert total is not None
+        return total
 
-    def _layers(self) -> Iterator[nn.Conv2d]:
-        for layer in self.conv2d_list:
+    def _kernels(self, side: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Yield weights, biases and dilations of convolutions whose sum on a map of `side` pixels is this one.
+
+        At a dilation of `side` or more all but the middle weights meet padding alone: one 1x1 convolution, of dilation
+        0, does the work of all of those.
+        """
+        middles, biases = [], []
+        for layer, dilation in zip(self.conv2d_list, DILATIONS, strict=True):
             assert isinstance(layer, nn.Conv2d)
-            yield layer
+            assert layer.bias is not None
+            if dilation < side:
+                yield layer.weight, layer.bias, dilation
+            else:
+                middles.append(layer.weight[:, :, 1:2, 1:2])
+                biases.append(layer.bias)
+        if middles:
+            yield torch.stack(middles).sum(0), torch.stack(biases).sum(0), 0
