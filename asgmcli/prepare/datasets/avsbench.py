@@ -1,4 +1,4 @@
-"""What AVSBench's two data sets share (J. Zhou et al., ECCV 2022): options, and where files lie."""
+"""What AVSBench's two data sets share (J. Zhou et al., ECCV 2022): lists, and where files lie."""
 
 from __future__ import annotations
 
@@ -7,29 +7,13 @@ import io
 from pathlib import Path
 from typing import Any
 
-import click
-
 from asgmcli.errors import DataError
 from asgmcli.files import read_text
 from asgmcli.media.flow import BOUND
-from asgmcli.prepare.datasets.frame_clips import Plan
+from asgmcli.prepare.datasets.frame_plan import Plan
 from asgmcli.prepare.datasets.listing import SPLIT_WORDS, LayoutOptions
 
 FRAMES = 5
-FLOW_OPTIONS = (
-    click.Option(
-        ["--flow"],
-        type=click.Choice(["released", "farneback", "none"]),
-        help="Optical flow that is stored.  [default: released if complete, else farneback of raw videos, else none]",
-    ),
-    click.Option(
-        ["--flow-bound"],
-        type=click.FloatRange(0, min_open=True),
-        default=BOUND,
-        show_default=True,
-        help="Largest displacement that Farneback's flow holds, pixels.",
-    ),
-)
 
 
 def folder_of(root: Path, name: str, help_text: str) -> Path:
@@ -74,7 +58,13 @@ def sound_of(places: list[Path]) -> str:
 
 def plan_of(options: LayoutOptions, **parts: Any) -> Plan:
     """Return a clip's plan, made in the data set's folder with the flow's bound of `options`."""
-    return Plan(bound=float(options.own.get("flow_bound", BOUND)), out=str(options.out.absolute()), **parts)
+    weights = options.own.get("flow_weights")
+    return Plan(
+        weights="" if weights is None else str(Path(weights).absolute()),
+        bound=float(options.own.get("flow_bound", BOUND)),
+        out=str(options.out.absolute()),
+        **parts,
+    )
 
 
 def released_flow(folder: Path, names: list[str]) -> tuple[tuple[str, str], ...]:

@@ -15,7 +15,6 @@ from asgmcli.errors import DataError
 from asgmcli.files import read_text
 from asgmcli.media.probe import probe
 from asgmcli.prepare.datasets.avsbench import (
-    FLOW_OPTIONS,
     FRAMES,
     folder_of,
     plan_of,
@@ -24,8 +23,10 @@ from asgmcli.prepare.datasets.avsbench import (
     sound_of,
     youtube_id,
 )
-from asgmcli.prepare.datasets.frame_clips import Plan, candidate_of, choose_flow, listing_of
+from asgmcli.prepare.datasets.frame_clips import candidate_of, listing_of
+from asgmcli.prepare.datasets.frame_plan import Plan
 from asgmcli.prepare.datasets.listing import LayoutOptions, Listing
+from asgmcli.prepare.datasets.stored_flow import FLOW_OPTIONS, choose_flow
 
 TITLE = "AVSBench several sources (MS3): 424 clips of five frames, masks of all that sounds"
 ROOT_HELP = """\
@@ -87,9 +88,7 @@ def find(root: Path, options: LayoutOptions) -> Listing:
         )
         splits[name] = split
     complete = all(Path(file).exists() for plan in plans.values() for pair in plan.released for file in pair)
-    flow, note = choose_flow(
-        options.own.get("flow"), complete and bool(plans), any(plan.video for plan in plans.values())
-    )
+    flow, note = choose_flow(options, complete and bool(plans), any(plan.video for plan in plans.values()))
     found = {}
     for name, plan in plans.items():
         whole = replace(plan, flow=flow, released=plan.released if flow == "released" else ())
@@ -130,7 +129,7 @@ def _distant(options: LayoutOptions, known: set[str], flow: str, notes: list[str
         rows = sorted(rows, key=lambda row: hashed(options.seed, row.id))[:DISTANT]
         if len(rows) < DISTANT:
             notes.append(f"distant frames: {len(rows):,} clips of S4's categories, all there are (paper: {DISTANT:,})")
-    moved = "none" if flow == "none" else "farneback"
+    moved = "farneback" if flow == "released" else flow
     plans = {}
     for row in rows:
         middle = row.duration / 2 if row.duration else probe(manifest.resolve(row)).duration / 2

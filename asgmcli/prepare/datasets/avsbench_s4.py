@@ -7,7 +7,6 @@ from pathlib import Path
 
 from asgmcli.data.size import Size
 from asgmcli.prepare.datasets.avsbench import (
-    FLOW_OPTIONS,
     FRAMES,
     folder_of,
     plan_of,
@@ -15,8 +14,9 @@ from asgmcli.prepare.datasets.avsbench import (
     released_flow,
     sound_of,
 )
-from asgmcli.prepare.datasets.frame_clips import candidate_of, choose_flow, listing_of
+from asgmcli.prepare.datasets.frame_clips import candidate_of, listing_of
 from asgmcli.prepare.datasets.listing import LayoutOptions, Listing
+from asgmcli.prepare.datasets.stored_flow import FLOW_OPTIONS, choose_flow
 
 TITLE = "AVSBench single source (S4): 4,932 clips of five frames, masks of what sounds, 23 categories"
 ROOT_HELP = """\
@@ -65,7 +65,7 @@ def find(root: Path, options: LayoutOptions) -> Listing:
         clips[name] = (plan, label, split)
     complete = all(Path(file).exists() for plan, _, _ in clips.values() for pair in plan.released for file in pair)
     videos = any(plan.video for plan, _, _ in clips.values())
-    flow, note = choose_flow(options.own.get("flow"), complete and bool(clips), videos)
+    flow, note = choose_flow(options, complete and bool(clips), videos)
     whole = {
         name: replace(plan, flow=flow, released=plan.released if flow == "released" else ())
         for name, (plan, _, _) in clips.items()

@@ -7,94 +7,27 @@ video (pictures, sound, flow). What is made is written whole or not at all, so t
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from asgmcli.data.frames import FRAMES_NAME, FrameRow, frames_text, mask_array, read_picture
 from asgmcli.data.manifest import Manifest, ManifestRow
-from asgmcli.errors import AsgmError, DataError, InstallError, MediaError
+from asgmcli.errors import AsgmError, InstallError, MediaError
 from asgmcli.files import replacing
-from asgmcli.media.flow import BOUND, encode_flow, farneback
 from asgmcli.media.probe import probe
 from asgmcli.media.video import read_clip
+from asgmcli.prepare.datasets.frame_plan import SIZE, Array, Plan, Unusable, squeezed, taken_at
 from asgmcli.prepare.datasets.listing import Candidate, Listing
+from asgmcli.prepare.datasets.stored_flow import flow_file, make_flow
 from asgmcli.prepare.verify import Facts, Fault, FileCheck
 
-SIZE = 224
-PICTURE_AT = 15 / 16
-"""Second within each at which AVSBench takes its picture: the end."""
 SOUND_SECONDS = 0.975  # a window of VGGish: 15,600 samples
 RATE = 16_000
-FLOW, FRAMES, MASKS, SOUND = "flow", "frames", "masks", "sound"
-Array = np.ndarray[Any, np.dtype[Any]]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a clip consists of.
-
-    Attributes:
-        images: picture files, in order; empty where they are cut from the video.
-        masks: mask files by picture, "" where there is none.
-        needed: pictures (by place) whose mask must be there.
-        video: file of the video, "" where there is none.
-        seconds: when pictures of a video are taken; None: at 15/16 of each second.
-        sound: file of the sound (.pkl, .wav or a video), "" where there is none.
-        sound_at: second at which a window of sound begins that is cut out; None: the sound is taken as it is.
-        flow: `none`, `farneback`, or `released`.
-        released: files of released flow, x and y by picture.
-        bound: largest displacement of the flow, pixels.
-        out: folder of what is made.
-        empty_is_odd: a mask without a pixel is noted.
-        squeeze: pictures and masks are of any size, and are written squeezed to 224x224.
-    """
-
-    images: tuple[str, ...] = ()
-    masks: tuple[str, ...] = ()
-    needed: tuple[int, ...] = ()
-    video: str = ""
-    seconds: tuple[float, ...] | None = None
-    sound: str = ""
-    sound_at: float | None = None
-    flow: str = "none"
-    released: tuple[tuple[str, str], ...] = ()
-    bound: float = BOUND
-    out: str = ""
-    empty_is_odd: bool = False
-    squeeze: bool = False
-
-    def text(self) -> str:
-        """Return the plan as the first of `FileCheck.more`."""
-        return json.dumps(self.__dict__)
-
-    @classmethod
-    def read(cls, text: str) -> Plan:
-        """Read what `text` gave."""
-        values: dict[str, Any] = json.loads(text)
-        pairs = tuple((x, y) for x, y in values.pop("released"))
-        for name, value in values.items():
-            values[name] = tuple(value) if isinstance(value, list) else value
-        return cls(**values, released=pairs)
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Return the files whose change makes the clip checked anew."""
-        found = [*self.images, *self.masks, self.video, self.sound, *(name for pair in self.released for name in pair)]
-        return tuple(dict.fromkeys(name for name in found if name))
-
-
-class Unusable(Exception):
-    """A clip that is left out, and why."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason, self.detail = reason, detail
+FRAMES, MASKS, SOUND = "frames", "masks", "sound"
 
 
 def examine_frames(task: FileCheck) -> Facts | Fault:
@@ -129,7 +62,7 @@ def _examine(task: FileCheck, plan: Plan) -> Facts | Fault:
         raise Unusable("wrong_size", f"{odd}: another size than the clip's first frame, {width}x{height}")
     empty = _check_masks(plan, (height, width))
     _check_sound(task.id, plan)
-    _make_flow(task.id, plan, len(images), (height, width))
+    make_flow(task.id, plan, len(images), (height, width))
     digest = hashlib.blake2b(digest_size=16)
     for picture in pictures:
         digest.update(np.ascontiguousarray(picture).tobytes())
@@ -259,64 +192,6 @@ def _cut(clip: str, plan: Plan) -> list[Path]:
     return names
 
 
-def taken_at(duration: float) -> tuple[float, ...]:
-    """Return when AVSBench takes pictures of a video: at 15/16 of each of its whole seconds."""
-    return tuple(second + PICTURE_AT for second in range(max(1, int(duration + 0.1))))
-
-
-def squeezed(frame: Array, size: int = SIZE) -> Array:
-    """Return a frame uint8 [H, W, 3] squeezed, not cropped, to a square."""
-    picture: Array = np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BILINEAR))
-    return picture
-
-
-def flow_file(out: Path, clip: str) -> Path:
-    """Return the file of a clip's flow."""
-    return out / FLOW / f"{clip}.npy"
-
-
-def _make_flow(clip: str, plan: Plan, count: int, size: tuple[int, int]) -> None:
-    """Write a clip's flow uint8 [count, 2, H, W] unless it is there; nothing where the video is missing."""
-    target = flow_file(Path(plan.out), clip)
-    if plan.flow == "none" or target.exists() or (plan.flow == "farneback" and not plan.video):
-        return
-    flow = _released(plan, size) if plan.flow == "released" else _farneback(plan, count, size)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as temporary, temporary.open("wb") as file:
-        np.save(file, flow)
-
-
-def _released(plan: Plan, size: tuple[int, int]) -> Array:
-    """Return released flow: grey, resized bicubic, as it is."""
-
-    def read(name: str) -> Array:
-        try:
-            grey = Image.fromarray(read_picture(name, "L"))
-        except MediaError as error:
-            raise Unusable("broken_png", error.message) from None
-        return np.asarray(grey.resize((size[1], size[0]), Image.Resampling.BICUBIC))
-
-    return np.stack([np.stack([read(x), read(y)]) for x, y in plan.released])
-
-
-def _farneback(plan: Plan, count: int, size: tuple[int, int]) -> Array:
-    """Return Farneback's flow of each picture's frame to the video's next one."""
-    info = probe(plan.video)
-    seconds = (taken_at(info.duration) if plan.seconds is None else plan.seconds)[:count]
-    if len(seconds) < count:
-        raise Unusable("missing_frame", f"{plan.video}: {info.duration:.2f} s give {len(seconds)} of {count} pictures")
-    last = max(info.frames - 1, 1)
-    firsts = [min(int(second * round(info.fps)), last) for second in seconds]
-    pairs = [(index, index + 1) if index < last else (index, index - 1) for index in firsts]
-    frames = read_clip(plan.video, [index for pair in pairs for index in pair])
-    found = []
-    for place, (first, second) in enumerate(pairs):
-        side = size[0]
-        flow = farneback(squeezed(frames[2 * place], side), squeezed(frames[2 * place + 1], side))
-        found.append(encode_flow(flow if second > first else -flow, plan.bound))
-    return np.stack(found)
-
-
 def listing_of(
     clips: Mapping[str, tuple[Candidate, Plan]],
     classes: Sequence[str],
@@ -372,29 +247,3 @@ def candidate_of(clip: str, plan: Plan, label: str, split: str, note: str = "") 
     if plan.sound_at is not None:
         sound = Path(plan.out) / SOUND / f"{clip}.npy"
     return Candidate(clip, path, label, split, sound, note=note, more=(plan.text(), *plan.files))
-
-
-def choose_flow(asked: str | None, released: bool, videos: bool) -> tuple[str, str]:
-    """Return the kind of flow that is stored, and a sentence on it where it was not asked for.
-
-    Args:
-        asked: --flow.
-        released: no frame lacks its released flow.
-        videos: there are raw videos.
-
-    Raises:
-        DataError: what is asked for cannot be made.
-    """
-    if asked == "released" and not released:
-        raise DataError("--flow released: some frames have no released flow (flows_x, flows_y). Try --flow farneback.")
-    if asked == "farneback" and not videos:
-        raise DataError("--flow farneback: there are no raw videos to make it from. Try --flow none.")
-    if asked is not None:
-        return asked, ""
-    kind = "released" if released else "farneback" if videos else "none"
-    why = {
-        "released": "every frame has released flow, which is used",
-        "farneback": "released flow is not complete: Farneback's is made of the raw videos",
-        "none": "there is neither released flow nor a raw video: no flow is stored",
-    }
-    return kind, f"flow: {why[kind]} (--flow)"

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from asgmcli.errors import DataError
-from asgmcli.prepare.datasets.avsbench import FLOW_OPTIONS, plan_of
-from asgmcli.prepare.datasets.frame_clips import Plan, candidate_of, choose_flow, listing_of
+from asgmcli.prepare.datasets.avsbench import plan_of
+from asgmcli.prepare.datasets.frame_clips import candidate_of, listing_of
+from asgmcli.prepare.datasets.frame_plan import Plan
 from asgmcli.prepare.datasets.listing import DRAWN_SPLITS, SPLIT_WORDS, VIDEO_SUFFIXES, LayoutOptions, LeftOut, Listing
+from asgmcli.prepare.datasets.stored_flow import FLOW_OPTIONS, choose_flow
 
 TITLE = "your own clips with masks for segmentation: a folder a clip"
 ROOT_HELP = """\
@@ -43,7 +45,7 @@ def find(root: Path, options: LayoutOptions) -> Listing:
     if not plans:
         raise DataError(f"{root}: no clip here.\n{ROOT_HELP}")
     videos = any(plan.video for plan, _ in plans.values())
-    flow, note = choose_flow(options.own.get("flow"), False, videos)
+    flow, note = choose_flow(options, False, videos)
     found = {}
     for name, (plan, split) in plans.items():
         whole = replace(plan, flow=flow if plan.video else "none")

@@ -133,6 +133,7 @@ class SegmentationData:
     """The data of a segmentation run.
 
     Attributes:
+        flow_kind: how its flow was made: farneback, raft, released, none.
         flow_bound: largest displacement that its flow holds, pixels.
         notes: what a user should know of them, a sentence each.
     """
@@ -142,6 +143,7 @@ class SegmentationData:
     views: FrameViews
     plan: Plan
     reader: FrameReader
+    flow_kind: str
     flow_bound: float
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -203,7 +205,7 @@ def build_data(recipe: SegmentationRecipe) -> SegmentationData:
     if not judged:
         raise DataError(f"{manifest.path}: no frame of split {recipe.data.eval_split!r} has a mask to judge on")
     notes = group_notes(recipe, judged)
-    return SegmentationData(recipe, manifest, frames, plan, reader, flow_bound(manifest), notes)
+    return SegmentationData(recipe, manifest, frames, plan, reader, *stored_flow(manifest), notes)
 
 
 def open_reader(recipe: SegmentationRecipe, manifest: Manifest, sounds: Features | None) -> FrameReader:
@@ -232,13 +234,14 @@ def open_reader(recipe: SegmentationRecipe, manifest: Manifest, sounds: Features
     return FrameReader(manifest, frames, size, sounds, audio_dim(recipe.audio), recipe.data.keep_decoded)
 
 
-def flow_bound(manifest: Manifest) -> float:
-    """Return the largest displacement that the data set's flow holds, pixels; released flow does not tell it."""
+def stored_flow(manifest: Manifest) -> tuple[str, float]:
+    """Return how a data set's flow was made, and the pixels that it holds at most (`FLOW_BOUND` if unknown)."""
     try:
-        summary = json.loads((manifest.folder / "summary.json").read_text(encoding="utf-8"))
-        return float(summary["flow"]["bound"])
+        flow = json.loads((manifest.folder / "summary.json").read_text(encoding="utf-8"))["flow"]
+        bound = flow["bound"]
+        return str(flow["kind"]), FLOW_BOUND if bound is None else float(bound)
     except (OSError, ValueError, KeyError, TypeError):
-        return FLOW_BOUND
+        return "farneback", FLOW_BOUND
 
 
 def plan_of(recipe: SegmentationRecipe, labeled: int, unlabeled: int, share: RankShare | None = None) -> Plan:

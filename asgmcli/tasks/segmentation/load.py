@@ -199,7 +199,15 @@ def load(path: Path, recipe: SegmentationRecipe | None, device: torch.device) ->
         raise DataError(f"{path}: its description of the network is unusable ({' '.join(reason.split())})") from error
     network = build_network(known)
     load_network(network, path)
-    return TrainedSegmenter(known, Segmenter(network).to(device).eval(), bound, device)
+    note = _flow_note(metadata.get("flow_kind", "")) if known.reads_flow else ""
+    return TrainedSegmenter(known, Segmenter(network).to(device).eval(), bound, device, note=note)
+
+
+def _flow_note(kind: str) -> str:
+    """Return what a user must know of a clip's flow where the network was trained with another kind."""
+    if kind == "released":
+        return f"the released flow's bound is unknown; flow is Farneback's, up to {FLOW_BOUND:g} pixels"
+    return "it was trained with RAFT's flow; flow is Farneback's here" if kind == "raft" else ""
 
 
 def _load_released(path: Path, device: torch.device) -> TrainedSegmenter:
@@ -207,9 +215,7 @@ def _load_released(path: Path, device: torch.device) -> TrainedSegmenter:
     recipe = recipe_of(state, path)
     network = build_network(recipe)
     load_network(network, path)
-    note = ""
-    if recipe.reads_flow:
-        note = f"the released flow's bound is unknown; flow is Farneback's, up to {FLOW_BOUND:g} pixels"
+    note = _flow_note("released") if recipe.reads_flow else ""
     inner = path if any(name.startswith(f"{VGGISH}.") for name in state) else None
     return TrainedSegmenter(recipe, Segmenter(network).to(device).eval(), FLOW_BOUND, device, inner, note)
 

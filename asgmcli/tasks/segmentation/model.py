@@ -110,6 +110,7 @@ class SegmentationState:
     recipe: SegmentationRecipe
     student: Segmenter
     teacher: Segmenter | None
+    flow_kind: str
     flow_bound: float
     classes: list[str]
     device: torch.device
@@ -149,6 +150,7 @@ class SegmentationState:
             "format": FORMAT,
             "classes": self.classes,
             "recipe": self.recipe.model_dump_json(exclude={"rows", "compare"}),
+            "flow_kind": self.flow_kind,
             "flow_bound": str(self.flow_bound),
         }
         write_safetensors(folder / WEIGHTS, self.student.network.state_dict(), metadata)
@@ -166,7 +168,8 @@ def build_state(recipe: SegmentationRecipe, data: SegmentationData, context: Con
     student.parts = recipe.train.accumulate
     averaged = recipe.semi_supervised and recipe.train.ema_decay > 0
     teacher = make_teacher(student) if averaged else None
-    return SegmentationState(recipe, student, teacher, data.flow_bound, data.manifest.classes, context.device)
+    flow = (data.flow_kind, data.flow_bound)
+    return SegmentationState(recipe, student, teacher, *flow, data.manifest.classes, context.device)
 
 
 def start_network(recipe: SegmentationRecipe, network: TPAVINetwork | AVSegFormer, context: Context) -> None:

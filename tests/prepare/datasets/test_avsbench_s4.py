@@ -20,7 +20,7 @@ from asgmcli.data.manifest import read_manifest
 from asgmcli.media.flow import encode_flow, farneback
 from asgmcli.media.video import decode_video
 from asgmcli.media.write import write_clip
-from asgmcli.prepare.datasets.frame_clips import squeezed
+from asgmcli.prepare.datasets.frame_plan import squeezed
 from tests.avs_golden import golden
 
 CLIPS = (
