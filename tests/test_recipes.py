@@ -26,7 +26,7 @@ from asgmcli.recipe.networks import Encoder, EncoderSize, VideoEncoder
 from asgmcli.recipe.parsing import FeatureNames, ParsingRecipe
 from asgmcli.recipe.parsing_figure import ParsedClip, ParsingFigureRecipe
 from asgmcli.recipe.pretext import PretextRecipe
-from asgmcli.recipe.read import dump_yaml, load_recipe, settings_hash
+from asgmcli.recipe.read import DESCRIPTIVE_KEYS, dump_yaml, load_recipe, settings_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import SEED_OF_RUN, Start
 from asgmcli.recipe.segmentation import SegmentationRecipe
@@ -326,7 +326,7 @@ def choices(recipe: Recipe) -> set[str]:
         else:
             found.add(f"{key}: {'nothing' if value in (0, []) else 'something'}")
 
-    unused = {"name", "title", "about", "cost", "rows", "default_row", "figure", "compare", "log", "show", "runs_of"}
+    unused = {"name", "default_row", *DESCRIPTIVE_KEYS}
     look(recipe.task, recipe.model_dump(mode="json", exclude=unused))
     return found
 

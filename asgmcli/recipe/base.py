@@ -88,6 +88,8 @@ class Recipe(Section):
     """Variants by name: `title`, `set`, `paper`, `curve`, `cited`."""
     figure: Curves | None = None
     """A figure of which the rows are points: `key`, `label`, `scale`."""
+    bars: bool = False
+    """Draw the rows of its picture as bars from zero."""
     show: list[str] = Field(default_factory=list)
     """Metrics of its table, in this order; all where left out."""
     runs_of: Name | None = None

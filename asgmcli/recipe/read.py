@@ -35,7 +35,7 @@ MAX_RECIPE_BYTES = 1 << 20
 FAULTS_SHOWN = 50
 NEAREST_SHOWN = 3
 VALUE_CHARACTERS = 120  # of a faulty value in a message
-DESCRIPTIVE_KEYS = ("title", "about", "cost", "figure", "compare", "rows", "log", "show", "runs_of")
+DESCRIPTIVE_KEYS = ("title", "about", "cost", "figure", "bars", "compare", "rows", "log", "show", "runs_of")
 """Keys of a recipe that decide nothing about its result."""
 MACHINE_KEYS = {"data": {"workers"}, "train": {"cores", "save_minutes"}}
 """Keys, by section, of what a machine gives a run: with others it counts as the same, and may go on. Other cores change

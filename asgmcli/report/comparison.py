@@ -43,6 +43,7 @@ def row_comparison(
     label: str = "top-1, percent",
     title: str = "",
     interval: str = "95% interval of the mean",
+    bars: bool = False,
 ) -> Path:
     """Draw rows from top to bottom: mean with interval, single runs as faint dots, the paper's number as a diamond.
 
@@ -52,20 +53,23 @@ def row_comparison(
         label: what is measured, and in which unit; differences may be drawn as well (zero is then marked).
         title: stands above.
         interval: what the line through the mean says, for the legend.
+        bars: draw a bar from zero to each mean.
 
     Raises:
         DataError: there is no row. UsageError: the suffix.
     """
     if not rows:
         raise DataError(f"nothing to draw into {path}: there is no measured row. Train first.")
-    return save_figure(path, lambda: _draw(rows, label, title, interval))
+    return save_figure(path, lambda: _draw(rows, label, title, interval, bars))
 
 
-def _draw(rows: Sequence[MeasuredRow], label: str, title: str, interval: str) -> Figure:
+def _draw(rows: Sequence[MeasuredRow], label: str, title: str, interval: str, bars: bool) -> Figure:
     figure = new_figure(height=0.42 * len(rows) + 1.5)
     axes = figure.add_subplot()
     for line, row in enumerate(rows):
         _draw_row(axes, line, row)
+        if bars:
+            axes.barh(line, row.mean, height=0.62, color=ACCENT if row.main else BLUE, alpha=0.3)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=10)
     for text, row in zip(axes.get_yticklabels(), rows, strict=True):

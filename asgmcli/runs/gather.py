@@ -86,7 +86,7 @@ class Gathered:
                 )
             else:
                 rows = list(measured_rows(self.recipe, self.results).values())
-                row_comparison(rows, folder / name, label=label, title=title)
+                row_comparison(rows, folder / name, label=label, title=title, bars=self.recipe.bars)
         return [folder / name for name in self.outputs] + write_differences(
             folder, self.file, self.recipe, self.results
         )[1]

@@ -9,7 +9,7 @@ from matplotlib import rcParams
 from PIL import Image
 
 from asgmcli.errors import DataError
-from asgmcli.report.comparison import MeasuredRow, row_comparison
+from asgmcli.report.comparison import MeasuredRow, _draw, row_comparison
 
 
 @pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
@@ -35,3 +35,10 @@ def test_a_long_title_widens_no_comparison(tmp_path: Path) -> None:
 def test_comparison_without_rows(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no measured row"):
         row_comparison([], tmp_path / "none.png")
+
+
+def test_bars_reach_from_zero_to_the_means() -> None:
+    rows = [MeasuredRow("apart", 72.6, paper=72.65), MeasuredRow("together", 72.9, main=True)]
+    (axes,) = _draw(rows, "miou, percent", "", "", True).axes
+    assert [(patch.get_x(), patch.get_width()) for patch in axes.patches] == [(0, 72.6), (0, 72.9)]  # type: ignore[attr-defined]
+    assert not _draw(rows, "", "", "", False).axes[0].patches
