@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,7 @@ class WindowSet:
     segments: Segments
     seconds: int
 
-    @property
+    @cached_property
     def clips(self) -> dict[str, int]:
         """Return the windows of each clip, in the manifest's order."""
         return {row.id: self.count(row) for row in self.manifest.rows}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from asgmcli.data import windows
 from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.data.segments import Span
 from asgmcli.data.windows import (
@@ -52,6 +53,17 @@ def test_windows_of_any_length(duration: float, segments: int, windows: list[int
 def test_segments_reach_to_the_last_event() -> None:
     """AVE annotates videos that end a little early to their tenth second."""
     assert count_segments(row_of("x.mp4", 8.2), [Span(0, 10, "bell")]) == 10
+
+
+def test_the_windows_of_a_data_set_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anew for each of AVE's clips they took a minute."""
+    rows = [ManifestRow(str(n), "x.mp4", "", "train", 5.0 + 10 * n, 4.0, 20, 8, 8, "", "") for n in range(3)]
+    counted = []
+    plain = windows.count_windows
+    monkeypatch.setattr(windows, "count_windows", lambda *given: counted.append(given) or plain(*given))
+    found = windows.WindowSet(Manifest(Path(), rows, [], Path("manifest.csv"), ""), {}, 10)
+    assert [found.clips[row.id] for row in rows for _ in range(4)] == [1] * 4 + [2] * 4 + [3] * 4
+    assert len(counted) == 3
 
 
 def test_labels_of_windows_and_what_lies_beyond_the_clip() -> None:
