@@ -105,21 +105,6 @@ class Features:
         first, count = self.place(clip)
         return self.array[first : first + count]
 
-    def of_clips(self, clips: Sequence[str]) -> Array:
-        """Return clips of equally many rows, float16 [B, n, ...], by one indexed read.
-
-        Raises:
-            DataError: the store does not have a clip, or their numbers of rows differ.
-        """
-        places = [self.place(clip) for clip in clips]
-        counts = {count for _, count in places}
-        if len(counts) > 1:
-            raise DataError(f"{self.path}: clips of {min(counts)} to {max(counts)} rows do not make one batch")
-        count = counts.pop() if counts else 0
-        rows = np.array([first for first, _ in places], dtype=np.int64)[:, None] + np.arange(count)
-        found: Array = self.array[rows]
-        return found
-
     def loaded(self) -> Features:
         """Return the same store with its array in memory."""
         return Features(self.path, np.array(self.array), self.places, self.origin)

@@ -72,11 +72,6 @@ def segments_csv(
     return stream.getvalue()
 
 
-def has_segments(manifest: Manifest) -> bool:
-    """Return True if the data set says when its events happen."""
-    return (manifest.folder / SEGMENTS_NAME).exists()
-
-
 def read_segments(manifest: Manifest) -> Segments:
     """Read the events of a data set's clips; a clip without any has an empty list.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from asgmcli.data.maps import maps_at
 from asgmcli.errors import DataError, MediaError
 from asgmcli.localize.evidence import confidence
-from asgmcli.localize.motion import CELL, GRID, WINDOW, cell_motion, gray, loudness, no_evidence, no_sound, synchrony
+from asgmcli.localize.motion import CELL, GRID, cell_motion, gray, loudness, no_evidence, no_sound, synchrony
 from asgmcli.media.audio import read_audio
 from asgmcli.media.probe import MediaInfo, probe
 from asgmcli.media.video import iterate_frames
@@ -73,7 +73,6 @@ def motion_clip_maps(
     audio: Path | None = None,
     fps: float = MOTION_FPS,
     grid: tuple[int, int] = GRID,
-    window: float = WINDOW,
     crop: Crop | None = None,
     until: float = math.inf,
     progress: Callable[[float], None] | None = None,
@@ -85,7 +84,6 @@ def motion_clip_maps(
         audio: the file with its sound, if that is a separate one.
         fps: maps a second, rounded to a whole number of frames, at least one.
         grid: (h, w).
-        window: seconds over which motion and sound are compared.
         crop: the part of each frame to look at.
         until: seconds after which the clip is not read.
         progress: called with the seconds of video done.
@@ -112,7 +110,7 @@ def motion_clip_maps(
         motion[0] = motion[1]  # nothing lies before the first frame
     moments = np.asarray(times)
     warning = _silence(sound, level) or no_evidence(motion, level)
-    maps = synchrony(motion, level, moments, window=window)
+    maps = synchrony(motion, level, moments)
     return ClipMaps(info, "motion", maps, moments, level, warning, confidence(motion, level, moments))
 
 
@@ -122,7 +120,6 @@ def fnac_clip_maps(
     *,
     audio: Path | None = None,
     fps: float = FNAC_FPS,
-    crop: Crop | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> ClipMaps:
     """Compute a clip's maps by a trained FNAC: each frame with the sound around it, min-max normalised per frame.
@@ -136,7 +133,7 @@ def fnac_clip_maps(
     chosen = every(iterate_frames(path, short_side=localizer.input_size), info, fps)
     maps, times = [], []
     while batch := list(islice(chosen, _BATCH)):
-        pictures = np.stack([frame if crop is None else crop(frame) for _, frame in batch])
+        pictures = np.stack([frame for _, frame in batch])
         moments = [time for time, _ in batch]
         maps.append(_network_maps(localizer, pictures, moments, sound))
         times += moments

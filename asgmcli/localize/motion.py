@@ -10,8 +10,6 @@ stretches of sound, and `synchrony` looks at a few minutes at a time.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
@@ -42,48 +40,6 @@ STILL = 0.05
 _FAINT, _FAINT_LATELY = 0.15, 0.5  # of the strongest score of the clip, of the window: with less a frame stays dim
 _UNIFORM = 1.0  # value of a map that says nothing, as the trained localizer gives it
 _CHUNK = 2048  # frames compared at once; bounds the memory whatever the clip's length
-
-
-def motion_maps(
-    frames: NDArray[np.uint8],
-    times: ArrayLike,
-    wave: Floats,
-    rate: int,
-    *,
-    grid: tuple[int, int] = GRID,
-    window: float = WINDOW,
-) -> Floats:
-    """Locate the sound's source in each frame by the motion that follows the sound.
-
-    Args:
-        frames: uint8 [F,H,W,3], or grey [F,H,W]; 8 to 15 a second are enough.
-        times: seconds [F], rising, on the clock of the sound.
-        wave: float [S] in [-1, 1], from time 0.
-        rate: samples a second.
-        grid: (h, w) cells that the frame is divided into.
-        window: seconds over which motion and sound are compared.
-
-    Returns:
-        float32 [F,h,w] in [0, 1], 1 where the evidence is strongest. Without evidence (silence, a still picture, a
-        single frame) the map is uniform; if the whole clip has none, a warning says so.
-
-    Raises:
-        ValueError: F of frames and times differ, or a grid below 1 x 1.
-    """
-    moments = np.asarray(times, dtype=np.float64)
-    if len(frames) != len(moments):
-        raise ValueError(f"{len(frames)} frames with {len(moments)} times")
-    small = [gray(frame, grid) for frame in frames]
-    motion = np.zeros((len(small), *grid), np.float32)
-    for index in range(1, len(small)):
-        motion[index] = cell_motion(small[index - 1], small[index], grid)
-    if len(motion) > 1:
-        motion[0] = motion[1]  # nothing lies before the first frame
-    level = loudness(wave, rate)
-    reason = no_evidence(motion, level)
-    if reason:
-        warnings.warn(f"the map is uniform: {reason}", stacklevel=2)
-    return synchrony(motion, level, moments, window=window)
 
 
 def gray(frame: NDArray[np.uint8], grid: tuple[int, int] = GRID) -> Floats:

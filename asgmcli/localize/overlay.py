@@ -27,6 +27,8 @@ FAINT_ALPHA = 0.25
 QUIETEST = -50.0
 """Decibels below the clip's loudest moment at which the loudness curve ends."""
 PER_LINE = 4
+LEVEL_RATE = 100
+"""Values of the loudness a second."""
 
 
 def overlay(frame: Frame, heatmap: Floats, alpha: float = ALPHA) -> Frame:
@@ -85,7 +87,6 @@ def strip(
     boxes: Sequence[Sequence[float] | None] | None = None,
     captions: Sequence[str] | None = None,
     faint: Sequence[bool] | None = None,
-    level_rate: int = 100,
 ) -> Path:
     """Draw N moments of a clip with where its sound comes from, and its loudness over time below.
 
@@ -93,7 +94,7 @@ def strip(
         frames: N of uint8 [H,W,3].
         heatmaps: N of [h,w] in [0, 1].
         times: seconds of the N frames.
-        level: loudness (root mean square) of the whole clip, `level_rate` values a second.
+        level: loudness (root mean square) of the whole clip, 100 values a second.
         path: .png, .svg or .pdf.
         title: stands above.
         boxes: for each frame (x0, y0, x1, y1) in fractions of its width and height, or None.
@@ -108,7 +109,7 @@ def strip(
     alphas = [FAINT_ALPHA if one else ALPHA for one in faint or [False] * count]
     heads = [f"{time:.1f} s   {text}".rstrip() for time, text in zip(times, captions or [""] * count, strict=True)]
     pictures = [overlay(*three) for three in zip(frames, heatmaps, alphas, strict=True)]
-    return save_figure(path, lambda: _draw_strip(pictures, heads, times, np.asarray(level), title, marks, level_rate))
+    return save_figure(path, lambda: _draw_strip(pictures, heads, times, np.asarray(level), title, marks))
 
 
 def strip_of_pictures(
@@ -119,7 +120,6 @@ def strip_of_pictures(
     path: str | os.PathLike[str],
     *,
     title: str = "",
-    level_rate: int = 100,
 ) -> Path:
     """Draw N moments of a clip as they are given, and its loudness over time below.
 
@@ -127,7 +127,7 @@ def strip_of_pictures(
         frames: N of uint8 [H,W,3].
         heads: what stands above each.
         times: seconds of the N frames.
-        level: loudness (root mean square) of the whole clip, `level_rate` values a second.
+        level: loudness (root mean square) of the whole clip, 100 values a second.
         path: .png, .svg or .pdf.
         title: stands above.
 
@@ -135,7 +135,7 @@ def strip_of_pictures(
         UsageError: the suffix.
     """
     marks = [None] * len(frames)
-    draw = partial(_draw_strip, frames, heads, times, np.asarray(level), title, marks, level_rate, heat=False)
+    draw = partial(_draw_strip, frames, heads, times, np.asarray(level), title, marks, heat=False)
     return save_figure(path, draw)
 
 
@@ -146,7 +146,6 @@ def _draw_strip(
     level: Floats,
     title: str,
     boxes: Sequence[Sequence[float] | None],
-    level_rate: int,
     heat: bool = True,
 ) -> Figure:
     columns = min(len(frames), PER_LINE)
@@ -165,7 +164,7 @@ def _draw_strip(
         if boxes[index] is not None:
             draw_box(axes, boxes[index] or (), frame.shape)
         pictures.append(axes)
-    _draw_loudness(figure.add_subplot(grid[lines, :]), level, times, level_rate)
+    _draw_loudness(figure.add_subplot(grid[lines, :]), level, times)
     if heat:
         bar = figure.colorbar(ScalarMappable(cmap=HEAT), ax=pictures, shrink=0.8, aspect=24, pad=0.015)
         bar.set_label("where the sound comes from", fontsize=9)
@@ -185,10 +184,10 @@ def draw_box(axes: Axes, box: Sequence[float], shape: tuple[int, ...]) -> None:
     axes.plot(*corners, color="white", linewidth=1.2, scalex=False, scaley=False)
 
 
-def _draw_loudness(axes: Axes, level: Floats, times: Sequence[float], level_rate: int) -> None:
+def _draw_loudness(axes: Axes, level: Floats, times: Sequence[float]) -> None:
     loudest = max(float(level.max()) if len(level) else 0.0, 1e-6)
     decibels = np.maximum(20 * np.log10(np.maximum(level, 1e-9) / loudest), QUIETEST)
-    seconds = (np.arange(len(level)) + 0.5) / level_rate
+    seconds = (np.arange(len(level)) + 0.5) / LEVEL_RATE
     axes.fill_between(seconds, QUIETEST, decibels, color=BLUE, alpha=0.3, linewidth=0)
     axes.plot(seconds, decibels, color=BLUE, linewidth=0.8)
     for time in times:

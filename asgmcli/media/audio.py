@@ -90,12 +90,6 @@ def read_audio(
     return result
 
 
-def loudness_dbfs(wave: np.ndarray) -> float:
-    """Return the peak level of float [S] in decibels relative to full scale: 0 at 1.0, `SILENCE_DBFS` for silence."""
-    peak = float(np.max(np.abs(wave), initial=0.0))
-    return max(20 * math.log10(peak), SILENCE_DBFS) if peak > 0 else SILENCE_DBFS
-
-
 def log_mel(
     wave: np.ndarray | torch.Tensor, *, rate: int = 16_000, mels: int = 128, length: int | None = None
 ) -> torch.Tensor:

@@ -44,12 +44,11 @@ def write_clip(
     preset: str = "veryfast",
     tune: str | None = None,
     bframes: bool = True,
-    threads: int = 1,
 ) -> None:
     """Write frames and sound to `path` as mp4: h264 (yuv420p) and aac, index at the front of the file.
 
-    The file is written atomically: beside the target, flushed to disk and renamed. With one
-    thread (the default) the same frames and settings give the same bytes, whatever the number of cores.
+    The file is written atomically: beside the target, flushed to disk and renamed. The
+    encoder has one thread, so that the same frames and settings give the same bytes, whatever the number of cores.
 
     Args:
         path: the target; its folder must exist. An existing file is replaced.
@@ -63,7 +62,6 @@ def write_clip(
         preset: x264's preset.
         tune: x264's tune, such as "fastdecode" or "animation".
         bframes: whether frames may be predicted from later ones.
-        threads: encoder threads.
 
     Raises:
         MediaError: the folder is missing or the file cannot be encoded.
@@ -87,7 +85,7 @@ def write_clip(
                 video.height, video.width = height + height % 2, width + width % 2
                 video.pix_fmt = "yuv420p"
                 context = video.codec_context
-                context.thread_count = threads
+                context.thread_count = 1
                 if gop is not None:
                     context.gop_size = gop
                 if not bframes:

@@ -23,8 +23,7 @@ TITLE_LETTERS = 50
 class MeasuredRow:
     """One row of a comparison: its mean, the interval around it, each run's value, the paper's number if there is one.
 
-    `low` and `high` bound the interval (a confidence interval, or mean ± standard deviation: `interval` of
-    `row_comparison` says which); None where one run gives none. `main` sets the row apart.
+    `low` and `high` bound the interval, None where one run gives none. `main` sets the row apart.
     """
 
     name: str
@@ -42,7 +41,6 @@ def row_comparison(
     *,
     label: str = "top-1, percent",
     title: str = "",
-    interval: str = "95% interval of the mean",
     bars: bool = False,
 ) -> Path:
     """Draw rows from top to bottom: mean with interval, single runs as faint dots, the paper's number as a diamond.
@@ -52,7 +50,6 @@ def row_comparison(
         path: .png, .svg or .pdf.
         label: what is measured, and in which unit; differences may be drawn as well (zero is then marked).
         title: stands above.
-        interval: what the line through the mean says, for the legend.
         bars: draw a bar from zero to each mean.
 
     Raises:
@@ -60,10 +57,10 @@ def row_comparison(
     """
     if not rows:
         raise DataError(f"nothing to draw into {path}: there is no measured row. Train first.")
-    return save_figure(path, lambda: _draw(rows, label, title, interval, bars))
+    return save_figure(path, lambda: _draw(rows, label, title, bars))
 
 
-def _draw(rows: Sequence[MeasuredRow], label: str, title: str, interval: str, bars: bool) -> Figure:
+def _draw(rows: Sequence[MeasuredRow], label: str, title: str, bars: bool) -> Figure:
     figure = new_figure(height=0.42 * len(rows) + 1.5)
     axes = figure.add_subplot()
     for line, row in enumerate(rows):
@@ -86,7 +83,7 @@ def _draw(rows: Sequence[MeasuredRow], label: str, title: str, interval: str, ba
     if title:
         title_over(axes, title, TITLE_LETTERS)
     _write_means(axes, rows)
-    figure.legend(handles=_legend(rows, interval), loc="outside lower left", ncols=3, handlelength=1.6)
+    figure.legend(handles=_legend(rows), loc="outside lower left", ncols=3, handlelength=1.6)
     return figure
 
 
@@ -117,10 +114,12 @@ def _write_means(axes: Axes, rows: Sequence[MeasuredRow]) -> None:
         )
 
 
-def _legend(rows: Sequence[MeasuredRow], interval: str) -> list[Line2D]:
+def _legend(rows: Sequence[MeasuredRow]) -> list[Line2D]:
     handles = [Line2D([], [], color=BLUE, marker="o", linewidth=0, markersize=7, label="mean")]
     if any(row.low is not None for row in rows):
-        handles[0] = Line2D([], [], color=BLUE, marker="o", linewidth=2.2, markersize=7, label=f"mean and {interval}")
+        handles[0] = Line2D(
+            [], [], color=BLUE, marker="o", linewidth=2.2, markersize=7, label="mean and its 95% interval"
+        )
     if any(len(row.values) for row in rows):
         handles.append(Line2D([], [], color=BLUE, marker="o", alpha=0.35, linewidth=0, markersize=5, label="one run"))
     if any(row.paper is not None for row in rows):

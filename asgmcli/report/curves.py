@@ -26,7 +26,6 @@ def training_curves(
     rows: Sequence[Mapping[str, Any]],
     path: str | os.PathLike[str],
     *,
-    keys: Sequence[str] | None = None,
     title: str = "",
 ) -> Path:
     """Draw every number of a run's metrics.jsonl against the step, one panel a key.
@@ -34,7 +33,6 @@ def training_curves(
     Args:
         rows: one mapping a line of metrics.jsonl; a key may be missing from a row, text is left out.
         path: .png, .svg or .pdf.
-        keys: which quantities, in this order; default all, in order of appearance.
         title: stands above all.
 
     Raises:
@@ -42,7 +40,7 @@ def training_curves(
     """
     axis = next((key for key in AXES if any(key in row for row in rows)), None)
     series = {}
-    for key in keys if keys is not None else _numeric_keys(rows):
+    for key in _numeric_keys(rows):
         points = [
             (float(row.get(axis, index)) if axis else float(index), float(row[key]))
             for index, row in enumerate(rows)

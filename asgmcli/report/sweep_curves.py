@@ -56,7 +56,6 @@ def sweep_curves(
     title: str = "",
     note: str = "",
     scale: Literal["linear", "log"] = "linear",
-    interval: str = "95% interval of the mean",
 ) -> Path:
     """Draw each method's means over the setting, its intervals and runs, and what the paper prints as a diamond.
 
@@ -70,17 +69,16 @@ def sweep_curves(
         title: stands above.
         note: stands below.
         scale: of the setting; `log` takes base 2.
-        interval: what the bar at a mean says, for the legend.
 
     Raises:
         DataError: there is nothing to draw. UsageError: the suffix.
     """
     if not any(point.mean is not None for line in lines for point in line.points):
         raise DataError(f"nothing to draw into {path}: no point is measured. Train first.")
-    return save_figure(path, lambda: _draw(lines, axis, label, title, note, scale, interval))
+    return save_figure(path, lambda: _draw(lines, axis, label, title, note, scale))
 
 
-def _draw(lines: Sequence[Line], axis: str, label: str, title: str, note: str, scale: str, interval: str) -> Figure:
+def _draw(lines: Sequence[Line], axis: str, label: str, title: str, note: str, scale: str) -> Figure:
     figure = new_figure(height=4.4, width=7.2)
     axes = figure.add_subplot()
     if scale == "log":
@@ -102,7 +100,7 @@ def _draw(lines: Sequence[Line], axis: str, label: str, title: str, note: str, s
         axes.set_ylim((low + high - LEAST_SPAN) / 2, (low + high + LEAST_SPAN) / 2)
     if title:
         title_over(axes, title, TITLE_LETTERS)
-    figure.legend(handles=_legend(lines, others, interval), loc="outside lower left", ncols=2, handlelength=1.8)
+    figure.legend(handles=_legend(lines, others), loc="outside lower left", ncols=2, handlelength=1.8)
     if note:
         figure.supxlabel(note, x=0.01, ha="left", fontsize=9, color=MUTED)
     return figure
@@ -126,14 +124,14 @@ def _draw_line(axes: Axes, line: Line, color: str) -> None:
             )
 
 
-def _legend(lines: Sequence[Line], others: Sequence[str], interval: str) -> list[Line2D]:
+def _legend(lines: Sequence[Line], others: Sequence[str]) -> list[Line2D]:
     handles = []
     for number, line in enumerate(lines):
         color = ACCENT if line.main else others[number % len(others)]
         handles.append(Line2D([], [], color=color, marker="o", linewidth=2, markersize=6, label=line.name))
     points = [point for line in lines for point in line.points]
     if any(point.low is not None for point in points):
-        handles.append(Line2D([], [], color=MUTED, linewidth=1.6, label=interval))
+        handles.append(Line2D([], [], color=MUTED, linewidth=1.6, label="95% interval of the mean"))
     if any(len(point.values) > 1 for point in points):
         handles.append(Line2D([], [], color=MUTED, marker="o", alpha=0.5, linewidth=0, markersize=4, label="one run"))
     if any(point.paper is not None for point in points):

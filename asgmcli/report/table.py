@@ -31,18 +31,18 @@ def signed(value: float | None, digits: int = 1) -> str:
     return f"{value:+.{digits}f}"
 
 
-def mean_std(values: Sequence[float], digits: int = 1) -> str:
+def mean_std(values: Sequence[float]) -> str:
     """Format mean ± sample standard deviation (n - 1): `78.6 ± 2.3`; a single value gets no spread."""
     if not values:
         return MISSING
     if len(values) == 1:
-        return number(values[0], digits)
-    return f"{number(statistics.fmean(values), digits)} ± {number(statistics.stdev(values), digits)}"
+        return number(values[0])
+    return f"{number(statistics.fmean(values))} ± {number(statistics.stdev(values))}"
 
 
-def with_interval(mean: float, low: float, high: float, digits: int = 1) -> str:
+def with_interval(mean: float, low: float, high: float) -> str:
     """Format a difference with its interval: `+6.0 [+4.1, +7.9]`."""
-    return f"{signed(mean, digits)} [{signed(low, digits)}, {signed(high, digits)}]"
+    return f"{signed(mean)} [{signed(low)}, {signed(high)}]"
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class Table:
         """Return for each column whether it holds numbers."""
         return [self._is_number(index) for index in range(len(self.columns))]
 
-    def markdown(self, heading: bool = True) -> str:
-        """Return the table in GitHub's Markdown, ending in a new line; the title in bold above when `heading`."""
-        lines = [f"**{_escape(self.title)}**", ""] if heading and self.title else []
+    def markdown(self) -> str:
+        """Return the table in GitHub's Markdown, ending in a new line; the title in bold above."""
+        lines = [f"**{_escape(self.title)}**", ""] if self.title else []
         lines.append(_line([_escape(name) for name in self.columns]))
         lines.append(_line(["---:" if number else "---" for number in self.numbers()]))
         for index, row in enumerate(self.texts()):

@@ -113,7 +113,7 @@ def test_confidences_are_those_of_the_trained_teacher(run: Callable[..., Result]
     data = build_data(recipe)
     state = build_state(recipe, data, Context(torch.device("cpu"), house / "runs"))
     state.load_state_dict(load_state(trained.state_path)["state"])
-    scores = predict(state.teacher, data.evaluation, torch.device("cpu"))[0]
+    scores = predict([state.teacher], data.evaluation, torch.device("cpu"))[0]
     lines = list(csv.DictReader((tmp_path / "out" / "predictions.csv").open()))
     assert [float(line["confidence"]) for line in lines] == pytest.approx(scores.amax(1).tolist(), abs=1e-6)
     assert [line["predicted"] for line in lines] == [data.classes[index] for index in scores.argmax(1)]

@@ -65,9 +65,9 @@ def test_onnx_runtime_gives_torchs_probabilities(tmp_path: Path, row: str) -> No
         inputs["wave"] = wave.numpy()
         heard = (log_mel(wave, mels=16) + 4.5) / 6
     (found,) = session.run(None, inputs)
-    from asgmcli.tasks.recognition.load import load_recognizer
+    from asgmcli.tasks import recognition
 
-    network = load_recognizer(weights, torch.device("cpu")).network
+    network = recognition.load(weights, None, torch.device("cpu")).network
     with torch.no_grad():
         expected = network((video.transpose(1, 2) / 255 - 0.5) / 0.5, heard).softmax(1)
     error = (torch.from_numpy(found) - expected).abs().max()

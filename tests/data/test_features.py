@@ -35,11 +35,8 @@ def test_what_is_written_in_any_order_is_read_back_in_the_manifests(tmp_path: Pa
     assert found.shape == (3,)
     assert list(found.places) == ["b", "a", "long"]
     np.testing.assert_array_equal(found.of_clip("long"), rows("long", 5).astype(np.float16))
-    batch = found.loaded().of_clips(["a", "b", "a"])
-    np.testing.assert_array_equal(batch, np.stack([rows(c) for c in "aba"]).astype(np.float16))
+    np.testing.assert_array_equal(found.loaded().of_clip("a"), rows("a", 2).astype(np.float16))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ears.json", "ears.npy"]
-    with pytest.raises(DataError, match="2 to 5 rows do not make one batch"):
-        found.of_clips(["a", "long"])
     with pytest.raises(DataError, match="no features of clip 'nobody'"):
         found.of_clip("nobody")
     with pytest.raises(ValueError, match="read-only"):

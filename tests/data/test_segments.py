@@ -9,7 +9,6 @@ from asgmcli.data.manifest import Manifest, ManifestRow, write_manifest
 from asgmcli.data.segments import (
     Span,
     grid_to_spans,
-    has_segments,
     labels_to_spans,
     read_segments,
     segments_csv,
@@ -31,7 +30,6 @@ def manifest_of(folder: Path, names: tuple[str, ...] = ("a", "b")) -> Manifest:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     manifest = manifest_of(tmp_path)
-    assert not has_segments(manifest)
     events = {"b": [Span(2.5, 10, CLASSES[1]), Span(0, 2, "bell")], "a": [Span(0, 0, "bell")]}
     (tmp_path / "segments.csv").write_text(segments_csv(events, manifest.rows))
     assert (tmp_path / "segments.csv").read_text().splitlines() == [
@@ -39,7 +37,6 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         'b,2.5,10,"Male speech, man speaking"',
         "b,0,2,bell",
     ]
-    assert has_segments(manifest)
     assert read_segments(manifest) == {"a": [], "b": [Span(0, 2, "bell"), Span(2.5, 10, CLASSES[1])]}
 
 

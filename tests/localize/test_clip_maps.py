@@ -7,12 +7,13 @@ import pytest
 
 from asgmcli.errors import MediaError
 from asgmcli.localize.clip_maps import RATE, ClipMaps, Sound, clip_loudness, every, motion_clip_maps, normalised
-from asgmcli.localize.motion import loudness, motion_maps
+from asgmcli.localize.motion import loudness
 from asgmcli.localize.regions import hottest_box
 from asgmcli.media.audio import read_audio
 from asgmcli.media.probe import probe
 from asgmcli.media.video import decode_video
 from asgmcli.media.write import write_clip
+from tests.localize.test_motion import motion_maps
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "clips"
 

@@ -1,13 +1,25 @@
 from __future__ import annotations
 
-import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from asgmcli.localize.motion import _windowed, cell_motion, gray, loudness, motion_maps, no_evidence, synchrony
+from asgmcli.localize.motion import _windowed, cell_motion, gray, loudness, no_evidence, synchrony
 
 RATE = 16000
+
+
+def motion_of(frames: np.ndarray, grid: tuple[int, int] = (14, 14)) -> np.ndarray:
+    small = [gray(frame, grid) for frame in frames]
+    motion = [cell_motion(one, other, grid) for one, other in pairwise(small)]
+    return np.stack([motion[0] if motion else np.zeros(grid, np.float32), *motion])
+
+
+def motion_maps(
+    frames: np.ndarray, times: np.ndarray, wave: np.ndarray, rate: int, grid: tuple[int, int] = (14, 14)
+) -> np.ndarray:
+    return synchrony(motion_of(frames, grid), loudness(wave, rate), times)
 
 
 class Scene:
@@ -102,7 +114,7 @@ def test_gray_frames_and_another_grid() -> None:
         ("one frame", "single frame"),
     ],
 )
-def test_nothing_to_say_is_a_uniform_map_and_a_warning(change: str, reason: str) -> None:
+def test_nothing_to_say_is_a_uniform_map_and_a_reason(change: str, reason: str) -> None:
     one = Scene(10, 3)
     frames, times, wave = one.frames, one.times, one.wave
     if change == "silence":
@@ -115,8 +127,8 @@ def test_nothing_to_say_is_a_uniform_map_and_a_warning(change: str, reason: str)
         frames[:] = frames[:1]
     else:
         frames, times = frames[:1], times[:1]
-    with pytest.warns(UserWarning, match=reason):
-        maps = motion_maps(frames, times, wave, RATE)
+    assert reason in (no_evidence(motion_of(frames), loudness(wave, RATE)) or "")
+    maps = motion_maps(frames, times, wave, RATE)
     assert maps.shape[0] == len(frames)
     assert (maps == maps.flat[0]).all()
     assert maps.flat[0] > 0
@@ -124,9 +136,7 @@ def test_nothing_to_say_is_a_uniform_map_and_a_warning(change: str, reason: str)
 
 def test_sound_shorter_than_the_picture() -> None:
     one = Scene(10, 8)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        maps = motion_maps(one.frames, one.times, one.wave[: 4 * RATE], RATE)
+    maps = motion_maps(one.frames, one.times, one.wave[: 4 * RATE], RATE)
     assert np.isfinite(maps).all()
     assert left_peaks(maps)[:35][one.beating[:35]].mean() > 0.7
 
@@ -189,8 +199,3 @@ def test_a_stretch_with_faint_motion_stays_dim() -> None:
 
 def test_no_evidence_says_nothing_about_a_good_clip() -> None:
     assert no_evidence(np.ones((3, 2, 2), np.float32), np.ones(10, np.float32)) is None
-
-
-def test_frames_and_times_must_agree() -> None:
-    with pytest.raises(ValueError, match="3 frames with 2 times"):
-        motion_maps(np.zeros((3, 8, 8, 3), np.uint8), [0.0, 0.1], np.zeros(10, np.float32), RATE)

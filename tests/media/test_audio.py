@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from asgmcli.errors import MediaError
-from asgmcli.media.audio import log_mel, loudness_dbfs, read_audio
+from asgmcli.media.audio import log_mel, read_audio
 from asgmcli.media.write import write_clip
 from tests.media import media_files as mf
 
@@ -276,14 +276,6 @@ def test_broken_sound_is_refused_in_the_middle(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match=r"a\.m4a: broken sound"):
         read_audio(path)
     assert len(read_audio(path, RATE, 0.0, 1.0)) == RATE
-
-
-def test_loudness_by_hand() -> None:
-    assert loudness_dbfs(np.array([0.1, -1.0, 0.5], np.float32)) == 0.0
-    assert loudness_dbfs(np.array([0.5], np.float32)) == pytest.approx(-6.0206, abs=1e-4)
-    assert loudness_dbfs(np.zeros(5, np.float32)) == -120.0
-    assert loudness_dbfs(np.zeros(0, np.float32)) == -120.0
-    assert loudness_dbfs(np.array([1e-9], np.float32)) == -120.0
 
 
 def slow_log_mel(wave: np.ndarray, mels: int, length: int) -> np.ndarray:

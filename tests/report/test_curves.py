@@ -31,7 +31,7 @@ def test_steps_of_chance_do_not_fill_the_axis_and_a_long_title_breaks() -> None:
 
     title = "Figure 5, averaging the localization maps of neighbouring frames (1 label a class), on the demo data"
     for last, span in ((46.8, 5.0), (56.4, 10.0 * 1.24)):  # a margin of 12% on either side
-        figure = _draw([Line("ours", [Point(1, 46.4), Point(2, last)])], "frames", "top-1", title, "", "log", "")
+        figure = _draw([Line("ours", [Point(1, 46.4), Point(2, last)])], "frames", "top-1", title, "", "log")
         low, high = figure.axes[0].get_ylim()
         assert high - low == pytest.approx(span)
         assert (low + high) / 2 == pytest.approx((46.4 + last) / 2)

@@ -14,7 +14,7 @@ def test_a_line_stops_where_nothing_is_measured(tmp_path: Path) -> None:
     from asgmcli.report.sweep_curves import Line, Point, _draw, sweep_curves
 
     ours = Line("ours", [Point(8, 3.0), Point(1, 1.0, 0.5, 1.5, (0.8, 1.2)), Point(4), Point(2, 2.0, paper=9.0)], True)
-    axes = _draw([ours], "frames", "top-1", "", "", "log", "interval").axes[0]
+    axes = _draw([ours], "frames", "top-1", "", "", "log").axes[0]
     places, means = axes.lines[0].get_data()
     assert list(places) == [1, 2, 4, 8]
     assert np.allclose(np.asarray(means, float), [1, 2, np.nan, 3], equal_nan=True)

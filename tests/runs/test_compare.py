@@ -19,7 +19,7 @@ from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.report.differences import Interval, Panel, difference_curves, difference_intervals
 from asgmcli.runs.compare import compare, difference_table, write_differences
 from asgmcli.runs.on_demo import RecipeFile
-from asgmcli.tasks.recognition.load import load_recognizer
+from asgmcli.tasks import recognition
 from asgmcli.train.run import differences
 from tests.tiny_training import TEXT
 
@@ -158,4 +158,4 @@ def test_weights_of_a_row_that_is_compared_can_be_used_alone(tmp_path: Path) -> 
     assert isinstance(subject, RecognitionRecipe)
     made_up_state(subject, 5, torch.device("cpu")).export(tmp_path)
     path = tmp_path / "model.safetensors"
-    assert load_recognizer(path, torch.device("cpu")).recipe.default_row == subject.default_row
+    assert recognition.load(path, None, torch.device("cpu")).recipe.default_row == subject.default_row

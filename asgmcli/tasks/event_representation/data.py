@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from asgmcli.data.frame_cache import FrameReader
@@ -169,8 +168,3 @@ def build_data(recipe: EventRepresentationRecipe) -> RepresentationData:
             "train.batch, or set train.partial to fill or keep."
         )
     return RepresentationData(recipe, events, TrainWindows(recipe, events, numbers), plan)
-
-
-def mean_draws(features: Tensor) -> Tensor:
-    """Return visual features [..., draws, D] averaged over the draws."""
-    return features.mean(-2)

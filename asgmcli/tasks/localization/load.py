@@ -92,15 +92,6 @@ def owns(path: Path) -> bool:
     return read_metadata(path).get("format") == "asgm-localizer" or "imgnet.conv1.weight" in read_state(path)
 
 
-def load(path: Path, recipe: LocalizationRecipe | None, device: torch.device) -> TrainedLocalizer:
-    """Load a localizer with its run's recipe, where there is one.
-
-    Raises:
-        DataError: the file is missing, broken, or not a localizer's.
-    """
-    return load_trained_localizer(path, recipe, device)
-
-
 def _hottest(time: float, heat: np.ndarray) -> list[Cell]:
     """Time in seconds, the centre of the hottest cell (x, y in 0..1 of the picture), and its heat (0..1)."""
     row, column = divmod(int(heat.argmax()), heat.shape[1])
@@ -108,7 +99,7 @@ def _hottest(time: float, heat: np.ndarray) -> list[Cell]:
     return [round(time, 3), round(x, 4), round(y, 4), round(float(heat[row, column]), 4)]
 
 
-def load_trained_localizer(path: Path, recipe: LocalizationRecipe | None, device: torch.device) -> TrainedLocalizer:
+def load(path: Path, recipe: LocalizationRecipe | None, device: torch.device) -> TrainedLocalizer:
     """Load the localizer from a weight file; without a recipe its input sizes are those the file names.
 
     Raises:

@@ -61,22 +61,15 @@ class ScoredBatch:
 
 
 def predict(
-    network: ASGMFormer, loader: Iterable[EvaluationBatch], device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return probabilities [n, K], averaged over each video's views, and labels [n]."""
-    return _whole(list(_predict_batches((network,), loader, device)))
-
-
-def predict_together(
     networks: Sequence[ASGMFormer], loader: Iterable[EvaluationBatch], device: torch.device
 ) -> list[torch.Tensor]:
-    """Return each network's probabilities [n, K] of the clips in all ranks' loaders, in order; none on other ranks than
-    the first."""
+    """Return each network's probabilities [n, K], averaged over each video's views, of the clips in all ranks' loaders,
+    in order; none on other ranks than the first."""
     seen = gathered(list(_predict_batches(networks, loader, device)))
     return [_whole(seen, number)[0] for number in range(len(networks))] if seen else []
 
 
-def _whole(seen: list[ScoredBatch], network: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def _whole(seen: list[ScoredBatch], network: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Join all batches' scores of a network, and their labels."""
     return torch.cat([part.scores[network] for part in seen]), torch.cat([part.labels for part in seen])
 

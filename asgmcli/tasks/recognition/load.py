@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import torch
 
 from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.data.mel_statistics import LogMelStatistics
-from asgmcli.data.plan import RankShare
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.nn.state import fit, read_metadata, read_state
@@ -21,8 +20,7 @@ from asgmcli.recipe.read import check_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import TrainingData
 from asgmcli.report.table import Cell, Table
-from asgmcli.tasks.recognition.batch import EvaluationBatch
-from asgmcli.tasks.recognition.evaluate import evaluation_of, predict, predict_together
+from asgmcli.tasks.recognition.evaluate import evaluation_of, predict
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 from asgmcli.tasks.recognition.views import evaluation_batches, labeled_rows
 from asgmcli.train.batches import watched
@@ -98,7 +96,7 @@ class TrainedRecognizer:
         data = self.recipe.data.model_copy(update={"workers": 0})
         alone = replace(self, recipe=self.recipe.model_copy(update={"data": data}))
         reader = ClipReader(manifest, self.recipe.clip, self.recipe.audio)
-        scores = alone.scores(reader, manifest.rows, lambda done: None)[0]
+        scores = alone.scores(reader, manifest.rows, lambda done: None)[0][0]
         order = scores.argsort(descending=True).tolist()
         found = [(self.classes[index], float(scores[index])) for index in order]
         rows: list[list[Cell]] = [[name, round(probability, 6)] for name, probability in found[:TOP]]
@@ -110,28 +108,22 @@ class TrainedRecognizer:
 
         return export_onnx(self, path)
 
-    def scores(self, reader: ClipReader, rows: Sequence[ManifestRow], seen: Callable[[int], None]) -> torch.Tensor:
-        """Return probabilities [n, K] of `rows`, averaged over each clip's views; `seen` gets the clips done."""
-        return predict(self.network, self._batches(reader, rows, seen, None), self.device)[0]
-
-    def scores_together(
+    def scores(
         self,
         reader: ClipReader,
         rows: Sequence[ManifestRow],
         seen: Callable[[int], None],
         others: Sequence[ASGMFormer] = (),
     ) -> list[torch.Tensor]:
-        """Return `scores` of all ranks, each with its share of `rows`, and those of `others`; none on other ranks than
-        the first."""
-        batches = self._batches(reader, rows, seen, own_share())
-        return predict_together((self.network, *others), batches, self.device)
+        """Return probabilities [n, K] of `rows`, averaged over each clip's views, and those of `others`.
 
-    def _batches(
-        self, reader: ClipReader, rows: Sequence[ManifestRow], seen: Callable[[int], None], share: RankShare | None
-    ) -> Iterator[EvaluationBatch]:
+        With several ranks each takes its share of the rows; none on other ranks than the first. `seen` gets the clips
+        done.
+        """
         numbers = {name: index for index, name in enumerate(self.classes)}
         labels = {row.id: numbers.get(row.label, -1) for row in rows}
-        return watched(evaluation_batches(self.recipe, reader, rows, labels, self.mel_statistics, share), seen)
+        batches = evaluation_batches(self.recipe, reader, rows, labels, self.mel_statistics, own_share())
+        return predict((self.network, *others), watched(batches, seen), self.device)
 
 
 def owns(path: Path) -> bool:
@@ -140,16 +132,7 @@ def owns(path: Path) -> bool:
 
 
 def load(path: Path, recipe: RecognitionRecipe | None, device: torch.device) -> TrainedRecognizer:
-    """Load a recognizer; its weight file holds the recipe it was trained with.
-
-    Raises:
-        DataError: the file is missing, broken, or not such a file.
-    """
-    return load_recognizer(path, device)
-
-
-def load_recognizer(path: Path, device: torch.device) -> TrainedRecognizer:
-    """Load the network from a weight file that training wrote.
+    """Load a recognizer from a weight file that training wrote, which holds its recipe.
 
     Raises:
         DataError: the file is missing, broken, or not such a file.
@@ -200,8 +183,8 @@ def evaluate_recognizer(
 
     With several ranks each takes its share of the rows; only the first returns findings.
     """
-    found = {} if trained.beside is None else {trained.beside.stem: load_recognizer(trained.beside, trained.device)}
-    every = trained.scores_together(reader, rows, seen, [other.network for other in found.values()])
+    found = {} if trained.beside is None else {trained.beside.stem: load(trained.beside, None, trained.device)}
+    every = trained.scores(reader, rows, seen, [other.network for other in found.values()])
     table = Table("Predictions", ["id", "label", "predicted", "confidence"], [])
     if not every:
         return Evaluation({}), table

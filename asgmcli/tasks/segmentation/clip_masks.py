@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asgmcli.data import augment
-from asgmcli.data.frames import read_picture
 from asgmcli.errors import MediaError
 from asgmcli.localize.clip_maps import RATE, Sound
 from asgmcli.media.flow import encode_flow, farneback
@@ -201,11 +200,6 @@ def _heard(
     starts = [min(max(round((time - SOUND_BEFORE) * RATE), 0), last) for time in times]
     patches = [vggish_patches(sound.samples(RATE, start, PATCH)) for start in starts]
     return hear(torch.cat(patches), listener)
-
-
-def picture_mask(path: Path) -> Array:
-    """Read a mask that `write_masks` wrote, bool [h, w]."""
-    return read_picture(path, "L") > 0
 
 
 def strip_numbers(found: ClipMasks, settings: SegmentationPredict) -> list[int]:

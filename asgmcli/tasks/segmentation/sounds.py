@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor
 
@@ -166,8 +165,3 @@ def embed(recipe: SegmentationRecipe, manifest: Manifest, console: Console | Non
 def hear(patches: Tensor, listener: VGGish | None) -> Tensor:
     """Return float32 [n, A] of patches [n, 96, 64]: VGGish's embeddings, or the ear's where there is no listener."""
     return ear(patches) if listener is None else embed_patches(listener, patches)
-
-
-def pad_windows(wave: Tensor) -> Tensor:
-    """Return [S] of at least one window, zeros behind."""
-    return F.pad(wave, (0, max(0, PATCH - len(wave))))

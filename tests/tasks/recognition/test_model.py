@@ -60,10 +60,10 @@ def test_views_are_averaged_after_the_softmax(demo: Path, tmp_path: Path) -> Non
     data = build_data(recipe)
     network = build_state(recipe, data, Context(CPU, tmp_path)).teacher
     network.train()
-    scores, labels = predict(network, data.evaluation, CPU)
+    (scores,) = predict([network], data.evaluation, CPU)
     assert not network.training
     rows = read_manifest(demo).of_split("test")
-    assert labels.tolist() == [data.labels[row.id] for row in rows]
+    assert len(scores) == len(rows)
     views = data.train.views
     assert views.mel_statistics is not None
     batch = next(iter(data.evaluation))
