@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -106,17 +106,38 @@ def map_tensors(batch: B, change: Callable[[Tensor], Tensor]) -> B:
     return result
 
 
-def note_failures(found: Iterable[str], known: list[str], limit: int) -> None:
-    """Add to `known` what could not be decoded for the first time: a clip that fails in every epoch is one clip.
+class CanFail(Protocol):
+    """A batch of clips that were decoded."""
+
+    @property
+    def failures(self) -> list[str]:
+        """Return what could not be decoded and was replaced, a line each."""
+
+
+F = TypeVar("F", bound=CanFail)
+
+
+def training_batches(
+    dataset: Dataset[S],
+    batches: Iterable[Sequence[object]],
+    workers: int,
+    join: Callable[[list[S]], F],
+    known: list[str],
+    limit: int,
+) -> Iterator[F]:
+    """Yield batches as `make_loader` does; add to `known` what could not be decoded, a clip that fails in every epoch
+    once.
 
     Raises:
-        DataError: more than `limit` (data.max_failures) are known now.
+        DataError: more than `limit` (data.max_failures) are known.
     """
-    known += [text for text in dict.fromkeys(found) if text not in known]
-    if len(known) > limit:
-        raise DataError(
-            f"{len(known)} clips could not be decoded, more than data.max_failures ({limit}). The last: {known[-1]}"
-        )
+    for batch in make_loader(dataset, batches, workers, join):
+        known += [text for text in dict.fromkeys(batch.failures) if text not in known]
+        if len(known) > limit:
+            raise DataError(
+                f"{len(known)} clips could not be decoded, more than data.max_failures ({limit}). The last: {known[-1]}"
+            )
+        yield batch
 
 
 def make_loader(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -43,6 +43,23 @@ class RankShare:
     def deal(self, batches: Sequence[T]) -> Sequence[T]:
         """Return this process's contiguous share of an evaluation's batches; shares differ by at most one batch."""
         return batches[self.rank * len(batches) // self.ranks : (self.rank + 1) * len(batches) // self.ranks]
+
+
+class HasPlan(Protocol):
+    """Data that follow a plan."""
+
+    @property
+    def plan(self) -> Plan:
+        """Return which clips every step has."""
+
+
+class Planned:
+    """The part of a run's data that all have whose steps follow a plan."""
+
+    @property
+    def steps(self: HasPlan) -> int:
+        """Return the steps an epoch."""
+        return self.plan.steps
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asgmcli.data.plan import Plan, RankShare, Stream
+from asgmcli.data.plan import Plan, Planned, RankShare, Stream
 from asgmcli.errors import DataError
 from asgmcli.metrics.segments import IGNORED
 from asgmcli.prepare.event_set import EventSet, drawn, open_events
@@ -21,7 +21,7 @@ JUDGED_AT_ONCE = 256  # windows of small features; of maps as many as a step has
 
 
 @dataclass
-class EventBatches:
+class EventBatches(Planned):
     """The data of a run.
 
     Attributes:
@@ -41,11 +41,6 @@ class EventBatches:
     def __post_init__(self) -> None:
         self._labels = torch.from_numpy(self.events.labels)
         self._categories = torch.from_numpy(self.events.categories())
-
-    @property
-    def steps(self) -> int:
-        """Return the steps an epoch."""
-        return self.plan.steps
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch `number` from step `start` on."""

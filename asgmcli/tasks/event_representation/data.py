@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import Dataset
 
 from asgmcli.data.frame_cache import FrameReader
-from asgmcli.data.loader import Draw, collate, first_decodable, make_loader, note_failures
+from asgmcli.data.loader import Draw, collate, first_decodable, make_loader, training_batches
 from asgmcli.data.manifest import ManifestRow, check_files
-from asgmcli.data.plan import Plan, RankShare, SampleKey, Stream, generator
+from asgmcli.data.plan import Plan, Planned, RankShare, SampleKey, Stream, generator
 from asgmcli.data.windows import CANDIDATES, Window, centre, read_patches
 from asgmcli.errors import DataError
 from asgmcli.prepare.event_set import EventSet, open_events
@@ -79,7 +79,7 @@ class WholeWindows(Dataset[WholeBatch]):
 
 
 @dataclass
-class RepresentationData:
+class RepresentationData(Planned):
     """The data of a run of AV-BT."""
 
     recipe: EventRepresentationRecipe
@@ -87,11 +87,6 @@ class RepresentationData:
     views: TrainWindows
     plan: Plan
     failures: list[str] = field(default_factory=list)
-
-    @property
-    def steps(self) -> int:
-        """Return the steps an epoch."""
-        return self.plan.steps
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch `number` from step `start` on.
@@ -101,10 +96,9 @@ class RepresentationData:
         """
         settings = self.recipe.data
         batches = self.plan.batches(number, start)
-        made = make_loader(self.views, batches, settings.workers, collate) if self._reads else self._known(batches)
-        for batch in made:
-            note_failures(batch.failures, self.failures, settings.max_failures)
-            yield batch
+        if not self._reads:
+            return self._known(batches)
+        return training_batches(self.views, batches, settings.workers, collate, self.failures, settings.max_failures)
 
     @property
     def _reads(self) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asgmcli.data.features import Features, features_folder, open_features
 from asgmcli.data.manifest import Manifest
-from asgmcli.data.plan import Plan, Stream
+from asgmcli.data.plan import Plan, Planned, Stream
 from asgmcli.data.snippets import grounding_truth
 from asgmcli.data.split import hashed
 from asgmcli.errors import DataError, UsageError
@@ -57,7 +57,7 @@ class Windows:
 
 
 @dataclass
-class GroundingSet:
+class GroundingSet(Planned):
     """The data of a run."""
 
     recipe: GroundingRecipe
@@ -71,11 +71,6 @@ class GroundingSet:
     def plan(self) -> Plan:
         """Return which windows every step has."""
         return plan_of(self.recipe, len(self.train))
-
-    @property
-    def steps(self) -> int:
-        """Return the steps an epoch."""
-        return self.plan.steps
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch `number` from step `start` on."""

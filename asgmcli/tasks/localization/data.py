@@ -11,9 +11,9 @@ from torch.utils.data import Dataset
 
 from asgmcli.data import augment
 from asgmcli.data.boxes import Boxes, has_boxes, read_boxes
-from asgmcli.data.loader import Draw, collate, first_decodable, make_loader, note_failures
+from asgmcli.data.loader import Draw, collate, first_decodable, make_loader, training_batches
 from asgmcli.data.manifest import Manifest, ManifestRow, check_files
-from asgmcli.data.plan import Plan, RankShare, SampleKey, Stream
+from asgmcli.data.plan import Plan, Planned, RankShare, SampleKey, Stream
 from asgmcli.data.reader import ClipReader, Moment
 from asgmcli.errors import DataError
 from asgmcli.prepare.source import open_manifest
@@ -97,7 +97,7 @@ def whole_pair(reader: ClipReader, moment: Moment, settings: LocalizerInput) -> 
 
 
 @dataclass
-class LocalizationData:
+class LocalizationData(Planned):
     """The data of a localization run: pairs of `manifest` to train on, and frames with boxes that `evaluated` reads."""
 
     recipe: LocalizationRecipe
@@ -107,11 +107,6 @@ class LocalizationData:
     evaluated: ClipReader
     failures: list[str] = field(default_factory=list)
 
-    @property
-    def steps(self) -> int:
-        """Return the steps an epoch."""
-        return self.plan.steps
-
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch | FrozenBatch]:
         """Yield the batches of epoch `number` from step `start` on.
 
@@ -119,9 +114,8 @@ class LocalizationData:
             DataError: more clips failed to decode than allowed.
         """
         settings = self.recipe.data
-        for batch in make_loader(self.views, self.plan.batches(number, start), settings.workers, collate_pairs):
-            note_failures(batch.failures, self.failures, settings.max_failures)
-            yield batch
+        keys, failed = self.plan.batches(number, start), self.failures
+        return training_batches(self.views, keys, settings.workers, collate_pairs, failed, settings.max_failures)
 
     @property
     def evaluation(self) -> Iterator[BoxBatch]:

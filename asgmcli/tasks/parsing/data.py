@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asgmcli.data.features import Features, features_folder, open_features
 from asgmcli.data.manifest import Manifest, splits_of
-from asgmcli.data.plan import Plan, Stream, generator
+from asgmcli.data.plan import Plan, Planned, Stream, generator
 from asgmcli.data.segments import read_segments
 from asgmcli.errors import DataError, UsageError
 from asgmcli.media.seconds import SECONDS
@@ -69,7 +69,7 @@ class Split:
 
 
 @dataclass
-class ParsingData:
+class ParsingData(Planned):
     """The data of a run."""
 
     recipe: ParsingRecipe
@@ -99,11 +99,6 @@ class ParsingData:
     def plan(self) -> Plan:
         """Return which windows every step has."""
         return plan_of(self.recipe, len(self.train))
-
-    @property
-    def steps(self) -> int:
-        """Return the steps an epoch."""
-        return self.plan.steps
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch `number` from step `start` on."""

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from asgmcli.data import augment
 from asgmcli.data.loader import collate, make_loader
 from asgmcli.data.mel_statistics import LogMelStatistics
-from asgmcli.data.plan import Plan, SampleKey, Stream, generator
+from asgmcli.data.plan import Plan, Planned, SampleKey, Stream, generator
 from asgmcli.data.reader import RATE
 from asgmcli.media.audio import log_mel
 from asgmcli.media.vggish_mel import vggish_patches
@@ -85,18 +85,13 @@ class PretextViews(Dataset[Batch]):
 
 
 @dataclass
-class PretextLoaders:
+class PretextLoaders(Planned):
     """Batches of generated clips, made once at the start of the run."""
 
     recipe: PretextRecipe
     train: PretextViews
     test: PretextViews
     plan: Plan
-
-    @property
-    def steps(self) -> int:
-        """Return the steps an epoch."""
-        return self.plan.steps
 
     @property
     def length(self) -> int:

@@ -16,10 +16,10 @@ from torch.utils.data import Dataset
 from asgmcli.data import augment
 from asgmcli.data.augment import Geometry, SoundMasks
 from asgmcli.data.guides import ViewMaps
-from asgmcli.data.loader import Draw, collate, first_decodable, make_loader, note_failures
+from asgmcli.data.loader import Draw, collate, first_decodable, make_loader, training_batches
 from asgmcli.data.manifest import Manifest, ManifestRow, check_files
 from asgmcli.data.mel_statistics import LogMelStatistics
-from asgmcli.data.plan import Plan, RankShare, SampleKey
+from asgmcli.data.plan import Plan, Planned, RankShare, SampleKey
 from asgmcli.data.reader import RATE, ClipReader, Moment
 from asgmcli.errors import DataError
 from asgmcli.media.audio import HOP_MS
@@ -167,7 +167,7 @@ def collate_streams(samples: Sequence[Labeled | Unlabeled]) -> Batch:
 
 
 @dataclass
-class TrainLoader:
+class TrainLoader(Planned):
     """An epoch's batches, in the plan's order whatever the number of workers.
 
     Args:
@@ -182,20 +182,14 @@ class TrainLoader:
     workers: int
     max_failures: int
 
-    @property
-    def steps(self) -> int:
-        """Count the steps of an epoch."""
-        return self.plan.steps
-
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch `number` from step `start` on.
 
         Raises:
             DataError: more clips failed to decode than allowed.
         """
-        for batch in make_loader(self.views, self.plan.batches(number, start), self.workers, collate_streams):
-            note_failures(batch.failures, self.views.failures, self.max_failures)
-            yield batch
+        keys, failed = self.plan.batches(number, start), self.views.failures
+        return training_batches(self.views, keys, self.workers, collate_streams, failed, self.max_failures)
 
 
 @dataclass

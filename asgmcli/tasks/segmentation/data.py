@@ -14,9 +14,9 @@ from torch.utils.data import Dataset
 
 from asgmcli.data.features import Features
 from asgmcli.data.frames import FrameRow, read_flow, read_frames
-from asgmcli.data.loader import Draw, collate, first_decodable, make_loader, note_failures
+from asgmcli.data.loader import Draw, collate, first_decodable, make_loader, training_batches
 from asgmcli.data.manifest import Manifest, ManifestRow
-from asgmcli.data.plan import Plan, RankShare, SampleKey, Stream, generator
+from asgmcli.data.plan import Plan, Planned, RankShare, SampleKey, Stream, generator
 from asgmcli.data.split import hashed
 from asgmcli.errors import DataError
 from asgmcli.masks.cutmix import cutmix_boxes
@@ -129,7 +129,7 @@ class WholeFrames(Dataset[EvaluationBatch]):
 
 
 @dataclass
-class SegmentationData:
+class SegmentationData(Planned):
     """The data of a segmentation run.
 
     Attributes:
@@ -148,11 +148,6 @@ class SegmentationData:
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
-    @property
-    def steps(self) -> int:
-        """Return the steps an epoch."""
-        return self.plan.steps
-
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch `number` from step `start` on.
 
@@ -160,9 +155,8 @@ class SegmentationData:
             DataError: more frames failed to decode than allowed.
         """
         settings = self.recipe.data
-        for batch in make_loader(self.views, self.plan.batches(number, start), settings.workers, join):
-            note_failures(batch.failures, self.failures, settings.max_failures)
-            yield batch
+        keys, failed = self.plan.batches(number, start), self.failures
+        return training_batches(self.views, keys, settings.workers, join, failed, settings.max_failures)
 
     @property
     def evaluation(self) -> Iterator[EvaluationBatch]:
