@@ -26,7 +26,7 @@ SETTINGS_NAME = "localize.json"
 
 
 class LocalizedAll(TypedDict):
-    """What `--json` prints: what was found in each clip, how many were finished before, and which failed and why."""
+    """Content of `--json`: the findings in each clip, how many were finished before, and which failed and why."""
 
     clips: list[Localized]
     skipped: int

@@ -135,7 +135,7 @@ def find_maps(job: ClipFiles, settings: MapSettings, progress: Progress) -> Clip
 
 
 class Localized(TypedDict):
-    """What was found in a clip, as JSON: `maps` counts them, `sure` those with enough confidence, `seconds` were taken.
+    """Findings in a clip, as JSON: `maps` counts them, `sure` those with enough confidence, `seconds` were taken.
 
     `confidence` is the highest, None where the localizer knows none.
     """

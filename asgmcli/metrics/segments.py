@@ -1,4 +1,4 @@
-"""How well events are placed in time: accuracy of segments, and what stands beside it."""
+"""Accuracy of the segments that events are placed in, and what stands beside it."""
 
 from __future__ import annotations
 

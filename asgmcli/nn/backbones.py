@@ -1,4 +1,4 @@
-"""What sees a frame and what hears a second, as recipes of event localization name them."""
+"""The networks that see a frame and hear a second, as recipes of event localization name them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ FRAMES_A_SECOND = 8
 
 @dataclass(frozen=True)
 class Parsed:
-    """What is heard and seen in B clips of T seconds, by C classes; modalities in the order audio, visual.
+    """Events heard and seen in B clips of T seconds, by C classes; modalities in the order audio, visual.
 
     Attributes:
         clip: probabilities [B, C] of the whole clip.

@@ -47,7 +47,7 @@ class Maker(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """Where the features of a data set come from.
+    """The origin of a data set's features.
 
     Attributes:
         arrays: (clip's row) -> paths of its released arrays, in the order of `ARRAYS`; None where all are made.

@@ -50,7 +50,7 @@ class Curves(Section):
 
 @dataclass(frozen=True)
 class Best:
-    """How the best epoch is told (`train.keep: best`).
+    """The rule that tells the best epoch (`train.keep: best`).
 
     Attributes:
         metrics: of the validation; the first that is measured decides.

@@ -1,4 +1,4 @@
-"""What is read or made of a clip: its frames, its sound, and how both are changed for training."""
+"""Sections on what is read of a clip, its frames and sound, and how both are changed for training."""
 
 from __future__ import annotations
 

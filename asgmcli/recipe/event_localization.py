@@ -88,7 +88,7 @@ class PairLoss(Section):
 
 
 class EventLosses(Section):
-    """What is trained."""
+    """The loss that is trained."""
 
     kind: Literal["cross_entropy", "released"] = "cross_entropy"
     """Cross-entropy, or the loss that AVEL's release has: multi-label soft margin on softmax output."""
@@ -104,7 +104,7 @@ class WeakSupervision(Section):
 
 
 class EventTrain(ValidatedTrain, PartialTrain):
-    """How a network on fixed features is trained."""
+    """Training of a network on fixed features."""
 
     partial: Literal["fill", "drop", "keep"] = "keep"
     """An epoch's last clips that make no whole batch: filled from another shuffle, left out, or a smaller batch."""

@@ -64,7 +64,7 @@ class BarlowLoss(Section):
 
 
 class RepresentationLosses(Section):
-    """What is trained."""
+    """The loss that is trained."""
 
     barlow: BarlowLoss = BarlowLoss()
     """The loss between sound and picture."""
@@ -95,7 +95,7 @@ class ProbeSettings(Section):
 
 
 class RepresentationTrain(PartialTrain):
-    """How AV-BT is trained."""
+    """Training of AV-BT."""
 
     partial: Literal["fill", "drop", "keep"] = "drop"
     """An epoch's last clips that make no whole batch: filled from another shuffle, left out, or a smaller batch."""

@@ -1,4 +1,4 @@
-"""What both recipes of audio-visual event localization say: windows, frames, sound, and backbones."""
+"""Sections of both recipes of audio-visual event localization: windows, frames, sound, and backbones."""
 
 from __future__ import annotations
 

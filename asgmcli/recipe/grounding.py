@@ -65,7 +65,7 @@ class GroundingTruth(Section):
 
 
 class GroundingLosses(Section):
-    """What it learns by."""
+    """The losses of grounding."""
 
     grounding: GroundingLoss = GroundingLoss()
     """The hinge loss of pairs of seconds."""
@@ -81,7 +81,7 @@ class GroundingModel(Section):
 
 
 class GroundingEvaluation(Section):
-    """How it is validated."""
+    """The validation of grounding."""
 
     batch: Batch = 64
     """Clips at once."""

@@ -152,7 +152,7 @@ Bag = Annotated[Literal["predicted", "true"], BeforeValidator(_word)]
 
 
 class ParsingEvaluation(Section):
-    """How probabilities become events."""
+    """The rule by which probabilities become events."""
 
     threshold: Share = 0.5
     """Probability from which on a class counts, in a second and in the clip."""

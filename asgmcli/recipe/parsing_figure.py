@@ -24,7 +24,7 @@ class ParsedClip(Section):
 
 
 class ParsingPicture(Section):
-    """What is drawn."""
+    """The content of a picture."""
 
     kind: Literal["distribution", "timeline", "classes"]
     """Clips in which each class is heard, seen, both; a clip's events; or the F-score of each class in two runs."""

@@ -66,7 +66,7 @@ class ImageWeights(Section):
 
 
 class SegmentationAudio(Section):
-    """What makes a second of sound a vector."""
+    """The network that makes a vector of a second of sound."""
 
     kind: Literal["vggish", "ear", "none"] = "vggish"
     """VGGish's 128 numbers; `ear`, 192 numbers of the log-mel itself; `none`, zeros: the network hears nothing."""
@@ -102,7 +102,7 @@ class SegmentationModel(Section):
 
 
 class SegmentationFlow(Section):
-    """How optical flow is read."""
+    """The optical flow and its encoder."""
 
     encoder: Literal["none", "stem", "pyramid"] = "none"
     """Not at all; one fine map for all stages; or a map a stage."""
@@ -113,7 +113,7 @@ class SegmentationFlow(Section):
 
 
 class SegmentationInput(Section):
-    """What the network sees."""
+    """The frames that the network sees."""
 
     size: Pixels = 224
     """Side of the square frames, pixels; a multiple of 32."""
@@ -235,7 +235,7 @@ class SegmentationTrain(ValidatedTrain):
 
 
 class SegmentationEvaluate(Section):
-    """How masks are judged."""
+    """The evaluation of masks."""
 
     frames: Frames = 5
     """Neighbouring frames of a clip that go through the network together."""
@@ -246,7 +246,7 @@ class SegmentationEvaluate(Section):
 
 
 class SegmentationPredict(Section):
-    """How a clip is masked."""
+    """The masks that a clip is answered with."""
 
     fps: PositiveFloat = 4.0
     """Masks a second."""

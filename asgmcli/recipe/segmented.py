@@ -21,7 +21,7 @@ class ShownData(Data):
 
 
 class Shown(Section):
-    """What is shown."""
+    """The clips and masks of a figure."""
 
     rows: list[Name] = Field(min_length=1)
     """Rows of each data set's recipe, a column each."""

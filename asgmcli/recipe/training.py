@@ -1,4 +1,4 @@
-"""How long networks are trained, in what batches, by which optimizer, and what shows their numbers."""
+"""Sections on training: its length, batches and optimizer, and the loggers of its numbers."""
 
 from __future__ import annotations
 

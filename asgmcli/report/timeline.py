@@ -1,4 +1,4 @@
-"""What happens when: a clip's frames, its waveform, and a track of coloured bars for the truth and each answer."""
+"""Timelines: a clip's frames, its waveform, and a track of coloured bars for the truth and each answer."""
 
 from __future__ import annotations
 

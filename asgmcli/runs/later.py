@@ -1,4 +1,4 @@
-"""What is still to be trained after a run, in units of its own work: for the time left over all of a command."""
+"""Work that follows a run, in units of its own: for the time left over all of a command."""
 
 from __future__ import annotations
 

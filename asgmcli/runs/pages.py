@@ -39,7 +39,7 @@ CURVES = "curves.png"
 
 @dataclass(frozen=True)
 class Maker:
-    """What pages are made with.
+    """The means that pages are made with.
 
     Attributes:
         clips: best clips that are shown, and as many of the worst; 0 evaluates nothing.

@@ -42,7 +42,7 @@ class Limits:
 
 
 class Answers(Protocol):
-    """What answers for a file."""
+    """Answers for a file."""
 
     async def answer(self, path: Path, name: str, *, show: bool) -> Answer | Refused:
         """Return the answer, or why there is none."""

@@ -49,7 +49,7 @@ SPREAD_FLOOR = 1e-3
 
 @dataclass(frozen=True)
 class DemoFeatures:
-    """What makes the features of any clip.
+    """The maker of the features of any clip.
 
     Attributes:
         network: of the frames.

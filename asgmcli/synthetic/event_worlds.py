@@ -1,4 +1,4 @@
-"""What happens in the clips of `demo_parsing` and `demo_events`: classes, and how a clip's things are drawn."""
+"""Events in the clips of `demo_parsing` and `demo_events`: classes, and how a clip's things are drawn."""
 
 from __future__ import annotations
 

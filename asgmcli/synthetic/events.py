@@ -76,7 +76,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Content:
-    """What happens in a clip.
+    """The events of a clip.
 
     Attributes:
         things: in any order.

@@ -31,7 +31,7 @@ from asgmcli.train.weights import BACKBONE_WEIGHTS
 
 @dataclass(frozen=True)
 class Backbones:
-    """What sees and hears in a recipe, and where its weights come from.
+    """The networks that see and hear in a recipe, and the source of their weights.
 
     Attributes:
         audio: the network that hears a second.

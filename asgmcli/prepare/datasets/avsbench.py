@@ -1,4 +1,4 @@
-"""What AVSBench's two data sets share (J. Zhou et al., ECCV 2022): lists, and where files lie."""
+"""Shared parts of AVSBench's two data sets (J. Zhou et al., ECCV 2022): lists, and where files lie."""
 
 from __future__ import annotations
 

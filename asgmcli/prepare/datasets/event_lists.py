@@ -1,4 +1,4 @@
-"""What data sets of events share: their options, segments.csv, features released or made, and cached frames."""
+"""Shared parts of data sets of events: their options, segments.csv, features released or made, and cached frames."""
 
 from __future__ import annotations
 

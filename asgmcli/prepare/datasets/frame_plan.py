@@ -19,7 +19,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a clip consists of.
+    """The files of a clip.
 
     Attributes:
         images: picture files, in order; empty where they are cut from the video.

@@ -1,4 +1,4 @@
-"""What a run on fixed features would take: see `asgmcli.train.cost`."""
+"""Cost of a run on fixed features: see `asgmcli.train.cost`."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ Answer = tuple[Tensor, Tensor | None]
 
 
 class EventNetwork(nn.Module):
-    """What is trained on features that are fixed.
+    """A network on features that are fixed.
 
     Args:
         settings: of the recipe.

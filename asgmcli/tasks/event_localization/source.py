@@ -1,4 +1,4 @@
-"""What makes the features of a trained network anew, for clips and data sets that it was not trained on."""
+"""The makers of a trained network's features anew, for clips and data sets that it was not trained on."""
 
 from __future__ import annotations
 

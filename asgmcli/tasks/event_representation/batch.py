@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SeenHeard:
-    """What B windows show and sound like.
+    """Pictures and sounds of B windows.
 
     Attributes:
         frames: uint8 [B, T, 3, S, S]; of an evaluation [B, draws, T, 3, S, S].

@@ -1,4 +1,4 @@
-"""What a run of AV-BT would take: see `asgmcli.train.cost`."""
+"""Cost of a run of AV-BT: see `asgmcli.train.cost`."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Known:
 
 @dataclass
 class RepresentationState(SingleNetwork):
-    """What is trained, and what the finished encoder made of the data."""
+    """The network that is trained, and the features that the finished encoder made of the data."""
 
     recipe: EventRepresentationRecipe
     network: AVBT

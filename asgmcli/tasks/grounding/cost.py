@@ -1,4 +1,4 @@
-"""What a grounding run would take: see `asgmcli.train.cost`."""
+"""Cost of a grounding run: see `asgmcli.train.cost`."""
 
 from __future__ import annotations
 

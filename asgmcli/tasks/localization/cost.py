@@ -1,4 +1,4 @@
-"""What a localization run would take: see `asgmcli.train.cost`."""
+"""Cost of a localization run: see `asgmcli.train.cost`."""
 
 from __future__ import annotations
 

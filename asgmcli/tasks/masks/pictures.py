@@ -1,4 +1,4 @@
-"""What `asgm visualize-masks` shows of a clip: its frames, maps and masks, and its mixture with another clip."""
+"""Pictures of `asgm visualize-masks`: its frames, maps and masks, and its mixture with another clip."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ THUMBNAIL = 96
 
 @dataclass(frozen=True)
 class Parsing:
-    """What is heard and seen in a file.
+    """Events heard and seen in a file.
 
     Attributes:
         row: the file.

@@ -1,4 +1,4 @@
-"""What a parsing run would take: see `asgmcli.train.cost`."""
+"""Cost of a parsing run: see `asgmcli.train.cost`."""
 
 from __future__ import annotations
 

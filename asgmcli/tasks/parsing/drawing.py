@@ -38,7 +38,7 @@ COLOURS = (BLUE, LINES[2], ACCENT)
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of the windows of a split."""
+    """Truth of the windows of a split."""
 
     manifest: Manifest
     windows: list[Window]

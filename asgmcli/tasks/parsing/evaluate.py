@@ -1,4 +1,4 @@
-"""How well seconds are parsed: both F-scores over all clips at once, the bag, and the F of each class."""
+"""Scores of parsed seconds: both F-scores over all clips at once, the bag, and the F of each class."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHOWN = {"audio": "audio", "visual": "visual", "audio_visual": "audio-visual", "
 
 @dataclass(frozen=True)
 class Answers:
-    """What a network says of N windows, and what is known of them.
+    """Answers of a network for N windows, and their truth.
 
     Attributes:
         ids: of their clips.

@@ -1,4 +1,4 @@
-"""What is known of windows: their bags of labels, and what is heard and seen in each second."""
+"""The truth of windows: their bags of labels, and what is heard and seen in each second."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of N windows.
+    """The truth of N windows.
 
     Attributes:
         bags: float32 [N, C] of 0 and 1.

@@ -1,4 +1,4 @@
-"""What a pretext run would take: see `asgmcli.train.cost`.
+"""Cost of a pretext run: see `asgmcli.train.cost`.
 
 Its steps count as if each showed whole clips with their sound, the dearest there are.
 """

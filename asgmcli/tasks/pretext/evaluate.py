@@ -1,4 +1,4 @@
-"""How well the pretext is learnt: on clips of another seed, beside what guessing gives."""
+"""Evaluation of the pretext: on clips of another seed, beside what guessing gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is trained for later (two encoders, or a localizer), and linear heads that are thrown away afterwards."""
+"""Networks trained for later (two encoders, or a localizer), and linear heads that are thrown away afterwards."""
 
 from __future__ import annotations
 

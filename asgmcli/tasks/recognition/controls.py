@@ -1,4 +1,4 @@
-"""What the claim's controls change in a step: maps that point to a wrong place, and targets that weigh otherwise.
+"""The claim's controls of a step: maps that point to a wrong place, and targets that weigh otherwise.
 
 The paper's step has neither: `masks.placebo` is none, and `losses.mixup.target` counts tokens. The third control, the
 true boxes in place of a localizer (`localizer.kind: oracle`), comes with the batch, as maps of any other guide do.

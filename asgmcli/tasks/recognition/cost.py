@@ -1,4 +1,4 @@
-"""What a recognition run would take: see `asgmcli.train.cost`. The mask's frozen guide and the loss are not counted."""
+"""Cost of a recognition run: see `asgmcli.train.cost`. The mask's frozen guide and the loss are not counted."""
 
 from __future__ import annotations
 

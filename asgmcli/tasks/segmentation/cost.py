@@ -1,4 +1,4 @@
-"""What a segmentation run would take: see `asgmcli.train.cost`."""
+"""Cost of a segmentation run: see `asgmcli.train.cost`."""
 
 from __future__ import annotations
 

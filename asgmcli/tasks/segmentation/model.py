@@ -105,7 +105,7 @@ def load_network(network: TPAVINetwork | AVSegFormer, path: Path) -> LoadReport:
 
 @dataclass
 class SegmentationState:
-    """What trains: the student, and a teacher of its own where it is averaged."""
+    """The state of a run: the student, and a teacher of its own where it is averaged."""
 
     recipe: SegmentationRecipe
     student: Segmenter

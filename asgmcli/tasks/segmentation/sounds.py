@@ -1,4 +1,4 @@
-"""What the network hears: a vector a frame, computed once a data set and kept in the feature store."""
+"""Sounds that the network hears: a vector a frame, computed once a data set and kept in the feature store."""
 
 from __future__ import annotations
 
