@@ -39,6 +39,6 @@ def test_comparison_without_rows(tmp_path: Path) -> None:
 
 def test_bars_reach_from_zero_to_the_means() -> None:
     rows = [MeasuredRow("apart", 72.6, paper=72.65), MeasuredRow("together", 72.9, main=True)]
-    (axes,) = _draw(rows, "miou, percent", "", "", True).axes
+    (axes,) = _draw(rows, "miou, percent", "", True).axes
     assert [(patch.get_x(), patch.get_width()) for patch in axes.patches] == [(0, 72.6), (0, 72.9)]  # type: ignore[attr-defined]
-    assert not _draw(rows, "", "", "", False).axes[0].patches
+    assert not _draw(rows, "", "", False).axes[0].patches
