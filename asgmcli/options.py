@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -89,3 +91,20 @@ class ShareType(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes
             meant = f"; for a percentage write {text}%" if 1 < share <= 100 and not percent else ""
             self.fail(f"'{text}' is not from 0 to 1{meant}.", param, ctx)
         return share
+
+
+def shard_of(text: str | None) -> tuple[int, int] | None:
+    """Return (index from 1, count) of --shard, or of the Slurm array this runs in, or None."""
+    if text is None:
+        count = os.environ.get("SLURM_ARRAY_TASK_COUNT", "1")
+        if count == "1":
+            return None
+        try:
+            first, step = int(os.environ["SLURM_ARRAY_TASK_MIN"]), int(os.environ.get("SLURM_ARRAY_TASK_STEP", "1"))
+            return (int(os.environ["SLURM_ARRAY_TASK_ID"]) - first) // step + 1, int(count)
+        except (KeyError, ValueError):
+            raise UsageError("The variables of the Slurm array cannot be read; give --shard I/N.") from None
+    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard {text}: write it as I/N with I from 1 to N, such as --shard 1/8.")
+    return int(match[1]), int(match[2])

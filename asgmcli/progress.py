@@ -47,6 +47,7 @@ def tracked(
     command: str,
     folder: Path | None = None,
     *,
+    beside: Path | None = None,
     later: Sequence[str] = (),
     transient: bool = False,
 ) -> Iterator[Callable[[int, int], None]]:
@@ -57,6 +58,7 @@ def tracked(
         title: of the work.
         command: that status.json names.
         folder: where status.json is kept; it is not touched before the first call.
+        beside: a file that is being written; FILE.status.json is kept beside it instead.
         later: phases that come after it, whose size is unknown.
         transient: wipe the bar out at the end.
     """
@@ -71,6 +73,8 @@ def tracked(
             nonlocal begun, said
             if not begun:
                 status.path = folder / STATUS_NAME if folder is not None and folder.is_dir() else None
+                if beside is not None:
+                    status.path = beside.with_name(f"{beside.name}.{STATUS_NAME}")
                 status.phases[0].of = total
                 if done > 1:  # what an earlier process has done does not count for the rate
                     status.begin(title, done=done)
@@ -82,6 +86,6 @@ def tracked(
             now = time.monotonic()
             if not console.is_terminal and now - said > LINE_SECONDS:
                 said = now
-                console.print(f"{title}: {done} of {total}, {speed}, {left_of(status)}")
+                console.print(", ".join(filter(None, (f"{title}: {done} of {total}", speed, left_of(status)))))
 
         yield tell

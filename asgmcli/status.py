@@ -226,8 +226,7 @@ def _below(place: Path) -> Iterator[Path]:
     for folder, names, files in os.walk(place):
         # Folders of clips and checkpoints may hold millions of files, and no status.
         names[:] = [name for name in names if name not in ("checkpoints", "clips", "cache", "decoded")]
-        if STATUS_NAME in files:
-            yield Path(folder) / STATUS_NAME
+        yield from (Path(folder) / name for name in files if name == STATUS_NAME or name.endswith(f".{STATUS_NAME}"))
 
 
 def _gone(data: Mapping[str, object]) -> bool:

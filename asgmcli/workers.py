@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import islice
-from multiprocessing.context import ForkServerContext
-from typing import TypeVar
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -29,8 +30,44 @@ class Failure:
     detail: str
 
 
+class _WithoutMain(ForkServerProcess):
+    """A process that does not import the program that starts it: a script without `if __name__` would run anew in it.
+
+    What is called there is found by its own module's name.
+    """
+
+    _turn = threading.Lock()
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 - multiprocessing's own name
+        main = sys.modules["__main__"]
+        with _WithoutMain._turn:
+            kept = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}
+            try:
+                for name in kept:
+                    setattr(main, name, None)
+                return ForkServerProcess._Popen(process_obj)
+            finally:
+                for name, value in kept.items():
+                    setattr(main, name, value)
+
+
+class _Context(ForkServerContext):
+    Process = _WithoutMain
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def run_tasks(
-    function: Callable[[Input], Result], tasks: Iterable[Input], workers: int, limit_s: float
+    function: Callable[[Input], Result],
+    tasks: Iterable[Input],
+    workers: int,
+    limit_s: float,
+    *,
+    ahead: int | None = None,
 ) -> Iterator[tuple[Input, Result | Failure]]:
     """Yield (input, result) as results arrive, each from one of `workers` processes.
 
@@ -42,38 +79,87 @@ def run_tasks(
         tasks: inputs, consumed as needed.
         workers: number of processes, 1 or more.
         limit_s: seconds allowed for an input.
+        ahead: yield in the order of the inputs, with at most so many of them begun and not yet yielded.
 
     Raises:
         DataError: the processes cannot be started.
     """
     # Not forked: a forked child would inherit our threads' locks.
-    context = multiprocessing.get_context("forkserver")
+    context = _Context()
     context.set_forkserver_preload([function.__module__])
-    waiting = iter(tasks)
-    # One pool a process: a shared pool may report a crash for the previous file.
-    crew: list[ProcessPool] = []
-    running: dict[Future[Result | Failure], tuple[Input, int]] = {}
-
-    def give(task: Input, number: int) -> None:
-        if not crew[number].active:
-            crew[number] = _start(context)
-        running[crew[number].schedule(_guarded, (function, task), timeout=limit_s)] = (task, number)
-
+    crew = _Crew(context, function, workers, limit_s)
     try:
-        for task in islice(waiting, workers):
-            crew.append(_start(context))
-            give(task, len(crew) - 1)
-        while running:
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                task, number = running.pop(future)
-                answer = _answer(future, limit_s)
-                for new in islice(waiting, 1):
-                    give(new, number)
-                yield task, answer
+        yield from crew.as_they_come(iter(tasks)) if ahead is None else crew.in_order(iter(tasks), ahead)
     finally:
-        for pool in crew:
+        crew.stop()
+
+
+class _Crew:
+    """Processes with one input each at a time. One pool a process: a shared one may blame the previous input."""
+
+    def __init__(
+        self, context: ForkServerContext, function: Callable[[Any], Any], workers: int, limit_s: float
+    ) -> None:
+        self.context, self.function, self.limit_s = context, function, limit_s
+        self.pools: list[ProcessPool] = []
+        self.idle = list(range(workers))[::-1]
+        self.running: dict[Future[Any], tuple[int, Any, int]] = {}
+        self.begun = 0
+
+    def give(self, task: object) -> None:
+        """Let an idle process begin with an input."""
+        number = self.idle.pop()
+        if number == len(self.pools):
+            self.pools.append(_start(self.context))
+        elif not self.pools[number].active:
+            self.pools[number] = _start(self.context)
+        future = self.pools[number].schedule(_guarded, (self.function, task), timeout=self.limit_s)
+        self.running[future] = (self.begun, task, number)
+        self.begun += 1
+
+    def ended(self) -> Iterator[tuple[int, Any, Any]]:
+        """Wait until an input is done; yield those that are, with the place of each and its result."""
+        for future in wait(self.running, return_when=FIRST_COMPLETED).done:
+            place, task, number = self.running.pop(future)
+            self.idle.append(number)
+            yield place, task, _answer(future, self.limit_s)
+
+    def as_they_come(self, tasks: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
+        """Yield inputs and results, the first done first."""
+        self._fill(tasks)
+        while self.running:
+            for _, task, answer in self.ended():
+                self._fill(tasks)
+                yield task, answer
+
+    def in_order(self, tasks: Iterator[Any], ahead: int) -> Iterator[tuple[Any, Any]]:
+        """Yield inputs and results in the order of the inputs, `ahead` of them at most being held or worked at."""
+        told = 0
+        held: dict[int, tuple[Any, Any]] = {}
+        self._fill(tasks, ahead)
+        while self.running or held:
+            while told not in held:
+                for place, task, answer in self.ended():
+                    held[place] = (task, answer)
+                self._fill(tasks, ahead + told)
+            yield held.pop(told)
+            told += 1
+            self._fill(tasks, ahead + told)
+
+    def _fill(self, tasks: Iterator[Any], until: int | None = None) -> None:
+        """Give inputs to all idle processes, up to `until` begun ones."""
+        while self.idle and (until is None or self.begun < until):
+            try:
+                task = next(tasks)
+            except StopIteration:
+                return
+            self.give(task)
+
+    def stop(self) -> None:
+        """End the processes."""
+        for pool in self.pools:
             pool.stop()
-        for pool in crew:
+        for pool in self.pools:
             pool.join()
 
 

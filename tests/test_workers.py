@@ -3,8 +3,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,3 +59,41 @@ def test_leaving_early_kills_the_processes_and_takes_no_more_tasks() -> None:
     answers.close()  # type: ignore[attr-defined]
     assert len(taken) <= 4
     assert multiprocessing.active_children() == []
+
+
+def late(task: int) -> int:
+    time.sleep(0.2 if task == 0 else 0.0)
+    return task
+
+
+def test_in_order_an_early_result_waits_and_few_are_begun_meanwhile() -> None:
+    taken: list[int] = []
+
+    def tasks() -> Iterator[int]:
+        for number in range(12):
+            taken.append(number)
+            yield number
+
+    answers = run_tasks(late, tasks(), 2, 10.0, ahead=4)
+    assert next(answers) == (0, 0)
+    assert len(taken) <= 5  # 1 to 3 waited for 0; one more was taken as it was given out
+    assert list(answers) == [(number, number) for number in range(1, 12)]
+
+
+def test_in_order_a_crash_stands_in_its_place() -> None:
+    found = [answer for _, answer in run_tasks(behave, ["a", "killed", "b"], 2, 10.0, ahead=2)]
+    assert [found[0], found[2]] == ["a done", "b done"]
+    assert found[1].reason == "crash"
+
+
+SCRIPT = """
+from asgmcli.workers import run_tasks
+print(sorted(answer for _, answer in run_tasks(abs, [-1, 2], 1, 60.0)), __file__ is not None)
+"""
+
+
+def test_a_script_without_a_guard_is_not_run_again_in_the_processes(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    found = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert (found.stdout, found.returncode) == ("[1, 2] True\n", 0), found.stderr

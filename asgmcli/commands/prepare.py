@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import re
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ import click
 from asgmcli.commands.prepare_tables import NAME as TABLES
 from asgmcli.commands.prepare_tables import command as tables
 from asgmcli.errors import UsageError
-from asgmcli.options import ShareType
+from asgmcli.options import ShareType, shard_of
 from asgmcli.signals import interruptible
 
 if TYPE_CHECKING:
@@ -213,6 +212,7 @@ def _look(console: Console, name: str, root: Path | None, out: Path, options: di
     from asgmcli.prepare.run import Preparation, prepare
     from asgmcli.prepare.selection import Check
     from asgmcli.prepare.show import show_summary
+    from asgmcli.workers import cores
 
     if options["merge"] and options["shard"]:
         raise UsageError("--merge joins all shards; give it without --shard.")
@@ -230,9 +230,9 @@ def _look(console: Console, name: str, root: Path | None, out: Path, options: di
             limit_s=options["time_limit"] or (300.0 if verify else 30.0),
             max_bad=options["max_bad"],
         ),
-        workers=options["workers"] or _cores(),
+        workers=options["workers"] or cores(),
         cache=options["cache"],
-        shard=None if options["merge"] else _shard(options["shard"]),
+        shard=None if options["merge"] else shard_of(options["shard"]),
         merge=options["merge"],
         overwrite=options["overwrite"],
     )
@@ -310,24 +310,3 @@ def _list_option(text: str) -> tuple[str, Path]:
     if not found or not path:
         raise UsageError(f"--list {text}: write it as SPLIT=FILE, such as --list train=train.txt.")
     return split, Path(path)
-
-
-def _shard(text: str | None) -> tuple[int, int] | None:
-    """Return (index from 1, count) of --shard, or of the Slurm array this runs in, or None."""
-    if text is None:
-        count = os.environ.get("SLURM_ARRAY_TASK_COUNT", "1")
-        if count == "1":
-            return None
-        try:
-            first, step = int(os.environ["SLURM_ARRAY_TASK_MIN"]), int(os.environ.get("SLURM_ARRAY_TASK_STEP", "1"))
-            return (int(os.environ["SLURM_ARRAY_TASK_ID"]) - first) // step + 1, int(count)
-        except (KeyError, ValueError):
-            raise UsageError("The variables of the Slurm array cannot be read; give --shard I/N.") from None
-    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError(f"--shard {text}: write it as I/N with I from 1 to N, such as --shard 1/8.")
-    return int(match[1]), int(match[2])
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

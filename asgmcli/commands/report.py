@@ -64,7 +64,7 @@ def command(
     out = out or (target if recipe is None else runs / recipe.load().name) / NAME
     if out.exists() and not overwrite:
         raise UsageError(f"{out} is there already. Say --overwrite, or name another file with --out.")
-    maker = Maker(choose_device(device), console, runs, clips)
+    maker = Maker(choose_device(device), console, runs, clips, out)
     if recipe is not None:
         page = recipe_page(recipe, maker)
     elif (target / "recipe.yaml").exists():

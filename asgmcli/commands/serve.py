@@ -66,8 +66,9 @@ def command(
     import uvicorn
 
     from asgmcli.console import make_console
+    from asgmcli.runs.bulk import Asked
     from asgmcli.serve.app import LOCAL, Limits, build_app
-    from asgmcli.serve.worker import Answerer, Asked
+    from asgmcli.serve.worker import Answerer
 
     console = make_console()
     everywhere = host in ("0.0.0.0", "::")

@@ -43,12 +43,14 @@ class Maker:
 
     Attributes:
         clips: best clips that are shown, and as many of the worst; 0 evaluates nothing.
+        out: the file that will be written; its status is kept beside it.
     """
 
     device: torch.device
     console: Console
     runs: Path
     clips: int
+    out: Path | None = None
 
 
 def run_page(folder: Path, maker: Maker) -> Page:
@@ -193,7 +195,7 @@ def _evaluation(run: Run, maker: Maker) -> list[Section]:
         trained = found.load(maker.device)
         manifest = open_manifest(trained.data)
         tables, pictures, lines = _examined(found, trained, manifest, maker)
-        with tracked(maker.console, "clips", "report") as seen:
+        with tracked(maker.console, "clips", "report", beside=maker.out) as seen:
             clips = show_clips(trained, manifest, lines, maker.clips, seen)
     except AsgmError as error:  # data that are gone, a start without answers
         return [Section("Evaluation", [f"Not evaluated anew: {error.message}"])]
@@ -217,7 +219,7 @@ def _examined(
     if stored is not None:
         return stored
     examination = trained.examine(manifest)
-    with tracked(maker.console, "evaluate", "report") as tell:
+    with tracked(maker.console, "evaluate", "report", beside=maker.out, later=("clips",)) as tell:
         done = 0
 
         def seen(count: int) -> None:

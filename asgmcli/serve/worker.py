@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import TimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,11 +15,9 @@ from pebble import ProcessExpired, ProcessPool
 
 from asgmcli.errors import AsgmError, DataError
 from asgmcli.prepare.verify import Fault, FileCheck, examine
-from asgmcli.ranks.device import choose_device
 from asgmcli.report.page import data_address
+from asgmcli.runs.bulk import Asked, trained_of
 from asgmcli.runs.shown import shown_answer
-from asgmcli.runs.target import find_trained
-from asgmcli.train.task import Trained
 
 START_LIMIT_S = 300.0
 SHOWN_SECONDS = 30.0
@@ -29,16 +26,6 @@ SHOWN_SIDE = 320
 Answer = dict[str, object]
 A = TypeVar("A")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The network: a run or a weight file, the device, changes of how it answers, others' weight files."""
-
-    target: Path
-    device: str = "auto"
-    changes: tuple[str, ...] = ()
-    weights: tuple[tuple[str, Path], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,21 +119,19 @@ class Answerer:
         self._pool.join()
 
 
-@lru_cache(maxsize=1)
-def _trained(asked: Asked) -> tuple[Trained, str, str]:
-    """Return the network of this process, its task, and its weight file."""
-    found = find_trained(asked.target)
-    return found.load(choose_device(asked.device), asked.changes, dict(asked.weights)), found.task, str(found.weights)
-
-
 def ready(asked: Asked) -> Answer | AsgmError:
     """Load the network in this process; return what it is, or why it cannot be loaded."""
     try:
-        trained, task, weights = _trained(asked)
+        trained, found = trained_of(asked)
     except AsgmError as error:
         return error
     classes: Any = getattr(trained, "classes", ())
-    return {"network": weights, "task": task, "columns": list(trained.columns), "classes": list(classes)}
+    return {
+        "network": str(found.weights),
+        "task": found.task,
+        "columns": list(trained.columns),
+        "classes": list(classes),
+    }
 
 
 def answer(question: Question) -> Answer | Refused:
@@ -157,7 +142,7 @@ def answer(question: Question) -> Answer | Refused:
         return Refused("file", facts.detail.replace(str(path), name))
     if facts.duration > question.most_seconds:
         return Refused("file", f"It lasts {facts.duration:.0f} s; at most {question.most_seconds:g} s are answered.")
-    trained = _trained(question.asked)[0]
+    trained = trained_of(question.asked)[0]
     try:
         found = trained.predict(path)
         told: Answer = {"name": name, "columns": list(trained.columns), "rows": found.rows, "data": found.data}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -12,7 +12,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from asgmcli.data.manifest import Manifest
-from asgmcli.errors import DataError, UsageError
+from asgmcli.errors import DataError, MediaError, UsageError
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.sections import Guide, SplitData, Start
@@ -211,6 +211,17 @@ class Trained(Protocol):
 
         Raises:
             UsageError: networks of this task cannot be exported.
+        """
+
+
+@runtime_checkable
+class AnswersTogether(Protocol):
+    """A trained network that is quicker for several files at once than for one after the other."""
+
+    def predict_many(self, clips: Sequence[tuple[Path, Path | None]]) -> list[Prediction | MediaError]:
+        """Predict for files, each with that of its sound if it is a separate one: as `predict`, in their order.
+
+        A file that cannot be read has the error in its place.
         """
 
 

@@ -12,8 +12,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from asgmcli import load
-from asgmcli.commands.predict import command, names_of
+from asgmcli.commands.predict import command
+from asgmcli.errors import MediaError
 from asgmcli.prepare.single import MediaFile
+from asgmcli.runs.asking import names_of
+from asgmcli.tasks.recognition.load import TrainedRecognizer
 
 
 @pytest.fixture
@@ -120,3 +123,86 @@ def test_a_recognizer_has_no_files(house: Path, clips: Path) -> None:
     refused = predict(house / "runs" / "tiny" / "both" / "seed0", "clips", "--files", "told")
     assert (refused.exit_code, Path("told").exists()) == (2, False)
     assert "answers of this task have no files" in refused.output
+
+
+def test_a_killed_command_goes_on_and_reads_no_finished_clip_again(
+    house: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = house / "runs" / "tiny" / "both" / "seed0"
+    weights = house / "data" / "demo" / "clips" / "test"
+    whole = predict(run, weights, "--out", "whole.csv", "--workers", 0)
+    assert whole.exit_code == 0, whole.output
+    read: list[str] = []
+    straight = TrainedRecognizer.predict_many
+
+    def counted(self: TrainedRecognizer, many: list[tuple[Path, Path | None]]) -> object:
+        if len(read) > 4:
+            raise KeyboardInterrupt
+        read.extend(path.name for path, _ in many)
+        return straight(self, many)
+
+    monkeypatch.setattr(TrainedRecognizer, "predict_many", counted)
+    arguments = (run, weights, "--out", "out.csv", "--workers", 0, "--together", 3)
+    stopped = predict(*arguments)
+    assert (stopped.exit_code, Path("out.csv").exists()) == (130, False)
+    assert "the same command goes on" in stopped.output
+    status = json.loads(Path("out.csv.status.json").read_text())
+    assert (status["command"], status["state"], status["step"], status["of"]) == ("predict", "stopped", 6, 10)
+    first = list(read)
+    read.clear()
+    again = predict(*arguments)
+    assert again.exit_code == 0, again.output
+    assert "6 of 10 clips were answered before" in again.output
+    assert len(first) == 6
+    assert not set(first) & set(read)
+    assert len(set(first) | set(read)) == 10
+    assert Path("out.csv").read_text().split("\n")[0] == "path,label,probability"
+    answers = [list(csv.DictReader(io.StringIO(Path(name).read_text()))) for name in ("whole.csv", "out.csv")]
+    for one, other in zip(*answers, strict=True):
+        assert (one["path"], one["label"]) == (other["path"], other["label"])
+        assert float(one["probability"]) == pytest.approx(float(other["probability"]), abs=2e-6)
+    assert not list(Path().glob("*.part"))
+
+
+def test_shards_answer_each_clip_once_and_are_joined(house: Path, clips: Path) -> None:
+    run = house / "runs" / "tiny" / "both" / "seed0"
+    (clips / "broken.mp4").write_bytes(b"this is no video")
+    shards = [predict(run, "clips", "--out", "a.jsonl", "--shard", f"{number}/2") for number in (1, 2)]
+    assert [shard.exit_code for shard in shards] == [3, 0], shards[1].output  # the first has the broken one
+    merged = predict(run, "clips", "--out", "a.jsonl", "--merge")
+    assert merged.exit_code == 3
+    lines = [json.loads(line) for line in Path("a.jsonl").read_text().splitlines()]
+    assert [Path(line["path"]).name for line in lines] == ["broken.mp4", "test_00000.mp4", "test_00001.mp4"]
+    assert "error" in lines[0]
+    printed = [json.loads(line) for line in predict(run, "clips", "--json-lines").stdout.splitlines()]
+    assert printed == lines
+    refused = predict(run, "clips", "--shard", "1/2")
+    assert "name that file" in refused.output
+
+
+@pytest.mark.long
+def test_processes_give_the_answers_of_this_one_in_their_order(house: Path, clips: Path) -> None:
+    for run in ("tiny/both", "tiny_localizer/fnac"):
+        network = load(house / "runs" / run / "seed0")
+        paths = sorted((house / "data" / "demo" / "clips" / "test").glob("*.mp4"))[:5]
+        single = [network.predict(path) for path in paths]
+        many = list(network.stream([*paths, "gone.mp4"], workers=2, together=2, errors="return"))
+        assert isinstance(many[5], MediaError)
+        for one, other in zip(single, many, strict=False):
+            if isinstance(one, list):
+                assert [name for name, _ in one] == [name for name, _ in other]
+                assert [share for _, share in one] == pytest.approx([share for _, share in other], abs=1e-6)
+            else:
+                assert one.maps.tolist() == other.maps.tolist()
+
+
+def test_a_list_is_answered_in_its_order(house: Path, clips: Path) -> None:
+    network = load(house / "runs" / "tiny" / "both" / "seed0")
+    paths = sorted((house / "data" / "demo" / "clips" / "test").glob("*.mp4"))[:3]
+    found = network.predict(paths)
+    for path, answer in zip(paths, found, strict=True):
+        assert [share for _, share in network.predict(path)] == pytest.approx([share for _, share in answer], abs=1e-6)
+    stream = network.stream(iter([str(paths[0]), "gone.mp4", paths[1]]), together=1)
+    assert next(stream)[0][0] == found[0][0][0]
+    with pytest.raises(MediaError, match=r"gone\.mp4: no such file"):
+        next(stream)

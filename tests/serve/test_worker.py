@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from asgmcli.errors import DataError
-from asgmcli.serve.worker import Answerer, Asked, Refused
+from asgmcli.runs.bulk import Asked
+from asgmcli.serve.worker import Answerer, Refused
 
 pytestmark = pytest.mark.long
 

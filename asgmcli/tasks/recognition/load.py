@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
+from asgmcli.data.loader import collate
 from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.data.mel_statistics import LogMelStatistics
 from asgmcli.data.reader import ClipReader
-from asgmcli.errors import DataError, RecipeError, UsageError
+from asgmcli.errors import DataError, MediaError, RecipeError, UsageError
 from asgmcli.nn.state import fit, read_metadata, read_state
 from asgmcli.prepare.single import manifest_of
 from asgmcli.ranks.exchange import own_share
@@ -20,9 +21,10 @@ from asgmcli.recipe.read import check_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import TrainingData
 from asgmcli.report.table import Cell, Table
+from asgmcli.tasks.recognition.batch import EvaluationBatch
 from asgmcli.tasks.recognition.evaluate import evaluation_of, predict
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
-from asgmcli.tasks.recognition.views import evaluation_batches, labeled_rows
+from asgmcli.tasks.recognition.views import evaluation_batches, evaluation_views, labeled_rows
 from asgmcli.train.batches import watched
 from asgmcli.train.task import Evaluation, Examination, Exported, Prediction
 from asgmcli.train.weights import MODEL_FORMAT, MODEL_WEIGHTS, OTHER_WEIGHTS
@@ -91,12 +93,31 @@ class TrainedRecognizer:
         Raises:
             MediaError: the file is missing, broken, or holds no picture.
         """
-        manifest = manifest_of(path, audio)
-        # One clip needs no processes beside this one.
-        data = self.recipe.data.model_copy(update={"workers": 0})
-        alone = replace(self, recipe=self.recipe.model_copy(update={"data": data}))
-        reader = ClipReader(manifest, self.recipe.clip, self.recipe.audio)
-        scores = alone.scores(reader, manifest.rows, lambda done: None)[0][0]
+        (found,) = self.predict_many([(path, audio)])
+        if isinstance(found, MediaError):
+            raise found
+        return found
+
+    def predict_many(self, clips: Sequence[tuple[Path, Path | None]]) -> list[Prediction | MediaError]:
+        """Predict as `predict`, as many clips through the network at once as `evaluate.batch` says."""
+        read = [self._read(path, audio) for path, audio in clips]
+        good = [views for views in read if not isinstance(views, MediaError)]
+        size = self.recipe.evaluate.batch
+        batches = (collate(good[start : start + size]) for start in range(0, len(good), size))
+        scores = iter(predict((self.network,), batches, self.device)[0] if good else ())
+        return [views if isinstance(views, MediaError) else self._told(next(scores)) for views in read]
+
+    def _read(self, path: Path, audio: Path | None) -> EvaluationBatch | MediaError:
+        """Return a file's views, without a batch dimension, or why it cannot be read."""
+        try:
+            manifest = manifest_of(path, audio)
+            reader = ClipReader(manifest, self.recipe.clip, self.recipe.audio)
+            labels = {manifest.rows[0].id: -1}
+            return evaluation_views(self.recipe, reader, manifest.rows, labels, self.mel_statistics)[0]
+        except MediaError as error:
+            return error
+
+    def _told(self, scores: torch.Tensor) -> Prediction:
         order = scores.argsort(descending=True).tolist()
         found = [(self.classes[index], float(scores[index])) for index in order]
         rows: list[list[Cell]] = [[name, round(probability, 6)] for name, probability in found[:TOP]]

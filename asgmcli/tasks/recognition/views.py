@@ -248,6 +248,19 @@ def labeled_rows(manifest: Manifest, split: str) -> list[ManifestRow]:
     return rows
 
 
+def evaluation_views(
+    recipe: RecognitionRecipe,
+    reader: ClipReader,
+    rows: Sequence[ManifestRow],
+    labels: dict[str, int],
+    mel_statistics: LogMelStatistics | None,
+) -> EvaluationViews:
+    """Return the views of `rows`, `evaluate.clips` x `evaluate.crops` each."""
+    settings = recipe.evaluate
+    views = (settings.clips, settings.crops, settings.starts == "inclusive", recipe.sees)
+    return EvaluationViews(reader, list(rows), labels, recipe.clip, mel_statistics, *views)
+
+
 def evaluation_batches(
     recipe: RecognitionRecipe,
     reader: ClipReader,
@@ -263,17 +276,7 @@ def evaluation_batches(
     """
     check_files(reader.manifest, rows)
     settings = recipe.evaluate
-    views = EvaluationViews(
-        reader,
-        list(rows),
-        labels,
-        recipe.clip,
-        mel_statistics,
-        settings.clips,
-        settings.crops,
-        settings.starts == "inclusive",
-        recipe.sees,
-    )
+    views = evaluation_views(recipe, reader, rows, labels, mel_statistics)
     numbers = [list(range(i, min(i + settings.batch, len(rows)))) for i in range(0, len(rows), settings.batch)]
     dealt = numbers if share is None else share.deal(numbers)
     return make_loader(views, dealt, recipe.data.workers, collate)
