@@ -116,6 +116,7 @@ for _ in range(3):
 for _ in range(8):
     with lock.held(folder):
         os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+        os.write(1, b".")
         os.sched_yield()
         mark.unlink()
 assert all(os.waitpid(child, 0)[1] == 0 for child in children)
@@ -123,7 +124,10 @@ assert all(os.waitpid(child, 0)[1] == 0 for child in children)
 
 
 def test_only_one_of_many_has_it_at_a_time(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", RACE, str(tmp_path / "seed0")], check=True, timeout=60)
+    command = [sys.executable, "-c", RACE, str(tmp_path / "seed0")]
+    told = subprocess.run(command, check=True, timeout=60, capture_output=True).stdout
+    assert told == b"." * 4 * 8
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])

@@ -16,12 +16,14 @@ from click.testing import CliRunner, Result
 from asgmcli.cli import main
 from asgmcli.data.snippets import grounding_truth
 from asgmcli.errors import DataError
+from asgmcli.losses.grounding import grounding_loss
 from asgmcli.nn.grounding import GroundingTransformer
 from asgmcli.recipe.grounding import GroundingRecipe
 from asgmcli.recipe.read import load_recipe
 from asgmcli.tasks import grounding
 from asgmcli.tasks.grounding.data import build_data
-from asgmcli.tasks.grounding.model import kind_of, train_step
+from asgmcli.tasks.grounding.model import build_state, kind_of, train_step
+from asgmcli.train.task import Context
 from tests.parsing_files import DIMS, write_recipe, write_set
 
 RECIPE = """
@@ -111,8 +113,20 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 
 
 def test_one_anchor_is_drawn_by_the_step(place: Path) -> None:
-    asgm("train", place / "tiny_grounding.yaml", "--set", "losses.grounding.anchors=one", "--set", "train.epochs=1",
-         "--runs", place / "one", "--device", "cpu")  # fmt: skip
+    recipe, device = recipe_of(place, "losses.grounding.anchors=one", "model.dropout=0"), torch.device("cpu")
+    data = build_data(recipe)
+    state, batch = build_state(recipe, data, Context(device, place)), data.train.batch([0, 1, 2])
+    audio, visual = state.network.ground(batch.audio, batch.image)
+    pairs = (audio.detach(), visual.detach(), batch.truth, "multi")
+    each = [float(grounding_loss(*pairs, anchors=torch.tensor([second]))) for second in range(10)]
+    taken = []
+    for step in range(6):
+        state.begin_step(0, step)
+        loss = train_step(state, batch)["loss"].item()
+        taken.append(each.index(pytest.approx(loss, rel=1e-5)))
+    assert len(set(taken)) > 1
+    state.begin_step(0, 0)
+    assert each[taken[0]] == pytest.approx(train_step(state, batch)["loss"].item())
 
 
 def test_silence_is_none_where_it_cannot_be_measured_and_a_file_is_checked(place: Path, tmp_path: Path) -> None:
