@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from asgmcli.recipe.bounds import Seed
-from asgmcli.recipe.sections import ALL_ROWS, Compare, Data, Guide, Name, Section, Start, with_seed
+from asgmcli.recipe.sections import ALL_ROWS, Compare, Data, Guide, Name, OwnStart, Section, with_seed
 from asgmcli.recipe.training import Log, Train, ValidatedTrain
 
 
@@ -123,10 +123,11 @@ class Recipe(Section):
         return self
 
     def data_sets(self) -> list[Data]:
-        """Return the data sets whose manifests it reads, its training's first; none where clips are generated."""
-        return []
+        """Return the data sets whose manifests it reads, its training's first: its `data`, where it has one."""
+        data = getattr(self, "data", None)
+        return [data] if isinstance(data, Data) else []
 
-    def sources(self) -> list[Start | Guide]:
+    def sources(self) -> list[OwnStart | Guide]:
         """Return where the weights come from that it uses: networks' starts, localizers."""
         return []
 

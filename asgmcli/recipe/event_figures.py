@@ -9,7 +9,7 @@ from pydantic import Field
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.bounds import Count, Positive, PositiveFloat, Seed
 from asgmcli.recipe.events import EventData
-from asgmcli.recipe.sections import Data, Guide, Name, Section, Start
+from asgmcli.recipe.sections import Guide, Name, OwnStart, Section, Start
 
 
 class RunOf(Section):
@@ -62,10 +62,6 @@ class EventFiguresRecipe(Recipe):
         why = f"kind is {self.kind}"
         return {"against": why} if self.kind == "features" else {"features": why}
 
-    def data_sets(self) -> list[Data]:
-        """Return the data set."""
-        return [self.data]
-
-    def sources(self) -> list[Start | Guide]:
+    def sources(self) -> list[OwnStart | Guide]:
         """Return the runs that are shown."""
         return [run.start for run in ((self.shown,) if self.kind == "features" else (self.shown, self.against))]

@@ -15,12 +15,10 @@ from asgmcli.recipe.events import (
     EventClip,
     FrameInput,
     LabeledEvents,
-    OwnInit,
     SeeingNet,
-    as_start,
     idle_networks,
 )
-from asgmcli.recipe.sections import Data, Guide, Name, Section, Start
+from asgmcli.recipe.sections import Guide, Name, OwnInit, OwnStart, Section, Start
 from asgmcli.recipe.training import PartialTrain, ValidatedTrain
 
 
@@ -194,15 +192,11 @@ class EventLocalizationRecipe(TrainedRecipe):
             return self.features.kind
         return "released" if self.features.maps == "released" else "maps"
 
-    def data_sets(self) -> list[Data]:
-        """Return the data set."""
-        return [self.data]
-
-    def sources(self) -> list[Start | Guide]:
+    def sources(self) -> list[OwnStart | Guide]:
         """Return the run that encodes, or the backbones' starts, and the BiLSTMs'."""
-        found: list[Start | Guide | None] = [self.encoder, as_start(self.model.init)]
+        found: list[OwnStart | Guide | None] = [self.encoder, self.model.init]
         if self.takes in ("backbones", "maps"):
-            found += [as_start(self.audio.init), self.visual.init]
+            found += [self.audio.init, self.visual.init]
         return [source for source in found if source is not None]
 
     @property

@@ -15,10 +15,9 @@ from asgmcli.recipe.events import (
     FailingData,
     FrameInput,
     VisualNet,
-    as_start,
     idle_networks,
 )
-from asgmcli.recipe.sections import Data, Guide, Section, Start
+from asgmcli.recipe.sections import Guide, OwnStart, Section
 from asgmcli.recipe.training import PartialTrain
 
 Sizes = Annotated[tuple[Width, ...], Field(strict=False, min_length=1, max_length=8)]
@@ -165,10 +164,6 @@ class EventRepresentationRecipe(TrainedRecipe):
             found["augment.scale"] = "augment.crop is false"
         return found
 
-    def data_sets(self) -> list[Data]:
-        """Return the data set."""
-        return [self.data]
-
-    def sources(self) -> list[Start | Guide]:
+    def sources(self) -> list[OwnStart | Guide]:
         """Return the backbones' starts."""
-        return [init for init in (as_start(self.audio.init), self.visual.init) if init is not None]
+        return [init for init in (self.audio.init, self.visual.init) if init is not None]

@@ -2,54 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
-from asgmcli.recipe.bounds import Count, Pixels, Positive, Seed, Width, Workers
-from asgmcli.recipe.sections import Init, Name, Section, Split, SplitData, Start
+from asgmcli.recipe.bounds import Count, Pixels, Positive, Width, Workers
+from asgmcli.recipe.sections import Init, OwnInit, Section, Split, SplitData, or_none
 
-NO_REDUCTION = "none"
-
-
-def _or_none(value: Any) -> Any:
-    """Return None for `none`."""
-    return None if value == NO_REDUCTION else value
-
-
-OptionalWidth = Annotated[Width | None, BeforeValidator(_or_none)]
+OptionalWidth = Annotated[Width | None, BeforeValidator(or_none)]
 Hop = Annotated[float, Field(ge=0.5, le=1.0)]
 Segments = Annotated[int, Field(gt=0, le=600)]
 Draws = Annotated[int, Field(gt=0, le=16)]
-
-
-class OwnStart(Section):
-    """The source of weights that timm has not: exactly one of another recipe's run and a file."""
-
-    recipe: Name | None = None
-    """Recipe whose run gives the weights; it is trained first where it has no run."""
-    seed: Seed | None = None
-    """Seed of that run, the recipe's own where left out; `run` takes the seed of this run."""
-    row: Name | None = None
-    """Row of that recipe, its default one where left out."""
-    file: str | None = None
-    """Weight file."""
-
-    @model_validator(mode="after")
-    def _one(self) -> OwnStart:
-        if (self.recipe is None) == (self.file is None):
-            raise ValueError("name exactly one of recipe, file (or write `init: none`)")
-        if self.recipe is None and (self.seed is not None or self.row is not None):
-            raise ValueError("seed and row go with recipe: a file has none")
-        return self
-
-
-OwnInit = Annotated[OwnStart | None, BeforeValidator(_or_none)]
-
-
-def as_start(init: OwnStart | None) -> Start | None:
-    """Return the source of weights as other recipes have it."""
-    return None if init is None else Start(**init.model_dump())
 
 
 class EventData(SplitData):

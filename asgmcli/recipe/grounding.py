@@ -109,10 +109,6 @@ class GroundingRecipe(TrainedRecipe):
     train: ParsingTrain = ParsingTrain()
     """How long is trained, in what batches, and what is kept on the way."""
 
-    def data_sets(self) -> list[Data]:
-        """Return the one data set."""
-        return [self.data]
-
     def idle(self) -> dict[str, str]:
         """Return the keys that do nothing, see `Recipe.idle`."""
         found = super().idle()

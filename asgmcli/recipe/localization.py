@@ -19,7 +19,7 @@ from asgmcli.recipe.bounds import (
     Share,
     Width,
 )
-from asgmcli.recipe.sections import Data, Guide, Init, Section, Start, TrainingData
+from asgmcli.recipe.sections import Data, Guide, Init, OwnStart, Section, TrainingData
 from asgmcli.recipe.training import ConvolutionTrain
 
 
@@ -152,7 +152,7 @@ class LocalizationRecipe(TrainedRecipe):
         """Return the training's data set, and another one that maps are evaluated on."""
         return [self.data] if self.evaluate.dataset is None else [self.data, self.evaluation_data]
 
-    def sources(self) -> list[Start | Guide]:
+    def sources(self) -> list[OwnStart | Guide]:
         """Return the networks' start."""
         return [] if self.model.init is None else [self.model.init]
 

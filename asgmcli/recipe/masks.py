@@ -8,7 +8,7 @@ from pydantic import Field
 
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.bounds import Count, Share
-from asgmcli.recipe.sections import Data, Guide, Section, Split, Start
+from asgmcli.recipe.sections import Data, Guide, OwnStart, Section, Split
 
 
 class Example(Section):
@@ -48,10 +48,6 @@ class MasksRecipe(Recipe):
         """Return the keys that do nothing, see `Recipe.idle`."""
         return {} if self.localizer.kind == "fnac" else {"localizer.map": f"localizer.kind is {self.localizer.kind}"}
 
-    def data_sets(self) -> list[Data]:
-        """Return the data set of the clip that is shown."""
-        return [self.data]
-
-    def sources(self) -> list[Start | Guide]:
+    def sources(self) -> list[OwnStart | Guide]:
         """Return the localizer."""
         return [self.localizer]

@@ -7,14 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, model_validator
 
 from asgmcli.recipe.base import Best, TrainedRecipe
-from asgmcli.recipe.bounds import Batch, Depth, Heads, NonNegative, Seed, Share, ShareBelowOne, Width
-from asgmcli.recipe.sections import Data, Guide, Name, Section, Split, SplitData, Start
+from asgmcli.recipe.bounds import Batch, Depth, Heads, NonNegative, Share, ShareBelowOne, Width
+from asgmcli.recipe.sections import Guide, OwnInit, OwnStart, Section, Split, SplitData
 from asgmcli.recipe.training import PartialTrain, ValidatedTrain
-
-
-def _none(value: Any) -> Any:
-    """Return None for `none`: `init: none` says out loud that a network starts from random weights."""
-    return None if value == "none" else value
 
 
 class FeatureData(SplitData):
@@ -60,29 +55,6 @@ class TransformerSize(Section):
         return self
 
 
-class ParserStart(Section):
-    """The source of a network's weights: another recipe's run, or a file."""
-
-    recipe: Name | None = None
-    """Recipe whose run gives the weights; it is trained first where it has no run."""
-    seed: Seed | None = None
-    """Seed of that run, the recipe's own where left out; `run` takes the seed of this run."""
-    file: str | None = None
-    """Weight file."""
-
-    @model_validator(mode="after")
-    def _one(self) -> ParserStart:
-        if (self.recipe is None) == (self.file is None):
-            raise ValueError("name exactly one of recipe, file (or write `init: none`)")
-        if self.seed is not None and self.recipe is None:
-            raise ValueError("seed goes with recipe: a file has none")
-        return self
-
-    def as_start(self) -> Start:
-        """Return it as what other recipes call a start."""
-        return Start(recipe=self.recipe, seed=self.seed, file=self.file)
-
-
 class ParsingModel(Section):
     """The network that parses."""
 
@@ -102,7 +74,7 @@ class ParsingModel(Section):
     """Of the parser: let each modality attend to the other; false is a control."""
     transformer: TransformerSize = TransformerSize()
     """Of the grounding transformer."""
-    init: Annotated[ParserStart | None, BeforeValidator(_none)] = None
+    init: OwnInit = None
     """Where weights come from: a grounding recipe's run, or the checkpoint of a network of this kind."""
     pretrained: Literal["finetune", "features"] = "finetune"
     """Train what `init` gives, or freeze its grounding transformer, whose tokens then replace sound and picture."""
@@ -189,13 +161,9 @@ class ParsingRecipe(TrainedRecipe):
     train: ParsingTrain = ParsingTrain()
     """How long is trained, in what batches, and what is kept on the way."""
 
-    def data_sets(self) -> list[Data]:
-        """Return the one data set."""
-        return [self.data]
-
-    def sources(self) -> list[Start | Guide]:
+    def sources(self) -> list[OwnStart | Guide]:
         """Return the network's start."""
-        return [] if self.model.init is None else [self.model.init.as_start()]
+        return [] if self.model.init is None else [self.model.init]
 
     def idle(self) -> dict[str, str]:
         """Return the keys that do nothing, see `Recipe.idle`."""

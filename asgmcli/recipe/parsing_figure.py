@@ -8,8 +8,7 @@ from pydantic import Field, model_validator
 
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.bounds import Count
-from asgmcli.recipe.parsing import ParserStart
-from asgmcli.recipe.sections import Data, Guide, Name, Section, Split, Start
+from asgmcli.recipe.sections import Data, Guide, OwnStart, Section, Split
 
 
 class ParsedClip(Section):
@@ -32,17 +31,11 @@ class ParsingPicture(Section):
     """Of the F of a class: seconds counted over all clips, or the mean of its F over clips that have it."""
 
 
-class FigureRun(ParserStart):
+class FigureRun(OwnStart):
     """A run that a figure shows."""
 
-    row: Name | None = None
-    """Row of its recipe, the default one where left out."""
     title: str = ""
     """What it is called in the figure."""
-
-    def as_start(self) -> Start:
-        """Return it as what other recipes call a start."""
-        return Start(recipe=self.recipe, row=self.row, seed=self.seed, file=self.file)
 
 
 SHOWN = {"distribution": (0, 0), "timeline": (1, 1), "classes": (1, 2)}
@@ -75,13 +68,9 @@ class ParsingFigureRecipe(Recipe):
             )
         return self
 
-    def data_sets(self) -> list[Data]:
-        """Return the data set."""
-        return [self.data]
-
-    def sources(self) -> list[Start | Guide]:
+    def sources(self) -> list[OwnStart | Guide]:
         """Return the runs."""
-        return [run.as_start() for run in self.runs]
+        return list(self.runs)
 
     def idle(self) -> dict[str, str]:
         """Return the keys that do nothing, see `Recipe.idle`."""

@@ -11,7 +11,7 @@ from asgmcli.recipe.base import TrainedRecipe
 from asgmcli.recipe.clips import Audio, Augment, Clip, RecognitionEvaluate
 from asgmcli.recipe.losses import Losses, Masks, Thresholds
 from asgmcli.recipe.networks import Model, patch_faults
-from asgmcli.recipe.sections import Data, Guide, LabeledSubset, MaskGuide, Start
+from asgmcli.recipe.sections import Guide, LabeledSubset, MaskGuide, OwnStart
 from asgmcli.recipe.training import SemiSupervised
 
 STRONG = ("operations", "magnitude", "geometric", "channel_dropout", "channels", "temporal_warp", "warp_filler")
@@ -164,11 +164,7 @@ class RecognitionRecipe(TrainedRecipe):
         """True if memory is to be saved at the cost of time."""
         return self.train.activation_checkpointing or self.train.accumulate > 1
 
-    def data_sets(self) -> list[Data]:
-        """Return the one data set."""
-        return [self.data]
-
-    def sources(self) -> list[Start | Guide]:
+    def sources(self) -> list[OwnStart | Guide]:
         """Return the encoders' starts, and the localizer where it guides masks."""
         found = [self.model.video.init if self.sees else None, self.model.audio.init if self.listens else None]
         return [source for source in (*found, self.localizer if self.guided else None) if source is not None]

@@ -51,8 +51,8 @@ class Compare(Section):
     """What is compared, the names in a run's result.json."""
 
 
-class Start(Section):
-    """The source of a network's weights: exactly one of another recipe's run, a file, or a timm model's name."""
+class OwnStart(Section):
+    """The source of weights that timm has not: exactly one of another recipe's run and a file."""
 
     recipe: Name | None = None
     """Recipe whose run gives the weights; it is trained first where it has no run."""
@@ -62,24 +62,31 @@ class Start(Section):
     """Seed of that run, the recipe's own where left out; `run` takes the seed of this run."""
     file: str | None = None
     """Weight file."""
-    timm: str | None = None
-    """Name of a timm model, fetched where weights/ does not hold it."""
 
     @model_validator(mode="after")
-    def _one(self) -> Start:
-        if sum(value is not None for value in (self.recipe, self.file, self.timm)) != 1:
-            raise ValueError("name exactly one of recipe, file, timm (or write `init: none`)")
+    def _one(self) -> OwnStart:
+        kinds = [kind for kind in ("recipe", "file", "timm") if kind in type(self).model_fields]
+        if sum(getattr(self, kind) is not None for kind in kinds) != 1:
+            raise ValueError(f"name exactly one of {', '.join(kinds)} (or write `init: none`)")
         if (self.seed is not None or self.row is not None) and self.recipe is None:
-            raise ValueError("seed and row go with recipe: a file and a timm model have none")
+            raise ValueError("seed and row go with recipe: nothing else has them")
         return self
 
 
-def _none(value: object) -> object:
+class Start(OwnStart):
+    """The source of a network's weights: exactly one of another recipe's run, a file, or a timm model's name."""
+
+    timm: str | None = None
+    """Name of a timm model, fetched where weights/ does not hold it."""
+
+
+def or_none(value: object) -> object:
     """Return None for `none`: `init: none` says out loud that a network starts from random weights."""
     return None if value == "none" else value
 
 
-Init = Annotated[Start | None, BeforeValidator(_none)]
+Init = Annotated[Start | None, BeforeValidator(or_none)]
+OwnInit = Annotated[OwnStart | None, BeforeValidator(or_none)]
 
 
 class Data(Section):

@@ -22,7 +22,7 @@ from asgmcli.recipe.bounds import (
     Share,
     Width,
 )
-from asgmcli.recipe.sections import Data, Guide, Init, JudgedData, Section, Split, Start
+from asgmcli.recipe.sections import Guide, Init, JudgedData, OwnStart, Section, Split, Start
 from asgmcli.recipe.training import ValidatedTrain
 
 STRIDE = 32  # pixels of the coarsest stage's cell
@@ -373,13 +373,9 @@ class SegmentationRecipe(TrainedRecipe):
             keys += ["losses.unlabeled", "train.unlabeled_ratio"]
         return dict.fromkeys(keys, why)
 
-    def data_sets(self) -> list[Data]:
-        """Return the data set."""
-        return [self.data]
-
-    def sources(self) -> list[Start | Guide]:
+    def sources(self) -> list[OwnStart | Guide]:
         """Return the networks' starts."""
-        found: list[Start | Guide] = [] if self.model.init is None else [self.model.init]
+        found: list[OwnStart | Guide] = [] if self.model.init is None else [self.model.init]
         if self.flow.init is not None:
             found.append(Start(file=self.flow.init.file, timm=self.flow.init.timm))
         if self.audio.init is not None:

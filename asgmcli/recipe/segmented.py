@@ -8,7 +8,7 @@ from pydantic import Field
 
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.bounds import Positive
-from asgmcli.recipe.sections import Data, Guide, Name, Section, Split, Start
+from asgmcli.recipe.sections import Data, Guide, Name, OwnStart, Section, Split, Start
 
 
 class ShownData(Data):
@@ -52,6 +52,6 @@ class SegmentedRecipe(Recipe):
         """Return the data sets of which videos are shown."""
         return list(self.sets)
 
-    def sources(self) -> list[Start | Guide]:
+    def sources(self) -> list[OwnStart | Guide]:
         """Return the runs that mask them."""
         return [Start(recipe=data.recipe, row=row) for data in self.sets for row in self.shown.rows]

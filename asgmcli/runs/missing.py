@@ -10,7 +10,7 @@ from asgmcli.nn.weights import WEIGHTS_FOLDER, timm_file
 from asgmcli.prepare.source import how_to_prepare, is_generated, manifest_path
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe
-from asgmcli.recipe.sections import Guide, Start
+from asgmcli.recipe.sections import Guide, OwnStart
 from asgmcli.recipe.shipped import find_beside
 from asgmcli.runs.counts import Counting, expected
 from asgmcli.train.cost import Counts
@@ -58,7 +58,7 @@ class Missing:
                 self._note(self.lines, f"data {path}: no manifest here. {how_to_prepare(data)}")
         return not gone
 
-    def _look_for_source(self, source: Start | Guide, asked_by: Recipe) -> None:
+    def _look_for_source(self, source: OwnStart | Guide, asked_by: Recipe) -> None:
         if source.file is not None:
             there = Path(source.file).exists()
             self._note(self.before, f"file {source.file}: " + ("there" if there else "MISSING"))
@@ -70,7 +70,7 @@ class Missing:
             place = timm_file(name) or f"not in {WEIGHTS_FOLDER}/, is fetched"
             self._note(self.before, f"timm's {name}: {place}")
 
-    def _look_for_recipe(self, source: Start | Guide) -> None:
+    def _look_for_recipe(self, source: OwnStart | Guide) -> None:
         seed = "" if source.row is None else f" row {source.row}"
         seed += "" if source.seed is None else f" seed {source.seed}"
         try:

@@ -18,7 +18,7 @@ from asgmcli.ranks.device import every_device
 from asgmcli.ranks.exchange import check_same, count_ranks, on_main_rank, own_rank
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe, recipe_hash
-from asgmcli.recipe.sections import Guide, Start
+from asgmcli.recipe.sections import Guide, OwnStart
 from asgmcli.recipe.shipped import find_beside
 from asgmcli.runs.generated import ensure_prepared
 from asgmcli.runs.later import later_phases, later_share, operations_of
@@ -265,7 +265,7 @@ class Session:
         for source in other_recipes(recipe):
             self._below(str(source.recipe))._follow(self._needed(source), (*asked_by, recipe.name))
 
-    def _needed(self, source: Start | Guide) -> Recipe:
+    def _needed(self, source: OwnStart | Guide) -> Recipe:
         """Return the recipe that `source` names, at the row and seed that it names."""
         return load_recipe(find_beside(self.recipes, str(source.recipe)), source.row, seed=source.seed)
 
@@ -286,7 +286,7 @@ def needs(recipe: Recipe) -> str:
     return repr((own, data, recipe.prepares(), [source.model_dump_json() for source in other_recipes(recipe)]))
 
 
-def other_recipes(recipe: Recipe) -> Iterator[Start | Guide]:
+def other_recipes(recipe: Recipe) -> Iterator[OwnStart | Guide]:
     """Return the sources of `recipe` that name another recipe."""
     return (source for source in recipe.sources() if source.recipe is not None)
 

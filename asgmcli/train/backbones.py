@@ -22,8 +22,8 @@ from asgmcli.nn.backbones import (
 )
 from asgmcli.nn.vggish import VGGish
 from asgmcli.prepare.extract import Extraction, FrameClips, SoundClips, draws_of, ensure_features
-from asgmcli.recipe.events import AudioNet, FrameInput, SeeingNet, as_start
-from asgmcli.recipe.sections import Init
+from asgmcli.recipe.events import AudioNet, FrameInput, SeeingNet
+from asgmcli.recipe.sections import OwnInit, Start
 from asgmcli.train.seed import forked
 from asgmcli.train.task import Context
 from asgmcli.train.weights import BACKBONE_WEIGHTS
@@ -53,7 +53,7 @@ class Backbones:
         """
         with forked(self.seed):
             net = build_audio(self.audio)
-        _load(as_start(self.audio.init), context, lambda source, timm: load_audio(net, source, timm=timm))
+        _load(self.audio.init, context, lambda source, timm: load_audio(net, source, timm=timm))
         return net
 
     def build_visual(self, context: Context, *, frozen_norm: bool = True, maps: bool = False) -> VisualBackbone:
@@ -80,7 +80,7 @@ class Backbones:
             SoundClips(windows, self.audio),
             lambda: self.build_audio(context),
             shape,
-            self._weights(as_start(self.audio.init), context),
+            self._weights(self.audio.init, context),
             settings,
         )
         return ensure_features(wanted, context.device, workers, console)
@@ -119,9 +119,9 @@ class Backbones:
         )
         return ensure_features(wanted, context.device, workers, console)
 
-    def _weights(self, init: Init, context: Context) -> str:
+    def _weights(self, init: OwnInit, context: Context) -> str:
         """Return what tells a network's weights from others: a file's hash, timm's name, or the seed of random ones."""
-        if init is not None and init.timm is not None:
+        if isinstance(init, Start) and init.timm is not None:
             return f"timm:{init.timm}"
         path = context.weights_of(init, BACKBONE_WEIGHTS)
         return f"random:{self.seed}" if path is None else hash_file(path)
@@ -140,8 +140,8 @@ class MeanMap(nn.Module):
         return maps
 
 
-def _load(init: Init, context: Context, load: Callable[[str, bool], object]) -> None:
+def _load(init: OwnInit, context: Context, load: Callable[[str, bool], object]) -> None:
     if init is None:
         return
     path = context.weights_of(init, BACKBONE_WEIGHTS)
-    load(str(init.timm if path is None else path), path is None)
+    load(str(getattr(init, "timm", None) if path is None else path), path is None)

@@ -15,7 +15,7 @@ from asgmcli.data.manifest import Manifest
 from asgmcli.errors import DataError, MediaError, UsageError
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe
-from asgmcli.recipe.sections import Guide, SplitData, Start
+from asgmcli.recipe.sections import Guide, OwnStart, SplitData
 from asgmcli.recipe.shipped import find_beside, spoken
 from asgmcli.report.table import Cell, Table
 from asgmcli.train.batches import TrainBatch
@@ -49,7 +49,7 @@ class Context:
     runs: Path
     recipes: Path = Path("recipes")
 
-    def weights_of(self, source: Start | Guide | None, name: str) -> Path | None:
+    def weights_of(self, source: OwnStart | Guide | None, name: str) -> Path | None:
         """Return the weight file that `source` names; `name` is the file in the run of another recipe (its default
         row).
 

@@ -19,8 +19,7 @@ from asgmcli.nn.avel import CELLS
 from asgmcli.prepare.event_set import EventSet
 from asgmcli.ranks.exchange import own_rank
 from asgmcli.recipe.event_localization import EventLocalizationRecipe
-from asgmcli.recipe.events import as_start
-from asgmcli.recipe.sections import Init
+from asgmcli.recipe.sections import OwnInit, Start
 from asgmcli.train.backbones import Backbones
 from asgmcli.train.task import Context
 from asgmcli.train.weights import BACKBONE_WEIGHTS, ENCODED, ENCODER_WEIGHTS
@@ -157,12 +156,12 @@ def _of_backbones(
     audio = nets.audio_features(events.source, context, workers, console)
     maps = recipe.takes == "maps"
     visual = nets.visual_features(events.source, recipe.features.draws, context, workers, console, maps=maps)
-    starts = {"audio": as_start(recipe.audio.init), "visual": recipe.visual.init}
+    starts = {"audio": recipe.audio.init, "visual": recipe.visual.init}
     return audio, visual, {role: _origin(init, context) for role, init in starts.items()}
 
 
-def _origin(init: Init, context: Context) -> dict[str, str]:
-    if init is not None and init.timm is not None:
+def _origin(init: OwnInit, context: Context) -> dict[str, str]:
+    if isinstance(init, Start) and init.timm is not None:
         return {"timm": init.timm}
     path = context.weights_of(init, BACKBONE_WEIGHTS)
     return {} if path is None else {"file": str(path), "sha256": hash_file(path)}

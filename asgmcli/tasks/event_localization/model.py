@@ -14,7 +14,6 @@ from asgmcli.nn.psp import PSPNet
 from asgmcli.nn.state import fit, read_state, write_safetensors
 from asgmcli.nn.tacma import TACMA, Probe
 from asgmcli.recipe.event_localization import EventLocalizationRecipe, EventModel
-from asgmcli.recipe.events import as_start
 from asgmcli.tasks.event_localization.data import EventBatches
 from asgmcli.tasks.event_localization.inputs import Inputs, open_inputs
 from asgmcli.train.single import SingleNetwork
@@ -108,7 +107,7 @@ def build_state(recipe: EventLocalizationRecipe, data: EventBatches, context: Co
     """
     inputs = open_inputs(recipe, data.events, context)
     network = EventNetwork(recipe.model, len(data.events.classes), inputs.widths, inputs.cells)
-    start = context.weights_of(as_start(recipe.model.init), ENCODER_WEIGHTS)
+    start = context.weights_of(recipe.model.init, ENCODER_WEIGHTS)
     if start is not None:
         _load_lstms(network, start)
     return EventState(recipe, network.to(context.device), data, inputs, context.device)

@@ -75,7 +75,7 @@ class Drawing:
     def __init__(self, recipe: ParsingFigureRecipe, run: Run, context: Context) -> None:
         self.recipe, self.run = recipe, run
         self.known = check(recipe)
-        paths = [context.weights_of(source.as_start(), PARSING_WEIGHTS) for source in recipe.runs]
+        paths = [context.weights_of(source, PARSING_WEIGHTS) for source in recipe.runs]
         self.answers = [
             (source.title or source.row or str(source.recipe or source.file), self._answers(path, context))
             for source, path in zip(recipe.runs, paths, strict=True)

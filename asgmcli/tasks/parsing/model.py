@@ -108,7 +108,7 @@ def build_state(recipe: ParsingRecipe, data: ParsingData, context: Context) -> P
     network = network_of(recipe, len(data.manifest.classes), dims)
     frozen: Path | None = None
     init = recipe.model.init
-    path = None if init is None else context.weights_of(init.as_start(), GROUNDING_WEIGHTS)
+    path = context.weights_of(init, GROUNDING_WEIGHTS)
     if path is not None and recipe.model.pretrained == "finetune":
         grounded = read_metadata(path).get("format") == GROUNDING_FORMAT
         if isinstance(network, GroundingTransformer) and grounded:
