@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -36,7 +37,7 @@ def write_clip(
     path: str | os.PathLike[str],
     frames: np.ndarray | Iterable[np.ndarray],
     fps: float | Fraction,
-    audio: np.ndarray | None = None,
+    audio: np.ndarray | Callable[[int, int], np.ndarray] | None = None,
     rate: int = 16_000,
     *,
     crf: int = 23,
@@ -55,7 +56,8 @@ def write_clip(
         frames: uint8 [T, H, W, 3], or any iterable of uint8 [H, W, 3] of one size, taken one at a time.
             h264 with halved chroma needs even sides: an odd side gets its last row or column once more.
         fps: frames per second.
-        audio: float [S] mono in [-1, 1], its first sample at the first frame's time; values beyond are clipped.
+        audio: float [S] mono in [-1, 1], its first sample at the first frame's time; values beyond are clipped. Or a
+            function that reads it in pieces, from a sample on so many, as long as the picture lasts.
         rate: samples per second, one that aac knows.
         crf: x264's constant quality, 0 (lossless) to 51.
         gop: frames from one key frame to the next at most (x264's own choice when None).
@@ -71,7 +73,7 @@ def write_clip(
     first, rest = _first_frame(frames)
     if fps <= 0:
         raise ValueError(f"fps must be positive, got {fps}")
-    sound = None if audio is None else _checked_audio(audio, rate)
+    read, length = (audio, math.inf) if audio is None or callable(audio) else _of_array(audio, rate)
     options = REPEATABLE | {"crf": str(crf), "preset": preset} | ({"tune": tune} if tune else {})
     target = Path(path)
     if not target.parent.is_dir():
@@ -91,14 +93,14 @@ def write_clip(
                 if not bframes:
                     context.max_b_frames = 0
                 encoded = _encode_video(video, chain([first], rest), first.shape)
-                if sound is None:
+                if read is None:
                     for _, packets in encoded:
                         container.mux(packets)
                 else:
                     # Without noise substitution a span decodes to the same samples wherever decoding began.
                     stream = container.add_stream("aac", rate=rate, layout="mono", options={"aac_pns": "0"})
                     stream.codec_context.bit_rate = AUDIO_BIT_RATE
-                    _mux_both(container, encoded, frame_rate, stream, sound, rate)
+                    _mux_both(container, encoded, frame_rate, stream, read, length, rate)
         except (av.FFmpegError, OSError) as error:
             raise MediaError(
                 f"{path}: cannot be written as mp4 ({error}); is there room, and does libx264 exist?"
@@ -116,16 +118,15 @@ def _first_frame(frames: np.ndarray | Iterable[np.ndarray]) -> tuple[np.ndarray,
     return first, rest
 
 
-def _checked_audio(audio: np.ndarray, rate: int) -> np.ndarray:
-    """Return the sound as float32 [1, S] in [-1, 1]."""
+def _of_array(audio: np.ndarray, rate: int) -> tuple[Callable[[int, int], np.ndarray], float]:
+    """Return what reads the sound in pieces, and its length in samples."""
     if audio.ndim != 1 or not np.issubdtype(audio.dtype, np.floating):
         raise ValueError(f"audio must be float [S]; it is {audio.dtype} {list(audio.shape)}")
     if rate not in AAC_RATES:
         raise ValueError(f"aac knows no rate of {rate}; choose one of {AAC_RATES}")
     if not np.isfinite(audio).all():
         raise ValueError("audio holds values that are not finite")
-    plane: np.ndarray = np.clip(audio, -1.0, 1.0).astype(np.float32)[None]
-    return plane
+    return lambda start, count: audio[start : start + count], len(audio)
 
 
 def _encode_video(stream: VideoStream, frames: Iterable[np.ndarray], shape: tuple[int, ...]) -> Iterator[Encoded]:
@@ -148,28 +149,29 @@ def _mux_both(
     encoded: Iterable[Encoded],
     fps: Fraction,
     stream: AudioStream,
-    sound: np.ndarray,
+    read: Callable[[int, int], np.ndarray],
+    length: float,
     rate: int,
 ) -> None:
     """Mux video packets with the sound up to their time, so that neither stream waits in memory for the other."""
     done = 0
     for count, packets in encoded:
         container.mux(packets)
-        upto = min(int(count / fps * rate), sound.shape[1])
-        done = _encode_audio(container, stream, sound, done, upto, rate)
-    _encode_audio(container, stream, sound, done, sound.shape[1], rate)
+        upto = int(min(int(count / fps * rate), length))
+        _encode_audio(container, stream, read(done, upto - done), done, rate)
+        done = upto
+    if length < math.inf:
+        _encode_audio(container, stream, read(done, int(length) - done), done, rate)
     container.mux(stream.encode(None))
 
 
-def _encode_audio(
-    container: OutputContainer, stream: AudioStream, sound: np.ndarray, start: int, end: int, rate: int
-) -> int:
-    """Encode samples start to end. Return the first sample not yet encoded."""
-    if end <= start:
-        return start
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[:, start:end]), format="fltp", layout="mono")
+def _encode_audio(container: OutputContainer, stream: AudioStream, wave: np.ndarray, start: int, rate: int) -> None:
+    """Encode samples that begin at `start`."""
+    if not len(wave):
+        return
+    samples = np.clip(wave, -1.0, 1.0).astype(np.float32)[None]
+    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
     frame.sample_rate = rate
     frame.pts = start
     frame.time_base = Fraction(1, rate)
     container.mux(stream.encode(frame))
-    return end

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,13 +13,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from asgmcli.errors import AsgmError, DataError, Interrupted, InterruptedByKeyboard, NotFiniteError
+from asgmcli.errors import AsgmError, DataError, NotFiniteError
 from asgmcli.files import write_text
 from asgmcli.metrics.paired import paired_difference
 from asgmcli.progress import spoken_time
 from asgmcli.ranks.launch import find_launch, own_environment
 from asgmcli.recipe.base import Recipe
 from asgmcli.report.table import Cell, Table, mean_std, with_interval
+from asgmcli.signals import interruptible
 from asgmcli.status import FAILED, FINISHED, STATUS_NAME, STOPPED, Phase, Status, read_status
 from asgmcli.train.run import Result, Run
 
@@ -87,45 +87,43 @@ def run_jobs(
     started, finished = time.monotonic(), 0
     told = started
     status = _status_of(jobs)
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        while waiting or running:
-            while waiting and len(running) < parallel:
-                job = waiting.pop(0)
-                job.device = min(devices, key=[other.device for other in running].count)
-                job.log.parent.mkdir(parents=True, exist_ok=True)
-                with job.log.open("wb") as log:
-                    job.process = subprocess.Popen(
-                        [*COMMAND, "--device", job.device, *job.arguments],
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                        env=environment,
-                        start_new_session=apart,
-                    )
-                running.append(job)
-            time.sleep(POLL_SECONDS)
-            status.known_left = _left(time.monotonic() - started, finished, running, len(jobs), later)
-            status.step(finished)
-            if time.monotonic() - told > NEWS_SECONDS:
-                told = time.monotonic()
-                for job in running:
-                    console.print(f"  {job.title}: {_news(job)}")
-                console.print(f"  {finished} of {len(jobs)} done, about {spoken_time(status.known_left)} left in all")
-            for job in [job for job in running if job.process is not None and job.process.poll() is not None]:
-                running.remove(job)
-                finished += 1
-                if job.code:
-                    failed.append(job)
-                left = _left(time.monotonic() - started, finished, running, len(jobs), later)
-                state = "FAILED" if job.code else "done"
-                console.print(f"{finished}/{len(jobs)} {job.title}: {state}; about {spoken_time(left)} left")
-    except (KeyboardInterrupt, _SweepTerminatedError) as stop:
-        _stop(running)
-        status.end(STOPPED)
-        signalled = Interrupted if isinstance(stop, _SweepTerminatedError) else InterruptedByKeyboard
-        raise signalled("Stopped; running ones saved their state. The same command with --resume goes on.") from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with interruptible("Stopped; running ones saved their state. The same command with --resume goes on."):
+        try:
+            while waiting or running:
+                while waiting and len(running) < parallel:
+                    job = waiting.pop(0)
+                    job.device = min(devices, key=[other.device for other in running].count)
+                    job.log.parent.mkdir(parents=True, exist_ok=True)
+                    with job.log.open("wb") as log:
+                        job.process = subprocess.Popen(
+                            [*COMMAND, "--device", job.device, *job.arguments],
+                            stdout=log,
+                            stderr=subprocess.STDOUT,
+                            env=environment,
+                            start_new_session=apart,
+                        )
+                    running.append(job)
+                time.sleep(POLL_SECONDS)
+                status.known_left = _left(time.monotonic() - started, finished, running, len(jobs), later)
+                status.step(finished)
+                if time.monotonic() - told > NEWS_SECONDS:
+                    told = time.monotonic()
+                    for job in running:
+                        console.print(f"  {job.title}: {_news(job)}")
+                    left = spoken_time(status.known_left)
+                    console.print(f"  {finished} of {len(jobs)} done, about {left} left in all")
+                for job in [job for job in running if job.process is not None and job.process.poll() is not None]:
+                    running.remove(job)
+                    finished += 1
+                    if job.code:
+                        failed.append(job)
+                    left = spoken_time(_left(time.monotonic() - started, finished, running, len(jobs), later))
+                    state = "FAILED" if job.code else "done"
+                    console.print(f"{finished}/{len(jobs)} {job.title}: {state}; about {left} left")
+        except BaseException:
+            _stop(running)
+            status.end(STOPPED)
+            raise
     status.step(finished)
     status.end(FAILED if failed else FINISHED, f"{len(failed)} of {len(jobs)} runs failed" if failed else "")
     if failed:
@@ -257,14 +255,6 @@ def _together(main: Mapping[int, Result], others: Sequence[Mapping[int, Result]]
 def _leaves_out_zero(a: Sequence[float], b: Sequence[float], comparisons: int) -> bool:
     found = paired_difference(a, b, comparisons)
     return found.low > 0 or found.high < 0
-
-
-class _SweepTerminatedError(Exception):
-    """SIGTERM arrived."""
-
-
-def _interrupt(*_: object) -> None:
-    raise _SweepTerminatedError
 
 
 def _stop(jobs: Sequence[Job]) -> None:

@@ -40,10 +40,11 @@ class MetricsFile:
     Args:
         path: of the file.
         pace: measures time and memory for each line of steps; None leaves them out.
+        writing: False at every rank but the first, which alone has the file.
     """
 
-    def __init__(self, path: Path, pace: Pace | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path, pace: Pace | None = None, *, writing: bool = True) -> None:
+        self.path, self.writing = path, writing
         self.pace = pace
         self.loggers: Sequence[Logger] = ()
         self._sums: dict[str, float] = {}
@@ -73,6 +74,8 @@ class MetricsFile:
         Raises:
             DataError: the file cannot be written.
         """
+        if not self.writing:
+            return
         with self._told(), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         for logger in self.loggers:
@@ -89,7 +92,7 @@ class MetricsFile:
             DataError: the file cannot be written.
         """
         size = 0
-        if self.path.exists():
+        if self.writing and self.path.exists():
             with self._told(), self.path.open("rb+") as file:
                 os.fsync(file.fileno())
                 size = self.path.stat().st_size
@@ -105,7 +108,7 @@ class MetricsFile:
         self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
         if self.pace is not None:
             self.pace.earlier = float(state.get("seconds", 0.0))
-        if self.path.exists():
+        if self.writing and self.path.exists():
             with self._told(), self.path.open("r+b") as file:
                 file.truncate(min(int(state["size"]), self.path.stat().st_size))
 
@@ -117,20 +120,6 @@ class MetricsFile:
             raise DataError(
                 f"{self.path} cannot be written: {error.strerror}. Make room, then go on with --resume."
             ) from error
-
-
-class NoMetrics(MetricsFile):
-    """Writes nothing: the metrics of any rank but the first."""
-
-    def write(self, line: Mapping[str, object]) -> None:
-        """Do nothing."""
-
-    def state_dict(self) -> State:
-        """Return an empty state."""
-        return {}
-
-    def load_state_dict(self, state: State) -> None:
-        """Do nothing."""
 
 
 class TrainingProgress:

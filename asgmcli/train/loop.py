@@ -34,7 +34,7 @@ from asgmcli.train.checkpoint import load_state, save_state
 from asgmcli.train.finite import numbers, where_not_finite
 from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.health import Health, watch_over
-from asgmcli.train.log import MetricsFile, NoMetrics, TrainingProgress, read_metrics
+from asgmcli.train.log import MetricsFile, TrainingProgress, read_metrics
 from asgmcli.train.loggers import open_loggers
 from asgmcli.train.pace import EVALUATE, TRAIN, VALIDATE, Pace, RunStatus
 from asgmcli.train.run import Result, Run
@@ -83,7 +83,7 @@ class Trainer:
             NotFiniteError: the loss, a gradient or a weight was not finite; the last checkpoint is intact.
             Interrupted: SIGTERM or SIGINT; the state was saved.
         """
-        metrics = (MetricsFile if own_rank() == 0 else NoMetrics)(self.run.metrics_path, Pace(self.device))
+        metrics = MetricsFile(self.run.metrics_path, Pace(self.device), writing=own_rank() == 0)
         started = time.perf_counter()
         with self.stop, ending(self.status):
             self._restore(metrics)
