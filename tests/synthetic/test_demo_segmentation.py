@@ -22,7 +22,7 @@ from asgmcli.synthetic.segmentation_scenes import FLOW_BOUND
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("segmentation") / "demo"
-    generate(out, train=2, val=1, test=1, size=64, workers=1)
+    generate(out, train=1, val=1, test=1, size=64, workers=1)
     return out
 
 
@@ -73,8 +73,10 @@ def test_impossible_options_are_one_line(tmp_path: Path, options: list[str], sai
     assert not (tmp_path / "out").exists()
 
 
-def test_photographs_and_recordings_make_composites(tmp_path: Path) -> None:
+def test_photographs_and_recordings_make_composites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import wave
+
+    monkeypatch.setattr("asgmcli.synthetic.demo_segmentation.draw_preview", lambda path, _: path.write_bytes(b"drawn"))
 
     for number, name in enumerate(("cat", "dog")):
         for kind in ("things", "sounds"):
@@ -88,7 +90,7 @@ def test_photographs_and_recordings_make_composites(tmp_path: Path) -> None:
                 tone = 9000 * np.sin(np.arange(8000) * (0.1 + 0.2 * number))
                 file.writeframes(tone.astype("<i2").tobytes())
     out = tmp_path / "out"
-    generate(out, train=2, val=1, test=1, workers=1, things=tmp_path / "things", sounds=tmp_path / "sounds")
+    generate(out, train=1, val=1, test=1, workers=1, things=tmp_path / "things", sounds=tmp_path / "sounds")
     manifest = read_manifest(out)
     assert manifest.classes == ["cat", "dog"]
     masks = [mask_array(out / frame.mask) for frame in read_frames(manifest)["train_00000"]]

@@ -21,6 +21,8 @@ from asgmcli.tasks.segmentation.batch import Batch
 from asgmcli.tasks.segmentation.model import SegmentationState
 from tests.tasks.segmentation.conftest import TEXT
 
+CLIP = "data/demo_segmentation/clips/test_00000.mp4"
+
 
 @pytest.fixture
 def place(pixels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -37,10 +39,9 @@ def asgm(*arguments: object, code: int = 0) -> Result:
     return result
 
 
-def test_it_is_trained_judged_asked_and_exported(place: Path) -> None:
-    (dry,) = json.loads(asgm("train", "pixels.yaml", "--dry-run", "--json").stdout)["runs"]
-    assert dry["clips"] == {"labeled": 4, "unlabeled": 16, "evaluated": 3}
-    assert dry["steps"] == 4
+def test_it_is_trained_judged_and_asked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What pictures show is tested where they are drawn: test_evaluate.py, tests/localize/test_overlay.py.
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, path, **__: Path(path).write_bytes(b"drawn"))
     whole = json.loads(asgm("train", "pixels.yaml", "--json").stdout)
     assert whole["steps"] == 4
     assert set(whole["metrics"]) == {
@@ -51,14 +52,10 @@ def test_it_is_trained_judged_asked_and_exported(place: Path) -> None:
     assert (run / "segmentation.png").exists()
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert any("pseudo_iou" in line for line in lines)
-
     judged = json.loads(asgm("eval", run, "--json").stdout)
     assert judged["metrics"] == pytest.approx(whole["metrics"])
-    other = json.loads(asgm("eval", run, "--set", "evaluate.frames=1", "--out", "alone", "--json").stdout)
-    assert other["metrics"]["miou"] == pytest.approx(whole["metrics"]["miou_1"], abs=1e-3)
 
-    clip = "data/demo_segmentation/clips/test_00000.mp4"
-    answer = asgm("predict", run, clip, "--files", "out", "--fps", 2, "--json")
+    answer = asgm("predict", run, CLIP, "--files", "out", "--fps", 2, "--json")
     (told,) = json.loads(answer.stdout)["clips"]
     count = len(told["times"])
     assert told["times"] == pytest.approx([0.48 * n for n in range(count)], abs=1e-3)  # every 12th frame of 25 a second
@@ -73,12 +70,23 @@ def test_it_is_trained_judged_asked_and_exported(place: Path) -> None:
     assert len(list(Path("out/test_00000_masks").glob("*.png"))) == count
     mask = np.asarray(Image.open("out/test_00000_masks/0003.png"))
     np.testing.assert_array_equal(mask > 0, arrays["masks"][3])
-    assert (Path("out") / "test_00000_strip.png").stat().st_size > 1000
-    assert "is there already" in asgm("predict", run, clip, "--files", "out", code=2).stderr
-    more = ("--set", "predict.probabilities=true", "--files", "more")
-    asgm("predict", run / "segmenter.safetensors", clip, *more)
+    assert (Path("out") / "test_00000_strip.png").exists()
+    assert "is there already" in asgm("predict", run, CLIP, "--files", "out", code=2).stderr
+    assert "takes no such weights" in asgm("predict", run, CLIP, "--weights", "vggish=x.pth", code=2).stderr
+
+
+@pytest.mark.long
+def test_its_cost_is_told_and_other_ways_to_judge_and_ask(place: Path) -> None:
+    (dry,) = json.loads(asgm("train", "pixels.yaml", "--dry-run", "--json").stdout)["runs"]
+    assert dry["clips"] == {"labeled": 4, "unlabeled": 16, "evaluated": 3}
+    assert dry["steps"] == 4
+    whole = json.loads(asgm("train", "pixels.yaml", "--json").stdout)
+    run = Path("runs/pixels/ufe/seed0")
+    other = json.loads(asgm("eval", run, "--set", "evaluate.frames=1", "--out", "alone", "--json").stdout)
+    assert other["metrics"]["miou"] == pytest.approx(whole["metrics"]["miou_1"], abs=1e-3)
+    asgm("predict", run / "segmenter.safetensors", CLIP, "--set", "predict.probabilities=true", "--files", "more")
     assert np.load("more/test_00000_masks.npz")["probabilities"].dtype == np.float16
-    assert "takes no such weights" in asgm("predict", run, clip, "--weights", "vggish=x.pth", code=2).stderr
+    assert (Path("more") / "test_00000_strip.png").stat().st_size > 1000
 
 
 @pytest.mark.long
