@@ -296,9 +296,9 @@ class SegmentationRecipe(TrainedRecipe):
     def _fits(self) -> SegmentationRecipe:
         model = self.model
         if model.kind == "avsegformer" and (model.channels % 32 or self.flow.encoder == "pyramid"):
-            raise ValueError("model.kind avsegformer takes model.channels in multiples of 32 and flow.encoder none or stem")
+            raise ValueError("avsegformer takes model.channels in multiples of 32 and flow.encoder none or stem")
         if model.kind == "tpavi" and model.channels % 2:
-            raise ValueError("model.kind tpavi takes an even number of model.channels")
+            raise ValueError("tpavi takes an even number of model.channels")
         if (
             model.init is not None
             and model.init.timm is not None
