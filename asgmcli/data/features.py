@@ -12,13 +12,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, get_args
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from asgmcli.errors import DataError
@@ -173,6 +174,24 @@ def has_features(folder: Path, name: str, origin: Origin) -> bool:
     except DataError:
         return False
     return True
+
+
+def made_once(folder: Path, names: Sequence[str], origin: Origin, make: Callable[[], None]) -> list[Features]:
+    """Return finished stores; `make` writes them where they are not there yet, in one of the processes that ask.
+
+    Raises:
+        DataError: what `make` raises, or what it wrote is not of `origin`.
+    """
+
+    def there() -> bool:
+        return all(has_features(folder, name, origin) for name in names)
+
+    if not there():
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f".{names[0]}.lock"):
+            if not there():
+                make()
+    return [open_features(folder, name, origin) for name in names]
 
 
 def _places(clips: Mapping[str, int]) -> dict[str, tuple[int, int]]:

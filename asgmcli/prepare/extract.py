@@ -8,19 +8,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from asgmcli.console import progress_bar
-from asgmcli.data.features import Features, FeatureWriter, Origin, features_folder, has_features, open_features
+from asgmcli.data.features import Features, FeatureWriter, Origin, features_folder, made_once
 from asgmcli.data.frame_cache import FrameReader
 from asgmcli.data.loader import make_loader
 from asgmcli.data.manifest import ManifestRow
@@ -139,13 +139,8 @@ def ensure_features(wanted: Extraction, device: torch.device, workers: int, cons
     Raises:
         MediaError: a clip cannot be decoded. DataError: the disk is full.
     """
-    folder, name, origin = wanted.folder, wanted.store, wanted.origin
-    if not has_features(folder, name, origin):
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{name}.lock"):
-            if not has_features(folder, name, origin):
-                _extract(wanted, device, workers, console)
-    return open_features(folder, name, origin)
+    make = partial(_extract, wanted, device, workers, console)
+    return made_once(wanted.folder, [wanted.store], wanted.origin, make)[0]
 
 
 def _extract(wanted: Extraction, device: torch.device, workers: int, console: Console | None) -> None:

@@ -13,7 +13,6 @@ from torch import Tensor
 from asgmcli.data.features import Features, features_folder, open_features
 from asgmcli.data.manifest import Manifest
 from asgmcli.data.plan import Plan, Planned, Stream
-from asgmcli.data.snippets import grounding_truth
 from asgmcli.data.split import hashed
 from asgmcli.errors import DataError, UsageError
 from asgmcli.media.seconds import SECONDS
@@ -21,6 +20,7 @@ from asgmcli.prepare.parsing_networks import RATE, find_weights
 from asgmcli.prepare.source import how_to_prepare, open_manifest
 from asgmcli.ranks.exchange import count_ranks, own_share
 from asgmcli.recipe.grounding import GroundingRecipe
+from asgmcli.tasks.grounding.truth import kept_truth
 from asgmcli.train.batches import Precomputed
 
 NONE, MEASURED = "none", "measured"
@@ -112,7 +112,7 @@ def validated(recipe: GroundingRecipe, clip: str) -> bool:
 
 
 def build_data(recipe: GroundingRecipe) -> GroundingSet:
-    """Open the features, and make the truth of every window.
+    """Open the features, and make or open the truth of every window.
 
     Raises:
         DataError: features are missing, damaged or of another manifest; or no clip is left on a side.
@@ -129,8 +129,9 @@ def build_data(recipe: GroundingRecipe) -> GroundingSet:
             raise DataError(f"{store.path}: features {list(store.shape)} a window, where [{SECONDS}, width] is wanted.")
     silence, notes = silence_of(recipe, stores[0].shape[1])
     clips = [row.id for row in manifest.of_split(recipe.data.train_split)]
+    stores.append(kept_truth(recipe, manifest, stores, silence))
     parts = {
-        wanted: _windows(recipe, [clip for clip in clips if validated(recipe, clip) is wanted], stores, silence)
+        wanted: _windows([clip for clip in clips if validated(recipe, clip) is wanted], stores)
         for wanted in (False, True)
     }
     if not len(parts[False]) or not len(parts[True]):
@@ -143,21 +144,15 @@ def build_data(recipe: GroundingRecipe) -> GroundingSet:
     return GroundingSet(recipe, manifest, parts[False], parts[True], dims, notes)
 
 
-def _windows(
-    recipe: GroundingRecipe, clips: Sequence[str], stores: Sequence[Features], silence: Tensor | None
-) -> Windows:
+def _windows(clips: Sequence[str], stores: Sequence[Features]) -> Windows:
+    """Return the windows of clips; `stores` hold sound, picture and truth."""
     values = [[store.of_clip(clip) for clip in clips] for store in stores]
     ids = [clip for clip, value in zip(clips, values[0], strict=True) for _ in range(len(value))]
     if not ids:
         empty = torch.zeros(0, SECONDS, SECONDS, dtype=torch.bool)
         return Windows([], torch.zeros(0), torch.zeros(0), empty)
-    audio, image = (torch.from_numpy(np.concatenate(part)) for part in values)
-    rules = recipe.truth
-    truth = [
-        grounding_truth(one, other, silence, rules.rule, rules.sound, rules.picture)
-        for one, other in zip(audio, image, strict=True)
-    ]
-    return Windows(ids, audio, image, torch.stack(truth))
+    audio, image, truth = (torch.from_numpy(np.concatenate(part)) for part in values)
+    return Windows(ids, audio, image, truth > 0)
 
 
 def silence_of(recipe: GroundingRecipe, width: int) -> tuple[Tensor | None, list[str]]:

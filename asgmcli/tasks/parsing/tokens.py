@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asgmcli.data.features import FeatureWriter, Origin, has_features, hash_file, open_features
+from asgmcli.data.features import FeatureWriter, Origin, hash_file, made_once
 from asgmcli.data.manifest import Manifest
 from asgmcli.media.seconds import SECONDS
 from asgmcli.nn.grounding import GroundingTransformer
@@ -45,7 +45,8 @@ def with_tokens(recipe: ParsingRecipe, manifest: Manifest, stores: Stores, path:
     origin = Origin(manifest.sha256, weights, {"inputs": [recipe.features.audio, recipe.features.image]})
     folder = stores.audio.path.parent
     names = [f"{kind}_tokens-{weights[:MARK]}" for kind in ("audio", "image")]
-    if not all(has_features(folder, name, origin) for name in names):
+
+    def make() -> None:
         network = load_transformer(recipe, stores.dims, path).to(device)
         clips = {row.id: stores.audio.places[row.id][1] for row in manifest.rows}
         shape = (SECONDS, recipe.model.transformer.dim)
@@ -54,7 +55,8 @@ def with_tokens(recipe: ParsingRecipe, manifest: Manifest, stores: Stores, path:
                 for ids, audio, image in _ground(network, stores, sorted({*heard.missing, *seen.missing}), device):
                     heard.write([pair for pair in zip(ids, audio, strict=True) if pair[0] in set(heard.missing)])
                     seen.write([pair for pair in zip(ids, image, strict=True) if pair[0] in set(seen.missing)])
-    heard_store, seen_store = (open_features(folder, name, origin) for name in names)
+
+    heard_store, seen_store = made_once(folder, names, origin, make)
     return Stores(heard_store, seen_store, stores.motion)
 
 

@@ -21,6 +21,7 @@ from asgmcli.nn.grounding import GroundingTransformer
 from asgmcli.recipe.grounding import GroundingRecipe
 from asgmcli.recipe.read import load_recipe
 from asgmcli.tasks import grounding
+from asgmcli.tasks.grounding import truth
 from asgmcli.tasks.grounding.data import build_data
 from asgmcli.tasks.grounding.model import build_state, kind_of, train_step
 from asgmcli.train.task import Context
@@ -84,6 +85,31 @@ def test_the_truth_of_each_window_is_that_of_its_features(place: Path) -> None:
     either = build_data(recipe_of(place, "truth.rule=either"))
     assert either.train.truth.float().mean() > data.train.truth.float().mean()
     assert not set(data.train.ids) & set(data.val.ids)
+
+
+def test_truth_is_made_once_a_data_set(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = build_data(recipe_of(place, "truth.sound=0.7"))
+    asked: list[int] = []
+
+    def counted(*args: Any) -> torch.Tensor:
+        asked.append(1)
+        if len(asked) == 7:
+            raise KeyboardInterrupt
+        return grounding_truth(*args)
+
+    monkeypatch.setattr(truth, "grounding_truth", counted)
+    kept = build_data(recipe_of(place, "truth.sound=0.7", "seed=3", "data.val_share=0.5"))
+    assert not asked
+    halves = [half for data in (made, kept) for half in (data.train, data.val)]
+    found = [dict(zip(half.ids, half.truth, strict=True)) for half in halves]
+    one, other = found[0] | found[1], found[2] | found[3]
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    monkeypatch.setattr(truth, "AT_ONCE", 2)
+    with pytest.raises(KeyboardInterrupt):
+        build_data(recipe_of(place, "truth.sound=0.6"))
+    build_data(recipe_of(place, "truth.sound=0.6"))
+    assert len(asked) == 7 + 24 - 6
 
 
 def test_uni_and_cross_take_turns_where_asked(place: Path) -> None:
