@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,8 +113,10 @@ def evaluate(state: ParsingState, loader: Iterable[JudgedBatch]) -> Evaluation:
     answers = answer(state.network, loader, state.device)
     if answers is None:
         return Evaluation({})
-    classes = state.data.manifest.classes
-    evaluation = evaluation_of(state.recipe.evaluate, answers, classes)
+    classes, clips = state.data.manifest.classes, tuple(answers.ids)
+    if clips not in state.chance:
+        state.chance[clips] = chance_of(answers)
+    evaluation = evaluation_of(state.recipe.evaluate, answers, classes, state.chance[clips])
     if answers.events is not None:
         from asgmcli.tasks.parsing.figures import case_figures  # matplotlib, once a run
 
@@ -122,8 +124,15 @@ def evaluate(state: ParsingState, loader: Iterable[JudgedBatch]) -> Evaluation:
     return evaluation
 
 
-def evaluation_of(settings: ParsingEvaluation, answers: Answers, classes: list[str]) -> Evaluation:
-    """Return metrics and tables of answers."""
+def chance_of(answers: Answers) -> list[str]:
+    """Return what needs no network, in words; nothing where no events are known."""
+    return chance_notes(Truth(answers.bags, answers.events, answers.real))
+
+
+def evaluation_of(
+    settings: ParsingEvaluation, answers: Answers, classes: list[str], below: Sequence[str]
+) -> Evaluation:
+    """Return metrics and tables of answers; `below` stands under the first of them."""
     metrics = measure(settings, answers)
     tables = {}
     if answers.events is not None:
@@ -132,7 +141,6 @@ def evaluation_of(settings: ParsingEvaluation, answers: Answers, classes: list[s
             for part in PARTS
         ]
         title = f"Parsing of {len(answers.ids)} windows, F-scores in percent"
-        below = chance_notes(Truth(answers.bags, answers.events, answers.real))
         tables["parsing"] = Table(title, ["", *SHOWN.values(), "bag"], lines, notes=below)
         each = 100 * class_scores(decoded(settings, answers), answers.events)
         rows: list[list[Cell]] = [

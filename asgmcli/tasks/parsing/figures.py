@@ -34,7 +34,7 @@ def case_figures(
 def _draw_cases(settings: ParsingEvaluation, answers: Answers, manifest: Manifest, path: Path) -> Path:
     assert answers.events is not None
     grid = decoded(settings, answers)
-    scores = segment_scores(grid, answers.events)[:, :2].mean(axis=1)
+    scores = scores_of_windows(grid, answers.events)
     has = np.flatnonzero(answers.events.any(axis=(1, 2, 3)))
     order = has[np.argsort(scores[has], kind="stable")] if len(has) else np.argsort(scores, kind="stable")
     chosen = [order[0], order[len(order) // 2], order[-1]]
@@ -48,6 +48,12 @@ def _draw_cases(settings: ParsingEvaluation, answers: Answers, manifest: Manifes
         tracks = tracks_of(grid[number], answers.frame[number], answers.events[number], manifest.classes)
         clips.append(TimelineClip(name, float(SECONDS), tracks, frames, wave))
     return draw_timelines(clips, path, title="Who is heard, who is seen", labels=manifest.classes)
+
+
+def scores_of_windows(grid: NDArray[np.bool_], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return [N] how well each window is parsed: the mean of the segment F of its sound and of its picture, 0..1."""
+    means: NDArray[np.float64] = segment_scores(grid, truth)[:, :2].mean(axis=1)
+    return means
 
 
 def tracks_of(

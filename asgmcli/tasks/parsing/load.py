@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from asgmcli.data.manifest import Manifest
+from asgmcli.data.segments import Span
 from asgmcli.errors import DataError, UsageError
 from asgmcli.nn.mmil import ParsingNetwork
 from asgmcli.nn.parsing_weights import GLOBAL_FILE, GROUNDING_FILE, HAN_FILE, POOLING_FILE, kind_of_file
@@ -28,8 +31,8 @@ from asgmcli.recipe.read import check_recipe
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.parsing.data import Split as WindowSplit
 from asgmcli.tasks.parsing.data import batches_of, open_stores, read_split
-from asgmcli.tasks.parsing.evaluate import Answers, answer, decoded, evaluation_of
-from asgmcli.tasks.parsing.figures import case_figures, spans_of
+from asgmcli.tasks.parsing.evaluate import Answers, answer, chance_of, decoded, evaluation_of
+from asgmcli.tasks.parsing.figures import case_figures, scores_of_windows, spans_of
 from asgmcli.tasks.parsing.model import FROZEN_WEIGHTS, network_of
 from asgmcli.tasks.parsing.tokens import with_tokens
 from asgmcli.tasks.parsing.truth import MODALITIES
@@ -121,18 +124,11 @@ class TrainedParser:
         return read_split(self.recipe, manifest, stores, name)
 
     def _judged(self, answers: Answers, manifest: Manifest) -> tuple[Evaluation, Table]:
-        """Return what is measured of answers, and a line an event."""
-        found = evaluation_of(self.recipe.evaluate, answers, self.classes)
+        """Return what is measured of answers, and their lines."""
+        found = evaluation_of(self.recipe.evaluate, answers, self.classes, chance_of(answers))
         if answers.events is not None:
             found.figures.update(case_figures(self.recipe.evaluate, answers, manifest))
-        grid = decoded(self.recipe.evaluate, answers)
-        lines: list[list[Cell]] = [
-            [name, place, span.start, span.end, span.label, span.modality, round(span.probability, 4)]
-            for name, place, cells, frame in zip(answers.ids, answers.places, grid, answers.frame, strict=True)
-            for number, modality in enumerate(MODALITIES)
-            for span in spans_of(cells[number], frame[:, number], self.classes, modality)
-        ]
-        return found, Table("Predictions", ["id", "window", *COLUMNS], lines)
+        return found, _lines(decoded(self.recipe.evaluate, answers), answers, self.classes)
 
     def predict(self, path: Path, audio: Path | None = None) -> Prediction:
         """Tell what is heard and seen in a file of any length, see `tasks.parsing.ask`.
@@ -170,6 +166,31 @@ class TrainedParser:
         from asgmcli.tasks.parsing.export import export_onnx
 
         return export_onnx(self, path)
+
+
+def _lines(grid: NDArray[np.bool_], answers: Answers, classes: Sequence[str]) -> Table:
+    """Return a line an event that the network tells, and a line a true one where these are known.
+
+    The last column is then how well its window is parsed, see `scores_of_windows`.
+    """
+    truth = answers.events
+    scores = None if truth is None else scores_of_windows(grid, truth)
+    lines: list[list[Cell]] = []
+    for number, (name, place) in enumerate(zip(answers.ids, answers.places, strict=True)):
+        for kind, modality in enumerate(MODALITIES):
+            told = spans_of(grid[number, kind], answers.frame[number, :, kind], classes, modality)
+            events: list[list[Cell]] = [[*_event(span), round(span.probability, 4)] for span in told]
+            if truth is not None and scores is not None:
+                known = spans_of(truth[number, kind], None, classes, modality)
+                score = round(float(scores[number]), 4)
+                events = [[*event, "predicted", score] for event in events]
+                events += [[*_event(span), None, "true", score] for span in known]
+            lines += [[name, place, *event] for event in events]
+    return Table("Predictions", ["id", "window", *COLUMNS, *(["kind", "f"] if truth is not None else [])], lines)
+
+
+def _event(span: Span) -> list[Cell]:
+    return [span.start, span.end, span.label, span.modality]
 
 
 def official(manifest: Manifest, split: str) -> str:

@@ -33,7 +33,7 @@ MAKER_WEIGHTS = "features.safetensors"
 
 @dataclass
 class ParsingState(SingleNetwork):
-    """The network in training; `steps` are those of the whole run."""
+    """The network in training; `steps` are those of the whole run, `chance` what needs no network, by clips."""
 
     recipe: ParsingRecipe
     data: ParsingData
@@ -43,6 +43,7 @@ class ParsingState(SingleNetwork):
     step: int = 0
     frozen: Path | None = None
     about: dict[str, object] = field(default_factory=dict)
+    chance: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
 
     def begin_step(self, epoch: int, step: int) -> None:
         """Note the step, which decides the strength of the reversal; back to training mode after an evaluation."""

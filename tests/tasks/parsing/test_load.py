@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import wave as wave_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import asgmcli
 from asgmcli.cli import main
 from asgmcli.data.features import features_folder
 from asgmcli.data.manifest import read_manifest
+from asgmcli.data.segments import read_segments
 from asgmcli.errors import DataError
 from asgmcli.media.write import write_clip
 from asgmcli.metrics.parsing import summarize
@@ -30,6 +32,7 @@ from asgmcli.nn.state import write_safetensors
 from asgmcli.prepare import parsing_networks
 from asgmcli.recipe.parsing import ParsingRecipe
 from asgmcli.recipe.read import load_recipe
+from asgmcli.runs.shown import scores_of
 from asgmcli.tasks import parsing
 from asgmcli.tasks.parsing.data import build_data
 from asgmcli.tasks.parsing.evaluate import Answers, decoded, measure
@@ -89,6 +92,28 @@ def test_eval_gives_the_runs_numbers_and_says_how_many_clips_there_are(place: Pa
     with (tmp_path / "a/predictions.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert {line["modality"] for line in lines} == {"audio", "visual"}
+    manifest = read_manifest(place / "own")
+    for clip in ("test_1", "test_2"):
+        told = {
+            (float(line["start"]), float(line["end"]), line["label"], line["modality"])
+            for line in lines
+            if line["id"] == clip and line["kind"] == "true"
+        }
+        spans = [span for span in read_segments(manifest)[clip] if span.modality != "clip"]
+        assert told == {(span.start, span.end, span.label, span.modality) for span in spans}
+
+
+def test_lines_tell_a_report_which_clips_are_parsed_best(place: Path) -> None:
+    trained = asgmcli.load(place / "runs/tiny_parsing/whole/seed0", device="cpu").trained
+    manifest = read_manifest(place / "own")
+    evaluation, lines = trained.examine(manifest).run(lambda count: None, {})
+    scores = scores_of(lines)
+    assert set(scores) == {row.id for row in manifest.of_split("test")}
+    answers = trained.answers(manifest, "test")
+    each = segment_scores(decoded(trained.recipe.evaluate, answers), answers.events)[:, :2].mean(axis=1)
+    alone = [number for number, name in enumerate(answers.ids) if answers.ids.count(name) == 1]
+    assert all(scores[answers.ids[number]] == pytest.approx(each[number], abs=1e-4) for number in alone)
+    assert evaluation.metrics["segment_audio"] > 0
 
 
 def test_seconds_beyond_a_clip_count_in_no_metric(place: Path) -> None:
@@ -202,19 +227,27 @@ def test_files_of_any_kind_are_parsed(place: Path, tmp_path: Path, monkeypatch: 
     wave = 0.1 * rng.standard_normal(13 * 16_000).astype(np.float32)
     write_clip(tmp_path / "long.mp4", frames, 4.0, wave)
     write_clip(tmp_path / "silent.mp4", frames[:8], 4.0, None)
+    write_clip(tmp_path / "short.mp4", frames[:2], 4.0, wave[:4_000])
+    with wave_module.open(str(tmp_path / "sound.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes((32_767 * wave[:48_000]).astype("<i2").tobytes())
     run = place / "runs/tiny_parsing/whole/seed0"
     network = asgmcli.load(run, device="cpu")
     assert network.classes == list(CLASSES)
     spans = network.predict(tmp_path / "long.mp4")
     assert all(0 <= span.start < span.end <= 13 and span.modality in ("audio", "visual") for span in spans)
     assert all(span.modality == "visual" for span in network.predict(tmp_path / "silent.mp4"))
-    shown = asgm(
-        "predict", run, tmp_path / "long.mp4", tmp_path / "silent.mp4", "--files", tmp_path / "out", "--device", "cpu",
-        "--set", "evaluate.threshold=0.2", "--json",
-    )  # fmt: skip
+    assert all((span.modality, span.end <= 3) == ("audio", True) for span in network.predict(tmp_path / "sound.wav"))
+    assert all((span.start, span.end) == (0, 1) for span in network.predict(tmp_path / "short.mp4"))
+    files = [tmp_path / name for name in ("long.mp4", "silent.mp4", "sound.wav", "short.mp4")]
+    more = ("--files", tmp_path / "out", "--device", "cpu", "--set", "evaluate.threshold=0.2", "--json")
+    shown = asgm("predict", run, *files, *more)
     clips = json.loads(shown.stdout)["clips"]
     assert clips[0]["events"]
     assert "it has no sound: nothing is heard" in clips[1]["notes"]
+    assert "it has no picture: nothing is seen" in clips[2]["notes"]
+    assert [any("filled up" in note for note in clip["notes"]) for clip in clips] == [True] * 4
+    assert all((tmp_path / f"out/{name}_timeline.png").exists() for name in ("sound", "short", "silent"))
     text = (tmp_path / "out/long_segments.csv").read_text()
     assert text.splitlines()[0] == "id,start,end,label,modality,probability"
     assert (tmp_path / "out/long_timeline.png").stat().st_size > 5000
