@@ -94,7 +94,7 @@ def write_store(manifest: Manifest, source: Source, say: Callable[[str], None]) 
             else:
                 assert source.arrays is not None
                 waiting.append((row.id, released_rows(source.arrays(row))))
-            if len(waiting) == (1 if networks is not None else CHUNK):
+            if row.id in own or len(waiting) >= CHUNK:  # what networks made is dear, and is kept at once
                 _write(writers, waiting)
         _write(writers, waiting)
     return {"features": {"released": len(manifest.rows) - len(own), "extracted": len(own), "dtype": source.dtype}}

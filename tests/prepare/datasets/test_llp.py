@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,8 @@ from asgmcli.prepare.datasets.llp import CLASSES, read_lists
 from tests.golden import llp_inputs
 
 MADE = json.loads((llp_inputs.HERE / "llp_lists.json").read_text())
+ROOT = Path(__file__).parents[3]
+STORES = ("audio_vggish", "image_resnet152", "motion_r2plus1d18")
 WIDTHS = {"vggish": (10, 128), "res152": (80, 2048), "r2plus1d_18": (10, 512)}
 
 
@@ -238,3 +243,69 @@ def test_neither_arrays_nor_videos_is_told_with_the_mend(tmp_path: Path) -> None
     assert "Name theirs with --features" in prepare(root, tmp_path / "llp", code=3).stderr
     assert "no folder res152" in prepare(root, tmp_path / "llp", "--features", tmp_path, code=2).stderr
     assert "NAME=FILE" in prepare(root, tmp_path / "llp", "--weights", "vgg=x", code=2).stderr
+
+
+KILLED = """
+import os, signal, sys
+from asgmcli.cli import main
+from asgmcli.prepare import parsing_store, selection
+from asgmcli.prepare.datasets import llp
+from tests.prepare.datasets.test_llp import SmallNetworks
+
+place, left, *words = sys.argv[1:]
+left, made = int(left), 0
+
+def deadly(at, own):
+    def function(*args):
+        global left, made
+        made += at != "look"
+        left -= place == at
+        if left == 0 and place == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return own(*args)
+    return function
+
+parsing_store.CHUNK = 2
+parsing_store.released_rows = deadly("store", parsing_store.released_rows)
+parsing_store.make_rows = deadly("extract", parsing_store.make_rows)
+llp.load_networks = lambda files: SmallNetworks()
+selection.Journal.add = deadly("look", selection.Journal.add)
+try:
+    main(words)
+finally:
+    print("made", made)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("extract", [False, True])
+def test_a_killed_preparation_goes_on(tree: Path, tmp_path: Path, extract: bool) -> None:
+    """Killed while arrays are examined, while the store is written, and while a video's features are made."""
+    names = list(MADE["expected"]["clips"])
+    if extract:
+        for number in (4, 5, 6, 7):
+            frames = np.full((40, 32, 32, 3), 20 * number, np.uint8)
+            write_clip(tree / "deep" / f"{names[number][:11]}.mp4", frames, 4.0, np.zeros(160_000, np.float32))
+
+    def call(code: int, out: str, place: str, left: int) -> str:
+        words = ["prepare", "llp", "--root", tree, "--out", tmp_path / out, "--workers", 1, "--max-bad", "90%"]
+        words += ["--extract"] if extract else []
+        command = [sys.executable, "-c", KILLED, place, left, *words]
+        done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == code, done.stderr
+        return done.stdout
+
+    whole = 20 if extract else 16
+    assert f"made {whole}" in call(0, "straight", "never", 0)
+    call(-signal.SIGKILL, "killed", "look", 7)
+    if extract:
+        call(-signal.SIGKILL, "killed", "extract", 3)
+    call(-signal.SIGKILL, "killed", "store", 4)
+    # Two clips are written at a time, one that is made of a video at once.
+    left = int(call(0, "killed", "never", 0).rpartition("made ")[2])
+    assert left <= whole - (5 if extract else 2)
+    stores = [f"features/{name}.{end}" for name in STORES for end in ("npy", "json")]
+    for name in ("manifest.csv", "quarantine.csv", "segments.csv", "summary.json", *stores):
+        one, other = ((tmp_path / folder / name).read_bytes() for folder in ("straight", "killed"))
+        assert one == other, name
+    assert not list((tmp_path / "killed").rglob("*.part*"))
