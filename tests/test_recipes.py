@@ -57,7 +57,7 @@ def test_a_recipe_loads_and_says_what_it_is(path: Path) -> None:
     assert recipe.name == path.stem
     assert recipe.title
     assert all(row.title for row in recipe.rows.values())
-    for source in sources(recipe):
+    for source in recipe.sources():
         assert source.recipe is None or (path.parent / f"{source.recipe}.yaml").exists()
 
 
@@ -126,17 +126,6 @@ def test_the_sweep_is_the_claim_at_other_strengths() -> None:
         first = next(other.set for other in rows.values() if other.curve == row.curve)
         assert own == {key: value for key, value in first.items() if key != "data.options.scene_bias"}
     assert strengths == {name: [0.1, 0.4, 0.55, 0.7, 0.9] for name in ("tube", "control", "guided mass")}
-
-
-def sources(recipe: Recipe) -> list[Any]:
-    """Everything in a recipe that may name another one."""
-    if isinstance(recipe, RecognitionRecipe):
-        found = [recipe.model.video.init, recipe.model.audio.init, recipe.localizer]
-    elif isinstance(recipe, MasksRecipe):
-        found = [recipe.localizer]
-    else:
-        found = recipe.sources()
-    return [source for source in found if source is not None]
 
 
 def shrunk(recipe: Recipe) -> Recipe:

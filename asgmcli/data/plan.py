@@ -128,6 +128,10 @@ class Plan:
             parts = [self.share.part(keys[step * batch : (step + 1) * batch]) for keys, batch in drawn]
             yield [key for part in parts for key in part]
 
+    def numbers(self, epoch: int, start: int = 0) -> Iterator[list[int]]:
+        """Yield the clips' numbers of each step, see `batches`."""
+        return ([key.number for key in keys] for keys in self.batches(epoch, start))
+
     def _keys(self, name: str, stream: Stream, epoch: int) -> list[SampleKey]:
         """Return the stream's keys of a whole epoch: one shuffle after another."""
         draws = self.steps * stream.batch

@@ -297,12 +297,7 @@ class AVSegFormer(nn.Module):
         )
 
     def forward(self, image: Tensor, audio: Tensor, flow: Tensor | None = None) -> Segmented:
-        """Segment every frame; `maps` holds the mask feature [B, T, C, H/4, W/4], `audio` nothing.
-
-        Args:
-            image: [B, T, 3, H, W], normalised; H and W multiples of 32.
-            audio: [B, T, A].
-            flow: [B, T, 2, H, W] in 0..1; None where the network reads none.
+        """Segment every frame, as `TPAVINetwork` does; `maps` holds the mask feature [B, T, C, H/4, W/4].
 
         Raises:
             ValueError: the network reads flow and there is none.

@@ -55,7 +55,9 @@ class ParsingNetwork(nn.Module):
         motion_dim: of the motion's.
     """
 
-    def __init__(self, dim: int, classes: int, audio_dim: int, image_dim: int, motion_dim: int) -> None:
+    def __init__(
+        self, dim: int = 512, classes: int = 25, audio_dim: int = 128, image_dim: int = 2048, motion_dim: int = 512
+    ) -> None:
         super().__init__()
         self.dim = dim
         self.classes = classes
@@ -91,11 +93,6 @@ class ParsingNetwork(nn.Module):
 
 class PoolingControl(ParsingNetwork):
     """The control without attention between seconds: projections and pooling alone."""
-
-    def __init__(
-        self, dim: int = 512, classes: int = 25, audio_dim: int = 128, image_dim: int = 2048, motion_dim: int = 512
-    ) -> None:
-        super().__init__(dim, classes, audio_dim, image_dim, motion_dim)
 
     def forward(self, audio: Tensor, image: Tensor, motion: Tensor) -> Parsed:
         """Parse sound [B, T, A], image [B, T or 8 T, I] and motion features [B, T, M]."""

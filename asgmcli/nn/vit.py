@@ -46,9 +46,7 @@ class AudioTransformer(nn.Module):
         mels: M, mel bins; a multiple of `patch_size`.
         length: L, time steps; a multiple of `patch_size`.
         patch_size: side of a patch, in bins and steps.
-        drop_path: stochastic depth of the last block, growing linearly from 0 in the first.
-        embed_hidden: width of the patch embedding's hidden layer (see `PatchEmbed`); None for the plain projection.
-        checkpoint_activations: recompute each block in the backward pass instead of storing its activations.
+        drop_path, embed_hidden, checkpoint_activations: as `TimeSformer` has them.
     """
 
     def __init__(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from asgmcli.errors import UsageError
 from asgmcli.files import replacing
@@ -85,6 +87,30 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def bare(axes: Axes) -> None:
+    """Take ticks and frame from a picture."""
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def frame_grid(rows: Mapping[str, Sequence[object]], side: float, margin: float) -> tuple[Figure, NDArray[np.object_]]:
+    """Return a figure with a line of frames for each of `rows`, its title on the left, and the axes.
+
+    Args:
+        rows: frames by the row's title.
+        side: of a frame, inches.
+        margin: beside the frames, inches.
+    """
+    columns = max(len(row) for row in rows.values())
+    figure = new_figure(height=len(rows) * (side + 0.5) + 0.9, width=max(columns * (side + 0.12) + margin, 5.5))
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for axes in grid.flat:
+        bare(axes)
+    for first, title in zip(grid[:, 0], rows, strict=True):
+        first.set_ylabel(title, fontsize=11, fontweight="bold")
+    return figure, grid
 
 
 def check_figure_path(path: str | os.PathLike[str]) -> Path:

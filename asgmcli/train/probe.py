@@ -70,8 +70,8 @@ def fit_probe(data: Encoded, parts: Parts, modality: Modality, settings: ProbeSe
     for epoch in range(settings.epochs):
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * settings.gamma ** (epoch // settings.decay_epochs)
-        for keys in plan.batches(epoch):
-            chosen = train[torch.tensor([key.number for key in keys], device=train.device)]
+        for numbers in plan.numbers(epoch):
+            chosen = train[torch.tensor(numbers, device=train.device)]
             _step(probe, optimizer, *data.of(chosen))
         accuracy = _accuracy(probe, data, val) if len(val) else float(epoch)
         if accuracy > best:

@@ -45,9 +45,8 @@ class EventBatches(Planned):
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch `number` from step `start` on."""
         weak = self.recipe.supervision == "weak"
-        for keys in self.plan.batches(number, start):
-            numbers = self.train[[key.number for key in keys]]
-            batch = self._batch(numbers)
+        for numbers in self.plan.numbers(number, start):
+            batch = self._batch(self.train[numbers])
             hidden = torch.full_like(batch.labels if weak else batch.category, IGNORED)
             yield Batch(
                 batch.ids,

@@ -69,13 +69,12 @@ class GroundingSet(Planned):
 
     @property
     def plan(self) -> Plan:
-        """Return which windows every step has."""
+        """Return which of the training windows every step has."""
         return plan_of(self.recipe, len(self.train))
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of epoch `number` from step `start` on."""
-        for keys in self.plan.batches(number, start):
-            yield self.train.batch([key.number for key in keys])
+        """Return the batches of windows of epoch `number` from step `start` on."""
+        return map(self.train.batch, self.plan.numbers(number, start))
 
     @property
     def evaluation(self) -> Iterable[Batch]:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from asgmcli.localize.overlay import draw_box, overlay
 from asgmcli.metrics.localization import median_threshold, normalise_map, resize_map
-from asgmcli.report.style import HEAT, MUTED, new_figure, save_figure
+from asgmcli.report.style import HEAT, MUTED, frame_grid, save_figure
 
 PER_ROW = 5
 SIDE = 1.6  # inches of a frame
@@ -62,15 +62,9 @@ def draw_cases(cases: Mapping[str, Sequence[Case]], summary: str, path: str | os
 
 
 def _draw(cases: Mapping[str, Sequence[Case]], summary: str) -> Figure:
-    columns = max(len(row) for row in cases.values())
-    figure = new_figure(height=len(cases) * (SIDE + 0.5) + 0.9, width=max(columns * (SIDE + 0.12) + 1.2, 5.5))
-    grid = figure.subplots(len(cases), columns, squeeze=False)
-    for line, (title, row) in enumerate(cases.items()):
-        for axes in grid[line]:
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-        grid[line][0].set_ylabel(title, fontsize=11, fontweight="bold")
-        for axes, case in zip(grid[line], row, strict=False):
+    figure, grid = frame_grid(cases, SIDE, 1.2)
+    for line, row in zip(grid, cases.values(), strict=True):
+        for axes, case in zip(line, row, strict=False):
             _draw_case(axes, case)
     bar = figure.colorbar(ScalarMappable(cmap=HEAT), ax=list(grid.flat), shrink=0.6, aspect=26, pad=0.015)
     bar.set_label("where the sound comes from", fontsize=9)

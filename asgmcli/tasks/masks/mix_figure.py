@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from asgmcli.localize.overlay import overlay
-from asgmcli.report.style import INK, WIDTH, new_figure, save_figure
+from asgmcli.report.style import INK, WIDTH, bare, new_figure, save_figure
 from asgmcli.tasks.masks.masks_figure import mask_picture, spread
 
 Frame = NDArray[np.uint8]
@@ -82,7 +81,7 @@ def _draw(panels: MixPanels, title: str, names: tuple[str, str]) -> Figure:
     for line, (name, pictures) in enumerate(rows):
         for axes, picture in zip(grid[line], pictures, strict=True):
             axes.imshow(picture)
-            _bare(axes)
+            bare(axes)
         grid[line, 0].set_ylabel(name, rotation=0, ha="right", va="center", labelpad=6, fontsize=9)
     _draw_sound(below.subplots(1, 3, sharey=True), panels, names)
     if title:
@@ -106,10 +105,3 @@ def _draw_sound(all_axes: NDArray[np.object_], panels: MixPanels, names: tuple[s
     bar.set_label("log energy", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
-
-
-def _bare(axes: Axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)

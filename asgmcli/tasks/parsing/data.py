@@ -102,8 +102,7 @@ class ParsingData(Planned):
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch `number` from step `start` on."""
-        for keys in self.plan.batches(number, start):
-            yield self.train.batch([key.number for key in keys])
+        return map(self.train.batch, self.plan.numbers(number, start))
 
     @property
     def evaluation(self) -> Iterable[JudgedBatch]:

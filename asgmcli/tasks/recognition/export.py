@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from asgmcli.data.reader import RATE
-from asgmcli.errors import DataError
-from asgmcli.files import replacing, write_text
+from asgmcli.files import write_text
 from asgmcli.media.audio import log_mel
 from asgmcli.nn.log_mel import LogMel
-from asgmcli.train.onnx import OPSET, TOLERANCE, check_packages, quiet
+from asgmcli.train.onnx import difference_of, write_onnx
 from asgmcli.train.task import Exported
 
 if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
     from asgmcli.tasks.recognition.load import TrainedRecognizer
 
 PROGRAM = Path(__file__).with_name("infer.py")
@@ -69,33 +70,18 @@ def export_onnx(trained: TrainedRecognizer, path: Path) -> Exported:
         UsageError: a package that this needs is not installed.
         DataError: the file cannot be written, or ONNX Runtime gives other probabilities than torch.
     """
-    check_packages()
-    import onnx
-
     model = (Deployed if trained.recipe.sees else DeployedEar)(trained).cpu().eval()
-    names = list(_example(trained, TRACED))
-    views = {0: torch.export.Dim.DYNAMIC}
-    with quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            model,
-            tuple(_example(trained, TRACED).values()),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=names,
-            output_names=["probabilities"],
-            dynamic_shapes=tuple(views for _ in names),
-            verbose=False,
-        )
-    assert program is not None  # as it is with dynamo=True
-    proto = program.model_proto
-    onnx.helper.set_model_props(proto, _metadata(trained))
-    with replacing(path, proto.ByteSize()) as temporary:
-        onnx.save_model(proto, str(temporary))
-        difference = _difference(model, trained, temporary)
-        if not difference <= TOLERANCE:
-            raise DataError(f"{path}: not written. ONNX Runtime's probabilities are {difference:.2g} off torch's")
+    example, views = _example(trained, TRACED), {0: torch.export.Dim.DYNAMIC}
+
+    def compare(session: InferenceSession) -> float:
+        examples = [_example(trained, views) for views in CHECKED]
+        with torch.no_grad():
+            return max(difference_of(session, inputs, _told_by_torch(model, **inputs)) for inputs in examples)
+
+    shapes = tuple(views for _ in example)
+    difference = write_onnx(path, model, example, _metadata(trained), compare, dynamic_shapes=shapes)
     write_text(path.with_name(PROGRAM.name), PROGRAM.read_text(encoding="utf-8"))
-    inputs: dict[str, list[str | int]] = {name: ["views", *x.shape[1:]] for name, x in _example(trained, 1).items()}
+    inputs: dict[str, list[str | int]] = {name: ["views", *x.shape[1:]] for name, x in example.items()}
     return Exported(path, inputs, difference, path.stat().st_size)
 
 
@@ -137,20 +123,3 @@ def _told_by_torch(model: Deployed, video: Tensor | None = None, wave: Tensor | 
     pixels = None if video is None else model.network.normalise(video)
     probabilities: Tensor = model.network(pixels, sound).softmax(dim=1)
     return probabilities
-
-
-def _difference(model: Deployed, trained: TrainedRecognizer, path: Path) -> float:
-    """Return the largest difference of a probability between the file and torch."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    worst = 0.0
-    for views in CHECKED:
-        inputs = _example(trained, views)
-        with torch.no_grad():
-            expected = _told_by_torch(model, **inputs)
-        found = torch.from_numpy(session.run(None, {name: value.numpy() for name, value in inputs.items()})[0])
-        if found.shape != expected.shape:
-            return float("inf")
-        worst = max(worst, float((found - expected).abs().max().nan_to_num(float("inf"))))
-    return worst

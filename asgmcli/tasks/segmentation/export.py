@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from asgmcli.errors import DataError
-from asgmcli.files import replacing
 from asgmcli.tasks.segmentation.model import Segmenter
 from asgmcli.tasks.segmentation.sounds import audio_dim
-from asgmcli.train.onnx import OPSET, check_packages, quiet
+from asgmcli.train.onnx import difference_of, write_onnx
 from asgmcli.train.task import Exported
 
 if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
     from asgmcli.tasks.segmentation.load import TrainedSegmenter
 
 # The largest difference of a probability that rounding may make.
@@ -45,34 +45,13 @@ def export_onnx(trained: TrainedSegmenter, path: Path) -> Exported:
         UsageError: a package that this needs is not installed.
         DataError: the file cannot be written, or ONNX Runtime gives other probabilities than torch.
     """
-    check_packages()
-    import onnx
-    import onnxruntime
+    model, example, other = Deployed(trained.network).cpu().eval(), _example(trained, 0), _example(trained, 1)
 
-    model = Deployed(trained.network).cpu().eval()
-    example = _example(trained, 0)
-    with quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            model,
-            tuple(example.values()),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(example),
-            output_names=["probabilities"],
-            verbose=False,
-        )
-    assert program is not None  # as it is with dynamo=True
-    proto = program.model_proto
-    onnx.helper.set_model_props(proto, _metadata(trained))
-    with replacing(path, proto.ByteSize()) as temporary:
-        onnx.save_model(proto, str(temporary))
-        session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
-        other = _example(trained, 1)
-        found = torch.from_numpy(session.run(None, {name: value.numpy() for name, value in other.items()})[0])
+    def compare(session: InferenceSession) -> float:
         with torch.no_grad():
-            difference = float((found - model(*other.values())).abs().max().nan_to_num(float("inf")))
-        if not difference <= TOLERANCE:
-            raise DataError(f"{path}: not written. ONNX Runtime's probabilities are {difference:.2g} off torch's")
+            return difference_of(session, other, model(*other.values()))
+
+    difference = write_onnx(path, model, example, _metadata(trained), compare, TOLERANCE)
     inputs: dict[str, list[str | int]] = {name: [*value.shape] for name, value in example.items()}
     return Exported(path, inputs, difference, path.stat().st_size)
 

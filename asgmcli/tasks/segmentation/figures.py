@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from asgmcli.report.style import MUTED, new_figure, save_figure
+from asgmcli.report.style import MUTED, bare, frame_grid, new_figure, save_figure
 
 if TYPE_CHECKING:
     from asgmcli.tasks.segmentation.drawing import Line
@@ -105,8 +105,7 @@ def _draw_lines(lines: Sequence[Line]) -> Figure:
         pictures += [tinted(line.image, column.mask) for column in line.columns]
         for axes, picture in zip(axes_line, pictures, strict=True):
             axes.imshow(picture, interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
+            bare(axes)
         axes_line[0].set_ylabel(line.clip[:NAME_CHARACTERS], fontsize=8)
         if line.flow is None:
             axes_line[1].set_xlabel("none stored", fontsize=9, color=MUTED)
@@ -126,15 +125,9 @@ def outline(axes: Axes, mask: np.ndarray, colour: str = "white") -> None:
 
 
 def _draw(cases: Mapping[str, Sequence[Case]], summary: str) -> Figure:
-    columns = max(len(row) for row in cases.values())
-    figure = new_figure(height=len(cases) * (SIDE + 0.5) + 0.9, width=max(columns * (SIDE + 0.12) + 0.8, 5.5))
-    grid = figure.subplots(len(cases), columns, squeeze=False)
-    for line, (title, row) in enumerate(cases.items()):
-        for axes in grid[line]:
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-        grid[line][0].set_ylabel(title, fontsize=11, fontweight="bold")
-        for axes, case in zip(grid[line], row, strict=False):
+    figure, grid = frame_grid(cases, SIDE, 0.8)
+    for line, row in zip(grid, cases.values(), strict=True):
+        for axes, case in zip(line, row, strict=False):
             axes.imshow(tinted(case.image, case.mask), interpolation="nearest")
             outline(axes, case.truth)
             axes.set_title(f"IoU {100 * case.value:.0f}", fontsize=10, pad=3)
