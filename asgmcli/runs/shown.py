@@ -14,7 +14,7 @@ from asgmcli.errors import AsgmError
 from asgmcli.media.small import MOST_SECONDS, SHORT_SIDE, small_clip
 from asgmcli.report.page import Picture, Shown, jpeg_of, read_picture
 from asgmcli.report.table import Cell, Table
-from asgmcli.train.task import Prediction, Trained
+from asgmcli.train.task import AnswersRows, Prediction, Trained
 
 PREDICTED = "predicted"
 """Column of an examination's lines that holds the answer; the one before it holds the truth."""
@@ -82,7 +82,9 @@ def show_clip(
     audio = manifest.resolve_audio(row) if row.audio not in ("", row.path) else None
     truth = [f"Truth: {row.label}"] if row.label else []
     try:
-        answer = trained.predict(path, audio)
+        answer = (
+            trained.predict_row(manifest, row) if isinstance(trained, AnswersRows) else trained.predict(path, audio)
+        )
         shown = shown_answer(answer, trained.columns, path, audio, name=row.id, truth=row.label)
     except AsgmError as error:
         return Shown(row.id, [*truth, f"Not shown: {error.message}"], good=good)

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from asgmcli.data.manifest import Manifest
+from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.errors import DataError, MediaError, UsageError
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import load_recipe
@@ -222,6 +222,18 @@ class AnswersTogether(Protocol):
         """Predict for files, each with that of its sound if it is a separate one: as `predict`, in their order.
 
         A file that cannot be read has the error in its place.
+        """
+
+
+@runtime_checkable
+class AnswersRows(Protocol):
+    """A trained network whose clips a data set stores in parts of their own: frames, flow, sound."""
+
+    def predict_row(self, manifest: Manifest, row: ManifestRow) -> Prediction:
+        """Predict for a clip of `manifest` as its evaluation does.
+
+        Raises:
+            AsgmError: the data set does not suit the network, or a file of the clip cannot be read.
         """
 
 

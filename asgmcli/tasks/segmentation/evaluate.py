@@ -148,8 +148,8 @@ def evaluation_of(found: Sequence[Judged], recipe: SegmentationRecipe, paper: Ma
     values = video_iou(found)
     frames = sum(len(one.iou[OWN]) for one in found)
     group = recipe.evaluate.group
-    plural = "video" if group == 1 else f"{group} videos"
-    title = f"Segmentation of {frames:,} frames of {len(values):,} videos (F: curves averaged over a group of {plural})"
+    grouped = "a video" if group == 1 else f"a group of {group} videos"
+    title = f"Segmentation of {frames:,} frames of {len(values):,} videos (F: curves averaged over {grouped})"
     columns = ["measure, percent", "measured", *(["paper"] if paper else [])]
     rows: list[list[Cell]] = [
         [_WORDS.get(name, name), value, *([paper.get(name)] if paper else [])] for name, value in metrics.items()

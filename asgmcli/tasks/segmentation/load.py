@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from asgmcli.data.manifest import Manifest
+from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.errors import DataError, MediaError, RecipeError, UsageError
 from asgmcli.nn.state import network_state, read_metadata, read_state
 from asgmcli.nn.vggish import VGGish
@@ -153,6 +153,16 @@ class TrainedSegmenter:
             **({"note": self.note} if self.note else {}),
         }
         return Prediction(found, rows, data, files_of(path, audio or path, found, self.recipe.predict))
+
+    def predict_row(self, manifest: Manifest, row: ManifestRow) -> Prediction:
+        """Mask the stored frames of a clip of `manifest` (`StoredMasks`).
+
+        Raises:
+            DataError: the data set does not suit the network, or a file of the clip is gone or broken.
+        """
+        from asgmcli.tasks.segmentation.stored import predict_stored
+
+        return predict_stored(replace(self, recipe=self._heard_recipe()), manifest, row)
 
     def _listener(self) -> VGGish:
         """Return VGGish: of the file that was named, of the released file itself, or where the recipe finds it."""
