@@ -53,14 +53,21 @@ def weight_options(texts: tuple[str, ...]) -> dict[str, Path]:
 
     Raises:
         UsageError: another name, or no such form.
+        DataError: a file is not there.
     """
     files = {}
     for text in texts:
         name, found, path = text.partition("=")
         if not found or name not in NETWORKS:
             raise UsageError(f"--weights {text}: write it as NAME=FILE, with a name of {', '.join(NETWORKS)}.")
-        files[name] = Path(path)
+        files[name] = _there(name, Path(path))
     return files
+
+
+def _there(name: str, path: Path) -> Path:
+    if not path.is_file():
+        raise DataError(f"{path}: no such weight file of {name}.")
+    return path
 
 
 def find_weights(name: str, files: Mapping[str, Path], folder: Path = Path("weights")) -> Path:
@@ -71,9 +78,7 @@ def find_weights(name: str, files: Mapping[str, Path], folder: Path = Path("weig
     """
     source = NETWORKS[name]
     if name in files:
-        if not files[name].is_file():
-            raise DataError(f"{files[name]}: no such weight file of {name}.")
-        return files[name]
+        return _there(name, files[name])
     if (folder / source.file).is_file():
         return folder / source.file
     place = folder / source.file

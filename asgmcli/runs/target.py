@@ -97,7 +97,7 @@ def find_trained(path: Path) -> Found:
     files = ", ".join(task.WEIGHTS for task in TASKS.values() if task.WEIGHTS)
     raise DataError(
         f"{path}: no network that asgm knows. Name the folder of a run, a weight file of one ({files}), or a released "
-        "file of FNAC, TPAVI or AVSegFormer."
+        "file of FNAC, TPAVI, AVSegFormer, HAN or a parser after it."
     )
 
 

@@ -243,6 +243,8 @@ def test_neither_arrays_nor_videos_is_told_with_the_mend(tmp_path: Path) -> None
     assert "Name theirs with --features" in prepare(root, tmp_path / "llp", code=3).stderr
     assert "no folder res152" in prepare(root, tmp_path / "llp", "--features", tmp_path, code=2).stderr
     assert "NAME=FILE" in prepare(root, tmp_path / "llp", "--weights", "vgg=x", code=2).stderr
+    told = prepare(root, tmp_path / "llp", "--weights", "vggish=none.pth", code=3).stderr
+    assert "none.pth: no such weight file of vggish" in told
 
 
 KILLED = """
