@@ -102,7 +102,10 @@ def open_events(data: EventData, seconds: int) -> EventSet:
     found = event_set(open_manifest(data), seconds)
     for split in (data.train_split, data.eval_split):
         if not found.manifest.of_split(split):
-            raise DataError(f"{found.manifest.path}: no clip in split {split!r}")
+            raise DataError(
+                f"{found.manifest.path}: no clip in split {split!r}. Give some clips of the list that split and "
+                "prepare it anew, or name another by data.train_split or data.eval_split."
+            )
     return found
 
 

@@ -59,10 +59,27 @@ class Inputs:
         return math.prod(self.visual.shape[1:3]) if len(self.visual.shape) == MAP_DIMS else CELLS
 
     def of(self, windows: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return float32 audio [B, T, A] and visual [B, T, ...] of windows, by their numbers."""
+        """Return float32 audio [B, T, A] and visual [B, T, ...] of windows, by their numbers.
+
+        Raises:
+            DataError: a number among them is not finite.
+        """
         rows = self.rows[windows.cpu().numpy()]
-        audio, visual = (torch.from_numpy(store.array[rows]).to(device).float() for store in (self.audio, self.visual))
+        audio, visual = (_read(store, rows).to(device).float() for store in (self.audio, self.visual))
         return audio, visual.mean(2) if self.averaged else visual
+
+
+def _read(store: Features, rows: NDArray[np.int64]) -> Tensor:
+    values = store.array[rows]
+    if not np.isfinite(values.sum(dtype=np.float32)):
+        spoilt = rows[~np.isfinite(values).reshape(len(rows), -1).all(1)]
+        clips = [
+            clip
+            for clip, (first, count) in store.places.items()
+            if ((first <= spoilt) & (spoilt < first + count)).any()
+        ]
+        raise DataError(f"{store.path}: the features of {', '.join(clips[:3])} hold NaN or infinity. Make them anew.")
+    return torch.from_numpy(values)
 
 
 def open_inputs(recipe: EventLocalizationRecipe, events: EventSet, context: Context) -> Inputs:

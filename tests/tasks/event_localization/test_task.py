@@ -238,6 +238,15 @@ def test_released_features_that_do_not_fit(tmp_path: Path, own_events: Path, mad
         build_state(recipe, build_data(recipe), Context(CPU, tmp_path))
 
 
+@pytest.mark.usefixtures("blank_pictures")
+def test_features_that_are_not_numbers(tmp_path: Path, own_events: Path) -> None:
+    recipe = recipe_of(tmp_path, own_events)
+    state = build_state(recipe, build_data(recipe), Context(CPU, tmp_path))
+    state.inputs.audio.array[2, 3, 1] = np.inf
+    with pytest.raises(DataError, match=r"audio_resnet18-\w+\.npy: the features of train_00002 hold NaN or infinity"):
+        state.inputs.of(torch.arange(4), CPU)
+
+
 def test_labelled_clips_and_weak_supervision_read_no_more_than_they_may(tmp_path: Path, demo_events: Path) -> None:
     few = build_data(recipe_of(tmp_path, demo_events, "data.labeled_clips=3"))
     assert len(few.train) == 3
