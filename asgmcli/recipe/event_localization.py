@@ -35,6 +35,8 @@ class EventFeatures(Section):
     """Row of that recipe, its default one where left out."""
     draws: Draws = 1
     """Frames a second whose features backbones average: the middle one, or several."""
+    motion: bool = False
+    """Put beside the average how much these features change within the second, their deviation."""
     maps: Literal["released", "backbones"] = "released"
     """Maps of 7x7 cells that AVEL and PSP take: those that `asgm prepare` stored, or of the backbones."""
 
@@ -145,6 +147,8 @@ class EventLocalizationRecipe(TrainedRecipe):
             faults.append("features.kind encoder: name a recipe of event_representation by features.recipe")
         if self.model.kind == "bilstm" and self.features.kind != "backbones":
             faults.append("model.kind bilstm is trained on backbone features: set features.kind to backbones")
+        if self.features.motion and self.takes == "backbones" and self.features.draws == 1:
+            faults.append("features.motion is how frames of a second differ: set features.draws to 2 or more")
         if self.model.kind == "bilstm" and self.model.dim % 2:
             faults.append("model.dim is that of both directions of a BiLSTM: an even number")
         if faults:
@@ -173,7 +177,7 @@ class EventLocalizationRecipe(TrainedRecipe):
 
     def _idle_features(self) -> dict[str, str]:
         named = ("features.recipe", "features.seed", "features.row")
-        made = ("features.draws", "frames", "audio", "visual")
+        made = ("features.draws", "features.motion", "frames", "audio", "visual")
         if self.takes == "encoder":
             return dict.fromkeys((*made, "features.maps"), "features.kind is encoder")
         if self.takes == "backbones":
@@ -182,7 +186,7 @@ class EventLocalizationRecipe(TrainedRecipe):
         why = f"model.kind is {self.model.kind}"
         found = dict.fromkeys(("features.kind", *named), why)
         if self.takes == "maps":
-            return found | idle_networks(self.audio, self.visual)
+            return found | {"features.motion": why} | idle_networks(self.audio, self.visual)
         return found | dict.fromkeys(made, "features.maps are released")
 
     @property

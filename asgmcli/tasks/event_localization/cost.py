@@ -54,7 +54,8 @@ def network(recipe: EventLocalizationRecipe, classes: int) -> EventNetwork:
 
 def _widths(recipe: EventLocalizationRecipe) -> tuple[int, int]:
     if recipe.takes in ("backbones", "maps"):
-        return audio_dim(recipe.audio), visual_dim(recipe.visual)
+        beside = 2 if recipe.takes == "backbones" and recipe.features.motion else 1
+        return audio_dim(recipe.audio), visual_dim(recipe.visual) * beside
     return (recipe.model.dim, recipe.model.dim) if recipe.takes == "encoder" else (AUDIO_DIM, VISUAL_DIM)
 
 

@@ -39,6 +39,7 @@ class Inputs:
         visual: [rows, T, V]; with draws [rows, T, draws, V]; released maps [rows, T, 7, 7, 512].
         rows: int64 [windows], the row of each window in both stores.
         averaged: `visual` has draws, of which the mean is taken.
+        motion: their deviation stands beside the mean.
         origins: what made them, by role: its file (or timm's name) and the file's hash.
     """
 
@@ -47,11 +48,12 @@ class Inputs:
     rows: NDArray[np.int64]
     averaged: bool
     origins: Mapping[str, Mapping[str, str]]
+    motion: bool = False
 
     @property
     def widths(self) -> tuple[int, int]:
         """Return the width of the audio and of the visual features."""
-        return self.audio.shape[-1], self.visual.shape[-1]
+        return self.audio.shape[-1], self.visual.shape[-1] * (2 if self.averaged and self.motion else 1)
 
     @property
     def cells(self) -> int:
@@ -66,7 +68,13 @@ class Inputs:
         """
         rows = self.rows[windows.cpu().numpy()]
         audio, visual = (_read(store, rows).to(device).float() for store in (self.audio, self.visual))
-        return audio, visual.mean(2) if self.averaged else visual
+        return audio, over_draws(visual, 2, motion=self.motion) if self.averaged else visual
+
+
+def over_draws(visual: Tensor, dim: int, *, motion: bool) -> Tensor:
+    """Return the mean of features over the draws of a second; with `motion` their deviation beside it, [..., 2 V]."""
+    mean = visual.mean(dim)
+    return torch.cat([mean, visual.std(dim, correction=0)], -1) if motion else mean
 
 
 def _read(store: Features, rows: NDArray[np.int64]) -> Tensor:
@@ -119,7 +127,7 @@ def _joined(
     if not np.array_equal(rows, other):
         raise DataError(f"{visual.path}: its clips stand in another order than those of {audio.path}. Make both anew.")
     audio, visual = (part.loaded() if part.array.nbytes <= IN_MEMORY else part for part in (audio, visual))
-    return Inputs(audio, visual, rows, recipe.takes == "backbones", origins)
+    return Inputs(audio, visual, rows, recipe.takes == "backbones", origins, recipe.features.motion)
 
 
 def _rows(store: Features, events: EventSet, clip: str) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ from asgmcli.nn.vggish import VGGish
 from asgmcli.prepare.event_set import EventSet
 from asgmcli.prepare.extract import draws_of, forward
 from asgmcli.recipe.event_localization import EventLocalizationRecipe
-from asgmcli.tasks.event_localization.inputs import ENCODER, Inputs, find_origin, open_released
+from asgmcli.tasks.event_localization.inputs import ENCODER, Inputs, find_origin, open_released, over_draws
 from asgmcli.train.encoder import Encoder, load_encoder
 from asgmcli.train.seed import forked
 from asgmcli.train.weights import ENCODED
@@ -91,7 +91,7 @@ class Source:
             for draw in draws:
                 frames = centre(FrameReader(manifest, settings).read(window, [draw] * window.seconds), settings.size)
                 parts.append(forward(visual, frames, self.device))
-            found = torch.stack(parts).mean(0)
+            found = over_draws(torch.stack(parts), 0, motion=kind == "backbones" and self.recipe.features.motion)
             seen.append(found.permute(0, 2, 3, 1) if kind == "maps" else found)
         # As the store keeps them.
         return torch.stack(heard).half().float(), torch.stack(seen).half().float()

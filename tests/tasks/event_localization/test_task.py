@@ -26,6 +26,7 @@ from asgmcli.recipe.read import load_recipe
 from asgmcli.tasks import event_localization as task
 from asgmcli.tasks.event_localization.data import build_data
 from asgmcli.tasks.event_localization.evaluate import judge
+from asgmcli.tasks.event_localization.inputs import over_draws
 from asgmcli.tasks.event_localization.model import build_state
 from asgmcli.tasks.event_localization.step import pooled, segment_loss
 from asgmcli.train.loop import make_trainer
@@ -68,7 +69,7 @@ def train(recipe: EventLocalizationRecipe, runs: Path) -> dict[str, object]:
 
 KINDS = [
     ("model.kind=tacma",),
-    ("model.kind=tacma", "model.fuse=cross", "model.theta=0.0"),
+    ("model.kind=tacma", "model.fuse=cross", "model.theta=0.0", "features.motion=true"),
     ("model.kind=probe", "model.modality=audio"),
     ("model.kind=bilstm", "model.modality=visual"),
     ("model.kind=avel",),
@@ -164,8 +165,9 @@ def test_a_clip_of_any_length_is_answered(tmp_path: Path, own_events: Path) -> N
 
 @pytest.mark.long
 @pytest.mark.usefixtures("blank_pictures")
-def test_a_clip_of_the_data_set_is_answered_as_it_was_judged(tmp_path: Path, own_events: Path) -> None:
-    run = trained(tmp_path, own_events)
+@pytest.mark.parametrize("motion", ["false", "true"])
+def test_a_clip_of_the_data_set_is_answered_as_it_was_judged(tmp_path: Path, own_events: Path, motion: str) -> None:
+    run = trained(tmp_path, own_events, f"features.motion={motion}")
     done = CliRunner().invoke(main, ["eval", str(run), "--json", "--data", str(own_events)])
     assert done.exit_code == 0, done.output
     result = json.loads((run / "result.json").read_text())
@@ -258,6 +260,13 @@ def test_labelled_clips_and_weak_supervision_read_no_more_than_they_may(tmp_path
         assert bool(batch.category.eq(-1).all())
 
 
+def test_motion_is_how_a_seconds_features_differ() -> None:
+    draws = torch.tensor([[[1.0, 2], [3, 2]], [[0, 0], [4, -4]]])  # two seconds of two draws, two features
+    found = over_draws(draws, 1, motion=True)
+    assert found.tolist() == [[2, 2, 1, 0], [2, -2, 2, 2]]
+    assert torch.equal(over_draws(draws, 1, motion=False), found[:, :2])
+
+
 def test_segments_beyond_a_clip_count_in_no_loss() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(2, 4, 3), torch.tensor([[0, 1, 2, 2], [1, 0, -1, -1]])
@@ -277,6 +286,7 @@ def test_segments_beyond_a_clip_count_in_no_loss() -> None:
     ("overrides", "fault"),
     [
         (("features={kind: encoder}",), "name a recipe of event_representation"),
+        (("features.draws=1", "features.motion=true"), "set features.draws to 2 or more"),
         (("model.kind=bilstm", "model.dim=7"), "an even number"),
         (("model.kind=probe", "model.theta=0.1"), "model.theta does nothing"),
         (("losses.kind=released",), "losses.kind does nothing"),
