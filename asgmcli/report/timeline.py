@@ -28,6 +28,7 @@ _COLUMNS = 900  # of the waveform's outline
 _LETTER = 0.085  # inches of a bar's letter
 _LABEL_LETTERS = 40
 _LEGEND_COLUMNS = 3
+_PALEST, _DARK = 0.3, 0.75  # shade of what is improbable; from which on letters are white
 
 
 class Event(Protocol):
@@ -44,6 +45,10 @@ class Event(Protocol):
     @property
     def label(self) -> str:
         """Return the class."""
+
+    @property
+    def probability(self) -> float:
+        """Return how sure it is, 0..1: the less, the paler its bar."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ def _draw(clips: Sequence[TimelineClip], title: str, labels: Sequence[str]) -> F
     order = [name for name in labels if name in shown] + sorted(shown.difference(labels))
     colours = {name: (*LINES, *MORE)[place % (len(LINES) + len(MORE))] for place, name in enumerate(order)}
     heights = [_clip_heights(clip) for clip in clips]
-    rows = -(-(len(order) + 1) // _LEGEND_COLUMNS)
+    rows = -(-(len(order) + 2) // _LEGEND_COLUMNS)
     total = sum(sum(parts) for parts in heights) + _GAP * len(clips) + 0.22 * rows + (0.4 if title else 0.1)
     figure = new_figure(height=total)
     outer = figure.add_gridspec(len(clips), 1, height_ratios=[sum(parts) for parts in heights])
@@ -145,6 +150,8 @@ def _draw(clips: Sequence[TimelineClip], title: str, labels: Sequence[str]) -> F
         panels = outer[place].subgridspec(len(parts), 1, height_ratios=parts, hspace=0.02)
         _draw_clip(clip, [figure.add_subplot(panels[line]) for line in range(len(parts))], colours)
     handles = [Patch(color=colour, label=_short(name)) for name, colour in colours.items()]
+    if any(span.probability < 1 for clip in clips for track in clip.tracks for span in track.spans):
+        handles.append(Patch(color=MUTED, alpha=_shade(0.5), label="the paler, the less probable"))
     if any(track.truth is not None for clip in clips for track in clip.tracks):
         handles.append(Patch(color=ERROR, label="differs from the truth"))
     figure.legend(handles=handles, loc="outside lower left", ncols=_LEGEND_COLUMNS)
@@ -208,14 +215,15 @@ def _draw_tracks(axes: Axes, clip: TimelineClip, colours: dict[str, str]) -> Non
         axes.add_patch(Rectangle((0, top + 0.08), clip.seconds, height - 0.16, facecolor=PALE, linewidth=0))
         for span in track.spans:
             lane = top + lanes[span.label]
-            width = span.end - span.start
-            box = Rectangle((span.start, lane + 0.12), width, 0.76, facecolor=colours[span.label], linewidth=0)
+            width, shade = span.end - span.start, _shade(span.probability)
+            box = Rectangle((span.start, lane + 0.12), width, 0.76, facecolor=(colours[span.label], shade), linewidth=0)
             axes.add_patch(box)
             room = int(width * inches / _LETTER)
             if room >= 4:
                 text = _short(span.label, room)
                 at = (span.start + width / 2, lane + 0.5)
-                axes.text(*at, text, ha="center", va="center", fontsize=7.5, color="white", clip_on=True)
+                ink = "white" if shade >= _DARK else INK
+                axes.text(*at, text, ha="center", va="center", fontsize=7.5, color=ink, clip_on=True)
         for begin, end in differing(track.spans, track.truth, clip.seconds) if track.truth is not None else ():
             below = (begin, top + height - 0.14)
             axes.add_patch(Rectangle(below, end - begin, 0.13, facecolor=ERROR, linewidth=0))
@@ -225,6 +233,11 @@ def _draw_tracks(axes: Axes, clip: TimelineClip, colours: dict[str, str]) -> Non
     axes.grid(axis="x", color=RULE)
     axes.set_axisbelow(True)
     axes.set_xlabel("seconds", fontsize=8, color=INK, labelpad=1)
+
+
+def _shade(probability: float) -> float:
+    """Return the opacity of a bar."""
+    return max(_PALEST, min(1.0, probability))
 
 
 def _short(text: str, letters: int = _LABEL_LETTERS) -> str:

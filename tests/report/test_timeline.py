@@ -43,6 +43,16 @@ def test_bars_lie_where_the_events_are() -> None:
     assert events[0][2] == events[2][2] != events[3][2]  # a class has one colour in all tracks
 
 
+def test_the_less_probable_an_event_the_paler_its_bar() -> None:
+    spans = [Span(0, 3, "bark", 1.0), Span(4, 6, "bark", 0.6), Span(7, 9, "bark", 0.01)]
+    figure = timeline._draw([TimelineClip("a", 10, [Track("found", spans)])], "", [])
+    assert [bar.get_facecolor()[3] for bar in figure.axes[-1].patches[1:]] == [1.0, 0.6, 0.3]
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told == ["bark", "the paler, the less probable"]
+    sure = timeline._draw([TimelineClip("a", 10, [Track("found", spans[:1])])], "", [])
+    assert len(sure.legends[0].get_texts()) == 1
+
+
 def test_events_that_overlap_have_lanes_of_their_own() -> None:
     assert timeline._lanes(Track("", FOUND)) == {"bark": 0, "cat": 0, "speech": 0}
     assert timeline._lanes(Track("", OVERLAPPING)) == {"bark": 0, "dog": 1}
