@@ -34,7 +34,7 @@ class DilatedSum(nn.Module):
         total: Tensor | None = None
         for weight, bias, dilation in self._kernels(max(x.shape[-2:])):
             part = F.conv2d(x, weight, bias, padding=dilation, dilation=max(dilation, 1))
-            total = part if total is None else total + part
+            total = part if total is None else total.add_(part)
         assert total is not None
         return total
 
@@ -61,7 +61,7 @@ class DilatedSum(nn.Module):
             padding = dilation - factor // 2
             inner = means if padding >= 0 else means[..., -padding:padding, -padding:padding]
             part = F.conv2d(inner, weight, bias, factor, max(padding, 0), max(dilation, 1))
-            total = part if total is None else total + part
+            total = part if total is None else total.add_(part)
         assert total is not None
         return total
 

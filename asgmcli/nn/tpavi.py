@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -58,20 +59,40 @@ class TPAVI(nn.Module):
         """Return z [B, C, T, h, w] and the sound at the map's width [B, T, C].
 
         The pairwise matrix f = θ(x) φ(a)ᵀ / M, M = T·h·w, is never built: y = θ(x) (Σₜ φₜ ⊗ Σ_hw gₜ) / M is the same
-        and linear in the pixels.
+        and linear in the pixels, and so is W_z(y): a matrix [C, C] a clip and a constant.
 
         Args:
             x: [B, C, T, h, w].
             audio: [B, T, A].
         """
         aligned: Tensor = self.align_channel(audio)
-        frames, height, width = x.shape[2:]
-        keys = self.phi(aligned.transpose(1, 2)[..., None, None])[..., 0, 0]
-        values = self.g(x).sum(dim=(3, 4))
-        pairs = keys @ values.transpose(1, 2) / (frames * height * width)
-        y = (pairs.transpose(1, 2) @ self.theta(x).flatten(2)).unflatten(2, (frames, height, width))
-        z = self.W_z(y) + x
-        return self.norm_layer(z.movedim(1, -1)).movedim(-1, 1), aligned
+        pixels = x.movedim(1, -1)
+        shape = pixels.shape[1:4]
+        count = shape[1] * shape[2]
+        values = F.linear(pixels.sum(dim=(2, 3)), _matrix(self.g), count * _bias(self.g))
+        keys = F.linear(aligned, _matrix(self.phi), _bias(self.phi))
+        last = self.W_z[0]
+        pairs = _matrix(last) @ (values.transpose(1, 2) @ keys) / (shape[0] * count)
+        change = torch.baddbmm(
+            (pairs @ _bias(self.theta) + _bias(last))[:, None],
+            pixels.flatten(1, 3),
+            (pairs @ _matrix(self.theta)).transpose(1, 2),
+        )
+        z = self.W_z[1](change.unflatten(1, shape).movedim(-1, 1)).movedim(1, -1) + pixels
+        return self.norm_layer(z).movedim(-1, 1), aligned
+
+
+def _matrix(layer: nn.Module) -> Tensor:
+    """Return the weights [C_out, C_in] of a 1x1x1 convolution."""
+    assert isinstance(layer, nn.Conv3d)
+    return layer.weight.flatten(1)
+
+
+def _bias(layer: nn.Module) -> Tensor:
+    """Return the bias [C_out] of a convolution."""
+    assert isinstance(layer, nn.Conv3d)
+    assert layer.bias is not None
+    return layer.bias
 
 
 class ResidualUnit(nn.Module):
