@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from asgmcli.recipe.read import load_recipe, settings_hash
+from asgmcli.recipe.segmentation import SegmentationRecipe
+from asgmcli.runs.on_demo import load_on_demo
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 UFE = ("tpavi_r50_ufe", "tpavi_pvt_ufe", "avsegformer_r50_ufe", "avsegformer_pvt_ufe")
@@ -31,3 +33,13 @@ def test_a_row_of_two_tables_has_the_settings_of_the_recipe_whose_runs_count(nam
     assert other is not None
     for row, twin in SHARED[name].items():
         assert settings_hash(load_recipe(path, row)) == settings_hash(load_recipe(RECIPES / f"{other}.yaml", twin)), row
+
+
+@pytest.mark.parametrize("name", ["ufe_table1_ms3", "ufe_table2_ms3"])
+def test_on_the_demo_rows_with_unlabelled_frames_have_some(name: str) -> None:
+    path = RECIPES / f"{name}.yaml"
+    rows = [load_on_demo(path, row) for row in load_recipe(path).runnable]
+    assert any(row.semi_supervised for row in rows if isinstance(row, SegmentationRecipe))
+    for row in rows:
+        assert isinstance(row, SegmentationRecipe)
+        assert row.data.labeled_frames == "first"
