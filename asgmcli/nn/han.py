@@ -14,12 +14,23 @@ class HAN(ParsingNetwork):
 
     Args:
         dim: D.
+        classes: C.
+        audio_dim: width of the sound's features.
+        image_dim: width of the pictures' features.
+        motion_dim: width of the motion's features.
         dropout: in the layer.
-        **widths: of inputs and answer, see `ParsingNetwork`.
     """
 
-    def __init__(self, dim: int = 512, dropout: float = 0.1, **widths: int) -> None:
-        super().__init__(dim, **widths)
+    def __init__(
+        self,
+        dim: int = 512,
+        classes: int = 25,
+        audio_dim: int = 128,
+        image_dim: int = 2048,
+        motion_dim: int = 512,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(dim, classes, audio_dim, image_dim, motion_dim)
         self.hat_encoder = Layers(AttentionLayer(dim, dropout, own=True, cross=True))
 
     def forward(self, audio: Tensor, image: Tensor, motion: Tensor) -> Parsed:

@@ -53,27 +53,33 @@ class Parser(ParsingNetwork):
 
     Args:
         dim: D.
+        classes: C.
+        audio_dim: width of the sound's features.
+        image_dim: width of the pictures' features.
+        motion_dim: width of the motion's features.
         dropout: in the layers.
         attention: `multihead`, or `global` for attention with global context in every place.
         skip: add the self-attended modality to the shared features.
         adversarial: have the discriminator `mod_classifier`.
         context: under global attention `each` second gets its own output, or all of them the `first` one's.
         cross: have the cross-attention layer.
-        **widths: of inputs and answer, see `ParsingNetwork`.
     """
 
     def __init__(
         self,
         dim: int = 512,
+        classes: int = 25,
+        audio_dim: int = 128,
+        image_dim: int = 2048,
+        motion_dim: int = 512,
         dropout: float = 0.1,
         attention: Attention = "multihead",
         skip: bool = False,
         adversarial: bool = False,
         context: Context = "each",
         cross: bool = True,
-        **widths: int,
     ) -> None:
-        super().__init__(dim, **widths)
+        super().__init__(dim, classes, audio_dim, image_dim, motion_dim)
 
         def layer(own: bool) -> AttentionLayer:
             return AttentionLayer(dim, dropout, own=own, cross=not own, attention=attention, context=context)

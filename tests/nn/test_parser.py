@@ -120,6 +120,12 @@ def test_each_parser_is_the_released_one(name: str) -> None:
         agree_in_gradients(network, known, f"{name}/{kind}/grad/")
 
 
+@pytest.mark.parametrize("make", [HAN, Parser, PoolingControl])
+def test_widths_may_be_given_in_their_order(make: Any) -> None:
+    network = make(16, 5, 6, 12, 8)
+    assert (network.dim, network.classes, network.input_dims) == (16, 5, (6, 12, 8))
+
+
 def test_frames_are_averaged_over_each_second_first() -> None:
     image = torch.randn(2, 80, 4)
     assert torch.allclose(mean_of_seconds(image, 10)[1, 3], image[1, 24:32].mean(0))
