@@ -342,7 +342,6 @@ QUICK = "table1_kinetics400_1shot-sound"
 """Needs no other run; what else is chosen takes longer, and is looked at by CI with -m long."""
 
 
-@pytest.mark.usefixtures("blank_pictures")
 @pytest.mark.parametrize(
     ("path", "row"),
     [

@@ -63,6 +63,7 @@ def asgm(*arguments: object, code: int = 0) -> Result:
     return result
 
 
+@pytest.mark.pictures
 def test_a_toy_system_does_all_that_a_system_does(place: Path) -> None:
     assert "colours" in asgm("prepare", "--help").stdout
     assert "--only" in asgm("prepare", "colours", "--help").stdout

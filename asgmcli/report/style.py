@@ -133,12 +133,13 @@ def save_figure(path: str | os.PathLike[str], draw: Callable[[], Figure]) -> Pat
         UsageError: another suffix. DataError: the place cannot be written to.
     """
     target = check_figure_path(path)
-    suffix = target.suffix.lower()
+    with replacing(target) as temporary:
+        render(draw, temporary, target.suffix.lower())
+    return target
+
+
+def render(draw: Callable[[], Figure], path: Path, suffix: str) -> None:
+    """Draw with the project's style and write a file of the kind that `suffix` says."""
     metadata = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[suffix]
     with style():
-        figure = draw()
-        with replacing(target) as temporary:
-            figure.savefig(
-                temporary, dpi=DPI, format=suffix[1:], metadata=metadata, bbox_inches="tight", pad_inches=0.1
-            )
-    return target
+        draw().savefig(path, dpi=DPI, format=suffix[1:], metadata=metadata, bbox_inches="tight", pad_inches=0.1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -32,11 +34,12 @@ def environment() -> dict[str, object]:
         "ranks": find_launch().ranks,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "command": ["asgm", *sys.argv[1:]],
-        "packages": versions(),
+        "packages": dict(versions()),
     }
 
 
-def versions() -> dict[str, str]:
+@functools.cache  # they stay what they are while this process runs
+def versions() -> Mapping[str, str]:
     """Return the version of every installed package by its name, sorted."""
     found = {}
     for distribution in importlib.metadata.distributions():

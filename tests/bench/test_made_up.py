@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
 import torch
 
 from asgmcli.bench.made_up import made_up_batch
@@ -21,6 +22,7 @@ def kinds(part: Labeled | Unlabeled | None) -> dict[str, object]:
     return found
 
 
+@pytest.mark.long
 def test_they_are_shaped_as_the_loaders(demo: Path, tmp_path: Path) -> None:
     recipe = tiny(tmp_path, demo)
     real = next(iter(trainer_of(recipe, tmp_path / "runs").data.epoch(1)))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from asgmcli.synthetic.demo import generate
+from tests.conftest import leave_blank
 
 RECOGNITION = """
 name: tiny
@@ -44,13 +45,21 @@ train: {{epochs: 1, batch: 4, max_steps: 2}}
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small demo set, two recipes, and a finished run of each; tests only read it."""
+    folder = tmp_path_factory.mktemp("house")
+    with pytest.MonkeyPatch.context() as patch:
+        leave_blank(patch)
+        fill(folder)
+    return folder
+
+
+def fill(folder: Path) -> None:
+    """Generate the demo set and train both recipes."""
     import torch
     from rich.console import Console
 
     from asgmcli.recipe.read import load_recipe
     from asgmcli.runs.session import Session
 
-    folder = tmp_path_factory.mktemp("house")
     generate(folder / "data" / "demo", train=20, val=10, test=10, size=48, seconds=1.0, workers=1)
     manifest = folder / "data" / "demo" / "manifest.csv"
     session = Session(folder / "runs", folder, torch.device("cpu"), Console(stderr=True, quiet=True))
@@ -58,4 +67,3 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / f"{name}.yaml"
         path.write_text(text.format(manifest=manifest))
         session.run(load_recipe(path))
-    return folder

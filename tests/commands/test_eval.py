@@ -37,6 +37,7 @@ def said(result: Result) -> str:
     return " ".join(result.stderr.split())
 
 
+@pytest.mark.pictures
 def test_a_run_is_judged_as_at_the_end_of_its_training(run: Callable[..., Result], house: Path, tmp_path: Path) -> None:
     folder = copy_of_run(house, tmp_path)
     with (folder / "metrics.jsonl").open("a") as file:  # two steps are too few for a line

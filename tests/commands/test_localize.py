@@ -61,6 +61,7 @@ def tiny_weights(path: Path) -> Path:
     return save_localizer(path, FNAC(8, width=4, stride=16), {"input_size": 64, "seconds": 1.0})
 
 
+@pytest.mark.pictures
 def test_a_clip_gives_overlay_strip_maps_and_boxes(clip: Path, run: Callable[..., Result], tmp_path: Path) -> None:
     result = run(clip, "--json")
     assert result.exit_code == 0, result.output

@@ -204,6 +204,7 @@ def test_mistakes_have_one_clear_line(arguments: list[object], part: str, code: 
     assert "Traceback" not in result.output
 
 
+@pytest.mark.pictures
 def test_the_demo_is_generated_shown_and_split(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     sizes = ("--train", 20, "--val", 10, "--test", 10, "--size", 32, "--seconds", 0.5)
@@ -219,7 +220,6 @@ def test_the_demo_is_generated_shown_and_split(tmp_path: Path) -> None:
     assert "preview.png" in text.output
 
 
-@pytest.mark.usefixtures("blank_pictures")
 def test_a_biased_demo_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     sizes = ["--train", 10, "--val", 5, "--test", 3, "--size", 32, "--workers", 1]

@@ -29,6 +29,7 @@ def asgm(house: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     return call
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize(
     ("recipe", "row", "drawn"),
     [("tiny", "both", "confusion"), pytest.param("tiny_localizer", "fnac", "", marks=pytest.mark.long)],
@@ -85,6 +86,7 @@ def test_what_eval_measured_is_taken_and_data_that_are_gone_are_told(
     assert 'alt="confusion"' in (folder / "report.html").read_text()  # of the run's own folder
 
 
+@pytest.mark.pictures
 def test_the_pages_of_a_recipe_and_of_a_folder(asgm: Callable[..., Result], house: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     shutil.copytree(house / "runs", runs)

@@ -25,8 +25,6 @@ from asgmcli.commands.train import command
 from asgmcli.tasks import TASKS
 from tests.tiny_training import watched, write_recipe, write_start
 
-pytestmark = pytest.mark.usefixtures("blank_pictures")
-
 
 @pytest.fixture
 def recipe(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -117,6 +115,7 @@ def test_what_a_recipe_needs_is_trained_once_its_own_data_suit_it(recipe: Path) 
     assert not Path("runs").exists()
 
 
+@pytest.mark.long
 def test_two_seeds_of_a_needed_recipe_are_both_made_and_data_are_built_once(
     recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

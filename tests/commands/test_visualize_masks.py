@@ -61,6 +61,7 @@ def test_every_frame_by_default(clips: tuple[Path, Path], run: Callable[..., Res
         assert picture.height > 1500
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("suffix", sorted(PICTURES))
 def test_one_frame_in_every_format(
     suffix: str, clips: tuple[Path, Path], run: Callable[..., Result], tmp_path: Path
@@ -77,12 +78,15 @@ def test_one_frame_in_every_format(
         assert content == (tmp_path / "b.svg").read_bytes()
 
 
+@pytest.mark.long
+@pytest.mark.pictures
 def test_another_seed_draws_another_mask(clips: tuple[Path, Path], run: Callable[..., Result], tmp_path: Path) -> None:
     for seed in (1, 2):
         assert run(clips[0], "--frame", "1", "--seed", seed, "--out", f"{seed}.png").exit_code == 0
     assert (tmp_path / "1.png").read_bytes() != (tmp_path / "2.png").read_bytes()
 
 
+@pytest.mark.pictures
 def test_a_mixture_to_look_at_and_to_hear(clips: tuple[Path, Path], run: Callable[..., Result], tmp_path: Path) -> None:
     result = run(clips[0], "--with", clips[1], "--save-clip", "mix.mp4", "--keep", "0.5", "--json")
     assert result.exit_code == 0, result.output

@@ -11,6 +11,7 @@ from asgmcli.prepare.event_set import drawn, event_set, open_events
 from asgmcli.recipe.events import EventData
 
 
+@pytest.mark.long
 def test_windows_and_labels_of_a_data_set(demo_events: Path) -> None:
     found = event_set(read_manifest(demo_events), 10)
     assert len(found.windows) == 15

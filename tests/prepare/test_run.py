@@ -103,6 +103,7 @@ def same(one: Path, other: Path) -> None:
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("how", "code"),
     [

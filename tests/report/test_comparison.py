@@ -12,6 +12,7 @@ from asgmcli.errors import DataError
 from asgmcli.report.comparison import MeasuredRow, _draw, row_comparison
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
 def test_comparison_in_every_format_and_the_same_every_time(tmp_path: Path, suffix: str, start: bytes) -> None:
     rows = [
@@ -25,6 +26,7 @@ def test_comparison_in_every_format_and_the_same_every_time(tmp_path: Path, suff
     assert dict(rcParams) == before
 
 
+@pytest.mark.pictures
 def test_a_long_title_widens_no_comparison(tmp_path: Path) -> None:
     rows = [MeasuredRow("ASGM-Former (guided mask, contrastive)", 47.3, 19.5, 75.2, [48.4, 35.6, 58.0], main=True)]
     short = row_comparison(rows, tmp_path / "short.png", title="Table 2")

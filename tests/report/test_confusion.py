@@ -17,6 +17,7 @@ def test_worst_confusions_in_percent_of_the_true_class() -> None:
     assert counts[0, 0] == 8
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("classes", [3, 20, 70])
 def test_confusion_matrix_of_any_size(tmp_path: Path, classes: int) -> None:
     counts = np.eye(classes) * 4
@@ -33,6 +34,7 @@ def test_confusion_matrix_with_other_class_count(tmp_path: Path) -> None:
         confusion_matrix(np.eye(3), ["a", "b"], tmp_path / "matrix.png")
 
 
+@pytest.mark.pictures
 def test_two_matrices_side_by_side(tmp_path: Path) -> None:
     tables = {"one": np.eye(3), "other": np.ones((3, 3))}
     path = confusion_pair(tables, ["a", "b", "c"], tmp_path / "pair.png")

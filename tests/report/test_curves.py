@@ -17,6 +17,7 @@ def test_running_mean_against_a_slow_reference() -> None:
     assert np.allclose(running_mean(values, 7), slow)
 
 
+@pytest.mark.pictures
 def test_training_curves_of_mixed_rows(tmp_path: Path) -> None:
     rows = [{"step": i, "loss": 1 / (i + 1), "kind": "train", "used": float("nan")} for i in range(80)]
     rows.append({"step": 80, "top1": 40.0})

@@ -59,6 +59,7 @@ def test_events_that_overlap_have_lanes_of_their_own() -> None:
     assert timeline._height(Track("", [])) == 1
 
 
+@pytest.mark.pictures
 def test_a_whole_picture(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     frames = random.integers(0, 255, (10, 36, 48, 3), dtype=np.uint8)

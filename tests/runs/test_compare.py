@@ -92,6 +92,7 @@ def test_the_table_has_a_line_a_row_that_was_run(tmp_path: Path) -> None:
     assert difference_table(subject, one, "video").rows[0][3:6] == ["+2.0", None, "1 of 1"]
 
 
+@pytest.mark.pictures
 def test_points_of_a_curve_are_measured_at_their_place(tmp_path: Path) -> None:
     file = recipe_file(tmp_path, re.sub(r"default_row: .*?(?=data:)", CURVED, TEXT, flags=re.DOTALL))
     subject = file.load()
@@ -134,6 +135,7 @@ def test_how_rows_are_compared_does_not_make_other_runs(tmp_path: Path) -> None:
     assert recipe_hash(other) == recipe_hash(subject)
 
 
+@pytest.mark.pictures
 def test_pictures_show_what_there_is_and_refuse_nothing(tmp_path: Path) -> None:
     rows = {"tube": [Interval(0.4)], "guided": [Interval(11.2, 9.0, 13.4, main=True)]}
     first = difference_intervals([Panel("top1", rows)], tmp_path / "a.png", label="percent", title="One")

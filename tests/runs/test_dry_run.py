@@ -133,6 +133,7 @@ def test_steps_and_cost_are_those_of_the_recipes_heads(
     assert found["operations"]["all"] == pytest.approx(exaflop * 1e18, rel=0.05)
 
 
+@pytest.mark.long
 def test_where_nothing_tells_the_number_of_clips_it_is_said_to_be_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

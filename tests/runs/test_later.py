@@ -42,7 +42,6 @@ def test_jobs_left_and_what_follows() -> None:
     assert _left(60.0, 0, [], 4) is None
 
 
-@pytest.mark.usefixtures("blank_pictures")
 def test_a_needed_run_knows_what_comes_after_it(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_start(tmp_path)

@@ -215,7 +215,7 @@ def said(result: Result) -> str:
     return " ".join(result.stderr.split())
 
 
-@pytest.mark.usefixtures("blank_pictures")
+@pytest.mark.long
 def test_what_comes_out_the_same_is_run_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice the same row is one run, and a second call finds it."""
 
@@ -245,7 +245,6 @@ def test_what_comes_out_the_same_is_run_once(place: Path, monkeypatch: pytest.Mo
     assert json.loads(second.stdout)["rows"] == answer["rows"]
 
 
-@pytest.mark.usefixtures("blank_pictures")
 def test_tables_on_the_demo_say_nothing_of_the_paper(place: Path, finish: Callable[..., None]) -> None:
     for seed, top1 in enumerate((60.0, 64.0)):
         finish("large", "full", top1, seed)
@@ -263,7 +262,6 @@ def test_tables_on_the_demo_say_nothing_of_the_paper(place: Path, finish: Callab
     assert evaluate("runs/large@demo/full/seed0", "--on-demo").exit_code == 2
 
 
-@pytest.mark.usefixtures("blank_pictures")
 def test_tables_at_full_size_stand_beside_the_paper(place: Path, finish: Callable[..., None]) -> None:
     for seed, top1 in enumerate((70.0, 74.0)):
         finish("large", "full", top1, seed, on_demo=False)
@@ -278,6 +276,7 @@ def test_tables_at_full_size_stand_beside_the_paper(place: Path, finish: Callabl
     assert "of another paper: its own number.\n\n- Missing: tube: no finished run\n- Missing: strict:" in table
 
 
+@pytest.mark.pictures
 def test_a_figure_draws_what_is_measured_and_what_is_printed(place: Path, finish: Callable[..., None]) -> None:
     from asgmcli.runs.gather import gather
 

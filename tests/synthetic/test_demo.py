@@ -107,7 +107,6 @@ def test_boxes_of_the_file_are_those_of_the_scenes(made: Path) -> None:
         np.testing.assert_array_equal(boxes[f"{split}_{index:05d}"], expected)
 
 
-@pytest.mark.usefixtures("blank_pictures")
 def test_same_settings_give_the_same_bytes_on_any_number_of_workers(tmp_path: Path) -> None:
     for workers in (1, 2):
         demo.generate(tmp_path / str(workers), train=4, val=1, test=0, size=32, workers=workers)
@@ -122,7 +121,6 @@ def test_the_preview_is_the_same_every_time(made: Path, tmp_path: Path) -> None:
     assert (tmp_path / "again.png").read_bytes() == (made / "preview.png").read_bytes()
 
 
-@pytest.mark.usefixtures("blank_pictures")
 def test_a_finished_set_is_left_alone_and_a_broken_off_one_is_finished(made: Path, tmp_path: Path) -> None:
     out = tmp_path / "set"
     demo.generate(out, train=10, val=0, test=0, size=32, workers=1)
@@ -139,7 +137,6 @@ def test_a_finished_set_is_left_alone_and_a_broken_off_one_is_finished(made: Pat
     assert kept.stat().st_mtime_ns == stamp
 
 
-@pytest.mark.usefixtures("blank_pictures")
 def test_other_settings_are_refused_unless_told_to_overwrite(tmp_path: Path) -> None:
     out = tmp_path / "set"
     demo.generate(out, train=2, val=0, test=0, workers=1)

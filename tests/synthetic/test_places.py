@@ -129,7 +129,6 @@ def test_a_biased_set_has_shuffled_test_clips_and_says_where_each_is_set(biased:
     assert np.abs(frames.astype(int) - drawn).mean() < 7
 
 
-@pytest.mark.usefixtures("blank_pictures")
 def test_the_biased_set_and_the_plain_one_do_not_replace_each_other(biased: Path, tmp_path: Path) -> None:
     def digest() -> dict[str, str]:
         files = sorted(path for path in biased.rglob("*") if path.is_file())

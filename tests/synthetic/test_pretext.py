@@ -34,6 +34,7 @@ def data() -> pretext.PretextClips:
     return pretext.generate(120, seed=3, workers=2)
 
 
+@pytest.mark.long
 def test_sizes_and_kinds(data: pretext.PretextClips) -> None:
     assert (data.frames.shape, data.frames.dtype) == ((120, 8, 48, 48, 3), np.uint8)
     assert (data.waves.shape, data.waves.dtype) == ((120, 32_000), np.float32)

@@ -30,8 +30,6 @@ from asgmcli.train.task import Context, Evaluation
 from tests.steady import steady_lines
 from tests.toy.recipe import BrightnessRecipe
 
-pytestmark = pytest.mark.usefixtures("blank_pictures")
-
 STEPS = 2
 VALUES = [10.0, 30.0, 20.0, 30.0, 25.0]
 

@@ -24,8 +24,6 @@ from asgmcli.train.task import Context, Evaluation
 from tests.steady import steady_lines
 from tests.tiny_training import tiny, trainer_of
 
-pytestmark = pytest.mark.usefixtures("blank_pictures")
-
 
 def nothing(steps: int) -> ZeroTerm:
     return ZeroTerm("share", steps, "{zeros}/{seen} {row} {first}-{last} {beside:.2f}", beside="confidence")

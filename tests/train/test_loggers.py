@@ -17,7 +17,6 @@ from asgmcli.recipe.read import load_recipe, recipe_hash
 from asgmcli.train.loggers import scalars
 from tests.tiny_training import write_recipe
 
-pytestmark = pytest.mark.usefixtures("blank_pictures")
 SHORT = ("--set", "train.epochs=2", "--set", "train.evaluate_every=1", "--set", "train.supervised_epochs=0")
 RUN = Path("runs/tiny/full/seed0")
 

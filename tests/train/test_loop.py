@@ -28,7 +28,6 @@ from asgmcli.train.task import Evaluation
 from tests.steady import steady_lines, steady_state
 from tests.tiny_training import STEPS_AN_EPOCH, tiny, trainer_of, watched
 
-pytestmark = pytest.mark.usefixtures("blank_pictures")
 STEPS = 12
 
 
@@ -96,7 +95,8 @@ def straight(
             7, 2, 0, ADAMW, marks=pytest.mark.long
         ),  # goes on with other loader workers, as on another machine
         pytest.param(7, 4, 4, {}, marks=pytest.mark.long),
-        (STEPS_AN_EPOCH, 0, 0, {}),  # between two epochs, before the evaluation there
+        # between two epochs, before the evaluation there
+        pytest.param(STEPS_AN_EPOCH, 0, 0, {}, marks=pytest.mark.long),
         # within the supervised epoch
         pytest.param(2, 0, 0, {"thresholds__kind": "fixed"}, marks=pytest.mark.long),
         (STEPS, 0, 0, {}),  # all steps done, not yet evaluated

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import InterpolationMode, v2
 
 from asgmcli.data.windows import centre
 from asgmcli.recipe.event_representation import FrameAugment
@@ -18,13 +17,15 @@ KERNEL_SHARE = 23 / 224  # of the picture's side that the blur's kernel has
 THRESHOLD = 128
 
 
-def augmentation(settings: FrameAugment, size: int) -> v2.Compose:
+def augmentation(settings: FrameAugment, size: int) -> torch.nn.Module:
     """Return what a frame uint8 [3, H, W] goes through, to [3, size, size].
 
     Args:
         settings: of the recipe.
         size: side of the picture that the network sees.
     """
+    from torchvision.transforms import InterpolationMode, v2  # two seconds of every command, were it above
+
     kernel = max(3, 2 * round(KERNEL_SHARE * size / 2) + 1)
     steps: list[torch.nn.Module] = []
     if settings.crop:
@@ -43,7 +44,7 @@ def augmentation(settings: FrameAugment, size: int) -> v2.Compose:
         steps.append(v2.RandomApply([v2.GaussianBlur(kernel, SIGMA)], BLURRED))
     if settings.solarize:
         steps.append(v2.RandomSolarize(THRESHOLD, SOLARIZED))
-    return v2.Compose(steps)
+    return torch.nn.Sequential(*steps)
 
 
 def augment(frames: Tensor, settings: FrameAugment, size: int, rng: np.random.Generator) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +20,22 @@ from asgmcli.prepare.datasets import parsing
 from tests.prepare.datasets.test_llp import SmallNetworks
 
 
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Videos of 10, 23, 23 and 4 s, the last without sound, and their list."""
-    monkeypatch.setattr(parsing, "load_networks", lambda files: SmallNetworks())
-    folder = tmp_path / "videos"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Videos of 10, 23, 23 and 4 s, the last without sound; tests get copies."""
+    folder = tmp_path_factory.mktemp("videos")
     for name, seconds in (("a.mp4", 10), ("long.mp4", 23), ("untimed.mp4", 23), ("short.mp4", 4)):
         frames = np.repeat(np.arange(seconds, dtype=np.uint8) * 10, 4)[:, None, None, None]
         wave = None if name == "short.mp4" else np.full(seconds * 16_000, 0.25, np.float32)
         write_clip(folder / name, np.broadcast_to(frames, (4 * seconds, 32, 32, 3)).copy(), 4.0, wave)
+    return folder
+
+
+@pytest.fixture
+def root(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copies of the videos, and their list."""
+    monkeypatch.setattr(parsing, "load_networks", lambda files: SmallNetworks())
+    folder = Path(shutil.copytree(videos, tmp_path / "videos"))
     (tmp_path / "list.csv").write_text(
         "path,labels,split\na.mp4,dog;rain,train\nlong.mp4,dog; horn,test\nuntimed.mp4,dog,train\nshort.mp4,rain,val\n"
         "gone.mp4,dog,train\n"

@@ -81,7 +81,6 @@ KINDS = [
 ]
 
 
-@pytest.mark.usefixtures("blank_pictures")
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -112,7 +111,6 @@ def test_every_network_takes_its_steps(tmp_path: Path, own_events: Path, overrid
     assert metrics["several_accuracy"] == pytest.approx(100 * found.right[several].mean())
 
 
-@pytest.mark.usefixtures("blank_pictures")
 def test_validation_chooses_the_epoch_whatever_the_test_labels_say(tmp_path: Path, own_events: Path) -> None:
     recipe = recipe_of(tmp_path, own_events, "train.epochs=6")
     first = train(recipe, tmp_path / "runs")
@@ -132,7 +130,6 @@ def test_validation_chooses_the_epoch_whatever_the_test_labels_say(tmp_path: Pat
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("blank_pictures")
 def test_without_validation_clips_the_last_epoch_is_kept(tmp_path: Path, own_events: Path) -> None:
     manifest = own_events / "manifest.csv"
     manifest.write_text(manifest.read_text().replace(",val,", ",spare,"))
@@ -164,7 +161,6 @@ def test_a_clip_of_any_length_is_answered(tmp_path: Path, own_events: Path) -> N
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("blank_pictures")
 @pytest.mark.parametrize("motion", ["false", "true"])
 def test_a_clip_of_the_data_set_is_answered_as_it_was_judged(tmp_path: Path, own_events: Path, motion: str) -> None:
     run = trained(tmp_path, own_events, f"features.motion={motion}")
@@ -178,7 +174,6 @@ def test_a_clip_of_the_data_set_is_answered_as_it_was_judged(tmp_path: Path, own
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("blank_pictures")
 def test_features_of_an_encoders_run(tmp_path: Path, own_events: Path) -> None:
     recipe = twins.recipe_of(tmp_path, own_events, *twins.FROZEN)
     twins.train(recipe, tmp_path / "runs")
@@ -197,7 +192,6 @@ def test_features_of_an_encoders_run(tmp_path: Path, own_events: Path) -> None:
         asgmcli.load(run).predict(clip)
 
 
-@pytest.mark.usefixtures("blank_pictures")
 def test_a_clip_without_sound(tmp_path: Path, own_events: Path) -> None:
     run = trained(tmp_path, own_events)
     clip = tmp_path / "silent.mp4"
@@ -217,7 +211,6 @@ def released(own_events: Path, seconds: int = 10, manifest: str = "") -> None:
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("blank_pictures")
 def test_released_features(tmp_path: Path, own_events: Path) -> None:
     released(own_events)
     run = trained(tmp_path, own_events, "features.maps=released", "model.kind=avel", "train.epochs=1")
@@ -240,7 +233,6 @@ def test_released_features_that_do_not_fit(tmp_path: Path, own_events: Path, mad
         build_state(recipe, build_data(recipe), Context(CPU, tmp_path))
 
 
-@pytest.mark.usefixtures("blank_pictures")
 def test_features_that_are_not_numbers(tmp_path: Path, own_events: Path) -> None:
     recipe = recipe_of(tmp_path, own_events)
     state = build_state(recipe, build_data(recipe), Context(CPU, tmp_path))

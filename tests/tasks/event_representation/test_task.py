@@ -27,7 +27,6 @@ from asgmcli.train.loop import make_trainer
 from asgmcli.train.run import run_of
 from asgmcli.train.task import Context
 
-pytestmark = pytest.mark.usefixtures("blank_pictures")
 TEXT = """
 name: twins
 task: event_representation

@@ -119,6 +119,8 @@ def ears(demo: Path, tmp_path: Path) -> LocalizationRecipe:
     return recipe
 
 
+@pytest.mark.long
+@pytest.mark.pictures
 def test_trained_on_one_data_set_and_judged_on_another_beside_the_paper(
     ears: LocalizationRecipe,
     demo: Path,
@@ -145,7 +147,6 @@ def test_trained_on_one_data_set_and_judged_on_another_beside_the_paper(
     assert [gathered.rows[0][4], gathered.rows[0][7]] == [39.5, 39.66]
 
     monkeypatch.chdir(tmp_path)
-    request.getfixturevalue("blank_pictures")  # one was looked at
     judged = CliRunner().invoke(eval_command, [str(run), "--json"])
     assert judged.exit_code == 0, judged.output
     answer = json.loads(judged.stdout)
@@ -208,6 +209,7 @@ def test_the_best_the_median_and_the_worst_are_chosen() -> None:
     assert chosen["median"] == [52, 51, 50, 49, 48]
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("suffix", ["png", pytest.param("svg", marks=pytest.mark.long)])
 def test_the_picture_names_each_frames_ciou(tmp_path: Path, suffix: str) -> None:
     rng = np.random.default_rng(0)

@@ -77,6 +77,7 @@ def test_it_localizes_a_clip(best: Path, demo: Path, tmp_path: Path) -> None:
     assert np.isfinite(maps).all()
 
 
+@pytest.mark.pictures
 def test_it_is_judged_on_pictures_by_what_their_annotators_agree_on(best: Path, pictures: Path, tmp_path: Path) -> None:
     manifest = read_manifest(pictures)
     assert {row.id: row.split for row in manifest.rows} == {"11": "test", "22": "test", "33": "test", "44": "train"}

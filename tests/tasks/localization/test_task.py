@@ -35,7 +35,6 @@ from asgmcli.train.run import run_of
 from asgmcli.train.task import Context
 from tests.steady import steady_lines
 
-pytestmark = pytest.mark.usefixtures("blank_pictures")
 TEXT = """
 name: ears
 task: localization
@@ -195,6 +194,7 @@ def run(recipe: LocalizationRecipe, runs: Path, *, task: Any = localization, res
     return trainer
 
 
+@pytest.mark.long
 def test_a_resumed_run_is_the_straight_one_and_its_weights_guide(demo: Path, tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, demo)
     straight = run(recipe, tmp_path / "straight")

@@ -49,6 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.pictures
 def test_counts_are_those_of_segments_csv(place: Path) -> None:
     asgm("train", place / "tiny_figure.yaml", "--runs", place / "runs")
     run = place / "runs/tiny_figure/distribution/seed0"
@@ -62,6 +63,7 @@ def test_counts_are_those_of_segments_csv(place: Path) -> None:
     assert all(name in (run / "figure.md").read_text() for name in CLASSES)
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("row", ["timeline", "classes"])
 def test_a_runs_answers_are_drawn(place: Path, row: str) -> None:
     asgm("train", place / "tiny_figure.yaml", "--row", row, "--runs", place / "runs")

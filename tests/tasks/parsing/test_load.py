@@ -218,6 +218,7 @@ class SmallMaker:
         return torch.from_numpy(np.abs(wave.reshape(10, -1)).mean(axis=1))[:, None].expand(10, 6)
 
 
+@pytest.mark.pictures
 def test_files_of_any_kind_are_parsed(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from asgmcli.tasks.parsing import ask
 

@@ -25,7 +25,6 @@ from asgmcli.train.seed import step_generator
 from asgmcli.train.task import Context
 from tests.tiny_training import tiny, write_recipe
 
-pytestmark = pytest.mark.usefixtures("blank_pictures")
 MOTION = {"masks__kind": "localization", "localizer": {"kind": "motion"}, "train__supervised_epochs": 0}
 CPU = torch.device("cpu")
 

@@ -132,6 +132,7 @@ def test_clips_in_memory_are_those_on_disk(manifest: Manifest) -> None:
         torch.testing.assert_close(one.wave, other.wave, atol=1e-4, rtol=0)
 
 
+@pytest.mark.long
 def test_batches_are_the_same_with_and_without_workers_and_from_the_middle(manifest: Manifest) -> None:
     alone = list(loader_of(views_of(manifest)).epoch(1))
     assert len(alone) == 5  # 10 labelled clips, 2 a step

@@ -17,6 +17,7 @@ from asgmcli.train.task import Context
 from tests.tasks.segmentation.conftest import Make
 
 
+@pytest.mark.pictures
 def test_metrics_are_those_of_all_frames_at_once(recipe_of: Make, tmp_path: Path) -> None:
     recipe = recipe_of("ufe", "evaluate.group=2", "evaluate.frames=3")
     data = build_data(recipe)

@@ -18,11 +18,11 @@ from asgmcli.tasks.segmentation.sounds import embed
 from tests.tasks.segmentation.conftest import Make
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("sets", [(), ("evaluate.frames=2", "predict.threshold=0.4")])
 def test_masks_are_those_of_the_evaluation_with_their_sound(
-    recipe_of: Make, sets: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe_of: Make, sets: tuple[str, ...], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, path, **__: Path(path).write_bytes(b"drawn"))
     recipe = recipe_of("ufe", *sets)
     torch.manual_seed(0)
     trained = TrainedSegmenter(recipe, Segmenter(build_network(recipe)).eval(), 4.0, torch.device("cpu"))

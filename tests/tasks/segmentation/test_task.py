@@ -39,9 +39,7 @@ def asgm(*arguments: object, code: int = 0) -> Result:
     return result
 
 
-def test_it_is_trained_judged_and_asked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What pictures show is tested where they are drawn: test_evaluate.py, tests/localize/test_overlay.py.
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, path, **__: Path(path).write_bytes(b"drawn"))
+def test_it_is_trained_judged_and_asked(place: Path) -> None:
     whole = json.loads(asgm("train", "pixels.yaml", "--json").stdout)
     assert whole["steps"] == 4
     assert set(whole["metrics"]) == {
