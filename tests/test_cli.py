@@ -60,13 +60,6 @@ def test_what_other_tools_call_a_command_is_answered_with_ours_and_all_others_li
     assert f"No such command 'xyzzy'. Commands: {', '.join(COMMANDS)}." in text
 
 
-def test_a_mistake_is_one_line_without_a_traceback() -> None:
-    code, text = invoke("train", "recipes/no_such_recipe.yaml")
-    assert code == 2
-    assert "no such recipe" in text
-    assert "Traceback" not in text
-
-
 def test_a_name_that_begins_with_a_dash_is_a_path_where_it_exists(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

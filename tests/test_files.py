@@ -201,19 +201,6 @@ def test_only_regular_files_of_a_likely_size_are_read(tmp_path: Path) -> None:
         read_text(holes)
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    write_text(tmp_path / "notes.txt", "old")
-
-    def fail_halfway() -> None:
-        with replacing(tmp_path / "notes.txt") as temporary:
-            temporary.write_text("half")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail_halfway()
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("notes.txt", "old")]
-
-
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     write_text(tmp_path / "file", "x")
     with pytest.raises(DataError, match="cannot be written"):

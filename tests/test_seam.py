@@ -8,20 +8,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
-from torch import Tensor
 
-from asgmcli.cli import main
 from asgmcli.media.write import write_clip
 from asgmcli.prepare.datasets import DATASETS
 from asgmcli.recipe.models import MODELS
 from asgmcli.tasks import TASKS
+from tests.calling import asgm, stop_at
 from tests.toy import dataset, task
 from tests.toy.recipe import BrightnessRecipe
 
@@ -55,12 +51,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 write_clip(tmp_path / "raw" / f"{label}_{split}_{number}.mp4", frames, 8.0, None)
     (tmp_path / "toy.yaml").write_text(RECIPE)
     return tmp_path
-
-
-def asgm(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, (arguments, result.output, result.exception)
-    return result
 
 
 @pytest.mark.pictures
@@ -114,20 +104,10 @@ def test_a_toy_system_does_all_that_a_system_does(place: Path) -> None:
 def test_a_stopped_toy_goes_on_to_the_same_weights(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asgm("prepare", "colours", "--root", "raw", "--workers", 1)
     asgm("train", "toy.yaml")
-    steps = 0
-
-    def signalled(state: task.BrightnessState, batch: task.Batch) -> dict[str, Tensor]:
-        nonlocal steps
-        steps += 1
-        if steps == 31:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return straight(state, batch)
-
-    straight = task.train_step
-    monkeypatch.setattr(task, "train_step", signalled)
+    steps = stop_at(monkeypatch, task, 31)
     assert "Stopped at step 31 of 60" in asgm("train", "toy.yaml", "--runs", "again", code=75).output
     asgm("train", "toy.yaml", "--runs", "again", "--resume")
-    assert steps == 60
+    assert len(steps) == 60
     one, other = (Path(runs, "toy/plain/seed0", task.WEIGHTS).read_bytes() for runs in ("runs", "again"))
     assert one == other
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from asgmcli.recipe.read import load_recipe
+from asgmcli.recipe.localization import LocalizationRecipe
+from asgmcli.recipe.read import check_recipe, dump_yaml, load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks import recognition
 from asgmcli.train.loop import Trainer, make_trainer
@@ -80,6 +81,16 @@ def tiny(folder: Path, demo: Path, row: str | None = None, **changes: object) ->
     overrides = tuple(f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in changes.items())
     recipe = load_recipe(write_recipe(folder, demo), row, overrides)
     assert isinstance(recipe, RecognitionRecipe)
+    return recipe
+
+
+def localization(name: str, folder: Path, init: dict[str, str] | None = None) -> LocalizationRecipe:
+    """A recipe of a localizer whose clips are not there, also as a file in `folder`."""
+    values: dict[str, Any] = {"name": name, "task": "localization", "title": name, "default_row": "a"}
+    values |= {"rows": {"a": {"title": "a"}}, "data": {"dataset": "demo", "manifest": "gone.csv"}}
+    recipe = check_recipe({**values, "model": {"init": init or "none"}}, folder)
+    assert isinstance(recipe, LocalizationRecipe)
+    (folder / f"{name}.yaml").write_text(dump_yaml(recipe))
     return recipe
 
 

@@ -104,14 +104,7 @@ def same(one: Path, other: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("how", "code"),
-    [
-        (signal.SIGKILL, -9),
-        pytest.param(signal.SIGTERM, 75, marks=pytest.mark.long),
-        pytest.param(signal.SIGINT, 130, marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 75), (signal.SIGINT, 130)])
 def test_a_killed_run_goes_on_to_the_same_bytes(
     tree: Path, straight: Path, tmp_path: Path, how: signal.Signals, code: int
 ) -> None:

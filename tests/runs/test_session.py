@@ -17,15 +17,15 @@ from torch import nn
 from asgmcli.errors import AsgmError, RecipeError, UsageError
 from asgmcli.ranks.device import choose_device
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.localization import LocalizationRecipe
-from asgmcli.recipe.read import check_recipe, dump_yaml, load_recipe
+from asgmcli.recipe.read import dump_yaml, load_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.runs import session as module
 from asgmcli.runs.on_demo import RecipeFile
 from asgmcli.runs.session import Session, matching_runs, other_recipes
 from asgmcli.runs.sweep import Job
 from asgmcli.train.run import run_of
-from tests.tiny_training import tiny, write_recipe
+from tests.calling import quiet
+from tests.tiny_training import localization, tiny, write_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -56,7 +56,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def ensure(demo: Path, tmp_path: Path, device: str = "cpu", row: str = "asgm_former") -> None:
     override = (f"data.manifest={demo / 'manifest.csv'}", "data.labeled_per_class=1")
     recipe = load_recipe(RECIPES / "demo.yaml", row, override)
-    console = Console(file=io.StringIO())
+    console = quiet()
     Session(tmp_path / "runs", RECIPES, torch.device(device), console)._make(
         recipe, [load_recipe(RECIPES / f"{name}.yaml", None) for name in ("demo_pretext", "demo_localizer")]
     )
@@ -86,7 +86,7 @@ def test_starts_that_need_the_same_one_are_made_in_turn(
     monkeypatch.setitem(module.TASKS, "localization", _NoData)
     needed = load_recipe(RECIPES / "demo_localizer.yaml")
     own = load_recipe(RECIPES / "demo_localizer_pretext.yaml")
-    Session(tmp_path / "runs", RECIPES, torch.device("cpu"), Console(file=io.StringIO()))._make(needed, [own, needed])
+    Session(tmp_path / "runs", RECIPES, torch.device("cpu"), quiet())._make(needed, [own, needed])
     assert made == ["demo_localizer_pretext", "demo_localizer_pretext", "demo_localizer"]
 
 
@@ -122,7 +122,7 @@ def test_a_step_takes_the_cores_that_the_recipe_says(
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        result = Session(tmp_path, RECIPES, torch.device("cpu"), Console(file=io.StringIO())).run(recipe)
+        result = Session(tmp_path, RECIPES, torch.device("cpu"), quiet()).run(recipe)
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
@@ -154,7 +154,7 @@ class _NoData:
 def test_a_run_goes_on_with_what_a_machine_gave_it_or_gives_it_now(demo: Path, tmp_path: Path) -> None:
     first = tiny(tmp_path, demo, train__cores=1, train__save_minutes=2.0)
     run_of(first, tmp_path / "runs").prepare(first, resume=False, overwrite=False)
-    session = Session(tmp_path / "runs", tmp_path, torch.device("cpu"), Console(file=io.StringIO()))
+    session = Session(tmp_path / "runs", tmp_path, torch.device("cpu"), quiet())
     today = tiny(tmp_path, demo)
     for overrides, expected in (((), (1, 2.0)), (("train.cores=3",), (3, 2.0))):
         on = session.going_on(today, overrides)
@@ -165,19 +165,6 @@ def test_a_run_goes_on_with_what_a_machine_gave_it_or_gives_it_now(demo: Path, t
 
 
 CPU = torch.device("cpu")
-
-
-def quiet() -> Console:
-    return Console(file=io.StringIO(), width=300)
-
-
-def localization(name: str, folder: Path, init: dict[str, str] | None = None) -> LocalizationRecipe:
-    values: dict[str, Any] = {"name": name, "task": "localization", "title": name, "default_row": "a"}
-    values |= {"rows": {"a": {"title": "a"}}, "data": {"dataset": "demo", "manifest": "gone.csv"}}
-    recipe = check_recipe({**values, "model": {"init": init or "none"}}, folder)
-    assert isinstance(recipe, LocalizationRecipe)
-    (folder / f"{name}.yaml").write_text(dump_yaml(recipe))
-    return recipe
 
 
 def test_recipes_that_need_each_other_are_told(tmp_path: Path) -> None:
@@ -255,10 +242,6 @@ def test_devices() -> None:
             choose_device("cuda")
 
 
-def result(row: str, seed: int, top1: float) -> dict[str, Any]:
-    return {"row": row, "seed": seed, "metrics": {"top1": top1, "top5": 90.0}}
-
-
 def test_runs_of_other_settings_do_not_count(demo: Path, tmp_path: Path) -> None:
     path = write_recipe(tmp_path, demo)
     for row, seed, epochs in (("full", 0, 3), ("full", 1, 2), ("video", 0, 3), ("gone", 0, 3)):
@@ -266,7 +249,7 @@ def test_runs_of_other_settings_do_not_count(demo: Path, tmp_path: Path) -> None
         run = run_of(recipe.model_copy(update={"default_row": row}), tmp_path / "runs")
         run.folder.mkdir(parents=True)
         run.recipe_path.write_text(dump_yaml(recipe))
-        run.result_path.write_text(json.dumps(result(row, seed, 50.0)))
+        run.result_path.write_text(json.dumps({"row": row, "seed": seed, "metrics": {"top1": 50.0}}))
     results, left_out = matching_runs(tmp_path / "runs", RecipeFile(path), ())
     assert [(found["row"], found["seed"]) for found in results] == [("full", 0), ("video", 0)]
     assert len(left_out) == 2

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 
 from asgmcli.errors import AsgmError, DataError, InterruptedByKeyboard, NotFiniteError
 from asgmcli.ranks.device import every_device
 from asgmcli.runs import sweep
 from asgmcli.runs.sweep import Job, run_jobs, summarize, write_summary
+from tests.calling import quiet
 from tests.tiny_training import tiny
-
-
-def quiet() -> Console:
-    return Console(file=io.StringIO(), width=300)
 
 
 def result(row: str, seed: int, top1: float) -> dict[str, Any]:

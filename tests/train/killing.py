@@ -35,7 +35,7 @@ from asgmcli.tasks import TASKS, recognition
 from asgmcli.train import checkpoint, loop
 from asgmcli.train.checkpoint import load_state
 from asgmcli.train.run import Run, run_of
-from tests.steady import steady_lines, steady_state
+from tests.steady import outcome, same
 from tests.tiny_training import write_recipe
 
 STEPS = 20
@@ -45,7 +45,6 @@ PAUSE_S = 0.004  # between two pieces, where writes are slowed
 PATIENCE_S = 120.0  # for an event of a process, on a busy machine
 CHANGES = ("train.epochs=4", "train.evaluate_every=2", f"train.save_minutes={(SAVE_STEPS - 1) / 60}")
 WORKERS = ("--set", "data.workers=2", "--set", "data.keep_decoded=false")
-TIMED = ("seconds", "clips_per_second")
 
 
 @dataclass
@@ -185,28 +184,9 @@ def _watch(pipe: int, folder: Path, slow: float, room: Callable[[Event], int | N
     Session.ensure = lambda *_: None  # the data are there
 
 
-def outcome(run: Run) -> tuple[Any, ...]:
+def whole(run: Run) -> tuple[Any, ...]:
     """All that a finished run has measured and made, without its times."""
-    result = {key: value for key, value in (run.result() or {}).items() if key not in TIMED}
-    weights = load_file(run.folder / "model.safetensors")
-    return steady_state(run.state_path), steady_lines(run.metrics_path), result, weights
-
-
-def see_same(one: Any, other: Any, path: str) -> None:
-    """Raise where two outcomes differ in a bit."""
-    if isinstance(one, torch.Tensor):
-        equal = torch.equal(one, other)
-    elif isinstance(one, dict):
-        equal = one.keys() == other.keys()
-        for key in one:
-            see_same(one[key], other[key], f"{path}.{key}")
-    elif isinstance(one, list | tuple):
-        equal = len(one) == len(other)
-        for index, (a, b) in enumerate(zip(one, other, strict=True)):
-            see_same(a, b, f"{path}.{index}")
-    else:
-        equal = one == other
-    see(equal, f"{path} differs from the straight run's")
+    return *outcome(run), load_file(run.folder / "model.safetensors")
 
 
 def see(condition: bool, what: str) -> None:
@@ -243,7 +223,7 @@ def kill(recipe: Path, folder: Path, wanted: tuple[Any, ...], life: float, kills
         see(code in (0, -signal.SIGKILL), f"exit code {code}")
         saved = _see_lossless(child, place, saved)
         if code == 0:
-            see_same(wanted, outcome(place.run), place.runs.name)
+            same(wanted, whole(place.run), place.runs.name)
             place = None
             continue
         counts["kills"] += 1
@@ -302,7 +282,7 @@ def signals(recipe: Path, folder: Path, wanted: tuple[Any, ...], chains: int) ->
             there = load_state(place.run.state_path)["step"]
             see(last is None or there == last.step + 1, f"step {there} was saved, {last} was the last")
         see(place.start().end() == 0, "the resumed run failed")
-        see_same(wanted, outcome(place.run), place.runs.name)
+        same(wanted, whole(place.run), place.runs.name)
     return {"codes": codes, "slowest_seconds": round(slowest, 2)}
 
 
@@ -327,7 +307,7 @@ def full_disk(recipe: Path, folder: Path, wanted: tuple[Any, ...]) -> dict[str, 
     see("MB are free" in text and "It takes about" in text and "Traceback" not in text, text)
     see(not list(place.run.folder.rglob("*.part*")), "a stray file")
     see(place.start().end() == 0, "the resumed run failed")
-    see_same(wanted, outcome(place.run), "full")
+    same(wanted, whole(place.run), "full")
     return {"message": [line for line in text.splitlines() if "takes about" in line][-1]}
 
 
@@ -338,7 +318,7 @@ def all_of(demo: Path, folder: Path, kills: int, seed: int) -> dict[str, Any]:
     straight = Place(recipe, folder / "straight")
     begin = time.monotonic()
     see(straight.start(slow=PAUSE_S).end() == 0, "the straight run failed")
-    life, wanted = time.monotonic() - begin, outcome(straight.run)
+    life, wanted = time.monotonic() - begin, whole(straight.run)
     return {
         "disk": full_disk(recipe, folder, wanted),
         "signals": signals(recipe, folder, wanted, max(1, kills // 10)),

@@ -8,7 +8,7 @@ import math
 import os
 import signal
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -21,11 +21,13 @@ from torch import Tensor, nn
 from asgmcli.errors import DataError, Interrupted
 from asgmcli.recipe.base import Best
 from asgmcli.recipe.training import ValidatedTrain
+from asgmcli.train.batches import Precomputed
 from asgmcli.train.best import BestEpoch
 from asgmcli.train.checkpoint import load_state
 from asgmcli.train.cost import Counts
 from asgmcli.train.loop import Trainer, make_trainer
 from asgmcli.train.run import Run
+from asgmcli.train.single import SingleNetwork
 from asgmcli.train.task import Context, Evaluation
 from tests.steady import steady_lines
 from tests.toy.recipe import BrightnessRecipe
@@ -48,9 +50,8 @@ class LowestRecipe(ValidatedRecipe):
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Precomputed):
     ids: list[str]
-    failures: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -68,28 +69,22 @@ class Data:
 
 
 @dataclass
-class State:
-    layer: nn.Linear
+class State(SingleNetwork):
+    network: nn.Linear
     step: int = -1
-
-    def trained(self) -> list[nn.Module]:
-        return [self.layer]
 
     def begin_step(self, epoch: int, step: int) -> None:
         self.step = step
 
-    def after_step(self) -> None:
-        pass
-
     def state_dict(self) -> dict[str, Any]:
-        return {"layer": self.layer.state_dict(), "step": self.step}
+        return {**super().state_dict(), "step": self.step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.layer.load_state_dict(state["layer"])
+        super().load_state_dict(state)
         self.step = state["step"]
 
     def export(self, folder: Path) -> None:
-        (folder / "weight.txt").write_text(repr(self.layer.weight.item()))
+        (folder / "weight.txt").write_text(repr(self.network.weight.item()))
 
 
 def trainer(
@@ -124,7 +119,7 @@ def trainer(
         return Evaluation({"score": value})
 
     def train_step(state: State, batch: Batch) -> dict[str, Tensor]:
-        return {"loss": state.layer(torch.ones(1, 1)).square().sum()}
+        return {"loss": state.network(torch.ones(1, 1)).square().sum()}
 
     task: Any = SimpleNamespace(
         evaluate=evaluate,
@@ -150,7 +145,7 @@ def test_the_kept_epoch_is_evaluated_and_exported(
     if keep == "best":
         assert result["kept"] == {"epoch": epoch, "step": step + 1, "metric": "score", "value": VALUES[epoch]}
         kept = load_state(tmp_path / f"run/checkpoints/best_{step + 1}.pt")
-        assert (tmp_path / "run/weight.txt").read_text() == repr(kept["layer"]["weight"].item())
+        assert (tmp_path / "run/weight.txt").read_text() == repr(kept["network"]["weight"].item())
     else:
         assert "kept" not in result
     files = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())

@@ -16,10 +16,12 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from asgmcli.errors import Interrupted
+from asgmcli.train.batches import Precomputed
 from asgmcli.train.cost import Counts
 from asgmcli.train.health import AtChance, Health, Phase, Watch, ZeroTerm, watch_over
 from asgmcli.train.loop import Trainer, make_trainer
 from asgmcli.train.run import run_of
+from asgmcli.train.single import SingleNetwork
 from asgmcli.train.task import Context, Evaluation
 from tests.steady import steady_lines
 from tests.tiny_training import tiny, trainer_of
@@ -217,9 +219,8 @@ class Falling:
 
 
 @dataclass(frozen=True)
-class ToyBatch:
+class ToyBatch(Precomputed):
     ids: list[str] = field(default_factory=lambda: ["a"])
-    failures: list[str] = field(default_factory=list)
 
 
 class ToyData:
@@ -235,23 +236,11 @@ class ToyData:
 
 
 @dataclass
-class ToyState:
-    module: nn.Linear = field(default_factory=lambda: nn.Linear(1, 1))
-
-    def trained(self) -> list[nn.Module]:
-        return [self.module]
+class ToyState(SingleNetwork):
+    network: nn.Linear = field(default_factory=lambda: nn.Linear(1, 1))
 
     def begin_step(self, epoch: int, step: int) -> None:
         self.step = step
-
-    def after_step(self) -> None:
-        pass
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.module.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.module.load_state_dict(state)
 
     def export(self, folder: Path) -> None:
         pass
@@ -262,7 +251,7 @@ class ToyState:
 
 
 def toy_step(state: ToyState, batch: Any) -> dict[str, Tensor]:
-    loss = state.module(torch.ones(1, 1)).square().mean()
+    loss = state.network(torch.ones(1, 1)).square().mean()
     return {"loss": loss * 0 + (5.0 if state.step == 6 else 1.0)}
 
 

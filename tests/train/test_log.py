@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from asgmcli.errors import DataError
 from asgmcli.train.log import LOG_EVERY, MetricsFile, TrainingProgress, describe
-
-
-def quiet() -> Console:
-    return Console(file=io.StringIO(), width=300)
+from tests.calling import quiet
 
 
 def test_lines_are_means_of_ten_steps_and_of_what_is_left(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from asgmcli.data.manifest import read_manifest
 from asgmcli.errors import DataError, Interrupted, InterruptedByKeyboard, UsageError
@@ -25,42 +24,14 @@ from asgmcli.train.checkpoint import load_state, save_state, state_size
 from asgmcli.train.loop import Trainer
 from asgmcli.train.run import run_of
 from asgmcli.train.task import Evaluation
-from tests.steady import steady_lines, steady_state
+from tests.steady import outcome, same
 from tests.tiny_training import STEPS_AN_EPOCH, tiny, trainer_of, watched
 
 STEPS = 12
 
 
-def same(one: Any, other: Any, path: str = "") -> None:
-    """Fail, naming the place, where two training states differ in a single bit."""
-    if isinstance(one, Tensor):
-        assert torch.equal(one, other), path
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys(), path
-        for key in one:
-            same(one[key], other[key], f"{path}.{key}")
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other), path
-        for index, (a, b) in enumerate(zip(one, other, strict=True)):
-            same(a, b, f"{path}.{index}")
-    else:
-        assert one == other, path
-
-
 def signal_self(number: int) -> Any:
     return lambda terms: os.kill(os.getpid(), number)
-
-
-def outcome(trainer: Trainer) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
-    """The saved state, the metrics file, and the result without its times."""
-    run = trainer.run
-    result = json.loads(run.result_path.read_text())
-    timed = {"seconds", "clips_per_second"}
-    return (
-        steady_state(run.state_path),
-        steady_lines(run.metrics_path),
-        {k: v for k, v in result.items() if k not in timed},
-    )
 
 
 CHANGES: dict[str, Any] = {"train__max_steps": STEPS, "train__evaluate_every": 1}
@@ -122,7 +93,7 @@ def test_a_resumed_run_is_the_straight_one_bit_for_bit(
     resumed.fit()
 
     assert parts == ids
-    for one, other in zip(outcome(whole), outcome(resumed), strict=True):
+    for one, other in zip(outcome(whole.run), outcome(resumed.run), strict=True):
         same(one, other)
     lines = [json.loads(line) for line in whole.run.metrics_path.read_text().splitlines()]
     assert [(line["step"], "evaluation" in line) for line in lines] == [
@@ -140,7 +111,7 @@ def test_two_runs_are_equal_and_another_seed_is_not(demo: Path, tmp_path: Path) 
     for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
         trainer = trainer_of(tiny(tmp_path, demo, train__max_steps=3, seed=seed), tmp_path / folder)
         trainer.fit()
-        states.append(outcome(trainer)[0]["state"])
+        states.append(outcome(trainer.run)[0]["state"])
     same(states[0], states[1])
     with pytest.raises(AssertionError):
         same(states[0]["student"], states[2]["student"])
@@ -175,7 +146,7 @@ def test_a_signal_during_an_evaluation_stops_there(demo: Path, tmp_path: Path, s
     assert evaluated == [4]  # of 10 clips in batches of 4
     resumed = trainer_of(recipe, tmp_path / "parts", resume=True)
     resumed.fit()
-    for one, other in zip(outcome(straight(recipe)[0]), outcome(resumed), strict=True):
+    for one, other in zip(outcome(straight(recipe)[0].run), outcome(resumed.run), strict=True):
         same(one, other)
 
 
@@ -297,7 +268,7 @@ def test_a_broken_clip_is_named_in_the_result_also_after_a_resume(own_demo: Path
     recipe = tiny(tmp_path, own_demo, train__supervised_epochs=0, train__max_steps=10, data__keep_decoded=False)
     straight = trainer_of(recipe, tmp_path / "straight")
     straight.fit()
-    failures = outcome(straight)[2]["failures"]
+    failures = outcome(straight.run)[2]["failures"]
     assert failures
     assert all("train_000" in text for text in failures)
     assert straight.console.file.getvalue().count("Replaced by another clip") == len(failures)  # type: ignore[attr-defined]
@@ -305,7 +276,7 @@ def test_a_broken_clip_is_named_in_the_result_also_after_a_resume(own_demo: Path
         trainer_of(recipe, tmp_path / "parts", task=watched([], at=6, act=signal_self(signal.SIGTERM))).fit()
     resumed = trainer_of(recipe, tmp_path / "parts", resume=True)
     resumed.fit()
-    assert outcome(resumed)[2] == outcome(straight)[2]
+    assert outcome(resumed.run)[2] == outcome(straight.run)[2]
 
 
 def test_the_size_of_a_state_is_that_of_its_tensors() -> None:

@@ -5,22 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
-import torch
 from torch import nn
 
 from asgmcli.recipe.training import Optimizer
 from asgmcli.train.schedule import learning_rate, make_optimizer, set_rates
-
-
-class Network(nn.Module):
-    count: torch.Tensor
-    mean: torch.Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(2, 2)
-        self.register_buffer("mean", torch.tensor([1.0]))
-        self.register_buffer("count", torch.tensor(3))
 
 
 def test_steps_fall_at_their_milestones() -> None:
@@ -40,17 +28,17 @@ def test_cosine_rises_and_falls_to_nearly_zero() -> None:
 
 
 def test_weight_decay_is_on_all_under_sgd_and_on_matrices_under_adamw() -> None:
-    network = Network()
-    network.linear.bias.requires_grad_(False)
+    network = nn.Linear(2, 2)
+    network.bias.requires_grad_(False)
     sgd = make_optimizer([network], Optimizer(weight_decay=0.3))
     assert [(len(group["params"]), group["weight_decay"], group["nesterov"]) for group in sgd.param_groups] == [
         (1, 0.3, True)
     ]
-    network.linear.bias.requires_grad_(True)
+    network.bias.requires_grad_(True)
     adamw = make_optimizer([network], Optimizer(kind="adamw", weight_decay=0.3, momentum=0.8))
     matrices, others = adamw.param_groups
-    assert matrices["params"] == [network.linear.weight]
-    assert others["params"] == [network.linear.bias]
+    assert matrices["params"] == [network.weight]
+    assert others["params"] == [network.bias]
     assert (matrices["weight_decay"], others["weight_decay"], matrices["betas"]) == (0.3, 0.0, (0.8, 0.999))
     assert not make_optimizer([network], Optimizer(momentum=0.0)).param_groups[0]["nesterov"]
 
@@ -69,11 +57,11 @@ def test_a_fall_every_so_many_epochs() -> None:
 
 
 def test_lars_has_a_rate_for_matrices_and_one_for_vectors() -> None:
-    network = Network()
+    network = nn.Linear(2, 2)
     optimizer = make_optimizer([network], Optimizer(kind="lars", lr=0.2, bias_lr=0.0048, trust=0.5, weight_decay=0.3))
     set_rates(optimizer, learning_rate(Optimizer(kind="lars", lr=0.2, schedule="cosine"), 5, 10))
     matrices, vectors = optimizer.param_groups
-    assert (matrices["params"], vectors["params"]) == ([network.linear.weight], [network.linear.bias])
+    assert (matrices["params"], vectors["params"]) == ([network.weight], [network.bias])
     assert (matrices["lr"], vectors["lr"]) == pytest.approx((0.1, 0.0024))
     assert (matrices["weight_decay"], vectors["weight_decay"], matrices["trust"]) == (0.3, 0.0, 0.5)
     plain = make_optimizer([network], Optimizer(kind="lars", lr=0.2))

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from asgmcli.errors import DataError, RecipeError
-from asgmcli.recipe.localization import LocalizationRecipe
-from asgmcli.recipe.read import check_recipe, dump_yaml
 from asgmcli.recipe.sections import Guide, Start
 from asgmcli.train.run import run_of
 from asgmcli.train.task import Context
+from tests.tiny_training import localization
 
 CPU = torch.device("cpu")
-
-
-def localization(name: str, folder: Path, init: dict[str, str] | None = None) -> LocalizationRecipe:
-    values: dict[str, Any] = {"name": name, "task": "localization", "title": name, "default_row": "a"}
-    values |= {"rows": {"a": {"title": "a"}}, "data": {"dataset": "demo", "manifest": "gone.csv"}}
-    recipe = check_recipe({**values, "model": {"init": init or "none"}}, folder)
-    assert isinstance(recipe, LocalizationRecipe)
-    (folder / f"{name}.yaml").write_text(dump_yaml(recipe))
-    return recipe
 
 
 def test_weights_come_from_the_run_of_the_recipes_default_row_and_seed(tmp_path: Path) -> None:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 
-from asgmcli.cli import main
 from asgmcli.data.frames import read_flow, read_frames, read_picture
 from asgmcli.data.manifest import ManifestRow, read_manifest, write_manifest
 from asgmcli.media.audio import read_audio
 from asgmcli.media.vggish_mel import vggish_patches
 from asgmcli.media.write import write_clip
 from tests.avs_golden import golden
+from tests.calling import asgm
 
 
 def ms3(root: Path) -> None:
@@ -51,10 +51,7 @@ def vggsound(folder: Path) -> Path:
 
 
 def prepare(root: Path, *options: str, code: int = 0) -> Result:
-    arguments = ["prepare", "avsbench_ms3", "--root", str(root), "--out", str(root / "out"), "--workers", "1", *options]
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == code, result.output
-    return result
+    return asgm("prepare", "avsbench_ms3", "--root", root, "--out", root / "out", "--workers", 1, *options, code=code)
 
 
 def test_every_frame_is_labelled_and_an_empty_mask_is_right(tmp_path: Path) -> None:

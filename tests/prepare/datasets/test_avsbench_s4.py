@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 
-from asgmcli.cli import main
 from asgmcli.data.frames import read_flow, read_frames, read_mask
 from asgmcli.data.manifest import read_manifest
 from asgmcli.media.flow import encode_flow, farneback
@@ -22,6 +21,7 @@ from asgmcli.media.video import decode_video
 from asgmcli.media.write import write_clip
 from asgmcli.prepare.datasets.frame_plan import squeezed
 from tests.avs_golden import golden
+from tests.calling import asgm
 
 CLIPS = (
     ("abcdefghijk_1", "dog_barking", "train"),
@@ -59,10 +59,7 @@ def s4(root: Path, videos: bool = False) -> Path:
 
 
 def prepare(root: Path, *options: str, code: int = 0) -> Result:
-    arguments = ["prepare", "avsbench_s4", "--root", str(root), "--out", str(root / "out"), "--workers", "1", *options]
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == code, result.output
-    return result
+    return asgm("prepare", "avsbench_s4", "--root", root, "--out", root / "out", "--workers", 1, *options, code=code)
 
 
 def reasons(root: Path) -> dict[str, str]:
@@ -182,8 +179,7 @@ def test_flow_that_cannot_be_made_is_told(tmp_path: Path, options: tuple[str, ..
 
 
 def test_both_names_are_told_and_what_the_root_should_hold(tmp_path: Path) -> None:
-    result = CliRunner().invoke(main, ["prepare", "avsbench"])
-    assert result.exit_code == 2
+    result = asgm("prepare", "avsbench", code=2)
     assert "avsbench_s4" in result.stderr
     assert "avsbench_ms3" in result.stderr
     assert "on request" in prepare(tmp_path, code=3).output

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from asgmcli.cli import main
 from asgmcli.data.features import features_folder, open_features
 from asgmcli.data.manifest import read_manifest
 from asgmcli.data.segments import read_segments
@@ -25,18 +24,13 @@ from asgmcli.errors import DataError
 from asgmcli.media.write import write_clip
 from asgmcli.prepare.datasets import llp
 from asgmcli.prepare.datasets.llp import CLASSES, read_lists
+from tests.calling import asgm
 from tests.golden import llp_inputs
 
 MADE = json.loads((llp_inputs.HERE / "llp_lists.json").read_text())
 ROOT = Path(__file__).parents[3]
 STORES = ("audio_vggish", "image_resnet152", "motion_r2plus1d18")
 WIDTHS = {"vggish": (10, 128), "res152": (80, 2048), "r2plus1d_18": (10, 512)}
-
-
-def asgm(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, (arguments, result.output, result.exception)
-    return result
 
 
 def write_lists(folder: Path) -> Path:

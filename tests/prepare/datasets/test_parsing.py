@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from asgmcli.cli import main
 from asgmcli.data.features import features_folder, open_features
 from asgmcli.data.manifest import read_manifest
 from asgmcli.data.segments import read_segments
 from asgmcli.media.write import write_clip
 from asgmcli.prepare.datasets import parsing
+from tests.calling import asgm
 from tests.prepare.datasets.test_llp import SmallNetworks
 
 
@@ -48,10 +48,7 @@ def root(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def prepare(root: Path, *more: object, code: int = 0) -> Result:
     base = ("prepare", "parsing", "--root", root, "--list", root.parent / "list.csv", "--out", root.parent / "own")
-    arguments = [*base, "--workers", 1, "--max-bad", "50%", *more]
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, (result.output, result.exception)
-    return result
+    return asgm(*base, "--workers", 1, "--max-bad", "50%", *more, code=code)
 
 
 def test_videos_become_windows_with_bags_and_times(root: Path) -> None:

@@ -8,13 +8,13 @@ import wave
 from pathlib import Path
 
 import numpy as np
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 
-from asgmcli.cli import main
 from asgmcli.data.frames import mask_array, read_flow, read_frames, read_picture
 from asgmcli.data.manifest import read_manifest
 from asgmcli.media.write import write_clip
+from tests.calling import asgm
 
 
 def tone(path: Path, seconds: float) -> None:
@@ -40,10 +40,8 @@ def clips(root: Path) -> Path:
 
 
 def prepare(root: Path, *options: str, code: int = 0) -> Result:
-    arguments = ["prepare", "segmentation", "--root", str(root), "--out", str(root.parent / "out"), "--workers", "1"]
-    result = CliRunner().invoke(main, [*arguments, *options])
-    assert result.exit_code == code, result.output
-    return result
+    out = root.parent / "out"
+    return asgm("prepare", "segmentation", "--root", root, "--out", out, "--workers", 1, *options, code=code)
 
 
 def reasons(folder: Path) -> dict[str, str]:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import signal
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from asgmcli.data.boxes import FrameBoxes, read_boxes
 from asgmcli.data.manifest import read_manifest, write_manifest
@@ -23,7 +18,6 @@ from asgmcli.errors import DataError, Interrupted
 from asgmcli.losses.fnac import fnac_losses
 from asgmcli.nn.localizer import FNAC, IMAGE_MEAN, IMAGE_STD, load_localizer, save_localizer
 from asgmcli.recipe.localization import LocalizationRecipe
-from asgmcli.recipe.read import load_recipe
 from asgmcli.tasks import localization
 from asgmcli.tasks.localization.data import LocalizationData, build_data, whole_pair
 from asgmcli.tasks.localization.evaluate import measure
@@ -33,6 +27,7 @@ from asgmcli.train.checkpoint import load_state
 from asgmcli.train.loop import Trainer, make_trainer
 from asgmcli.train.run import run_of
 from asgmcli.train.task import Context
+from tests.calling import quiet, recipe_in, stop_at
 from tests.steady import steady_lines
 
 TEXT = """
@@ -52,11 +47,7 @@ CPU = torch.device("cpu")
 
 
 def recipe_of(folder: Path, data: Path, *overrides: str) -> LocalizationRecipe:
-    path = folder / "ears.yaml"
-    path.write_text(TEXT.replace("MANIFEST", json.dumps(str(data / "manifest.csv"))))
-    recipe = load_recipe(path, None, overrides)
-    assert isinstance(recipe, LocalizationRecipe)
-    return recipe
+    return recipe_in(folder / "ears.yaml", TEXT, data, overrides, LocalizationRecipe)
 
 
 def state_of(recipe: LocalizationRecipe, folder: Path) -> tuple[LocalizationState, LocalizationData]:
@@ -186,28 +177,24 @@ def test_a_map_that_peaks_in_every_box_is_measured_as_such() -> None:
     assert measure(half, [one_box(0.0, 0.5, 1.0, 1.0)])["ciou50"] == 0
 
 
-def run(recipe: LocalizationRecipe, runs: Path, *, task: Any = localization, resume: bool = False) -> Trainer:
+def run(recipe: LocalizationRecipe, runs: Path, *, resume: bool = False) -> Trainer:
     folder = run_of(recipe, runs)
     folder.prepare(recipe, resume=resume, overwrite=False)
-    trainer = make_trainer(task, recipe, folder, Context(CPU, runs), Console(file=io.StringIO()))
+    trainer = make_trainer(localization, recipe, folder, Context(CPU, runs), quiet())
     trainer.fit()
     return trainer
 
 
 @pytest.mark.long
-def test_a_resumed_run_is_the_straight_one_and_its_weights_guide(demo: Path, tmp_path: Path) -> None:
-    recipe = recipe_of(tmp_path, demo)
+@pytest.mark.parametrize(("frozen", "stop", "steps"), [(False, 6, 10), (True, 12, 15)])
+def test_a_resumed_run_is_the_straight_one_and_its_weights_guide(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frozen: bool, stop: int, steps: int
+) -> None:
+    recipe = frozen_recipe(tmp_path, demo) if frozen else recipe_of(tmp_path, demo)
     straight = run(recipe, tmp_path / "straight")
-
-    def stop(state: LocalizationState, batch: Any) -> dict[str, Any]:
-        terms = train_step(state, batch)
-        if state.epoch == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return terms
-
-    functions = dict(vars(localization))
-    with pytest.raises(Interrupted, match="step 6 of 10"):
-        run(recipe, tmp_path / "parts", task=SimpleNamespace(**{**functions, "train_step": stop}))
+    stop_at(monkeypatch, localization, stop)
+    with pytest.raises(Interrupted, match=f"step {stop} of {steps}"):
+        run(recipe, tmp_path / "parts")
     resumed = run(recipe, tmp_path / "parts", resume=True)
     assert steady_lines(straight.run.metrics_path) == steady_lines(resumed.run.metrics_path)
     states = [load_state(trainer.run.state_path)["state"]["network"] for trainer in (straight, resumed)]
@@ -269,26 +256,6 @@ def test_frozen_trunks_read_each_pair_until_its_features_are_known(
             heard = state.network.audnet(state.frozen.spectrogram(views.wave[None]))[0].amax((1, 2))
         torch.testing.assert_close(cells, expected, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(sound, heard, atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.long
-def test_a_resumed_run_on_frozen_trunks_is_the_straight_one(demo: Path, tmp_path: Path) -> None:
-    recipe = frozen_recipe(tmp_path, demo)
-    straight = run(recipe, tmp_path / "straight")
-
-    def stop(state: LocalizationState, batch: Any) -> dict[str, Any]:
-        terms = train_step(state, batch)
-        if state.step == 11:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return terms
-
-    functions = dict(vars(localization))
-    with pytest.raises(Interrupted, match="step 12 of 15"):
-        run(recipe, tmp_path / "parts", task=SimpleNamespace(**{**functions, "train_step": stop}))
-    resumed = run(recipe, tmp_path / "parts", resume=True)
-    assert steady_lines(straight.run.metrics_path) == steady_lines(resumed.run.metrics_path)
-    states = [load_state(trainer.run.state_path)["state"]["network"] for trainer in (straight, resumed)]
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_without_boxes_nothing_is_measured(demo: Path, tmp_path: Path) -> None:
