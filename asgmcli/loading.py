@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
+from collections.abc import Iterable
 
-from asgmcli.errors import InstallError
+from asgmcli.errors import InstallError, UsageError
 
 
 def check_imports(*modules: str) -> None:
@@ -24,6 +26,17 @@ def check_imports(*modules: str) -> None:
                 "pip install -U torch torchvision torchaudio, or in a clone pip install -c requirements.lock -e . "
                 "(asgm doctor looks at all of them)"
             ) from error
+
+
+def require(packages: Iterable[str], what: str, extra: str) -> None:
+    """Check that the packages that `what` needs are installed; `extra` is the extra of asgm that installs them.
+
+    Raises:
+        UsageError: one is not.
+    """
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f'{what} needs {", ".join(missing)}. Install what it needs: pip install "asgm[{extra}]"')
 
 
 def reason(error: BaseException) -> str:

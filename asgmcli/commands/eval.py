@@ -44,8 +44,8 @@ class EvalOptions:
     beside: str | None
     out: Path | None
     overwrite: bool
-    changes: tuple[str, ...] = ()
-    weights: tuple[tuple[str, Path], ...] = ()
+    changes: tuple[str, ...]
+    weights: tuple[tuple[str, Path], ...]
 
 
 @click.command("eval")
@@ -63,6 +63,7 @@ class EvalOptions:
 @device_option
 @click.option(
     "--localizer",
+    "beside",
     type=click.Choice(["motion"]),
     help="Of a localizer: measure also the motion localizer, which needs no training, on the same frames.",
 )
@@ -75,24 +76,7 @@ class EvalOptions:
 )
 @click.option("--overwrite", is_flag=True, help="Replace results that are there.")
 @json_option
-def command(
-    target: Path,
-    split: str | None,
-    manifest: Path | None,
-    clips: int | None,
-    crops: str | None,
-    batch: int | None,
-    workers: int | None,
-    changes: tuple[str, ...],
-    weights: tuple[tuple[str, Path], ...],
-    device: str,
-    localizer: str | None,
-    on_demo: bool,
-    runs: Path,
-    out: Path | None,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
+def command(target: Path, crops: str | None, on_demo: bool, runs: Path, as_json: bool, **given: Any) -> None:
     """Evaluate TARGET: the folder of a run, a weight file, or a recipe (a file, or a name of `asgm recipes`).
 
     Recognizer: top-1, top-5, every class, the confusion matrix and each clip's prediction, over several clips and crops
@@ -113,20 +97,7 @@ def command(
 
     launch = find_launch()
     console = make_console(quiet=launch.rank > 0)
-    options = EvalOptions(
-        split,
-        manifest,
-        clips,
-        int(crops) if crops else None,
-        batch,
-        workers,
-        device,
-        localizer,
-        out,
-        overwrite,
-        changes,
-        weights,
-    )
+    options = EvalOptions(**given, crops=int(crops) if crops else None)
     with one_voice(launch), interruptible("Stopped; nothing was written."):
         target = target if target.exists() else find_recipe(target)
         gathering = is_recipe(target)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 import click
 
 from asgmcli.errors import DataError, InterruptedByKeyboard, UsageError
-from asgmcli.options import json_option, localizer_option, localizer_weights_option, refuse_to_replace
+from asgmcli.options import json_option, localizer_option, localizer_weights_option, refuse_to_replace, shard_of
 from asgmcli.ranks.device import device_of_localizer, device_option
 from asgmcli.signals import interruptible
 
@@ -169,10 +169,8 @@ def _shard(jobs: list[ClipFiles], shard: str | None) -> list[ClipFiles]:
         return jobs
     from asgmcli.data.split import hashed
 
-    index, _, count = shard.partition("/")
-    if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
-        raise UsageError(f"--shard {shard}: write I/N with I from 1 to N, such as 1/4.")
-    return [job for job in jobs if hashed(0, job.id) % int(count) == int(index) - 1]
+    index, count = shard_of(shard) or (1, 1)
+    return [job for job in jobs if hashed(0, job.id) % count == index - 1]
 
 
 def _run_one(path: Path, settings: MapSettings, out: Path, overwrite: bool, console: Console) -> LocalizedAll:

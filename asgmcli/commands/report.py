@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from asgmcli.errors import UsageError
-from asgmcli.options import json_option
+from asgmcli.options import json_option, refuse_to_replace, runs_option
 from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
 
@@ -26,7 +26,7 @@ NAME = "report.html"
     help="Best clips that are shown, and as many of the worst; 0 evaluates nothing.",
 )
 @click.option("--on-demo", is_flag=True, help="Of a recipe: its runs on the demo data.")
-@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Runs' folder.")
+@runs_option
 @device_option
 @click.option("--overwrite", is_flag=True, help="Replace the file where it is there.")
 @json_option
@@ -62,8 +62,7 @@ def command(
     if recipe is None and not target.is_dir():
         raise UsageError(f"{target}: neither the folder of a run, nor a recipe, nor a folder of runs.")
     out = out or (target if recipe is None else runs / recipe.load().name) / NAME
-    if out.exists() and not overwrite:
-        raise UsageError(f"{out} is there already. Say --overwrite, or name another file with --out.")
+    refuse_to_replace([out], overwrite)
     maker = Maker(choose_device(device), console, runs, clips, out)
     if recipe is not None:
         page = recipe_page(recipe, maker)

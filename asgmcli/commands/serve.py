@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import socket
@@ -11,6 +10,7 @@ from pathlib import Path
 import click
 
 from asgmcli.errors import UsageError
+from asgmcli.loading import require
 from asgmcli.options import answers_option, json_option, weights_option
 from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
@@ -60,9 +60,7 @@ def command(
     asgm serve runs/demo/asgm_former/seed0
     curl --data-binary @clip.mp4 "http://127.0.0.1:8000/api/predict?name=clip.mp4"
     """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f'asgm serve needs {", ".join(missing)}. Install what it needs: pip install "asgm[serve]"')
+    require(NEEDED, "asgm serve", "serve")
     import uvicorn
 
     from asgmcli.console import make_console

@@ -243,7 +243,7 @@ def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], 
 
     from asgmcli.recipe.shipped import spoken
     from asgmcli.runs.compare import write_differences
-    from asgmcli.runs.gather import warning_lines
+    from asgmcli.runs.gather import note_lines, warning_lines
     from asgmcli.runs.same import with_twins
     from asgmcli.runs.session import matching_runs
     from asgmcli.runs.sweep import summarize, summary_data, write_summary
@@ -251,8 +251,7 @@ def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], 
     results, left_out = matching_runs(session.runs, file, overrides)
     results = with_twins(session.runs, file, overrides, results)
     below = [*filter(None, [_not_beside_the_paper(file, whole)]), *warning_lines(results), *map(str, left_out)]
-    notes = dict.fromkeys(note for result in results for note in result.get("notes", ()))
-    told = [*(f"Note: {note}" for note in notes), *below]
+    told = [*note_lines(results), *below]
     table = replace(summarize(whole, results), notes=told)
     if results:
         write_summary(session.runs / whole.name, table, results, left_out)
@@ -307,16 +306,11 @@ def _to_train(session: Session, recipes: list[Recipe], overwrite: bool) -> list[
 
 def _show_run(run: Run, recipe: Recipe, result: Result, console: Console) -> None:
     """Print the run's numbers, and where to look next."""
-    from asgmcli.report.table import Cell, Table
+    from asgmcli.runs.report import numbers_table, title_of
 
     folder = run.folder
-    row = recipe.rows[recipe.default_row]
-    lines: list[list[Cell]] = [[name, value, row.paper.get(name)] for name, value in result["metrics"].items()]
-    columns = ["measure", "percent", "paper"]
-    if not row.paper:
-        lines, columns = [line[:2] for line in lines], columns[:2]
-    console.print(f"{recipe.title}: {row.title}, seed {recipe.seed}")
-    console.print(Table("", columns, lines).rich())
+    console.print(title_of(recipe))
+    console.print(numbers_table("", result["metrics"], recipe.rows[recipe.default_row].paper).rich())
     pictures = sorted(path.name for path in folder.glob("*.png"))
     console.print(f"Run: {folder}" + (f"  (pictures: {', '.join(pictures)})" if pictures else ""))
     if recipe.task == "recognition":

@@ -129,7 +129,6 @@ class DryRun:
                 "step": self.needs.step.kept,
                 "all": self.needs.memory,
             },
-            "disk_bytes": self.disk,
             "operations": {"step": self.needs.step.operations, "all": self.operations},
             "steps": self.steps,
             "otherwise": self.otherwise,

@@ -117,9 +117,8 @@ def gather(file: RecipeFile, runs: Path) -> Gathered:
     missing = {name: sorted(union - found) for name, found in seeds.items() if not found or found != union}
     missing = {name: found if seeds[name] else [] for name, found in missing.items()}
     unfinished = _unfinished(folder)
-    notes = dict.fromkeys(note for result in results for note in result.get("notes", ()))
     below = [
-        *(f"Note: {note}" for note in notes),
+        *note_lines(results),
         *_missing_lines(missing),
         *(f"Not finished: {path}" for path in unfinished),
     ]
@@ -138,6 +137,11 @@ def gather(file: RecipeFile, runs: Path) -> Gathered:
         figure_lines(file, recipe, results),
         _drawn(recipe, results, runs),
     )
+
+
+def note_lines(results: Results) -> list[str]:
+    """Return a line for each note of the runs' data, once."""
+    return list(dict.fromkeys(f"Note: {note}" for result in results for note in result.get("notes", ())))
 
 
 def warning_lines(results: Results) -> list[str]:

@@ -24,7 +24,7 @@ from asgmcli.report.page import Page, Picture, Section, read_picture
 from asgmcli.report.table import Cell, Table
 from asgmcli.runs.gather import gather
 from asgmcli.runs.on_demo import RecipeFile
-from asgmcli.runs.report import papers_numbers
+from asgmcli.runs.report import numbers_table, papers_numbers, title_of
 from asgmcli.runs.shown import show_clips
 from asgmcli.runs.target import Found, find_trained
 from asgmcli.train.log import read_metrics
@@ -63,13 +63,11 @@ def run_page(folder: Path, maker: Maker) -> Page:
     recipe, result = run.recipe(), run.result()
     if result is None:
         raise DataError(f"{folder}: the run is not finished. Go on with it: asgm train RECIPE --resume")
-    row = recipe.rows[recipe.default_row]
-    title = f"{recipe.title}: {row.title}, seed {recipe.seed}"
-    lines: list[list[Cell]] = [[name, value, row.paper.get(name)] for name, value in result["metrics"].items()]
-    columns = ["measure", "percent", "paper"] if row.paper else ["measure", "percent"]
-    numbers = Table("", columns, [line[: len(columns)] for line in lines], notes=result.get("notes", ()))
+    paper = recipe.rows[recipe.default_row].paper
+    numbers = numbers_table("", result["metrics"], paper, result.get("notes", ()))
     sections = [Section("Result", [recipe.about] if recipe.about else [], [numbers]), *run_sections(run, maker)]
-    return Page(title, f"A run of asgm, task {recipe.task}.", _facts(run, result), result.get("warnings", ()), sections)
+    about = f"A run of asgm, task {recipe.task}."
+    return Page(title_of(recipe), about, _facts(run, result), result.get("warnings", ()), sections)
 
 
 def run_sections(run: Run, maker: Maker) -> list[Section]:

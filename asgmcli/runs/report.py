@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from asgmcli.data.manifest import Manifest
 from asgmcli.files import write_text
+from asgmcli.recipe.base import Recipe
 from asgmcli.report.curves import training_curves
 from asgmcli.report.table import Cell, Table
 from asgmcli.runs.target import Found
@@ -89,16 +90,24 @@ class EvaluationReport:
 
     def _summary(self) -> Table:
         paper = papers_numbers(self.trained, self.manifest, self.split)
-        title = str(self.trained.weights)
-        if self.trained.run is not None:
-            recipe = self.trained.run.recipe()
-            row = recipe.rows[recipe.default_row]
-            title = f"{recipe.title}: {row.title}, seed {recipe.seed}"
-        columns = ["measure", "percent", "paper"] if paper else ["measure", "percent"]
-        lines: list[list[Cell]] = []
-        for name, value in self.evaluation.metrics.items():
-            lines.append([name, value, paper.get(name)] if paper else [name, value])
-        return Table(title, columns, lines)
+        run = self.trained.run
+        return numbers_table(
+            str(self.trained.weights) if run is None else title_of(run.recipe()), self.evaluation.metrics, paper
+        )
+
+
+def title_of(recipe: Recipe) -> str:
+    """Return what a run is called: its recipe, row and seed."""
+    return f"{recipe.title}: {recipe.rows[recipe.default_row].title}, seed {recipe.seed}"
+
+
+def numbers_table(
+    title: str, metrics: Mapping[str, float], paper: Mapping[str, float], notes: Sequence[str] = ()
+) -> Table:
+    """Return a table of the metrics, percent, beside the paper's if there are any."""
+    columns = ["measure", "percent", "paper"][: 3 if paper else 2]
+    lines: list[list[Cell]] = [[name, value, paper.get(name)] for name, value in metrics.items()]
+    return Table(title, columns, [line[: len(columns)] for line in lines], notes=notes)
 
 
 def papers_numbers(trained: Found, manifest: Manifest, split: str) -> dict[str, float]:

@@ -8,19 +8,19 @@ from asgmcli.errors import RecipeError
 from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import settings_hash
 from asgmcli.runs.on_demo import RecipeFile
+from asgmcli.runs.session import finished_runs
 from asgmcli.train.run import Result, Run
 
 
 def finished_rows(runs: Path, name: str) -> dict[tuple[str, int], tuple[Run, Result]]:
     """Return a finished run of the recipe `name` and its result for each hash of settings and seed."""
     found: dict[tuple[str, int], tuple[Run, Result]] = {}
-    for path in sorted(runs.glob(f"{name}/*/seed*/result.json")):
-        run = Run(path.parent)
+    for run, result in finished_runs(runs, name):
         try:
-            key, result = settings_hash(run.recipe()), run.result()
+            key = settings_hash(run.recipe())
         except RecipeError:  # of an older version, or not a run of ours; the table tells of it
             continue
-        if result is not None and result.get("metrics"):
+        if result.get("metrics"):
             found.setdefault((key, result["seed"]), (run, result))
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,7 @@ from asgmcli.nn.backbones import Reduced, VisualBackbone, build_audio, map_side
 from asgmcli.nn.state import fit, read_metadata, read_state, write_safetensors
 from asgmcli.prepare.extract import draws_of
 from asgmcli.recipe.event_representation import EventRepresentationRecipe
-from asgmcli.recipe.read import check_recipe
-from asgmcli.train.weights import ENCODER_FORMAT
+from asgmcli.train.weights import ENCODER_FORMAT, described, stored_recipe
 
 
 def build_encoder(recipe: EventRepresentationRecipe) -> AudioVisualEncoder:
@@ -101,21 +99,8 @@ def load_encoder(path: Path, device: torch.device) -> Encoder:
     about = read_metadata(path)
     if about.get("format") != ENCODER_FORMAT:
         raise DataError(f"{path}: not the encoder of an event_representation run. Name one by features.recipe.")
-    recipe = stored_recipe(about["recipe"], path)
+    with described(path):
+        recipe = stored_recipe(about, path, EventRepresentationRecipe)
     network = build_encoder(recipe)
     fit(network, read_state(path), str(path), may_keep=lambda _: False, resize={})
     return Encoder(network.to(device).eval(), recipe, device)
-
-
-def stored_recipe(text: str, path: Path) -> EventRepresentationRecipe:
-    """Return the recipe in a weight file's metadata.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        values = json.loads(text)
-        values["rows"] = {values["default_row"]: {"title": values["title"]}}
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{path}: its recipe cannot be read. Copy the file again.") from None
-    return check_recipe(values, path, EventRepresentationRecipe)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import secrets
 import shutil
@@ -11,8 +10,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from asgmcli.errors import DataError, UsageError
+from asgmcli.errors import DataError
 from asgmcli.files import write_text
+from asgmcli.loading import require
 from asgmcli.recipe.base import TrainedRecipe
 from asgmcli.recipe.training import Log
 from asgmcli.train.log import Logger
@@ -29,11 +29,8 @@ def check_loggers(log: Log) -> None:
         UsageError: one is not.
     """
     for name in (TENSORBOARD, WANDB):
-        if getattr(log, name) and importlib.util.find_spec(name) is None:
-            raise UsageError(
-                f"log.{name}: true needs the package {name}. Install it: pip install 'asgm[{name}]', or leave it out: "
-                f"--set log.{name}=false"
-            )
+        if getattr(log, name):
+            require([name], f"log.{name}", name)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from asgmcli.errors import DataError, UsageError
+from asgmcli.errors import DataError
 from asgmcli.files import replacing
+from asgmcli.loading import require
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -23,18 +23,6 @@ OPSET = 18
 TOLERANCE = 1e-4
 """The largest difference of a probability that rounding may make."""
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
-HOW_TO_INSTALL = 'Install what it needs: pip install "asgm[onnx]"'
-
-
-def check_packages() -> None:
-    """Check that what ONNX export needs is installed.
-
-    Raises:
-        UsageError: a package is missing.
-    """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f"ONNX export needs {', '.join(missing)}. {HOW_TO_INSTALL}")
 
 
 @contextmanager
@@ -77,7 +65,7 @@ def write_onnx(
         UsageError: a package that this needs is not installed.
         DataError: the file cannot be written, or ONNX Runtime gives other probabilities than torch.
     """
-    check_packages()
+    require(NEEDED, "ONNX export", "onnx")
     import onnx
     import onnxruntime
 

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from asgmcli.errors import DataError, RecipeError
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.read import check_recipe
+
+R = TypeVar("R", bound=Recipe)
+
 # The network that a recognition run is judged by, and the other one of its two.
 MODEL_WEIGHTS = "model.safetensors"
 OTHER_WEIGHTS = {"student": "teacher.safetensors", "teacher": "student.safetensors"}
@@ -28,3 +40,29 @@ PARSING_FORMAT = "asgm-parser"
 # The transformer of a grounding run, and its `format`.
 GROUNDING_WEIGHTS = "grounding.safetensors"
 GROUNDING_FORMAT = "asgm-grounding"
+
+
+@contextmanager
+def described(path: Path) -> Iterator[None]:
+    """Read what a weight file says of its network in the block.
+
+    Raises:
+        DataError: it does not say what is needed, or what no network can be.
+    """
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, RecipeError) as error:
+        reason = getattr(error, "message", f"{type(error).__name__}: {error}")
+        raise DataError(f"{path}: its description of the network is unusable ({' '.join(reason.split())})") from error
+
+
+def stored_recipe(about: Mapping[str, str], path: Path, kind: type[R]) -> R:
+    """Return the recipe in the metadata of a weight file; its only row is the one that was trained.
+
+    Raises:
+        KeyError, ValueError, TypeError, RecipeError: there is none (see `described`).
+    """
+    values = json.loads(about["recipe"])
+    values["rows"] = {values["default_row"]: {"title": values["default_row"]}}
+    values.pop("compare", None)
+    return check_recipe(values, path, kind)

@@ -57,7 +57,7 @@ def test_a_package_that_is_not_there_is_named_before_anything_is_made(
     for name in ("tensorboard", "wandb"):
         result = train(recipe, "--set", f"log.{name}=true")
         assert result.exit_code == 2
-        assert f"pip install 'asgm[{name}]'" in result.stderr
+        assert f'log.{name} needs {name}. Install what it needs: pip install "asgm[{name}]"' in result.stderr
     assert not Path("runs").exists()
 
 

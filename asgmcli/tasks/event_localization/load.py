@@ -22,7 +22,6 @@ from asgmcli.prepare.event_set import EventSet, event_set
 from asgmcli.prepare.single import manifest_of
 from asgmcli.ranks.exchange import own_rank
 from asgmcli.recipe.event_localization import EventLocalizationRecipe
-from asgmcli.recipe.read import check_recipe
 from asgmcli.recipe.sections import SplitData
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.event_localization.batch import Batch
@@ -32,7 +31,7 @@ from asgmcli.tasks.event_localization.model import EventNetwork, EventState
 from asgmcli.tasks.event_localization.source import Source, source_of
 from asgmcli.train.batches import watched
 from asgmcli.train.task import Evaluation, Examination, Exported, Prediction
-from asgmcli.train.weights import EVENT_FORMAT
+from asgmcli.train.weights import EVENT_FORMAT, described, stored_recipe
 
 
 @dataclass(frozen=True)
@@ -176,15 +175,11 @@ def load(path: Path, recipe: EventLocalizationRecipe | None, device: torch.devic
     about = read_metadata(path)
     if about.get("format") != EVENT_FORMAT:
         raise DataError(f"{path}: not a network of event localization.")
-    try:
-        values = json.loads(about["recipe"])
-        values["rows"] = {values["default_row"]: {"title": values["title"]}}
+    with described(path):
+        known = recipe or stored_recipe(about, path, EventLocalizationRecipe)
         classes, widths = json.loads(about["classes"]), json.loads(about["widths"])
         origins, cells = json.loads(about["origins"]), int(about["cells"])
-    except (KeyError, TypeError, ValueError):
-        raise DataError(f"{path}: what it says of itself cannot be read. Copy the file again.") from None
-    known = recipe or check_recipe(values, path, EventLocalizationRecipe)
-    network = EventNetwork(known.model, len(classes), (int(widths[0]), int(widths[1])), cells)
+        network = EventNetwork(known.model, len(classes), (int(widths[0]), int(widths[1])), cells)
     fit(network, read_state(path), str(path), may_keep=lambda _: False, resize={})
     source = source_of(known, origins, path.parent, device)
     return TrainedEvents(known, network.to(device).eval(), classes, source, device)

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from asgmcli.errors import DataError
 from asgmcli.files import replacing
+from asgmcli.loading import require
 from asgmcli.media.seconds import SECONDS
-from asgmcli.train.onnx import OPSET, TOLERANCE, check_packages, quiet
+from asgmcli.train.onnx import NEEDED, OPSET, TOLERANCE, quiet
 from asgmcli.train.task import Exported
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def export_onnx(trained: TrainedParser, path: Path) -> Exported:
         UsageError: a package that this needs is not installed.
         DataError: the file cannot be written, or ONNX Runtime gives other probabilities than torch.
     """
-    check_packages()
+    require(NEEDED, "ONNX export", "onnx")
     import onnx
 
     model = Deployed(trained.network).cpu().eval()

@@ -27,7 +27,6 @@ from asgmcli.recipe.parsing import (
     ParsingRecipe,
     TransformerSize,
 )
-from asgmcli.recipe.read import check_recipe
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.parsing.data import Split as WindowSplit
 from asgmcli.tasks.parsing.data import batches_of, open_stores, read_split
@@ -38,7 +37,7 @@ from asgmcli.tasks.parsing.tokens import with_tokens
 from asgmcli.tasks.parsing.truth import MODALITIES
 from asgmcli.train.batches import watched
 from asgmcli.train.task import Evaluation, Examination, Exported, Prediction
-from asgmcli.train.weights import PARSING_FORMAT
+from asgmcli.train.weights import PARSING_FORMAT, described, stored_recipe
 
 COLUMNS = ("start", "end", "label", "modality", "probability")
 
@@ -223,11 +222,10 @@ def load(path: Path, recipe: ParsingRecipe | None, device: torch.device) -> Trai
     about = read_metadata(path)
     tensors = read_state(path)
     if about.get("format") == PARSING_FORMAT:
-        values = json.loads(about["recipe"])
-        values["rows"] = {values["default_row"]: {"title": values["default_row"]}}
-        known = recipe if recipe is not None else check_recipe(values, path, ParsingRecipe)
-        classes, dims = json.loads(about["classes"]), tuple(json.loads(about["dims"]))
-        maker = json.loads(about["maker"])
+        with described(path):
+            known = recipe or stored_recipe(about, path, ParsingRecipe)
+            classes, dims = json.loads(about["classes"]), tuple(json.loads(about["dims"]))
+            maker = json.loads(about["maker"])
     else:
         known, classes, dims, maker = _released(path, tensors)
     network = network_of(known, len(classes), dims)

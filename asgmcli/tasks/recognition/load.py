@@ -13,11 +13,10 @@ from asgmcli.data.loader import collate
 from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.data.mel_statistics import LogMelStatistics
 from asgmcli.data.reader import ClipReader
-from asgmcli.errors import DataError, MediaError, RecipeError, UsageError
+from asgmcli.errors import DataError, MediaError, UsageError
 from asgmcli.nn.state import fit, read_metadata, read_state
 from asgmcli.prepare.single import manifest_of
 from asgmcli.ranks.exchange import own_share
-from asgmcli.recipe.read import check_recipe
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import TrainingData
 from asgmcli.report.table import Cell, Table
@@ -27,7 +26,7 @@ from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 from asgmcli.tasks.recognition.views import evaluation_batches, evaluation_views, labeled_rows
 from asgmcli.train.batches import watched
 from asgmcli.train.task import Evaluation, Examination, Exported, Prediction
-from asgmcli.train.weights import MODEL_FORMAT, MODEL_WEIGHTS, OTHER_WEIGHTS
+from asgmcli.train.weights import MODEL_FORMAT, MODEL_WEIGHTS, OTHER_WEIGHTS, described, stored_recipe
 
 TOP = 5
 """Classes of a clip that are told."""
@@ -161,17 +160,11 @@ def load(path: Path, recipe: RecognitionRecipe | None, device: torch.device) -> 
     metadata = read_metadata(path)
     if metadata.get("format") != MODEL_FORMAT:
         raise DataError(f"{path}: not a recognition model that asgm train wrote (model.safetensors of a run)")
-    try:
+    with described(path):
         classes = [str(name) for name in json.loads(metadata["classes"])]
-        values = json.loads(metadata["recipe"])
-        # The file names the row that was trained; the table around it is the recipe's business.
-        values["rows"] = {values["default_row"]: {"title": values["default_row"]}}
-        recipe = check_recipe(values, path, RecognitionRecipe)
+        recipe = stored_recipe(metadata, path, RecognitionRecipe)
         network = build_network(recipe, len(classes), int(metadata["length"]))
         mel_statistics = LogMelStatistics(float(metadata["audio_mean"]), float(metadata["audio_std"]))
-    except (KeyError, ValueError, TypeError, RecipeError) as error:
-        reason = error.message if isinstance(error, RecipeError) else f"{type(error).__name__}: {error}"
-        raise DataError(f"{path}: its description of the network is unusable ({' '.join(reason.split())})") from error
     fit(network, read_state(path), str(path), may_keep=lambda name: False, resize={})
     heard = mel_statistics if recipe.listens else None
     other = path.with_name(OTHER_WEIGHTS[recipe.evaluate.network])

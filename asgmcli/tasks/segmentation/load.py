@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,12 +10,11 @@ import torch
 from torch import Tensor
 
 from asgmcli.data.manifest import Manifest, ManifestRow
-from asgmcli.errors import DataError, MediaError, RecipeError, UsageError
+from asgmcli.errors import DataError, MediaError, UsageError
 from asgmcli.nn.state import network_state, read_metadata, read_state
 from asgmcli.nn.vggish import VGGish
 from asgmcli.ranks.exchange import own_share
 from asgmcli.recipe.base import Row
-from asgmcli.recipe.read import check_recipe
 from asgmcli.recipe.sections import JudgedData
 from asgmcli.recipe.segmentation import (
     SegmentationAudio,
@@ -34,6 +32,7 @@ from asgmcli.tasks.segmentation.model import FORMAT, Segmenter, build_network, l
 from asgmcli.tasks.segmentation.sounds import embed, load_listener
 from asgmcli.train.batches import watched
 from asgmcli.train.task import Evaluation, Examination, Exported, Prediction
+from asgmcli.train.weights import described, stored_recipe
 
 VGGISH = "vggish"
 
@@ -198,15 +197,9 @@ def load(path: Path, recipe: SegmentationRecipe | None, device: torch.device) ->
     metadata = read_metadata(path)
     if metadata.get("format") != FORMAT:
         return _load_released(path, device)
-    try:
-        values = json.loads(metadata["recipe"])
-        values["rows"] = {values["default_row"]: {"title": values["default_row"]}}
-        values.pop("compare", None)
-        known = recipe or check_recipe(values, path, SegmentationRecipe)
+    with described(path):
+        known = recipe or stored_recipe(metadata, path, SegmentationRecipe)
         bound = float(metadata["flow_bound"])
-    except (KeyError, ValueError, TypeError, RecipeError) as error:
-        reason = error.message if isinstance(error, RecipeError) else f"{type(error).__name__}: {error}"
-        raise DataError(f"{path}: its description of the network is unusable ({' '.join(reason.split())})") from error
     network = build_network(known)
     load_network(network, path)
     note = _flow_note(metadata.get("flow_kind", "")) if known.reads_flow else ""
