@@ -1,4 +1,5 @@
-"""What tests of several systems call: the real command, a recipe with the place of its data, a stop on the way."""
+"""What tests of several systems call: the real command, a recipe with the place of its data, a stop on the
+way, a pickle that would do harm."""
 
 from __future__ import annotations
 
@@ -38,6 +39,16 @@ def recipe_in(path: Path, text: str, data: Path, overrides: tuple[str, ...], kin
 def quiet() -> Console:
     """A console whose text lies in `.file`."""
     return Console(file=io.StringIO(), width=300)
+
+
+class Harmful:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
 
 
 def stop_at(patch: pytest.MonkeyPatch, task: Any, step: int) -> list[int]:

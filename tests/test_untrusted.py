@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ast
 import io
-import os
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ from asgmcli.cli import main
 from asgmcli.data.manifest import CLASSES_NAME, COLUMNS, MANIFEST_NAME, Manifest, ManifestRow, read_manifest
 from asgmcli.data.maps import MapReader
 from asgmcli.errors import DataError, MediaError
+from tests.calling import Harmful
 
 SOURCE = Path(__file__).parents[1] / "asgmcli"
 # Modules and functions that run what they read, or unpack archives: none is used, so no member can leave its folder.
@@ -98,14 +97,6 @@ def test_a_recipe_that_would_run_or_fill_the_memory_is_refused(
     )
     assert result.exit_code == 2
     assert {path.name for path in tmp_path.iterdir()} == {"bad.yaml", "good.yaml"}
-
-
-class Harmful:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.path),)
 
 
 def claim(shape: tuple[int, ...]) -> bytes:

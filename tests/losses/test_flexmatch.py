@@ -1,4 +1,3 @@
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +5,7 @@ import pytest
 import torch
 
 from asgmcli.losses.flexmatch import FlexibleThreshold
+from tests.golden import inputs
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -51,7 +51,7 @@ def stream(seed, steps, clips, batch, classes):
 @pytest.mark.parametrize(("kind", "warmup"), [("warm", True), ("cold", False)])
 def test_equals_the_reference_implementation(kind, warmup):
     golden = np.load(GOLDEN / "flexmatch.npz")
-    batches = runpy.run_path(str(GOLDEN / "inputs.py"))["flexmatch_stream"](41)
+    batches = inputs.flexmatch_stream(41)
     threshold = FlexibleThreshold(40, 5, 0.6, mapping="convex", warmup=warmup)
     for step, (ids, logits) in enumerate(batches):
         probabilities = torch.as_tensor(logits).softmax(dim=1)

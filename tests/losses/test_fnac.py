@@ -1,6 +1,4 @@
-import json
 import math
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from asgmcli.losses.fnac import fnac_losses
+from tests.golden import inputs
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TERMS = ("contrastive", "fns_audio", "tns", "fns_image")
@@ -24,14 +23,11 @@ def unit_features(seed, batch=4, dim=6, side=3):
 def golden_features():
     """Features of the golden inputs by two torchvision ResNet-18 that carry the golden weights."""
     models = pytest.importorskip("torchvision.models")
-    inputs = runpy.run_path(str(GOLDEN / "inputs.py"))
-    layout = json.loads((GOLDEN / "layout.json").read_text())["fnac"]
-    weights = {name: torch.as_tensor(value) for name, value in inputs["fnac_weights"](layout, 21).items()}
+    drawn = inputs.fnac_weights(inputs.layout("fnac"), 21)
+    weights = {name: torch.as_tensor(value) for name, value in drawn.items()}
     features = []
-    for trunk, source in (
-        ("imgnet", inputs["array"](22, 3, 3, 224, 224)),
-        ("audnet", inputs["array"](23, 3, 1, 257, 201)),
-    ):
+    sources = {"imgnet": inputs.array(22, 3, 3, 224, 224), "audnet": inputs.array(23, 3, 1, 257, 201)}
+    for trunk, source in sources.items():
         network = models.resnet18(weights=None)
         if trunk == "audnet":
             network.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)

@@ -61,23 +61,8 @@ def expected(settings: dict[str, object]) -> np.ndarray:
 
 
 def ffmpeg_sound(path: Path, *options: str) -> np.ndarray:
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-i",
-        str(path),
-        *options,
-        "-vn",
-        "-ac",
-        "1",
-        "-ar",
-        str(RATE),
-        "-f",
-        "s16le",
-        "-",
-    ]
-    raw = subprocess.run(command, capture_output=True, check=True).stdout
+    command = ["ffmpeg", "-v", "error", "-i", str(path), *options, "-vn", "-ac", "1", "-ar", str(RATE)]
+    raw = subprocess.run([*command, "-f", "s16le", "-"], capture_output=True, check=True).stdout
     return np.frombuffer(raw, np.int16).astype(np.float32) / 32768
 
 
@@ -189,26 +174,13 @@ def test_a_hole_in_the_sound_is_silence(tmp_path: Path) -> None:
 def test_channels_are_averaged(tmp_path: Path, layout: str) -> None:
     count = {"stereo": 2, "5.1": 6, "quad": 4}[layout]
     sound = mf.chirp(1.0)
-    path = mf.encode(
-        tmp_path / "many.wav",
-        None,
-        sound=np.stack([sound] * count),
-        sound_codec="pcm_s16le",
-        sound_format="s16",
-        sound_layout=layout,
-    )
+    kind = {"sound_codec": "pcm_s16le", "sound_format": "s16", "sound_layout": layout}
+    path = mf.encode(tmp_path / "many.wav", None, sound=np.stack([sound] * count), **kind)
     heard = read_audio(path)
     np.testing.assert_allclose(heard / np.abs(heard).max(), sound / np.abs(sound).max(), atol=2e-3)
     if layout == "stereo":
         np.testing.assert_allclose(heard, sound, atol=1e-4)
-        apart = mf.encode(
-            tmp_path / "apart.wav",
-            None,
-            sound=np.stack([sound, np.zeros_like(sound)]),
-            sound_codec="pcm_s16le",
-            sound_format="s16",
-            sound_layout="stereo",
-        )
+        apart = mf.encode(tmp_path / "apart.wav", None, sound=np.stack([sound, np.zeros_like(sound)]), **kind)
         np.testing.assert_allclose(read_audio(apart), sound / 2, atol=1e-4)
 
 

@@ -1,4 +1,3 @@
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from asgmcli.metrics.localization import (
     summarize_ciou,
     union_map,
 )
+from tests.golden import inputs
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -23,9 +23,8 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 @pytest.fixture(scope="module")
 def golden_case():
     """(maps, boxes, thresholds, outputs) of the released evaluator's inputs."""
-    inputs = runpy.run_path(str(GOLDEN / "inputs.py"))
     maps, boxes, thresholds = [], [], []
-    for i, (small, corners) in enumerate(zip(inputs["array"](32, 12, 7, 7), inputs["boxes"](31), strict=True)):
+    for i, (small, corners) in enumerate(zip(inputs.array(32, 12, 7, 7), inputs.boxes(31), strict=True)):
         boxes.append(union_map(np.array(corners) / 224, 224))
         large = resize_map(small, (224, 224)) + (4 * boxes[-1] if i % 2 == 0 else 0)
         maps.append(normalise_map(large))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 
@@ -14,39 +13,20 @@ from torch import Tensor
 from asgmcli.errors import DataError
 from asgmcli.nn.localizer import FNAC, FrozenLocalizer, fnac_spectrogram, load_localizer, save_localizer, similarity_map
 from asgmcli.nn.resnet import ResNet18, lay_channels_last
+from tests.golden import inputs
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def array(seed: int, *shape: int) -> Tensor:
-    return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape).astype(np.float32))
-
-
-def golden_weights(seed: int) -> dict[str, Tensor]:
-    layout = json.loads((GOLDEN / "layout.json").read_text())["fnac"]
-    random = np.random.RandomState(seed)
-    weights = {}
-    for name in sorted(layout):
-        if name.endswith("num_batches_tracked"):
-            weights[name] = torch.tensor(0)
-            continue
-        values = random.standard_normal(tuple(layout[name]))
-        if values.ndim >= 2:
-            values = values * (2.0 / values[0].size) ** 0.5
-        elif name.endswith(("running_mean", "bias")):
-            values = values * 0.1
-        elif name.endswith("running_var"):
-            values = values * 0 + 0.5
-        else:
-            values = values * 0.1 + 1
-        weights[name] = torch.from_numpy(values.astype(np.float32))
-    return weights
+    return torch.from_numpy(inputs.array(seed, *shape))
 
 
 @pytest.fixture(scope="module")
 def golden_model() -> FNAC:
     model = FNAC().eval()
-    model.load_state_dict(golden_weights(21))
+    weights = inputs.fnac_weights(inputs.layout("fnac"), 21)
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()}, strict=False)
     return model
 
 

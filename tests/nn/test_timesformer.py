@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,35 +9,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asgmcli.nn.timesformer import TimeSformer
+from tests.golden import inputs
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def array(seed: int, *shape: int) -> Tensor:
-    return torch.from_numpy(np.random.RandomState(seed).standard_normal(shape).astype(np.float32))
-
-
-def golden_weights(seed: int) -> dict[str, Tensor]:
-    """The golden outputs' weights: N(0, 0.15) in sorted-name order, plus 1 for the norms' weights."""
-    layout = json.loads((GOLDEN / "layout.json").read_text())["timesformer_tiny"]
-    random = np.random.RandomState(seed)
-    weights = {}
-    for name in sorted(layout):
-        values = random.standard_normal(tuple(layout[name])) * 0.15
-        weights[name] = torch.from_numpy((values + (name.endswith(".weight") and "norm" in name)).astype(np.float32))
-    return weights
-
-
-def golden_mask(batch: int, frames: int, tokens: int) -> Tensor:
-    b, t, n = torch.meshgrid(torch.arange(batch), torch.arange(frames), torch.arange(tokens), indexing="ij")
-    return (n * (7 + b) + 13 * t) % 5 < 2
+    return torch.from_numpy(inputs.array(seed, *shape))
 
 
 @pytest.fixture(scope="module")
 def golden() -> tuple[TimeSformer, dict[str, np.ndarray]]:
     model = TimeSformer(48, 3, 3, frames=4, classes=7).eval()
-    assert set(model.state_dict()) == set(golden_weights(11))
-    model.load_state_dict(golden_weights(11))
+    weights = inputs.timesformer_weights(inputs.layout("timesformer_tiny"), 11)
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     return model, dict(np.load(GOLDEN / "timesformer_tiny.npz"))
 
 
@@ -55,7 +39,7 @@ def test_golden_mixed_features(golden):
     model, expected = golden
     with torch.no_grad():
         a, b = model.embed(array(6, 4, 3, 4, 224, 224)).chunk(2)
-        mixed = torch.where(golden_mask(2, 4, 196)[..., None], a, b)
+        mixed = torch.where(torch.from_numpy(inputs.token_mask(2, 4, 196))[..., None] > 0, a, b)
         features = model.encode(mixed)
     assert np.abs(features.numpy() - expected["mixed_features"]).max() < 1e-4
 

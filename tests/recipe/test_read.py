@@ -56,12 +56,8 @@ def test_values_defaults_and_name(tmp_path: Path) -> None:
 
 def test_set_wins_over_the_row_and_the_row_over_the_file(tmp_path: Path) -> None:
     short = load(tmp_path, "short")
-    assert (short.default_row, short.train.epochs, short.train.optimizer.lr, short.masks.kind) == (
-        "short",
-        7,
-        2e-3,
-        "tube",
-    )
+    found = (short.default_row, short.train.epochs, short.train.optimizer.lr, short.masks.kind)
+    assert found == ("short", 7, 2e-3, "tube")
     assert short.train.optimizer.momentum == 0.9
     set_by_hand = load(tmp_path, "short", ("train.epochs=9", "train.optimizer.milestones=[0.5, 1e-1]"), 4)
     assert (set_by_hand.train.epochs, set_by_hand.train.optimizer.lr, set_by_hand.seed) == (9, 2e-3, 4)
@@ -102,6 +98,8 @@ def test_a_row_named_like_a_task_is_named_in_full(tmp_path: Path) -> None:
         ("train.supervised_epochs=3", "leaves none of train.epochs 3 for the unlabelled clips"),
         ("localizer=null", "needs a localizer"),
         ("localizer.file=x", "exactly one of recipe, file"),
+        ("localizer={kind: motion, file: other.pth}", "kind motion has no weights"),
+        ("localizer={kind: ears}", "fnac"),
         ("localizer.recipe=../x", "should match pattern"),
         ("model.modality=video", r"losses.contrastive.weight needs sound"),
         ("model.video.heads=7", "dim 768 is not a multiple of heads 7"),

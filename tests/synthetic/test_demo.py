@@ -194,12 +194,8 @@ def test_labels_are_balanced_and_depend_on_the_seed() -> None:
 def test_a_clip_does_not_depend_on_the_number_of_clips() -> None:
     for settings in (DemoSettings(), DemoSettings(train=7, val=300)):
         scene = clip_scene(settings, "val", 5)
-        assert (
-            hashlib.sha256(render(scene, settings.times, 96).tobytes()).hexdigest()
-            == hashlib.sha256(
-                render(clip_scene(DemoSettings(val=6), "val", 5), settings.times, 96).tobytes()
-            ).hexdigest()
-        )
+        other = render(clip_scene(DemoSettings(val=6), "val", 5), settings.times, 96)
+        assert np.array_equal(render(scene, settings.times, 96), other)
 
 
 def test_splits_and_seeds_give_other_scenes() -> None:

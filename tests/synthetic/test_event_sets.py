@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -19,6 +18,7 @@ from asgmcli.synthetic import demo_events, demo_parsing
 from asgmcli.synthetic.event_sets import EventSettings, World, render_clip
 from asgmcli.synthetic.event_worlds import EVENTS_CLASSES, PARSING_CLASSES, events_content, parsing_content
 from asgmcli.synthetic.events import Content, Stage, Thing, draw_stage, random_of, render_frames, render_sound
+from tests.synthetic.test_demo import digest
 
 SMALL = {"train": 6, "val": 2, "test": 2}
 
@@ -31,11 +31,6 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     module.generate(out, **SMALL, workers=1, progress=lambda done, total: seen.append((done, total)))
     assert seen[:10] == [(number, 10) for number in range(1, 11)]
     return module.WORLD, out
-
-
-def digest(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_the_manifest_lists_the_clips_and_segments_their_events(made: tuple[World, Path]) -> None:

@@ -24,6 +24,7 @@ from asgmcli.train.checkpoint import load_state, save_state, state_size
 from asgmcli.train.loop import Trainer
 from asgmcli.train.run import run_of
 from asgmcli.train.task import Evaluation
+from tests.calling import Harmful
 from tests.steady import outcome, same
 from tests.tiny_training import STEPS_AN_EPOCH, tiny, trainer_of, watched
 
@@ -225,14 +226,6 @@ def test_a_folder_that_is_no_run_is_not_touched(demo: Path, tmp_path: Path) -> N
         trainer_of(recipe, tmp_path / "runs")
 
 
-class _Harmful:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.path),)
-
-
 @pytest.mark.parametrize("kind", ["pickle", "torch", "cut", "empty", "text", "list", "other"])
 def test_a_checkpoint_that_is_none_is_refused_and_never_run(demo: Path, tmp_path: Path, kind: str) -> None:
     recipe = tiny(tmp_path, demo, train__max_steps=3)
@@ -242,9 +235,9 @@ def test_a_checkpoint_that_is_none_is_refused_and_never_run(demo: Path, tmp_path
     good = path.read_bytes()
     harm = tmp_path / "harm"
     if kind == "pickle":
-        path.write_bytes(pickle.dumps({"step": _Harmful(harm)}))
+        path.write_bytes(pickle.dumps({"step": Harmful(harm)}))
     elif kind == "torch":
-        torch.save({"step": _Harmful(harm)}, path)
+        torch.save({"step": Harmful(harm)}, path)
     elif kind == "list":
         torch.save([1], path)
     elif kind == "other":

@@ -48,12 +48,8 @@ def test_it_answers_as_torch_does_where_there_is_no_torch(tmp_path: Path) -> Non
     names = clips(tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "hidden")}
     for name in HIDDEN:
-        assert (
-            subprocess.run(
-                [sys.executable, "-c", f"import {name}"], env=environment, cwd=tmp_path, check=False
-            ).returncode
-            == 1
-        )
+        hidden = [sys.executable, "-c", f"import {name}"]
+        assert subprocess.run(hidden, env=environment, cwd=tmp_path, check=False).returncode == 1
     command = [sys.executable, "infer.py", "model.onnx", *map(str, names)]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

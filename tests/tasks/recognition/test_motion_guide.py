@@ -14,7 +14,7 @@ from rich.console import Console
 
 from asgmcli.data.manifest import read_manifest
 from asgmcli.data.maps import MapReader
-from asgmcli.errors import DataError, RecipeError
+from asgmcli.errors import DataError
 from asgmcli.localize.clip_maps import motion_clip_maps
 from asgmcli.masks.heatmap import heatmap_mask
 from asgmcli.recipe.read import dump_yaml, load_recipe
@@ -114,22 +114,6 @@ def test_clips_without_maps_are_replaced_and_named(data: Path, tmp_path: Path) -
     shutil.rmtree(folder / "motion_maps")
     with pytest.raises(DataError, match="no training clip can be read"):
         session(tmp_path)[0].ensure(recipe)
-
-
-@pytest.mark.parametrize(
-    ("localizer", "words"),
-    [
-        ("{kind: motion, recipe: other}", "kind motion has no weights"),
-        ("{kind: motion, file: other.pth}", "kind motion has no weights"),
-        ("{kind: fnac}", "exactly one of recipe, file"),
-        ("{kind: ears}", "fnac"),
-        ("null", "needs a localizer"),
-    ],
-)
-def test_guides_that_make_no_sense(demo: Path, tmp_path: Path, localizer: str, words: str) -> None:
-    path = write_recipe(tmp_path, demo)
-    with pytest.raises(RecipeError, match=words):
-        load_recipe(path, None, ("masks.kind=localization", f"localizer={localizer}"))
 
 
 def test_a_tube_needs_no_maps(demo: Path, tmp_path: Path) -> None:
