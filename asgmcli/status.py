@@ -197,7 +197,7 @@ class Found:
 
     @property
     def running(self) -> bool:
-        """True if it works, as far as can be told from here."""
+        """Return True if it works, as far as can be told from here."""
         return self.data.get("state") == RUNNING and not self.gone
 
 

@@ -79,7 +79,7 @@ class TrueMaps:
 
 
 def box_coverage(corners: Sequence[float], grid: tuple[int, int]) -> np.ndarray:
-    """Share of each cell of a grid that a box covers, float64 [rows, columns].
+    """Return the share of each cell of a grid that a box covers, float64 [rows, columns].
 
     Args:
         corners: x1, y1, x2, y2 as fractions of the grid; what lies outside 0..1 is cut off.

@@ -135,7 +135,7 @@ def curves_before(totals: NDArray[np.float64], ends: NDArray[np.float64], step: 
 def _scores(
     motion: NDArray[np.float64], sounds: NDArray[np.float64], times: NDArray[np.float64], window: float
 ) -> NDArray[np.float64]:
-    """Scores [F, h w] of motion [F,h,w] and sounds [2, lags, F]."""
+    """Return scores [F, h w] of motion [F,h,w] and sounds [2, lags, F]."""
     # The root limits the few cells that change most, so that one jump does not dominate a window.
     cells = np.sqrt(motion.reshape(len(motion), -1))
     mean = _windowed(cells, times, window)
@@ -155,7 +155,7 @@ def _scores(
 
 
 def _windowed(values: NDArray[np.float64], times: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
-    """Mean of values [F,N] over the frames within `seconds` / 2 of each frame."""
+    """Return the mean of values [F,N] over the frames within `seconds` / 2 of each frame."""
     total = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
     low = np.searchsorted(times, times - seconds / 2 - 1e-6)
     high = np.searchsorted(times, times + seconds / 2 + 1e-6)
@@ -172,7 +172,7 @@ def blurred(maps: Floats) -> NDArray[np.float64]:
 
 
 def _scaled(scores: Floats, width: int) -> Floats:
-    """Scores [F,h,w] brought to [0, 1] beside those of `width` frames around; a frame without any becomes uniform."""
+    """Return scores [F,h,w] in [0, 1], relative to `width` frames around; a frame without any becomes uniform."""
     low = scores.min(axis=(1, 2))
     reach = scores.max(axis=(1, 2)) - low
     half = width // 2

@@ -43,7 +43,7 @@ def audio_match(
 
 
 def _stage(x: Tensor, sound: Tensor, logits: Tensor, kind: str, counted: Tensor | None) -> Tensor:
-    """[N]: the loss of each frame at one stage."""
+    """Return [N]: the loss of each frame at one stage."""
     x, sound, size = x.float(), sound.float(), (x.shape[-2], x.shape[-1])
     if kind == "kl":
         mask = _pooled_logits(logits.float(), size, counted)
@@ -56,7 +56,7 @@ def _stage(x: Tensor, sound: Tensor, logits: Tensor, kind: str, counted: Tensor 
 
 
 def _pooled_logits(logits: Tensor, size: tuple[int, int], counted: Tensor | None) -> Tensor:
-    """[N, h, w] in 0..1: the sigmoid of the mean logit of a cell's counted pixels, times their share."""
+    """Return [N, h, w] in 0..1: the sigmoid of the mean logit of a cell's counted pixels, times their share."""
     if counted is None:
         return F.adaptive_avg_pool2d(logits[:, None], size)[:, 0].sigmoid()
     share = F.adaptive_avg_pool2d(counted[:, None].float(), size)[:, 0]

@@ -18,7 +18,7 @@ LOWEST_HZ = 20.0  # Kaldi's; the highest is half the rate
 
 
 def filter_bank(sound: Tensor, *, rate: int, window: int, hop: int, mels: int) -> Tensor:
-    """Log energies of mel bands: each window less its mean, preemphasised, under Hann's window, its power spectrum.
+    """Return log mel energies: each window less its mean, preemphasised, under Hann's window, its power spectrum.
 
     Args:
         sound: float32 [B, S], S at least `window`.

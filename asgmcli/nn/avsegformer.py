@@ -310,6 +310,6 @@ class AVSegFormer(nn.Module):
 
 
 def _centres(height: int, width: int, device: torch.device) -> Tensor:
-    """[h * w, 2]: the cells' centres in 0..1 (x, y)."""
+    """Return [h * w, 2]: the cells' centres in 0..1 (x, y)."""
     y, x = ((torch.arange(count, device=device) + 0.5) / count for count in (height, width))
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)

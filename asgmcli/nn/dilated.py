@@ -54,7 +54,7 @@ class DilatedSum(nn.Module):
         return self._strided(x, factor)
 
     def _strided(self, x: Tensor, factor: int) -> Tensor:
-        """Place i of the result is that at pixels s·i + s/2 - 1 and s·i + s/2 of the plain sum, averaged."""
+        """Return the sum at every s-th place: the mean of pixels s·i + s/2 - 1 and s·i + s/2 of the plain sum."""
         means = F.avg_pool2d(F.pad(x, (1,) * 4), 2, stride=1)  # of pixels j - 1 and j
         total: Tensor | None = None
         for weight, bias, dilation in self._kernels(max(x.shape[-2:]) + 1 - factor // 2):

@@ -84,5 +84,5 @@ class FlowEncoder(FlowBranch):
 
 
 def _unit(x: Tensor) -> Tensor:
-    """[N, C, h, w] of unit length over channels."""
+    """Return [N, C, h, w] of unit length over channels."""
     return F.normalize(x, dim=1, eps=_EPS)

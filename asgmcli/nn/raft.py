@@ -61,5 +61,5 @@ def load_raft(path: str) -> nn.Module:
 
 
 def _input(frame: Array) -> Tensor:
-    """[1, 3, H, W] in -1..1."""
+    """Return [1, 3, H, W] in -1..1."""
     return torch.from_numpy(np.array(frame)).permute(2, 0, 1)[None].float() / 127.5 - 1

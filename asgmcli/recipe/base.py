@@ -149,7 +149,7 @@ class Recipe(Section):
 
     @property
     def saves_memory(self) -> bool:
-        """True if memory is to be saved at the cost of time."""
+        """Return True if memory is to be saved at the cost of time."""
         return False
 
     def size_key(self) -> str:
@@ -186,7 +186,7 @@ class TrainedRecipe(Recipe):
 
     @property
     def keeps_best(self) -> bool:
-        """True if the best epoch is to be kept and not the last."""
+        """Return True if the best epoch is to be kept and not the last."""
         return self.best is not None and isinstance(self.train, ValidatedTrain) and self.train.keep == "best"
 
     def as_trained(self) -> TrainedRecipe | None:

@@ -64,7 +64,7 @@ class Sound(Section):
 
     @property
     def length(self) -> int:
-        """L, time steps of 10 ms: the sound's hops rounded up to a multiple of 16 (docs/METHOD.md)."""
+        """Return L, time steps of 10 ms: the sound's hops rounded up to a multiple of 16 (docs/METHOD.md)."""
         return max(math.ceil(round(self.seconds * 16000) / 160 / 16), 1) * 16
 
 

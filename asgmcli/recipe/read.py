@@ -235,12 +235,12 @@ def check_section(values: dict[str, object], source: Path, kind: type[M]) -> M:
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """SHA-256 of what decides the result (not titles, rows and a machine's means), for telling runs apart."""
+    """Return the SHA-256 of what decides the result: not titles, rows and a machine's means. It tells runs apart."""
     return _hash(recipe, DESCRIPTIVE_KEYS)
 
 
 def settings_hash(recipe: Recipe) -> str:
-    """SHA-256 of what decides the result except the seed: equal for rows of two recipes that come out the same."""
+    """Return the SHA-256 of what decides the result but the seed: equal for rows of recipes that come out the same."""
     return _hash(recipe, (*DESCRIPTIVE_KEYS, "name", "default_row", "seed"))
 
 

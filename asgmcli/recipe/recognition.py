@@ -161,7 +161,7 @@ class RecognitionRecipe(TrainedRecipe):
 
     @property
     def saves_memory(self) -> bool:
-        """True if memory is to be saved at the cost of time."""
+        """Return True if memory is to be saved at the cost of time."""
         return self.train.activation_checkpointing or self.train.accumulate > 1
 
     def sources(self) -> list[OwnStart | Guide]:

@@ -310,7 +310,7 @@ class SegmentationRecipe(TrainedRecipe):
 
     @property
     def semi_supervised(self) -> bool:
-        """True if unlabelled frames are trained on."""
+        """Return True if unlabelled frames are trained on."""
         return self.train.unlabeled_ratio > 0 and self.losses.unlabeled.weight > 0 and self.burn_in < self.train.epochs
 
     @property
@@ -320,7 +320,7 @@ class SegmentationRecipe(TrainedRecipe):
 
     @property
     def reads_flow(self) -> bool:
-        """True if the network reads optical flow."""
+        """Return True if the network reads optical flow."""
         return self.flow.encoder != "none"
 
     def idle(self) -> dict[str, str]:

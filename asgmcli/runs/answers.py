@@ -49,7 +49,7 @@ def part_of(out: Path, shard: Shard) -> Path:
 
 @dataclass(frozen=True)
 class Form:
-    """What a file of answers holds.
+    """The content of a file of answers.
 
     Attributes:
         columns: of a line of CSV.

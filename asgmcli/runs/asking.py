@@ -23,7 +23,7 @@ from asgmcli.train.task import Trained
 
 @dataclass(frozen=True)
 class Output:
-    """Where answers go.
+    """The place of the answers: a file or standard output.
 
     Attributes:
         asked: the network.

@@ -58,7 +58,7 @@ def trained_of(asked: Asked) -> tuple[Trained, Found]:
 
 @dataclass(frozen=True)
 class Told:
-    """What the network says of a clip, or why there is no answer.
+    """The network's answer for a clip, or why there is none.
 
     Attributes:
         clip: the clip.
@@ -79,7 +79,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Keep:
-    """How the files of a clip's answer are named: `stem` and the task's ending."""
+    """The names of the files of a clip's answer: `stem` and the task's ending."""
 
     stem: Path
     overwrite: bool
@@ -100,7 +100,7 @@ class Keep:
 
 @dataclass(frozen=True)
 class Bulk:
-    """How many clips are asked about.
+    """The way in which many clips are asked about.
 
     Attributes:
         asked: the network.

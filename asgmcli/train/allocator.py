@@ -22,9 +22,9 @@ LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 
 
 def keep_memory() -> bool:
-    """Let this process keep the memory that it frees, for the next tensor; whether the C library was told so.
+    """Keep the memory that this process frees, for its next tensor. Return True if the C library took the setting.
 
-    To be called before torch is imported. Left to itself glibc maps every tensor above some threshold, which it moves,
+    Call it before torch is imported. Left to itself glibc maps every tensor above some threshold, which it moves,
     and returns its memory with it; each step then asks for the same gigabytes once more, and the system clears them:
     about a sixth of the time of a ViT-S step. Only more than 2 GiB that lie free at the heap's end go back. What the
     user has set in the environment stays.
@@ -37,12 +37,12 @@ def keep_memory() -> bool:
 
 
 def save_memory() -> bool:
-    """Give large tensors mappings of their own on large pages; whether this system can be told so.
+    """Give large tensors mappings of their own on large pages. Return True if the system took the setting.
 
-    To be called before torch is imported, where memory counts for more than time. A step asks for and frees tensors of
+    Call it before torch is imported, where memory counts for more than time. A step asks for and frees tensors of
     a dozen sizes; in glibc's heap the holes that they leave fit no other, and with activation checkpointing the process
     grows to twice what its tensors take. With a mapping for each nothing is lost, but the system clears all of it every
-    time: on pages of 2 MiB in a quarter of the time that pages of 4 KiB take. Without the former nothing is changed.
+    time: on pages of 2 MiB in a quarter of the time that pages of 4 KiB take. Without large pages nothing is changed.
     """
     return _ask_for_large_pages() and _tell(M_MMAP_THRESHOLD, LARGE)
 
@@ -55,7 +55,7 @@ def _ask_for_large_pages() -> bool:
 
 
 def _tell(parameter: int, value: int) -> bool:
-    """Set one of glibc's parameters; False where the C library is another."""
+    """Set one of glibc's parameters. Return False where the C library is another."""
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -63,7 +63,7 @@ def _tell(parameter: int, value: int) -> bool:
 
 
 def _offer() -> str:
-    """Return who gets large pages here: the system's choice in brackets, `always [madvise] never`."""
+    """Return which processes get large pages here: the system's choice in brackets, `always [madvise] never`."""
     try:
         return Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
     except OSError:

@@ -89,11 +89,11 @@ class TrainData(Protocol[B_co, E_co]):
         """Return the steps an epoch."""
 
     def epoch(self, number: int, start: int = 0) -> Iterator[B_co]:
-        """Batches of epoch `number` from step `start` on."""
+        """Yield the batches of epoch `number` from step `start` on."""
 
     @property
     def evaluation(self) -> Iterable[E_co]:
-        """Batches of the evaluation split."""
+        """Return the batches of the evaluation split."""
 
     def summary(self) -> dict[str, object]:
         """Return the data's entry in the result: its hash, counts."""

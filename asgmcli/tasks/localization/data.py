@@ -205,7 +205,7 @@ def evaluation_batches(
 
 
 def _spread(frames: list[int], count: int) -> list[int]:
-    """`count` of `frames`, evenly over them; all where there are no more."""
+    """Return `count` of `frames`, evenly over them; all where there are no more."""
     if len(frames) <= count:
         return frames
     return [frames[int((i + 0.5) * len(frames) / count)] for i in range(count)]

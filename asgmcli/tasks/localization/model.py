@@ -78,12 +78,12 @@ class LocalizationState(SingleNetwork):
         return cells, sounds
 
     def _cells(self, images: Tensor) -> Tensor:
-        """uint8 [n, 3, H, W] -> [n, C, h, w]."""
+        """Return image features [n, C, h, w] of uint8 [n, 3, H, W]."""
         cells: Tensor = self.network.imgnet((images.float() / 255 - self.frozen.image_mean) / self.frozen.image_std)
         return cells
 
     def _sounds(self, waves: Tensor) -> Tensor:
-        """[n, S] -> [n, C]."""
+        """Return audio features [n, C] of sounds [n, S]."""
         sounds: Tensor = self.network.audnet(self.frozen.spectrogram(waves)).amax((2, 3))
         return sounds
 

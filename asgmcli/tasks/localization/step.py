@@ -29,7 +29,7 @@ def train_step(state: LocalizationState, batch: Batch | FrozenBatch) -> dict[str
 
 
 def _features(state: LocalizationState, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Image [B, D, h, w] and audio [B, D] of a batch, through both networks."""
+    """Return image [B, D, h, w] and audio [B, D] of a batch, through both networks."""
     image = (batch.pairs.image.float() / 255 - state.frozen.image_mean) / state.frozen.image_std
     spectrogram = state.frozen.spectrogram(batch.pairs.wave)
     masked = mask_spectrogram(spectrogram, batch.masks, state.recipe.input.mask_width)
@@ -57,7 +57,7 @@ def mask_spectrogram(spectrogram: Tensor, draws: Tensor, width: int) -> Tensor:
 
 
 def _span(share: Tensor, place: Tensor, width: int, length: int) -> Tensor:
-    """bool [B, length]: a run of share * width cells that begins at place * (length - run)."""
+    """Return bool [B, length]: a run of share * width cells that begins at place * (length - run)."""
     run = share * min(width, length)
     start = place * (length - run)
     cells = torch.arange(length, device=share.device)

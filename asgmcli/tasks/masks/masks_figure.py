@@ -136,7 +136,7 @@ def _draw_rows(panels: Sequence[MaskPanels], draws: int, localizer: str, times: 
 
 
 def _pictures(panels: MaskPanels) -> list[NDArray[np.generic]]:
-    """Panels a to h: uint8 [H,W,3] pictures, or [rows, columns] amounts in 0..1."""
+    """Return panels a to h: uint8 [H,W,3] pictures, or [rows, columns] amounts in 0..1."""
     return [
         panels.frame,
         mask_picture(panels.tube, panels.frame.shape),

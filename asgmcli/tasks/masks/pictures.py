@@ -81,7 +81,7 @@ class ClipMasks:
         )
 
     def heat_kept(self) -> tuple[float, float]:
-        """Share of the heat map's weight that lies under the tube mask and under the guided one, mean of the draws."""
+        """Return the shares of the heat map's weight under the tube mask and the guided one, mean of the draws."""
         heat = torch.from_numpy(np.stack([panel.heatmap for panel in self.panels]))[None]
         weights = token_weights(heat, self.draw.grid)[0].numpy()
         means = [[getattr(panel, name).ravel() for panel in self.panels] for name in ("tube_mean", "guided_mean")]

@@ -150,10 +150,10 @@ def _generate(recipe: PretextRecipe, count: int, seed: int) -> PretextClips:
 
 
 def _patches(clips: PretextClips) -> Tensor:
-    """[n, 96, 64], the log-mel patch of each clip's second."""
+    """Return [n, 96, 64], the log-mel patch of each clip's second."""
     return torch.stack([vggish_patches(wave)[0] for wave in clips.waves])
 
 
 def _log_mels(recipe: PretextRecipe, clips: PretextClips) -> Tensor:
-    """[n, L, M], not normalised."""
+    """Return log-mels [n, L, M], not normalised."""
     return torch.stack([log_mel(wave, rate=RATE, mels=recipe.audio.mels) for wave in clips.waves])

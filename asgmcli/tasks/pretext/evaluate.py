@@ -39,7 +39,7 @@ def evaluate(state: PretextState, loader: Iterable[Batch]) -> Evaluation:
 
 
 def _set_hits(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """[B] share of a clip's k things among the k most likely, and what guessing gives; clips without any left out."""
+    """Return the share [B] of a clip's k things among the k most likely, and a guess's; clips without any left out."""
     present = truth.sum(dim=1)
     logits, truth, present = logits[present > 0], truth[present > 0], present[present > 0]
     ranks = logits.argsort(dim=1, descending=True).argsort(dim=1)

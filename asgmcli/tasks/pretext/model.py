@@ -62,7 +62,7 @@ class Transformers(nn.Module):
 
 
 def _cells(frames: Tensor, kept: Tensor, grid: tuple[int, int]) -> Tensor:
-    """[B, T, 3, H, W] -> the cells `kept` [B, n] of a grid, one below the other: [B, T, 3, n H / rows, W / columns]."""
+    """Return the cells `kept` [B, n] of a grid, one below the other: [B, T, 3, n H / rows, W / columns]."""
     rows, columns = grid
     cells: Tensor = (
         frames.unflatten(3, (rows, -1)).unflatten(5, (columns, -1)).permute(0, 3, 5, 1, 2, 4, 6).flatten(1, 2)

@@ -54,7 +54,7 @@ def _here(batch: Batch, times: int, grid: tuple[int, int]) -> tuple[Tensor, Tens
 
 
 def _patch_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy over all patches, those that show nothing at a lower weight."""
+    """Return the cross-entropy over all patches, those that show nothing at a lower weight."""
     weights = torch.ones(logits.shape[-1], device=logits.device)
     weights[0] = EMPTY_WEIGHT
     return F.cross_entropy(logits.float().flatten(0, 2), target.flatten(), weight=weights)

@@ -104,7 +104,7 @@ def _works(recipe: RecognitionRecipe, classes: int) -> list[TracedWork]:
     supervised = trace(step(batch, 0, 0), recipe.train.precision)
 
     def judge() -> Tensor:
-        """Student and teacher are judged: a second pass of the same network stands for the other's."""
+        """Count both judged networks, student and teacher: a second pass of the same network stands for the other's."""
         return torch.stack([model(*_clips(recipe, model, 1)) for _ in range(COPIES)])
 
     view = trace(judge, recipe.train.precision, backward=False)
@@ -112,7 +112,7 @@ def _works(recipe: RecognitionRecipe, classes: int) -> list[TracedWork]:
 
 
 def _clips(recipe: RecognitionRecipe, model: ASGMFormer, clips: int) -> tuple[Tensor | None, Tensor | None]:
-    """Normalised video [B, 3, T, H, W] and log-mel [B, L, M] of so many clips."""
+    """Return normalised video [B, 3, T, H, W] and log-mel [B, L, M] of so many clips."""
     clip = recipe.clip
     video = (
         None

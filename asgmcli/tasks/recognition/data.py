@@ -56,7 +56,7 @@ class RecognitionData:
 
     @property
     def chance(self) -> float:
-        """Share of the most frequent class among the labelled clips, 0..1: what guessing gets."""
+        """Return the share of the most frequent class among the labelled clips, 0..1: what guessing gets."""
         labeled = self.train.views.labeled
         return max(Counter(row.label for row in labeled).values()) / len(labeled)
 

@@ -86,7 +86,7 @@ def export_onnx(trained: TrainedRecognizer, path: Path) -> Exported:
 
 
 def _example(trained: TrainedRecognizer, views: int) -> dict[str, Tensor]:
-    """Made-up inputs by name."""
+    """Return made-up inputs by name."""
     draw = torch.Generator().manual_seed(views)
     clip, audio = trained.recipe.clip, trained.recipe.audio
     shape = (views, clip.frames, 3, clip.size, clip.size)

@@ -134,7 +134,7 @@ class ASGMFormer(nn.Module):
         return [None] * len(present.chunk(self._parts)) if inputs is None else list(inputs.chunk(self._parts))
 
     def _encode(self, tokens: Tensor | None, audio: Tensor | None) -> Outputs:
-        """Logits, video and audio class tokens."""
+        """Return logits, video and audio class tokens."""
         if self.video is None:
             assert self.audio is not None
             heard = self.audio(audio)

@@ -116,7 +116,7 @@ def _join(parts: Sequence[Tensor | None]) -> Tensor | None:
 
 
 def _supervised_step(state: RecognitionState, labeled: Labeled) -> dict[str, Tensor]:
-    """L_s alone: the supervised rows, and every row's first epochs."""
+    """Return L_s alone: the supervised rows, and every row's first epochs."""
     student = state.student
     tokens = student.embed(student.normalise(labeled.video)) if state.recipe.sees else None
     prediction = student.classify(tokens, labeled.audio)
@@ -127,13 +127,13 @@ def _supervised_step(state: RecognitionState, labeled: Labeled) -> dict[str, Ten
 
 @torch.no_grad()
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of right answers, 0..1: logits [B, K], labels [B]; only shown, never trained on."""
+    """Return the share of right answers, 0..1: logits [B, K], labels [B]; only shown, never trained on."""
     return (logits.argmax(dim=1) == labels).float().mean()
 
 
 @torch.no_grad()
 def _pseudo_labels(state: RecognitionState, unlabeled: Unlabeled) -> tuple[PseudoLabels, PseudoLabels]:
-    """Those of this rank's clips, and of all ranks', which make up the thresholds' class status."""
+    """Return those of this rank's clips, and of all ranks', which make up the thresholds' class status."""
     teacher = state.teacher
     video = teacher.normalise(unlabeled.weak) if state.recipe.sees else None
     logits = teacher(video, unlabeled.audio)
@@ -156,7 +156,7 @@ def drop_channels(video: Tensor, dropped: Tensor, student: ASGMFormer, recipe: R
 
 @torch.no_grad()
 def _maps(state: RecognitionState, unlabeled: Unlabeled, views: StrongViews, draw: torch.Generator) -> Tensor | None:
-    """[B, T, h, w]: where each token's frames say that the sound comes from; None for a tube."""
+    """Return [B, T, h, w]: where each token's frames say that the sound comes from; None for a tube."""
     if not state.recipe.guided:
         return None
     if state.localizer is None:
@@ -183,7 +183,7 @@ def _mask(
     keep: float,
     draw: torch.Generator,
 ) -> Tensor:
-    """bool [B, T, N]: the tokens of clip A that a mixture keeps, by its maps [B, T, h, w]."""
+    """Return bool [B, T, N]: the tokens of clip A that a mixture keeps, by its maps [B, T, h, w]."""
     if maps is None:
         batch, times, tokens = shape[:3]
         return tube_mask(batch, times, tokens, keep, draw)
@@ -245,7 +245,7 @@ def _mix_pictures(
 
 
 def _mixup_loss(state: RecognitionState, logits: Tensor, pseudo: PseudoLabels, mixture: Mixture) -> Tensor:
-    """L_mix (Eq. 12)."""
+    """Return L_mix (Eq. 12)."""
     settings, partner = state.recipe.losses.mixup, mixture.partner
     target, mask = mixup_target(
         pseudo.probabilities,
@@ -260,8 +260,9 @@ def _mixup_loss(state: RecognitionState, logits: Tensor, pseudo: PseudoLabels, m
 
 
 def _pseudo_label_terms(pseudo: PseudoLabels, truth: Tensor) -> dict[str, Tensor]:
-    """Share of clips whose label is used, its accuracy where the truth is known, and the teacher's mean confidence in
-    all; only shown, never trained on."""
+    """Return the share of clips whose label is used, its accuracy where the truth is known, and the teacher's mean
+    confidence in all; only shown, never trained on.
+    """
     quality = pseudo_label_quality(pseudo.passes, pseudo.probabilities.argmax(dim=1), truth)
     terms = {"pseudo_share": quality["used"] / 100}
     if bool(torch.isfinite(quality["accuracy"])):

@@ -57,7 +57,7 @@ def export_onnx(trained: TrainedSegmenter, path: Path) -> Exported:
 
 
 def _example(trained: TrainedSegmenter, seed: int) -> dict[str, Tensor]:
-    """Made-up inputs by name."""
+    """Return made-up inputs by name."""
     draw, recipe = torch.Generator().manual_seed(seed), trained.recipe
     frames = recipe.evaluate.frames if recipe.model.kind == "tpavi" else 1
     size = recipe.input.size

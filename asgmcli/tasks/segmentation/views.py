@@ -73,7 +73,7 @@ def inside(crop: Crop, size: int) -> Tensor:
 
 
 def _cut(x: Tensor, crop: Crop, size: int, fill: float | bool) -> Tensor:
-    """[..., side, side] -> [..., S, S]."""
+    """Resize [..., side, side] to [..., S, S]."""
     short = max(size - crop.side, 0)
     if short:
         x = F.pad(x, (0, short, 0, short), value=fill)
