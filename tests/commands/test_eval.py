@@ -68,6 +68,14 @@ def test_a_run_is_judged_as_at_the_end_of_its_training(run: Callable[..., Result
     again = run(folder)
     assert again.exit_code == 2
     assert "--overwrite" in again.stderr
+
+
+@pytest.mark.long
+def test_other_views_and_another_split_have_answers_of_their_own(
+    run: Callable[..., Result], house: Path, tmp_path: Path
+) -> None:
+    folder = copy_of_run(house, tmp_path)
+    out = folder / "eval-test"
     assert "78.6" not in run(folder, "--split", "val").stderr
     other = run(folder, "--clips", 1, "--crops", 1, "--batch", 3, "--overwrite", "--json")
     assert other.exit_code == 0, other.output

@@ -39,7 +39,8 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("row", [pytest.param("full", marks=pytest.mark.long), "video"])
+@pytest.mark.long
+@pytest.mark.parametrize("row", ["full", "video"])
 def test_onnx_runtime_gives_torchs_probabilities(tmp_path: Path, row: str) -> None:
     weights = write_weights(tmp_path, row)
     result = run(weights, "--json")

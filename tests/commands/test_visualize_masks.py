@@ -62,7 +62,9 @@ def test_every_frame_by_default(clips: tuple[Path, Path], run: Callable[..., Res
 
 
 @pytest.mark.pictures
-@pytest.mark.parametrize("suffix", sorted(PICTURES))
+@pytest.mark.parametrize(
+    "suffix", ["svg", *(pytest.param(suffix, marks=pytest.mark.long) for suffix in sorted({*PICTURES} - {"svg"}))]
+)
 def test_one_frame_in_every_format(
     suffix: str, clips: tuple[Path, Path], run: Callable[..., Result], tmp_path: Path
 ) -> None:

@@ -112,7 +112,7 @@ def test_all_that_is_missing_is_named_at_once_with_steps_and_cost(
 @pytest.mark.parametrize(
     ("name", "steps", "exaflop", "longer", "more"),
     [
-        ("table1_kinetics400_1shot", 2_500, 0.5, 299_500, 32),
+        pytest.param("table1_kinetics400_1shot", 2_500, 0.5, 299_500, 32, marks=pytest.mark.long),
         pytest.param("table1_vggsound_1shot", 1_900, 0.38, 229_300, 24, marks=pytest.mark.long),
     ],
 )

@@ -53,6 +53,7 @@ def test_sizes_of_shipped_recipes() -> None:
     assert training_files(load_recipe(RECIPES / "figure3_masks.yaml")) == (0, 0)
 
 
+@pytest.mark.long
 def test_decoded_clips_take_what_is_said_and_nothing_twice(demo: Path, tmp_path: Path) -> None:
     whole = read_manifest(demo)
     rows = [replace(row, path=str(demo / row.path), audio=str(demo / row.path)) for row in whole.rows]

@@ -94,7 +94,9 @@ SPOILERS: dict[str, tuple[Callable[[Trainer], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", SPOILERS)
+@pytest.mark.parametrize(
+    "name", ["gradient", "teacher", *(pytest.param(name, marks=pytest.mark.long) for name in ("loss", "student"))]
+)
 def test_each_is_caught_within_its_step_before_the_teacher_and_the_checkpoint(
     demo: Path, tmp_path: Path, name: str
 ) -> None:

@@ -226,7 +226,15 @@ def test_a_folder_that_is_no_run_is_not_touched(demo: Path, tmp_path: Path) -> N
         trainer_of(recipe, tmp_path / "runs")
 
 
-@pytest.mark.parametrize("kind", ["pickle", "torch", "cut", "empty", "text", "list", "other"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "pickle",
+        "cut",
+        "other",
+        *(pytest.param(kind, marks=pytest.mark.long) for kind in ("torch", "empty", "text", "list")),
+    ],
+)
 def test_a_checkpoint_that_is_none_is_refused_and_never_run(demo: Path, tmp_path: Path, kind: str) -> None:
     recipe = tiny(tmp_path, demo, train__max_steps=3)
     with pytest.raises(Interrupted):
@@ -253,6 +261,7 @@ def test_a_checkpoint_that_is_none_is_refused_and_never_run(demo: Path, tmp_path
     assert path.read_bytes() == spoilt
 
 
+@pytest.mark.long
 def test_a_broken_clip_is_named_in_the_result_also_after_a_resume(own_demo: Path, tmp_path: Path) -> None:
     manifest = read_manifest(own_demo)
     for row in manifest.of_split("train"):

@@ -55,7 +55,6 @@ def test_phases_of_a_run_and_what_they_are_expected_to_cost(demo: Path, tmp_path
     assert status.phases[1].cost == pytest.approx(10 / 3)
 
 
-@pytest.mark.pictures
 def test_a_run_tells_its_learning_rate_norm_speed_and_left_time(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

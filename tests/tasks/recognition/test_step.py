@@ -307,8 +307,20 @@ def let_half_pass(state: RecognitionState, batch: Batch) -> None:
     state.recipe = state.recipe.model_copy(update={"thresholds": settings})
 
 
-COMBINED = ("guided, frames together", "guided, sharp mass, frames together", "guided, tubelets, mass", "no contrast")
-"""Cases of settings that other cases have apart; CI has them, with -m long."""
+COMBINED = (
+    "fixed",
+    "guided",
+    "guided, frames together",
+    "guided, mass",
+    "guided, sharp mass, frames together",
+    "guided, tubelets, mass",
+    "constant",
+    "no contrast",
+    "sound alone, constant",
+    "shuffled map, tokens",
+    "printed mask of mixtures",
+)
+"""Cases of settings that other cases have too, or that take no branch of their own; CI has them, with -m long."""
 
 
 @pytest.mark.parametrize(
