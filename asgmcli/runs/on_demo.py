@@ -28,7 +28,7 @@ class Overlay(Section):
 
     `take` are keys taken from the recipe `recipe`, `keep` keys among them that keep the large recipe's value. The row's
     own settings come next, then `set`; a number at a key of `at_most` is lowered to it. `instead` names, for recipes
-    that a row starts from, those of the demo.
+    that a row starts from and their rows, those of the demo; `set` leaves such a start of a row.
     """
 
     recipe: Name
@@ -109,7 +109,9 @@ def load_on_demo(
     for keys, source in ((overlay.take, sizes), (overlay.keep, whole)):
         for key in keys:
             assign(values, key, _value(source, key), str(beside))
-    for key, value in {**large.rows[large.default_row].set, **overlay.set}.items():
+    own = large.rows[large.default_row].set
+    started = {key for key, value in own.items() if isinstance(value, dict) and value.get("recipe") in overlay.instead}
+    for key, value in {**own, **{key: value for key, value in overlay.set.items() if key not in started}}.items():
         assign(values, key, value, str(path))
     for key, most in overlay.at_most.items():
         assign(values, key, min(_value(values, key), most), str(beside))

@@ -21,6 +21,7 @@ from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.recipe.masks import MasksRecipe
 from asgmcli.recipe.read import load_recipe, settings_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
+from asgmcli.recipe.segmentation import SegmentationRecipe
 from asgmcli.runs.on_demo import RecipeFile, load_on_demo, number_of
 from asgmcli.runs.sweep import Job
 from tests.tiny_training import TEXT
@@ -162,6 +163,27 @@ def test_the_released_localizers_come_out_as_the_demos(place: Path) -> None:
     found = load_on_demo(recipes / "localizer_vggsound10k.yaml")
     assert isinstance(found, LocalizationRecipe)
     assert settings_hash(found) == settings_hash(small)
+
+
+def test_a_row_that_starts_from_anothers_run_starts_from_the_demos_of_the_same_network() -> None:
+    recipes = Path(__file__).parents[2] / "recipes"
+    table = recipes / "ufe_table4_ms3.yaml"
+    started = 0
+    for row in load_recipe(table).runnable:
+        recipe = load_on_demo(table, row)
+        assert isinstance(recipe, SegmentationRecipe)
+        start = recipe.model.init
+        assert start is not None
+        if not row.endswith("_from_s4"):
+            assert (start.recipe, start.row) == ("ufe_demo_pretext", None)
+            continue
+        other = load_recipe(recipes / f"{start.recipe}.yaml", start.row)
+        assert isinstance(other, SegmentationRecipe)
+        same = {"init": None}
+        assert other.model.model_copy(update=same) == recipe.model.model_copy(update=same)
+        assert (other.flow.encoder, other.semi_supervised) == (recipe.flow.encoder, row.endswith("_ufe_from_s4"))
+        started += 1
+    assert started == 8
 
 
 def test_the_key_of_a_figure_is_a_number(place: Path) -> None:
