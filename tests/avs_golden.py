@@ -45,6 +45,12 @@ def logits(seed: int, truth: np.ndarray) -> Tensor:
     return torch.as_tensor(_INPUTS["logits"](seed, truth))
 
 
+def wave(seed: int, samples: int) -> np.ndarray:
+    """int16 [samples] at 16 kHz."""
+    found: np.ndarray = _INPUTS["wave"](seed, samples)
+    return found
+
+
 def frames(seed: int, size: int) -> np.ndarray:
     """uint8 [2, size, size, 3]: a texture, then the same with a disc moved by (3, -2) pixels."""
     found: np.ndarray = _INPUTS["frames"](seed, size)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from asgmcli.media.vggish_mel import PATCH, vggish_patches
+from tests import avs_golden
 from tests.golden import ave_inputs as inputs
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "ave_vggish_frontend.npz")
@@ -30,6 +31,12 @@ def test_the_released_front_end(samples: int, hop: int, name: str) -> None:
     assert patches.shape == (len(means), 96, 64)
     np.testing.assert_allclose(patches.mean((1, 2)), means, atol=1e-4)
     np.testing.assert_allclose(patches[[0, -1]] if len(means) > 1 else patches, kept, atol=1e-3)
+
+
+@pytest.mark.parametrize(("place", "seed", "samples"), [(0, 55, 80000), (1, 56, 76900)])
+def test_avsbenchs_log_mels_of_five_seconds_and_of_what_is_short_of_them(place: int, seed: int, samples: int) -> None:
+    patches = vggish_patches(torch.from_numpy(avs_golden.wave(seed, samples) / np.float32(32768)))
+    np.testing.assert_allclose(patches.numpy(), avs_golden.golden("logmel")[f"logmel{place}"], atol=1e-3)
 
 
 def test_silence_is_the_logarithm_of_the_floor() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 from torch import Tensor
@@ -71,6 +74,55 @@ def test_it_is_trained_judged_and_asked(place: Path) -> None:
     assert (Path("out") / "test_00000_strip.png").exists()
     assert "is there already" in asgm("predict", run, CLIP, "--files", "out", code=2).stderr
     assert "takes no such weights" in asgm("predict", run, CLIP, "--weights", "vggish=x.pth", code=2).stderr
+
+
+def short_flow(data: Path) -> None:
+    np.save(data / "flow" / "train_00001.npy", np.zeros((4, 2, 32, 32), np.uint8))
+
+
+def no_sound(data: Path) -> None:
+    lines = (data / "manifest.csv").read_text().splitlines()
+    (data / "manifest.csv").write_text("\n".join([lines[0], lines[1].replace("sound/train_00000.wav", ""), *lines[2:]]))
+    shutil.rmtree(data / "features", ignore_errors=True)
+
+
+def no_mask(data: Path) -> None:
+    (data / "masks" / "test_00000_1.png").unlink()
+
+
+def odd_mask(data: Path) -> None:
+    Image.new("L", (16, 16)).save(data / "masks" / "test_00000_1.png")
+
+
+def other_weights(data: Path) -> None:
+    torch.save({"weight": torch.zeros(1)}, data.parents[1] / "other.pth")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "settings", "said"),
+    [
+        (short_flow, (), r"train_00001\.npy: flow of uint8 \[4, 2, 32, 32\] instead of uint8 \[5, 2, 32, 32\]"),
+        (no_sound, (), r"clip 'train_00000' has no sound\. Take it out, or set audio\.kind=none"),
+        (no_mask, ("train.max_steps=1",), r"test_00000_1\.png: cannot be read as a picture"),
+        (odd_mask, ("train.max_steps=1",), r"test_00000_1\.png: 16x16 pixels where input\.size is 32"),
+        (None, ("input.size=64",), r"frames of 32x32 pixels \(train_00000\) where input\.size is 64"),
+        (other_weights, ("model.init={file: other.pth}",), r"other\.pth does not hold this network: .* are missing"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_left(
+    place: Path, spoil: Callable[[Path], None] | None, settings: tuple[str, ...], said: str
+) -> None:
+    if spoil is not None:
+        spoil(place / "data" / "demo_segmentation")
+    sets = [word for one in settings for word in ("--set", one)]
+    (line,) = [line for line in asgm("train", "pixels.yaml", *sets, code=3).stderr.splitlines() if "Error:" in line]
+    assert re.search(said, line)
+    assert not list(Path("runs").rglob("result.json"))
+
+
+def test_another_networks_weights_are_refused(place: Path) -> None:
+    other_weights(place / "data" / "demo_segmentation")
+    assert "other.pth: no network that asgm knows" in asgm("predict", "other.pth", CLIP, code=3).stderr
 
 
 @pytest.mark.long
