@@ -37,6 +37,6 @@ def load(
         RecipeError: `changes` has an impossible key.
     """
     # torch takes a second to import, which `asgm --help` need not wait for.
-    from asgmcli import api
+    from asgmcli.api import open_network
 
-    return api.load(path, device, changes, weights)
+    return open_network(path, device, tuple(changes), weights or {})

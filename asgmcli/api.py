@@ -14,7 +14,7 @@ from asgmcli.runs.bulk import TOGETHER, Asked, Bulk, default_workers
 from asgmcli.runs.target import find_trained
 from asgmcli.train.task import Trained
 
-Clip = str | os.PathLike[str]
+Place = str | os.PathLike[str]
 PATIENCE_S = 5.0
 """Seconds in which a list of clips is answered in this process before others are started."""
 
@@ -31,7 +31,7 @@ class Network:
         """Return the class names in the order of the network's scores; empty if it has no classes."""
         return list(getattr(self.trained, "classes", ()))
 
-    def predict(self, clip: Clip | Sequence[Clip]) -> Any:
+    def predict(self, clip: Place | Sequence[Place]) -> Any:
         """Answer about a clip, or about each of several: a list in their order, see `stream`.
 
         A recognizer gives every class with its probability (0..1), the most likely first, as `asgm eval` counts them; a
@@ -46,7 +46,7 @@ class Network:
 
     def stream(
         self,
-        clips: Iterable[Clip],
+        clips: Iterable[Place],
         *,
         errors: Literal["raise", "return"] = "raise",
         workers: int | None = None,
@@ -80,13 +80,8 @@ class Network:
                 yield MediaError(told.error)
 
 
-def load(
-    path: str | os.PathLike[str],
-    device: str = "auto",
-    changes: Sequence[str] = (),
-    weights: Mapping[str, str | os.PathLike[str]] | None = None,
-) -> Network:
+def open_network(path: Place, device: str, changes: tuple[str, ...], weights: Mapping[str, Place]) -> Network:
     """Load the network in a run's folder or in its weight file; see `asgmcli.load`."""
-    files = {name: Path(file) for name, file in (weights or {}).items()}
-    asked = Asked(Path(path).absolute(), device, tuple(changes), tuple(files.items()))
-    return Network(find_trained(Path(path)).load(choose_device(device), tuple(changes), files), asked)
+    files = {name: Path(file) for name, file in weights.items()}
+    asked = Asked(Path(path).absolute(), device, changes, tuple(files.items()))
+    return Network(find_trained(Path(path)).load(choose_device(device), changes, files), asked)

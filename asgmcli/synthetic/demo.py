@@ -63,14 +63,8 @@ def folder(options: Mapping[str, object]) -> str:
 
 
 def size(options: Mapping[str, Any]) -> Size:
-    """Return how many classes and clips the data set of `options` has.
-
-    Raises:
-        UsageError: impossible options.
-    """
-    settings = DemoSettings(**options)
-    settings.check()
-    return Size(len(CLASSES), settings.counts, "the settings of what is generated", boxes=True)
+    """Return how many classes and clips the data set of `options` has."""
+    return DemoSettings(**options).expected(len(CLASSES), boxes=True)
 
 
 def generate(

@@ -75,14 +75,8 @@ def folder(options: Mapping[str, object]) -> str:
 
 
 def size(options: Mapping[str, Any]) -> Size:
-    """Return how many classes and clips the data set of `options` has.
-
-    Raises:
-        UsageError: impossible options.
-    """
-    settings = SegmentationSettings(**options)
-    settings.check()
-    return Size(len(CLASSES), settings.counts, "the settings of what is generated")
+    """Return how many classes and clips the data set of `options` has."""
+    return SegmentationSettings(**options).expected(len(CLASSES))
 
 
 def generate(

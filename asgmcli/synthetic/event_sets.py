@@ -90,14 +90,8 @@ class World:
         return self.name
 
     def size(self, options: Mapping[str, Any]) -> Size:
-        """Return how many classes and clips the data set of `options` has.
-
-        Raises:
-            UsageError: impossible options.
-        """
-        settings = EventSettings(**{**self.clips, **options})
-        settings.check()
-        return Size(len(self.classes), settings.counts, "the settings of what is generated")
+        """Return how many classes and clips the data set of `options` has."""
+        return EventSettings(**{**self.clips, **options}).expected(len(self.classes))
 
     def generate(
         self,

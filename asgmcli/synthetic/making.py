@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import click
 
 from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, SPLITS, Manifest
+from asgmcli.data.size import Size
 from asgmcli.errors import DataError, UsageError
 from asgmcli.files import write_text
 
@@ -63,6 +64,15 @@ class GeneratedSettings:
     def counts(self) -> dict[str, int]:
         """Return the number of clips of each split."""
         return {split: getattr(self, split) for split in SPLITS}
+
+    def expected(self, classes: int, *, boxes: bool = False) -> Size:
+        """Return the size of the data set, whose settings are possible.
+
+        Raises:
+            UsageError: they are not.
+        """
+        self.check()
+        return Size(classes, self.counts, "the settings of what is generated", boxes=boxes)
 
     @property
     def clips(self) -> list[tuple[str, int]]:
