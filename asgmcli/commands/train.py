@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from asgmcli.commands.train_own import OwnWish, is_own, name_of, own_options, see_no_row, train_own
 from asgmcli.loading import check_imports
 from asgmcli.options import runs_option
 from asgmcli.ranks.device import device_option
@@ -28,7 +29,7 @@ MODULES = ("torch", "torchvision", "av", "torchmetrics.functional.classification
 
 
 @click.command("train")
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", metavar="RECIPE|CLIPS", type=click.Path(path_type=Path))
 @click.option("--row", help="Row to train; `all` for every row.  [default: the recipe's default_row]")
 @click.option("--seed", type=int, help="Seed of the draw of labels, views and weights.  [default: the recipe's]")
 @click.option("--seeds", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Train this many seeds.")
@@ -40,6 +41,7 @@ MODULES = ("torch", "torchvision", "av", "torchmetrics.functional.classification
 @click.option("--dry-run", is_flag=True, help="Show the resolved recipe and what it would take; train nothing.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped; finished ones are kept.")
 @click.option("--overwrite", is_flag=True, help="Throw away the run that is there and start anew.")
+@own_options
 @runs_option
 @click.option("--jobs", type=click.IntRange(min=1), help="Rows trained side by side.  [default: one a core, or GPU]")
 @device_option
@@ -59,18 +61,22 @@ def command(
     jobs: int | None,
     device: str,
     as_json: bool,
+    **own: Any,
 ) -> None:
     """Train RECIPE, a YAML file or the name of one that `asgm recipes` lists, and evaluate it.
+
+    Or train on CLIPS of your own: a folder with a folder a class and unlabelled files beside them, or a CSV. They are
+    prepared, a recipe is proposed, written to RUNS/<name>/recipe.yaml, trained beside the labels alone, and judged.
 
     Missing generated data and runs of other recipes are made first. Everything goes to RUNS/<recipe>/<row>/seed<k>/;
     nothing there is overwritten unless you say so.
 
     \b
     asgm train recipes/demo.yaml
+    asgm train my_clips --budget 30m
     asgm train recipes/demo.yaml --row all --seeds 3
     asgm train recipes/demo.yaml --set thresholds.value=0.7 --overwrite
     asgm train recipes/table2_ablation.yaml --on-demo --row all --seeds 3
-    asgm train recipes/table1_ucf51_1shot.yaml --dry-run
     torchrun --nproc-per-node=4 -m asgmcli train recipes/table1_ucf51_1shot.yaml
     """
     from asgmcli.ranks.launch import find_launch, one_voice
@@ -78,16 +84,19 @@ def command(
     launch = find_launch()
     stopped = "Stopped. The same command goes on where it was, with --resume."
     with one_voice(launch), interruptible(stopped), ExitStack() as together:
-        from asgmcli.errors import UsageError
         from asgmcli.recipe.shipped import find_recipe
         from asgmcli.runs.on_demo import RecipeFile
         from asgmcli.train.allocator import keep_memory, save_memory
 
-        if resume and overwrite:
-            raise UsageError("--resume goes on with a run, --overwrite throws it away: give one of them.")
-        if dry_run and launch.several:
-            raise UsageError("--dry-run trains nothing: call it without torchrun.")
+        _see_sense(resume, overwrite, dry_run, launch.several)
+        if is_own(recipe):
+            see_no_row(launch.several, row, overrides, on_demo)
+            numbers = range(seed or 0, (seed or 0) + seeds)
+            return _train_clips(
+                recipe, OwnWish(**own), runs, device, numbers, jobs, overwrite, resume, dry_run, as_json
+            )
         recipe = find_recipe(recipe)
+        OwnWish(**own).see_none(recipe)
         file = RecipeFile(recipe, on_demo, of_all_rows or row == ALL_ROWS)
         if row == ALL_ROWS:
             file.check_overrides(overrides)
@@ -102,24 +111,66 @@ def command(
         from asgmcli.ranks.exchange import joined
         from asgmcli.runs.session import Session
 
-        console = make_console(quiet=launch.rank > 0)
         chosen_device = choose_device(device, launch)
         together.enter_context(joined(launch, chosen_device))
-        session = Session(runs, recipe.parent, chosen_device, console)
+        session = Session(runs, recipe.parent, chosen_device, make_console(quiet=launch.rank > 0))
         names = list(first.runnable) if row == ALL_ROWS else [first.default_row]
-        numbers = range(first.seed, first.seed + seeds)
+        chosen = [file.load(name, overrides, first.seed + number) for number in range(seeds) for name in names]
         if dry_run:
-            chosen = [file.load(name, overrides, number) for number in numbers for name in names]
             result: Mapping[str, object] = _show_dry(session, chosen, as_json)
         elif row != ALL_ROWS and seeds == 1:
             if resume:
                 first = session.going_on(first, overrides)
             result = _train_one(session, file, first, resume=resume, overwrite=overwrite)
         else:
-            chosen = [file.load(name, overrides, number) for number in numbers for name in names]
             result = _train_all(session, file, overrides, chosen, jobs, overwrite)
     if as_json and launch.rank == 0:
         click.echo(json.dumps(result))
+
+
+def _train_clips(
+    target: Path,
+    wish: OwnWish,
+    runs: Path,
+    device: str,
+    seeds: range,
+    jobs: int | None,
+    overwrite: bool,
+    resume: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Train on own clips; every row of the proposed recipe at every seed."""
+    check_imports(*MODULES)
+    from asgmcli.console import make_console
+    from asgmcli.ranks.device import choose_device
+    from asgmcli.runs.on_demo import RecipeFile
+    from asgmcli.runs.session import Session
+
+    def train(session: Session, path: Path) -> object:
+        file = RecipeFile(path, False, True)
+        whole = file.load(None, (), seeds[0])
+        chosen = [file.load(name, (), number) for number in seeds for name in whole.runnable]
+        return _train_all(session, file, (), chosen, jobs, overwrite)
+
+    session = Session(runs, runs / name_of(target), choose_device(device), make_console())
+    result = train_own(target, wish, session, train, seeds=seeds, overwrite=overwrite, resume=resume, dry_run=dry_run)
+    if as_json:
+        click.echo(json.dumps(result))
+
+
+def _see_sense(resume: bool, overwrite: bool, dry_run: bool, several: bool) -> None:
+    """Check that options do not contradict each other.
+
+    Raises:
+        UsageError: they do.
+    """
+    from asgmcli.errors import UsageError
+
+    if resume and overwrite:
+        raise UsageError("--resume goes on with a run, --overwrite throws it away: give one of them.")
+    if dry_run and several:
+        raise UsageError("--dry-run trains nothing: call it without torchrun.")
 
 
 def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[str, object]:

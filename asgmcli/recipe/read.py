@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,7 +62,10 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what `_Loader` would not read as text."""
+    """Quotes what `_Loader` would not read as text, and writes what stands twice twice."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - yaml's own signature
+        return True
 
 
 for _class in (_Loader, _Dumper):
@@ -256,6 +259,12 @@ def dump_yaml(recipe: Recipe) -> str:
     # The row is already applied: keeping its overrides would let a second load undo `--set`.
     values["rows"] = {recipe.default_row: {**values["rows"][recipe.default_row], "set": {}}}
     text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def dump_values(values: Mapping[str, object]) -> str:
+    """Write a recipe's keys, checked or not, as YAML that `load_recipe` reads."""
+    text: str = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     return text
 
 

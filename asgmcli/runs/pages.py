@@ -35,6 +35,7 @@ from asgmcli.train.task import Trained
 MOST_RUNS = 12
 """Runs of a folder whose curves are drawn."""
 CURVES = "curves.png"
+VERDICT = "verdict.json"
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,20 @@ def run_page(folder: Path, maker: Maker) -> Page:
         raise DataError(f"{folder}: the run is not finished. Go on with it: asgm train RECIPE --resume")
     paper = recipe.rows[recipe.default_row].paper
     numbers = numbers_table("", result["metrics"], paper, result.get("notes", ()))
-    sections = [Section("Result", [recipe.about] if recipe.about else [], [numbers]), *run_sections(run, maker)]
+    words = [recipe.about] if recipe.about else []
+    sections = [Section("Result", words, [numbers]), *_verdict(folder), *run_sections(run, maker)]
     about = f"A run of asgm, task {recipe.task}."
     return Page(title_of(recipe), about, _facts(run, result), result.get("warnings", ()), sections)
+
+
+def _verdict(folder: Path) -> list[Section]:
+    """Return what `asgm train CLIPS` found of a run in words, where it did."""
+    try:
+        found = json.loads(read_text(folder / VERDICT))
+        words = [f"{entry['question']} {entry['answer']}" for entry in found]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [Section("Verdict", words)]
 
 
 def run_sections(run: Run, maker: Maker) -> list[Section]:

@@ -97,11 +97,14 @@ def test_what_a_user_gets_wrong_is_told_and_nothing_is_written(recipe: Path) -> 
     assert not Path("runs").exists()
 
 
-def test_a_recipe_that_is_no_file_is_refused(recipe: Path) -> None:
-    for path in ("/dev/zero", str(recipe.parent)):
-        result = train(path)
-        assert result.exit_code == 2
-        assert f"{path}: not a regular file but a " in result.output.replace("\n", " ")
+def test_a_recipe_that_is_no_file_and_a_folder_without_clips_are_refused(recipe: Path) -> None:
+    result = train("/dev/zero")
+    assert result.exit_code == 2
+    assert "/dev/zero: not a regular file but a " in result.output.replace("\n", " ")
+    Path("empty").mkdir()
+    result = train("empty")
+    assert result.exit_code == 3
+    assert "No video under empty" in result.output.replace("\n", " ")
 
 
 def test_what_a_recipe_needs_is_trained_once_its_own_data_suit_it(recipe: Path) -> None:

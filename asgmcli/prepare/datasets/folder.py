@@ -7,6 +7,8 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import click
+
 from asgmcli.errors import DataError
 from asgmcli.files import MOST_TEXT, read_bytes
 from asgmcli.prepare.datasets.listing import (
@@ -33,7 +35,12 @@ ROOT_HELP = """\
 PATH_WORDS = ("path", "file", "filename", "video", "clip")
 # A missing clip of a user's own list is a fault, unlike in online data sets that shrink.
 MISSING_IS_BAD = True
-OPTIONS = (*DRAWN_SPLITS, LISTS, CLASSES)
+MORE_LABELS = click.Option(
+    ["--more-labels"],
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV (path or id, label) with labels of clips that have none, as `asgm next` writes it.",
+)
+OPTIONS = (*DRAWN_SPLITS, LISTS, CLASSES, MORE_LABELS)
 
 
 def find(root: Path, options: LayoutOptions) -> Listing:
@@ -45,12 +52,48 @@ def find(root: Path, options: LayoutOptions) -> Listing:
         DataError: nothing there, or a CSV that cannot be understood.
     """
     if options.lists:
-        return read_lists(root, options)
+        return _labelled(read_lists(root, options), options)
     if root.is_file():
         if root.suffix.lower() == ".csv":
-            return _from_csv(root, options)
-        return read_lists(root.parent, replace(options, lists=(("", root),)))
-    return _from_folders(root, options)
+            return _labelled(_from_csv(root, options), options)
+        return _labelled(read_lists(root.parent, replace(options, lists=(("", root),))), options)
+    return _labelled(_from_folders(root, options), options)
+
+
+def _labelled(listing: Listing, options: LayoutOptions) -> Listing:
+    """Return the listing with the labels of `--more-labels`: those clips stay in the split that they were in.
+
+    Raises:
+        DataError: the file cannot be understood, or names a clip that is not there or has another label.
+    """
+    file = options.own.get("more_labels")
+    if file is None:
+        return listing
+    try:
+        text = read_bytes(file, MOST_TEXT).decode("utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror or error}") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    if "label" not in (reader.fieldnames or ()) or not {"id", "path"} & set(reader.fieldnames or ()):
+        raise DataError(f"{file}: the first line must name the columns label and path or id.")
+    by_id = {clip.id: place for place, clip in enumerate(listing.candidates)}
+    by_path = {str(clip.path.absolute()): place for place, clip in enumerate(listing.candidates)}
+    for cells in reader:
+        label, where = (cells["label"] or "").strip(), f"{file}, line {reader.line_num}"
+        if not label:
+            continue
+        path = (cells.get("path") or "").strip()
+        places = [str(Path(base, path).absolute()) for base in (Path(), file.parent)] if path else []
+        place = by_id.get((cells.get("id") or "").strip())
+        place = next((by_path[name] for name in places if name in by_path), None) if place is None else place
+        if place is None:
+            raise DataError(f"{where}: no clip of this id or path here ({cells.get('id') or path}).")
+        clip = listing.candidates[place]
+        if clip.label not in ("", label):
+            raise DataError(f"{where}: {clip.id} has the label {clip.label} already, not {label}.")
+        listing.candidates[place] = replace(clip, label=label, split=clip.split or "train")
+    names = [*listing.classes, *sorted({clip.label for clip in listing.candidates if clip.label} - {*listing.classes})]
+    return replace(listing, classes=names if options.classes else sorted(names))
 
 
 def _from_folders(root: Path, options: LayoutOptions) -> Listing:
@@ -94,7 +137,9 @@ def _from_csv(file: Path, options: LayoutOptions) -> Listing:
         if split and split not in SPLIT_WORDS:
             faults.append(f"line {reader.line_num}: split '{split}' is none of train, val, test")
             continue
-        name = ((cells[names["id"]] or "").strip() if "id" in names else "") or path
+        # Files named after an id lie below a folder: no id may lead out of it.
+        inside = "/".join(part for part in Path(path).parts if part not in ("..", Path(path).anchor))
+        name = ((cells[names["id"]] or "").strip() if "id" in names else "") or inside
         target = file.parent / path
         if not target.is_file():
             left_out.append(LeftOut(name, str(target), "missing", f"line {reader.line_num} of {file.name}"))

@@ -1,0 +1,264 @@
+"""`asgm train CLIPS`: own clips prepared, a recipe proposed, trained, judged, reported, with a verdict in words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from asgmcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asgmcli.data.manifest import Manifest
+    from asgmcli.recipe.base import Recipe
+    from asgmcli.runs.own import Plan
+    from asgmcli.runs.session import Session
+    from asgmcli.train.propose import OwnClips, Proposal
+
+Train = Callable[["Session", Path], object]
+"""Trains all rows of a recipe's file."""
+Command = TypeVar("Command", bound=Callable[..., object])
+UNITS = {"": 60.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def is_own(target: Path) -> bool:
+    """Return True if `asgm train` is given clips: a folder, or a CSV."""
+    return target.is_dir() or (target.suffix.lower() == ".csv" and target.is_file())
+
+
+def name_of(target: Path) -> str:
+    """Return a name for the data set and the recipe of a folder or CSV: its own, of the characters a recipe allows."""
+    name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", target.absolute().stem).lstrip(".+-")
+    return name or "clips"
+
+
+class Budget(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no argument
+    """A time such as 30m, 2h or 90s; a number alone counts minutes."""
+
+    name = "time"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds; anything else is a usage error."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h|d|)", str(value).strip().lower())
+        if found is None or float(found[1]) <= 0:
+            self.fail(f"'{value}': write a time such as 30m, 2h or 90s.", param, ctx)
+        return float(found[1]) * UNITS[found[2]]
+
+
+OPTIONS = (
+    click.option("--size", help="Own clips: size of the networks.  [default: by the machine]"),
+    click.option(
+        "--budget", type=Budget(), help="Own clips: size and epochs so that it ends in time, such as 30m or 2h."
+    ),
+    click.option("--start", help="Own clips: first weights: a timm model, a weight file, a recipe, none."),
+    click.option(
+        "--localizer", help="Own clips: what guides masks: motion, a weight file, a recipe.  [default: motion]"
+    ),
+    click.option(
+        "--more-labels",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="Own clips: a CSV (path or id, label) with labels of clips that have none, as `asgm next` writes it.",
+    ),
+)
+"""Of `asgm train`, for own clips alone."""
+
+
+def own_options(command: Command) -> Command:
+    """Give a command the options for own clips."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class OwnWish:
+    """The options of `asgm train` that are for own clips alone."""
+
+    size: str | None = None
+    start: str | None = None
+    localizer: str | None = None
+    budget: float | None = None
+    more_labels: Path | None = None
+
+    def see_none(self, recipe: Path) -> None:
+        """Check that none is given beside a recipe.
+
+        Raises:
+            UsageError: one is.
+        """
+        given = [name for name, value in vars(self).items() if value is not None]
+        if given:
+            option = given[0].replace("_", "-")
+            raise UsageError(f"--{option} is for clips of your own, a folder or a CSV; {recipe} is a recipe.")
+
+
+def see_no_row(several: bool, row: str | None, overrides: tuple[str, ...], on_demo: bool) -> None:
+    """Check that nothing is asked for that only a recipe has.
+
+    Raises:
+        UsageError: something is.
+    """
+    if several or row or on_demo or overrides:
+        raise UsageError(
+            "Clips of your own take neither --row, --set, --on-demo nor torchrun: --dry-run writes their recipe, which "
+            "does."
+        )
+
+
+def train_own(
+    target: Path,
+    wish: OwnWish,
+    session: Session,
+    train: Train,
+    *,
+    seeds: Sequence[int],
+    overwrite: bool,
+    resume: bool,
+    dry_run: bool,
+) -> dict[str, object]:
+    """Prepare the clips, propose a recipe, train its rows, judge, report.
+
+    Args:
+        target: a folder with class folders and unlabelled files beside them, or a CSV.
+        wish: options for own clips.
+        session: of the command.
+        train: trains all rows of a recipe's file.
+        seeds: of each row.
+        overwrite: replace the runs that are there.
+        resume: go on with those that are there, by the recipe that is there.
+        dry_run: stop before training.
+
+    Raises:
+        AsgmError: the clips cannot be used, or the wish cannot be followed.
+    """
+    from asgmcli.data.manifest import read_manifest
+    from asgmcli.recipe.read import load_recipe
+    from asgmcli.runs.own import RECIPE, words
+
+    console = session.console
+    name = name_of(target)
+    manifest = _prepared(target, Path("data") / name, wish.more_labels, seeds[0], console)
+    path = session.runs / name / RECIPE
+    if path.exists() and not (overwrite or resume or dry_run):
+        raise UsageError(
+            f"{path} is there already. Say --resume to go on with it, --overwrite to begin anew; or train the recipe."
+        )
+    if resume and path.exists():
+        proposal, clips, plan = None, None, None
+    else:
+        clips, proposal, plan = _proposed(manifest, name, path, wish, session)
+    recipe = load_recipe(path)
+    if clips is not None and proposal is not None:
+        for line in words(clips, proposal, plan, [row.title for row in recipe.rows.values()], session.device):
+            console.print(line)
+    console.print(f"Recipe: {path} (edit it and run it again: asgm train {path} --row all)")
+    if dry_run:
+        return {"recipe": str(path), "seconds": None if plan is None else plan.seconds}
+    train(session, path)
+    found = _judged(session, recipe, read_manifest(manifest.path), seeds)
+    for finding in found:
+        console.print(f"{finding['question']} {finding['answer']}")
+    report = _reported(session, recipe, seeds[0])
+    console.print(f"Report: {report}")
+    return {"recipe": str(path), "report": str(report), "verdict": found}
+
+
+def _prepared(target: Path, out: Path, more: Path | None, seed: int, console: Console) -> Manifest:
+    from asgmcli.data.manifest import read_manifest
+    from asgmcli.prepare.datasets import DATASETS
+    from asgmcli.prepare.datasets.listing import LayoutOptions
+    from asgmcli.prepare.run import Preparation, prepare
+    from asgmcli.progress import tracked
+    from asgmcli.runs.own import SHARES
+    from asgmcli.workers import cores
+
+    options = LayoutOptions(seed=seed, shares=SHARES, own={"more_labels": more})
+    # The folder is this command's own: with other labels it is made anew.
+    job = Preparation("folder", DATASETS["folder"], target, out, options, workers=cores(), overwrite=_is_ours(out))
+    summary = prepare(job, lambda title: tracked(console, title, "prepare", out, transient=True), lambda _: None)
+    left = summary.get("left_out")
+    if isinstance(left, dict) and left:
+        told = ", ".join(f"{count} {reason}" for reason, count in left.items())
+        console.print(f"Left out: {told}; {out / 'quarantine.csv'} says why.")
+    return read_manifest(out)
+
+
+def _is_ours(out: Path) -> bool:
+    try:
+        known = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(known, dict) and known.get("dataset") == "folder"
+
+
+def _proposed(
+    manifest: Manifest, name: str, path: Path, wish: OwnWish, session: Session
+) -> tuple[OwnClips, Proposal, Plan]:
+    """Return the clips, the recipe, which is written, and how long it takes; a smaller size where time is short."""
+    from asgmcli.recipe.read import load_recipe
+    from asgmcli.runs.own import FEWEST, found_clips, planned, proposal_for, reused, sizes, this_machine, write_recipe
+    from asgmcli.train.propose import Wish
+    from asgmcli.train.task import Context
+
+    clips = found_clips(manifest, name)
+    machine = this_machine(session.device)
+    size = wish.size
+    while True:
+        proposal = proposal_for(clips, manifest, machine, Wish(size, wish.start, wish.localizer))
+        write_recipe(proposal, path)
+        recipe = load_recipe(path)
+        for folder in reused(recipe, session):
+            session.console.print(f"Start: {folder} is taken, a finished run with these settings.")
+        session.ensure(recipe)
+        context = Context(session.device, session.runs, path.parent)
+        side_by_side = 1 if session.device.type != "cpu" else machine.cores
+        plan = planned(path, proposal, list(recipe.rows), context, wish.budget, side_by_side)
+        names = sizes()
+        place = names.index(proposal.size)
+        if wish.size is not None or place == 0 or plan.epochs >= FEWEST * plan.proposed:
+            return clips, proposal, plan
+        size = names[place - 1]
+
+
+def _judged(session: Session, recipe: Recipe, manifest: Manifest, seeds: Sequence[int]) -> list[dict[str, object]]:
+    """Return the verdict, written beside the runs too."""
+    from asgmcli.files import write_text
+    from asgmcli.progress import tracked
+    from asgmcli.runs.verdict import judge
+    from asgmcli.train.run import run_of
+
+    folder = session.runs / recipe.name
+    runs = {
+        row: [run_of(recipe.model_copy(update={"default_row": row, "seed": seed}), session.runs) for seed in seeds]
+        for row in recipe.rows
+    }
+    with tracked(session.console, "verdict", "train", folder, transient=True) as tell:
+        found = judge(recipe, runs, manifest, session.device, tell)
+    data = [finding.data() for finding in found]
+    text = json.dumps(data, indent=2) + "\n"
+    write_text(folder / "verdict.json", text)
+    for run in runs[recipe.default_row][:1]:
+        write_text(run.folder / "verdict.json", text)
+    return data
+
+
+def _reported(session: Session, recipe: Recipe, seed: int) -> Path:
+    from asgmcli.files import write_text
+    from asgmcli.report.page import render
+    from asgmcli.runs.pages import Maker, run_page
+    from asgmcli.train.run import run_of
+
+    out = session.runs / recipe.name / "report.html"
+    run = run_of(recipe.model_copy(update={"seed": seed}), session.runs)
+    page = run_page(run.folder, Maker(session.device, session.console, session.runs, 4, out))
+    write_text(out, render(page))
+    return out

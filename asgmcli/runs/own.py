@@ -1,0 +1,255 @@
+"""From a folder of clips to a recipe: what was found, what a task proposes for it, and how long it may take."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from asgmcli.data.manifest import Manifest
+from asgmcli.errors import DataError, UsageError
+from asgmcli.files import write_text
+from asgmcli.prepare.source import open_manifest
+from asgmcli.progress import spoken_time
+from asgmcli.ranks.device import synchronize
+from asgmcli.recipe.base import Recipe
+from asgmcli.recipe.read import dump_values, load_recipe
+from asgmcli.recipe.shipped import find_beside
+from asgmcli.runs.session import Session, other_recipes
+from asgmcli.tasks import TASKS
+from asgmcli.train.batches import move
+from asgmcli.train.gradients import compute_gradients
+from asgmcli.train.propose import Machine, OwnClips, Proposal, Proposes, Wish
+from asgmcli.train.run import Run, differences, run_of
+from asgmcli.train.schedule import make_optimizer
+from asgmcli.train.task import Context
+from asgmcli.workers import cores
+
+RECIPE = "recipe.yaml"
+"""In the folder of the runs: to be edited and run again."""
+SHARES = (("train", 0.8), ("test", 0.2))
+"""Splits of clips that have none of their own."""
+TIMED = 3
+"""Steps that are timed."""
+FEWEST = 0.25
+"""Share of the proposed epochs below which a smaller size is taken."""
+KEPT = 0.8
+"""Share of a budget that is planned for: reading and judging vary."""
+VIEWS_A_STEP = 4
+"""Views of an evaluation, its verdict and its page that take as long as a step."""
+
+
+def found_clips(manifest: Manifest, name: str) -> OwnClips:
+    """Return what a task must know of prepared clips.
+
+    Raises:
+        DataError: nothing to learn from, or nothing to judge on.
+    """
+    train, test = manifest.of_split("train"), [row for row in manifest.of_split("test") if row.label]
+    labels = Counter(row.label for row in train if row.label)
+    if len(labels) < 2:
+        raise DataError(
+            f"{manifest.path}: labelled training clips of {len(labels)} class(es). Put clips of two classes or more "
+            "into folders named after them, or name their labels in a CSV (path,label)."
+        )
+    if not test:
+        raise DataError(f"{manifest.path}: no labelled clip is left to judge on. Label more clips: a fifth is kept.")
+    return OwnClips(
+        name=name,
+        manifest=manifest.path,
+        labels=dict(labels),
+        unlabeled=sum(not row.label for row in train),
+        tested=len(test),
+        seconds=median(row.duration for row in train),
+        fps=median(row.fps for row in train),
+        short_side=round(median(min(row.width, row.height) for row in train)),
+        heard=sum(bool(row.audio) for row in train) / len(train),
+    )
+
+
+def this_machine(device: torch.device) -> Machine:
+    """Return what a proposal must know of the device."""
+    memory = torch.cuda.get_device_properties(device).total_memory / 1e9 if device.type == "cuda" else 0.0
+    return Machine(device.type, memory, cores())
+
+
+def sizes() -> list[str]:
+    """Return the names of all sizes that a task proposes."""
+    return [size for task in TASKS.values() if isinstance(task, Proposes) for size in task.SIZES]
+
+
+def proposal_for(clips: OwnClips, manifest: Manifest, machine: Machine, wish: Wish) -> Proposal:
+    """Return the recipe of the first task that can learn from the clips.
+
+    Raises:
+        UsageError: the wish cannot be followed. DataError: no task can.
+    """
+    for task in TASKS.values():
+        if isinstance(task, Proposes) and (found := task.propose(clips, manifest, machine, wish)) is not None:
+            return found
+    raise DataError(f"{clips.manifest}: no task learns from such clips by itself. `asgm recipes` lists what there is.")
+
+
+def reused(recipe: Recipe, session: Session) -> list[Path]:
+    """Copy finished runs that `recipe` starts from out of other folders of runs here; return where they were.
+
+    Only a run with the very settings of today's recipe is taken.
+    """
+    found = []
+    for source in other_recipes(recipe):
+        needed = load_recipe(find_beside(session.recipes, str(source.recipe)), source.row, seed=source.seed)
+        own = run_of(needed, session.runs)
+        if own.recipe_path.exists():
+            continue
+        inner = own.folder.relative_to(session.runs)
+        for result in sorted(Path().glob(f"*/{inner}/result.json")):
+            other = Run(result.parent)
+            if other.result() is not None and not differences(other.recipe(), needed):
+                shutil.copytree(other.folder, own.folder, ignore=shutil.ignore_patterns("checkpoints"))
+                found.append(other.folder)
+                break
+    return found
+
+
+def write_recipe(proposal: Proposal, path: Path) -> None:
+    """Write the proposed recipe as YAML that can be edited and run again.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    head = f"# Proposed by `asgm train` for these clips (size {proposal.size}). Edit it, and run it again:\n"
+    write_text(path, f"{head}#   asgm train {path} --row all\n{dump_values(proposal.recipe)}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long the rows of a recipe are expected to take.
+
+    Attributes:
+        seconds: of all rows, side by side where there are cores, with their judgement.
+        epochs: that the recipe has now.
+        proposed: that it had before a budget.
+    """
+
+    seconds: float
+    epochs: int
+    proposed: int
+
+
+@dataclass(frozen=True)
+class RowCost:
+    """Measured seconds of a row: a step of its first epochs, one of its last, and those before and after all steps."""
+
+    light: float
+    full: float
+    around: float
+    steps: int
+
+    def seconds(self, epochs: int, light_epochs: int) -> float:
+        """Return the seconds of so many epochs, the first `light_epochs` of them of light steps."""
+        light = min(light_epochs, epochs)
+        return self.around + self.steps * (light * self.light + (epochs - light) * self.full)
+
+
+def planned(
+    path: Path, proposal: Proposal, rows: Sequence[str], context: Context, budget: float | None, parallel: int
+) -> Plan:
+    """Measure steps of each row of the recipe in `path`; under a budget in seconds lower its epochs, write it anew.
+
+    Raises:
+        UsageError: not even one epoch fits.
+    """
+    costs = [row_cost(load_recipe(path, row), context) for row in rows]
+    section: Any = proposal.recipe["train"]
+    epochs, light = section["epochs"], section.get("supervised_epochs", 0)
+
+    def of(count: int) -> float:
+        each = [cost.seconds(count, _light(light, count)) for cost in costs]
+        return max(max(each), sum(each) / max(parallel, 1))
+
+    if budget is None or of(epochs) <= KEPT * budget:
+        return Plan(of(epochs), epochs, epochs)
+    fits = max(count for count in range(epochs + 1) if count == 0 or of(count) <= KEPT * budget)
+    least = 1 + int(light > 0)
+    if fits < least:
+        raise UsageError(
+            f"--budget: {spoken_time(budget)} are too short here: {least} epochs take about {spoken_time(of(least))}. "
+            "Give more, or a smaller --size."
+        )
+    section["epochs"] = fits
+    if light:
+        section["supervised_epochs"] = _light(light, fits)
+    write_recipe(proposal, path)
+    return Plan(of(fits), fits, epochs)
+
+
+def _light(light: int, epochs: int) -> int:
+    """Return how many of fewer epochs are supervised ones: as many as proposed, a third at most."""
+    return min(light, max(1, epochs // 3), max(epochs - 1, 0))
+
+
+def row_cost(recipe: Recipe, context: Context) -> RowCost:
+    """Measure the steps of a recipe's row on its own clips.
+
+    The same batches are read twice, and the second time counts: clips that a run keeps in memory are decoded once.
+    """
+    trained = recipe.as_trained()
+    assert trained is not None  # proposals are of tasks that train
+    begun = time.perf_counter()
+    task = TASKS[trained.task]
+    data = task.build_data(trained)
+    state = task.build_state(trained, data, context)
+    optimizer = make_optimizer(state.trained(), trained.train.optimizer)
+    counts = task.count(trained, open_manifest)
+
+    def step_seconds(epoch: int) -> float:
+        each = 0.0
+        for _ in range(2):
+            since, steps = time.perf_counter(), 0
+            for batch in islice(data.epoch(epoch), TIMED):
+                state.begin_step(epoch, steps)
+                compute_gradients(task.train_step, state, move(batch, context.device), optimizer, trained.train)
+                optimizer.step()
+                state.after_step()
+                steps += 1
+            synchronize(context.device)
+            each = (time.perf_counter() - since) / max(steps, 1)
+        return each
+
+    last = trained.train.epochs - 1
+    full = step_seconds(last)
+    start = time.perf_counter() - begun
+    light = step_seconds(0) if counts.light_epochs else full
+    return RowCost(light, full, start + counts.views * full / VIEWS_A_STEP, counts.steps)
+
+
+def words(
+    clips: OwnClips, proposal: Proposal, plan: Plan | None, rows: Sequence[str], device: torch.device
+) -> list[str]:
+    """Return what was found and what will be done, in fewer than 15 lines."""
+    few, many = min(clips.labels.values()), max(clips.labels.values())
+    each = f"{few}" if few == many else f"{few} to {many}"
+    found = [
+        f"Found: {clips.labeled} labelled clips of {len(clips.labels)} classes ({each} each) and {clips.unlabeled} "
+        f"without a label to train on, {clips.tested} to judge on.",
+        f"Clips: {clips.seconds:.1f} s at {clips.fps:.0f} frames a second, {clips.short_side} pixels (medians); "
+        f"{clips.heard:.0%} have sound.",
+        f"Networks: size {proposal.size}, start: {proposal.start}, on {device.type}.",
+        f"Trained: {'; '.join(rows)}.",
+    ]
+    if plan is not None:
+        less = f" of the {plan.proposed} proposed" if plan.epochs < plan.proposed else ""
+        found.append(f"Time: {plan.epochs} epochs{less}, about {spoken_time(plan.seconds)} for all rows.")
+    if clips.unlabeled == 0:
+        found.append("No clip is unlabelled: the labelled ones serve as unlabelled ones too, without their labels.")
+    if clips.heard < 0.5:
+        found.append("Most clips are silent: what sound could tell is missing.")
+    return found

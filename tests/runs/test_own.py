@@ -1,0 +1,118 @@
+"""What is found in somebody's clips, and how a budget shortens the recipe that is proposed for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from asgmcli.data.manifest import Manifest, ManifestRow
+from asgmcli.errors import DataError, UsageError
+from asgmcli.recipe.read import load_recipe
+from asgmcli.runs import own
+from asgmcli.runs.own import RowCost, found_clips, planned, words
+from asgmcli.train.propose import OwnClips, Proposal
+from asgmcli.train.task import Context
+
+CLIPS = OwnClips("mine", Path("data/mine/manifest.csv"), {"a": 5, "b": 6}, 30, 20, 0.92, 25.0, 120, 1.0)
+RECIPE = {
+    "name": "mine",
+    "task": "recognition",
+    "title": "Mine",
+    "default_row": "own",
+    "rows": {"own": {"title": "all clips"}, "alone": {"title": "without the unlabelled clips"}},
+    "data": {"dataset": "mine"},
+    "masks": {"kind": "tube"},
+    "train": {"epochs": 90, "supervised_epochs": 30},
+}
+
+
+def row(name: str, label: str, split: str, audio: bool = True) -> ManifestRow:
+    return ManifestRow(name, f"{name}.mp4", label, split, 2.0, 25.0, 50, 64, 48, f"{name}.mp4" if audio else "", "")
+
+
+def manifest(*rows: ManifestRow) -> Manifest:
+    return Manifest(Path("x"), list(rows), ["a", "b"], Path("x/manifest.csv"), "")
+
+
+def test_labels_clips_and_sound_are_counted() -> None:
+    found = found_clips(
+        manifest(
+            row("1", "a", "train"),
+            row("2", "a", "train"),
+            row("3", "b", "train", audio=False),
+            row("4", "", "train"),
+            row("5", "b", "test"),
+            row("6", "", "test"),
+        ),
+        "mine",
+    )
+    assert (found.labels, found.unlabeled, found.tested, found.labeled) == ({"a": 2, "b": 1}, 1, 1, 3)
+    assert (found.seconds, found.fps, found.short_side, found.heard) == (2.0, 25.0, 48, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [("aa", "labelled training clips of 1 class"), ("", "of 0 class"), ("ab", "no labelled clip is left to judge on")],
+)
+def test_clips_that_nothing_is_learnt_from_are_told(labels: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        found_clips(manifest(*(row(str(place), label, "train") for place, label in enumerate(labels))), "mine")
+
+
+def test_a_row_takes_its_light_steps_its_full_ones_and_what_is_around() -> None:
+    cost = RowCost(light=1.0, full=3.0, around=10.0, steps=2)
+    assert cost.seconds(5, 2) == 10 + 2 * (2 * 1 + 3 * 3)
+    assert cost.seconds(1, 2) == 10 + 2 * 1
+
+
+@pytest.fixture
+def costs(monkeypatch: pytest.MonkeyPatch) -> Sequence[RowCost]:
+    """What each row is measured at: one whose last epochs take three times the first ones, and a lighter one."""
+    found = {"own": RowCost(1.0, 3.0, 4.0, 1), "alone": RowCost(1.0, 1.0, 4.0, 1)}
+    monkeypatch.setattr(own, "row_cost", lambda recipe, _: found[recipe.default_row])
+    return list(found.values())
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+@pytest.mark.parametrize("budget", [60.0, 120.0, None])
+def test_a_budget_shortens_the_training_so_that_it_fits(
+    tmp_path: Path, costs: Sequence[RowCost], budget: float | None, parallel: int
+) -> None:
+    proposal = Proposal(yaml.safe_load(yaml.safe_dump(RECIPE)), "tiny", "none")
+    path = tmp_path / "recipe.yaml"
+    own.write_recipe(proposal, path)
+    plan = planned(path, proposal, ["own", "alone"], Context(torch.device("cpu"), tmp_path, tmp_path), budget, parallel)
+    train = load_recipe(path).train  # type: ignore[attr-defined]
+    each = [cost.seconds(train.epochs, train.supervised_epochs) for cost in costs]
+    assert plan.seconds == (sum(each) if parallel == 1 else max(each))
+    assert (plan.epochs, plan.proposed) == (train.epochs, 90)
+    if budget is None:
+        assert train.epochs == 90
+    else:
+        assert 0.6 * budget < plan.seconds <= 0.8 * budget
+        assert train.supervised_epochs == train.epochs // 3
+
+
+def test_a_budget_for_not_even_an_epoch_is_told(tmp_path: Path, costs: Sequence[RowCost]) -> None:
+    proposal = Proposal(yaml.safe_load(yaml.safe_dump(RECIPE)), "tiny", "none")
+    own.write_recipe(proposal, tmp_path / "recipe.yaml")
+    with pytest.raises(UsageError, match="8 s are too short here: 2 epochs take about 14 s"):
+        planned(tmp_path / "recipe.yaml", proposal, ["own", "alone"], None, 8.0, 1)  # type: ignore[arg-type]
+
+
+def test_what_was_found_is_said_in_few_lines() -> None:
+    said = words(CLIPS, Proposal({}, "tiny", "none"), own.Plan(600.0, 20, 40), ["all", "less"], torch.device("cpu"))
+    assert (
+        said[0]
+        == "Found: 11 labelled clips of 2 classes (5 to 6 each) and 30 without a label to train on, 20 to judge on."
+    )
+    assert said[-1] == "Time: 20 epochs of the 40 proposed, about 10 min for all rows."
+    silent = replace(CLIPS, unlabeled=0, heard=0.2)
+    more = words(silent, Proposal({}, "tiny", "none"), None, ["all"], torch.device("cpu"))
+    assert "No clip is unlabelled" in more[-2]
+    assert "Most clips are silent" in more[-1]

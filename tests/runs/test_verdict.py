@@ -1,0 +1,74 @@
+"""A verdict in words: what the figures of two networks on the same clips allow to say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asgmcli.data.manifest import Manifest, ManifestRow
+from asgmcli.report.table import Table
+from asgmcli.runs.verdict import exchanged, helped, large_enough, quality_of
+
+
+def row(number: int, label: str, split: str = "test") -> ManifestRow:
+    name = f"{label}{number}.mp4"
+    return ManifestRow(f"{label}{number}", name, label, split, 1.0 + number, 25.0, 25, 64, 48, name, "")
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    rows = [row(number, label) for label in "abc" for number in range(3)]
+    return Manifest(Path("x"), [*rows, row(9, "a", "train")], ["a", "b", "c"], Path("x/manifest.csv"), "")
+
+
+def test_the_quality_of_a_clip_is_read_off_the_lines_of_any_task() -> None:
+    named = Table("", ["id", "label", "predicted", "confidence"], [["x", "a", "a", 0.4], ["y", "a", "b", 0.9]])
+    assert quality_of(named) == {"x": 100.0, "y": 0.0}
+    seconds = Table(
+        "", ["id", "second", "event", "predicted", "probability"], [["x", 0, "a", "a", 1], ["x", 1, "a", "b", 1]]
+    )
+    assert quality_of(seconds) == {"x": 50.0}
+    assert quality_of(Table("", ["id", "iou"], [["x", 61.5]])) == {"x": 61.5}
+    assert quality_of(Table("", ["id", "start", "end"], [["x", 0.0, 1.0]])) == {}
+
+
+def test_sound_and_picture_are_exchanged_between_classes(manifest: Manifest) -> None:
+    before = {clip.id: clip for clip in manifest.rows}
+    for what in ("sound", "picture"):
+        mixed = exchanged(manifest, "test", what).rows
+        assert sorted(clip.id for clip in mixed) == sorted(before)
+        assert sorted(clip.audio if what == "sound" else clip.path for clip in mixed) == sorted(
+            clip.path for clip in manifest.rows
+        )
+        for clip in mixed:
+            kept = clip.path if what == "sound" else clip.audio
+            other = clip.audio if what == "sound" else clip.path
+            assert (clip.label, kept) == (before[clip.id].label, before[clip.id].path)
+            assert clip.split == "train" or other[0] != clip.label
+            assert what == "sound" or clip.duration == 1.0 + int(Path(other).stem[1:])
+
+
+@pytest.mark.parametrize(
+    ("own", "without", "said"),
+    [
+        ([100.0] * 9 + [0.0], [0.0] * 10, "Yes, the start helped: +90.0 points [+67.4, +112.6] over 10 clips"),
+        ([0.0] * 10, [100.0] * 9 + [0.0], "No, the start harmed: -90.0"),
+        ([100.0, 0.0, 0.0, 100.0], [0.0, 100.0, 0.0, 100.0], "That the start helped cannot be told: +0.0"),
+    ],
+)
+def test_a_difference_is_said_as_its_interval_allows(own: list[float], without: list[float], said: str) -> None:
+    found = helped(dict(zip("abcdefghij", own)), dict(zip("abcdefghij", without)), "the start")  # noqa: B905
+    assert found is not None
+    assert found.answer.startswith(said)
+    assert helped({}, {"a": 1.0}, "the start") is None
+
+
+def test_a_test_that_is_too_small_is_called_so() -> None:
+    small = {str(number): 100.0 * (number % 2) for number in range(20)}
+    found = large_enough(small, [])
+    assert found is not None
+    assert found.answer.startswith("No, it is small. 20 clips: 50.0 is known to ±22.5;")
+    large = {str(number): 100.0 * (number % 2) for number in range(20_000)}
+    assert str(large_enough(large, [])).count("Yes.") == 1
+    assert large_enough({"a": 1.0}, []) is None
