@@ -208,8 +208,8 @@ def _otherwise(override: str, cost: Mapping[str, int | None], rate: float | None
 
 
 def _shown(measured: Sequence[float | None]) -> str:
-    found = sorted({round(rate / GIGA) for rate in measured if rate})
-    return f"{' and '.join(f'{rate:,}' for rate in found)} GFLOP/s " if found else ""
+    found = dict.fromkeys(_digits(rate / GIGA) for rate in sorted(rate for rate in measured if rate))
+    return f"{' and '.join(found)} GFLOP/s " if found else ""
 
 
 def _digits(value: float) -> str:

@@ -12,7 +12,7 @@ from asgmcli.recipe.training import Train
 
 RATE_ROWS = {"cuda": 4096}  # tokens whose products are timed, by device
 RATE_ROWS_ELSEWHERE = 512
-RATE_SECONDS = 0.1  # of products that are timed, beyond the one that warms up
+RATE_SECONDS, RATE_PRODUCTS = 0.1, 5  # timed at least, beyond the one that warms up
 
 
 def product_rate(device: torch.device, settings: Train, width: int) -> float:
@@ -28,9 +28,9 @@ def product_rate(device: torch.device, settings: Train, width: int) -> float:
         synchronize(device)
 
     products()
-    fastest, begin = math.inf, time.perf_counter()
-    while time.perf_counter() - begin < RATE_SECONDS:
+    fastest, timed, begin = math.inf, 0, time.perf_counter()
+    while time.perf_counter() - begin < RATE_SECONDS or timed < RATE_PRODUCTS:
         started = time.perf_counter()
         products()
-        fastest = min(fastest, time.perf_counter() - started)
+        fastest, timed = min(fastest, time.perf_counter() - started), timed + 1
     return 2 * rows * width * 4 * width / max(fastest, math.ulp(1.0))
