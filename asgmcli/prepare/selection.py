@@ -7,7 +7,7 @@ import filecmp
 import io
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -200,7 +200,7 @@ def summarise(
         "with_sound": sum(bool(row.audio) for row in outcome.rows),
         "left_out": dict(sorted(Counter(entry.reason for entry in outcome.left_out).items())),
         "broken": {"files": outcome.bad, "of": outcome.looked_at},
-        "notes": [*listing.notes, *_empty_classes(listing, counts), *_denominators(outcome)],
+        "notes": [*listing.notes, *_empty_classes(listing, outcome.rows), *_denominators(outcome)],
         "manifest_sha256": sha256,
     }
     if listing.official:
@@ -235,14 +235,19 @@ def _denominators(outcome: Outcome) -> list[str]:
     return lines
 
 
-def _empty_classes(listing: Listing, counts: dict[str, Counter[str]]) -> list[str]:
+def _empty_classes(listing: Listing, rows: Sequence[ManifestRow]) -> list[str]:
     """Return a line for each of train and test that has clips, but none of some classes."""
+    inside = listing.contents
+    asked = [name for name in listing.classes if not inside or any(name in one for one in inside.values())]
     lines: list[str] = []
     for split in ("train", "test"):
-        empty = [name for name in listing.classes if not counts[split][name]]
-        if counts[split] and empty and len(empty) < len(listing.classes):
+        mine = [row for row in rows if row.split == split]
+        seen = {row.label for row in mine}.union(*(inside.get(row.id, ()) for row in mine))
+        empty = [name for name in asked if name not in seen]
+        if mine and empty and len(empty) < len(asked):
             more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
-            lines.append(f"no {split} clip of {len(empty)} classes: {', '.join(empty[:5])}{more}")
+            of = f"class {empty[0]}" if len(empty) == 1 else f"{len(empty)} classes: {', '.join(empty[:5])}{more}"
+            lines.append(f"no {split} clip of {of}")
     return lines
 
 

@@ -103,6 +103,7 @@ def find(root: Path, options: LayoutOptions) -> Listing:
         same_paths=True,
         needs_sound=True,
         finish=finish_of(options),
+        contents={clip_id(row, one): frozenset((one.category,)) for row, one in enumerate(events)},
     )
 
 

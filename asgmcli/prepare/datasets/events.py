@@ -77,6 +77,7 @@ def find(root: Path, options: LayoutOptions) -> Listing:
         raise DataError(f"None of the {len(clips)} videos that {path} names exists; paths are relative to {root}.")
     classes = sorted({event.label for clip in clips.values() for event in clip.events})
     placed = {name: clip.events for name, clip in clips.items()}
+    contents = {name: frozenset(event.label for event in clip.events) for name, clip in clips.items()}
     files: dict[str, Callable[[Sequence[ManifestRow]], str]] = {SEGMENTS_NAME: partial(_segments, path, placed)}
     return Listing(
         found,
@@ -87,6 +88,7 @@ def find(root: Path, options: LayoutOptions) -> Listing:
         seed=options.seed,
         needs_sound=True,
         finish=finish_of(options),
+        contents=contents,
     )
 
 

@@ -98,7 +98,8 @@ class Listing:
     By `shares` and `seed` clips without a split get one, once it is known which of them can be used. `examine` checks a
     clip's files in place of `verify.examine`; `finish` makes what else the data set has once its manifest is written,
     and gives more entries of the summary. `same_paths` keeps clips of one and the same file in several splits, as some
-    protocols have them; `needs_sound` leaves out clips without an audio stream.
+    protocols have them; `needs_sound` leaves out clips without an audio stream. `contents` are the classes in each clip
+    where one label does not tell them: those of its events, without the background.
     """
 
     candidates: list[Candidate]
@@ -113,6 +114,7 @@ class Listing:
     finish: Callable[[Manifest, Callable[[str], None]], dict[str, object]] | None = None
     same_paths: bool = False
     needs_sound: bool = False
+    contents: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def walk_files(root: Path) -> Iterator[Path]:

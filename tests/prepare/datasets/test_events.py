@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from asgmcli.cli import main
@@ -55,6 +57,12 @@ def test_a_row_an_event_and_one_without(tmp_path: Path) -> None:
     assert found["a.mp4"] == [(0, 1.5, "bell"), (2, 4, "dog")]
     assert found["c.mp4"] == []
     assert '"seconds": 4' in (out / "summary.json").read_text()
+
+
+def test_classes_that_a_split_lacks_are_told_by_its_events_not_by_labels(tmp_path: Path) -> None:
+    """A clip of two classes has both, and background is no class to ask for."""
+    _, text, out = run(videos(tmp_path / "raw"), LIST, "--seconds", "4")
+    assert json.loads((out / "summary.json").read_text())["notes"] == ["no test clip of class dog"], text
 
 
 def test_splits_are_drawn_where_none_is_given(tmp_path: Path) -> None:
@@ -122,6 +130,8 @@ def test_frames_are_cached_as_jpegs(tmp_path: Path) -> None:
     (window,) = windows_of(row, 4)
     draws = [0, 5, 8, 15]
     cached = FrameReader(manifest, FrameInput()).read(window, draws)
+    several = FrameReader(manifest, FrameInput()).read_draws(window, draws)
+    assert torch.equal(several[[0, 1, 2, 3], [0, 1, 2, 3]], cached)
     (out / INDEX_NAME).unlink()
     decoded = FrameReader(manifest, FrameInput()).read(window, draws)
     assert cached.shape == decoded.shape == (4, 3, 256, 256)
