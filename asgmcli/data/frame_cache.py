@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asgmcli.data.manifest import Manifest, ManifestRow
-from asgmcli.data.windows import CANDIDATES, Window, read_frames, resized
+from asgmcli.data.windows import CANDIDATES, Window, read_draws, read_frames, resized
 from asgmcli.errors import DataError, MediaError
 from asgmcli.files import replacing, write_text
 from asgmcli.media.clips import indices_at
@@ -49,13 +49,25 @@ class FrameReader:
             MediaError: the file cannot be decoded.
         """
         side, how = self.settings.resize_to, self.settings.resize
-        folder = self._cache
-        if folder is not None:
-            path = cached_file(folder, window.row)
-            if path.exists():
-                places = [CANDIDATES * (window.start + second) + draw for second, draw in enumerate(draws)]
-                return read_jpegs(path, places)
+        path = self._cached(window)
+        if path is not None:
+            return read_jpegs(path, [CANDIDATES * (window.start + second) + draw for second, draw in enumerate(draws)])
         return resized(read_frames(self.manifest, window, draws, side), side, how)
+
+    def read_draws(self, window: Window, draws: Sequence[int]) -> Tensor:
+        """Return uint8 [draws, T, 3, H, W], frames at t + n / 16 of each second for each n of `draws`, see `read`."""
+        side, how, count = self.settings.resize_to, self.settings.resize, window.seconds
+        path = self._cached(window)
+        if path is not None:
+            places = [CANDIDATES * (window.start + second) + draw for draw in draws for second in range(count)]
+            return read_jpegs(path, places).unflatten(0, (len(draws), count))
+        frames = read_draws(self.manifest, window, draws, side)
+        return resized(frames.flatten(0, 1), side, how).unflatten(0, (len(draws), count))
+
+    def _cached(self, window: Window) -> Path | None:
+        """Return the file of a clip's frames, if there is one."""
+        path = None if self._cache is None else cached_file(self._cache, window.row)
+        return path if path is not None and path.exists() else None
 
     @cached_property
     def _cache(self) -> Path | None:

@@ -77,10 +77,8 @@ class FrameClips(Dataset[Tensor]):
         return torch.cat([self._window(window) for window in self.windows.of(row)])
 
     def _window(self, window: Window) -> Tensor:
-        settings, reader, parts = self.settings, FrameReader(self.windows.manifest, self.settings), []
-        for draw in self.draws:
-            parts.append(centre(reader.read(window, [draw] * window.seconds), settings.size))
-        return torch.stack(parts, 1).flatten(0, 1)
+        frames = FrameReader(self.windows.manifest, self.settings).read_draws(window, self.draws)
+        return centre(frames, self.settings.size).transpose(0, 1).flatten(0, 1)
 
 
 @dataclass(frozen=True)

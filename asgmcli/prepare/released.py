@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from asgmcli.data.manifest import Manifest
-from asgmcli.data.windows import Window, read_frames, read_patches, resized
+from asgmcli.data.windows import Window, read_draws, read_patches, resized
 from asgmcli.nn.backbones import MEAN, STD
 from asgmcli.nn.state import fit, state_of
 from asgmcli.nn.vggish import VGGish
@@ -97,7 +97,6 @@ class ReleasedNetworks:
 
     def _maps(self, manifest: Manifest, window: Window) -> Tensor:
         total = torch.zeros(window.seconds, *MAP)
-        for draw in FRAMES:
-            frames = resized(read_frames(manifest, window, [draw] * window.seconds, SIZE), SIZE, "squash")
-            total += forward(self.visual, frames, self.device)
+        for frames in read_draws(manifest, window, FRAMES, SIZE):
+            total += forward(self.visual, resized(frames, SIZE, "squash"), self.device)
         return total / len(FRAMES)

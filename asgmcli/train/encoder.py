@@ -68,8 +68,8 @@ class Encoder:
         """
         reader, size = FrameReader(manifest, self.recipe.frames), self.recipe.frames.size
         draws = draws_of(self.recipe.features.draws)
-        frames = [centre(reader.read(window, [draw] * window.seconds), size) for draw in draws]
-        return torch.stack(frames), read_patches(manifest, window, self.recipe.audio.hop)[:, None]
+        frames = centre(reader.read_draws(window, draws), size)
+        return frames, read_patches(manifest, window, self.recipe.audio.hop)[:, None]
 
     def _of(self, frames: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
         self.network.eval()

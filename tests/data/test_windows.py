@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from asgmcli.data import windows
 from asgmcli.data.manifest import Manifest, ManifestRow
@@ -14,12 +16,14 @@ from asgmcli.data.windows import (
     centre,
     count_segments,
     labels_of,
+    read_draws,
     read_frames,
     read_patches,
     resized,
     windows_of,
 )
 from asgmcli.errors import MediaError
+from asgmcli.media.video import read_clip
 from asgmcli.media.write import write_clip
 
 CLASSES = ["bell", "background"]
@@ -92,6 +96,24 @@ def test_frames_nearest_to_the_drawn_times(clip: Path) -> None:
     assert (read.float().mean((1, 2, 3)) / 10).round().tolist() == [0, 12, 23, 23]
     with pytest.raises(MediaError, match="no frame rate"):
         read_frames(manifest, Window(row_of(clip.name, 3.0, fps=0.0), 0, 1, 1), [0], 24)
+
+
+def test_several_frames_a_second_are_those_read_one_by_one(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is opened once for all of them."""
+    manifest = Manifest(clip.parent, [], [], clip, "")
+    window, draws = Window(row_of(clip.name, 3.0), 0, 4, 3), [2, 8, 13]
+    apart = torch.stack([read_frames(manifest, window, [draw] * 4, 24) for draw in draws])
+    opened: list[int] = []
+
+    def counted(*given: Any, **named: Any) -> NDArray[np.uint8]:
+        opened.append(1)
+        return read_clip(*given, **named)
+
+    monkeypatch.setattr(windows, "read_clip", counted)
+    together = read_draws(manifest, window, draws, 24)
+    assert torch.equal(together, apart)
+    assert together.shape == (3, 4, 24, 32, 3)
+    assert len(opened) == 1
 
 
 def test_patches_of_a_windows_seconds(clip: Path) -> None:

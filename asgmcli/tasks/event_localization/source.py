@@ -87,10 +87,8 @@ class Source:
         for window in windows:
             patches = read_patches(manifest, window, self.recipe.audio.hop)[:, None]
             heard.append(forward(audio, patches, self.device))
-            parts = []
-            for draw in draws:
-                frames = centre(FrameReader(manifest, settings).read(window, [draw] * window.seconds), settings.size)
-                parts.append(forward(visual, frames, self.device))
+            frames = centre(FrameReader(manifest, settings).read_draws(window, draws), settings.size)
+            parts = [forward(visual, part, self.device) for part in frames]
             found = over_draws(torch.stack(parts), 0, motion=kind == "backbones" and self.recipe.features.motion)
             seen.append(found.permute(0, 2, 3, 1) if kind == "maps" else found)
         # As the store keeps them.

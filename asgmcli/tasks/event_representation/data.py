@@ -74,8 +74,8 @@ class WholeWindows(Dataset[WholeBatch]):
     def _read(self, window: Window) -> SeenHeard:
         settings, manifest = self.recipe.frames, self.events.manifest
         reader, draws = FrameReader(manifest, settings), draws_of(self.recipe.features.draws)
-        parts = [centre(reader.read(window, [draw] * window.seconds), settings.size) for draw in draws]
-        return SeenHeard(torch.stack(parts), read_patches(manifest, window, self.recipe.audio.hop)[:, None])
+        frames = centre(reader.read_draws(window, draws), settings.size)
+        return SeenHeard(frames, read_patches(manifest, window, self.recipe.audio.hop)[:, None])
 
 
 @dataclass
