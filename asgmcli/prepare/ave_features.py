@@ -90,7 +90,9 @@ def _blocks(path: Path, shape: tuple[int, ...], last: int) -> Iterator[tuple[int
                     raise DataError(
                         f"{path}: row {first + int(finite.argmin())} holds NaN or infinity. Fetch it again."
                     )
-                yield first, block.astype(np.float16)
+                with np.errstate(over="ignore"):  # the store refuses what float16 does not hold
+                    half = block.astype(np.float16)
+                yield first, half
     except (OSError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: no data set '{DATASET}' ({error}). Fetch it again.") from None
 

@@ -66,17 +66,18 @@ def confusion_pair(
 
 def _draw_pair(tables: Mapping[str, NDArray[np.float64]], classes: Sequence[str], unit: str) -> Figure:
     size = len(classes)
-    figure = new_figure(height=min(max(3.4, 0.15 * size + 2.2), WIDTH), width=WIDTH + 2)
+    small = 8 if size <= MOST_NUMBERS else 6
+    figure = new_figure(height=min(max(5.0, 0.15 * size + 2.2), WIDTH), width=WIDTH + 2)
     panels = np.atleast_1d(figure.subplots(1, len(tables), sharey=True))
     for axes, (title, counts) in zip(panels, tables.items(), strict=True):
         image = axes.imshow(_percent(counts), cmap=AMOUNT, vmin=0, vmax=100, aspect="equal")
         right = 100 * np.trace(counts) / max(counts.sum(), 1)
         axes.set_title(f"{title}: {right:.1f}% of {counts.sum():.0f} {unit} right", fontsize=10)
         axes.set_xlabel("predicted class")
-        axes.set_xticks(range(size), classes, rotation=90, fontsize=6)
+        axes.set_xticks(range(size), classes, rotation=90, fontsize=small)
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-    panels[0].set_yticks(range(size), classes, fontsize=6)
+    panels[0].set_yticks(range(size), classes, fontsize=small)
     panels[0].set_ylabel("true class")
     bar = figure.colorbar(image, ax=list(panels), shrink=0.7, aspect=28, pad=0.02)
     bar.set_label("percent of the true class")

@@ -25,6 +25,8 @@ from asgmcli.train.weights import EVENT_WEIGHTS
 
 PICTURES: tuple[str, ...] = ("figure.png", "figure.svg")
 SECONDS = 10
+CALLED = {"tacma": "TACMA", "probe": "classifier", "bilstm": "BiLSTMs", "avel": "AVEL", "psp": "PSP"}
+"""Networks, as pictures call them."""
 STREAMS = ("sound, f_a", "picture, f_v", "sound, as TACMA adds it", "picture, as TACMA adds it")
 
 
@@ -105,7 +107,7 @@ class Drawing:
         return found
 
     def _draw_pair(self, found: Judged, other: Judged) -> None:
-        names = (self.recipe.against.row or self.recipe.against.recipe, "TACMA")
+        names = self._names()
         if self.recipe.kind == "timeline":
             from asgmcli.tasks.event_localization.figures import draw_cases
 
@@ -121,6 +123,14 @@ class Drawing:
         }
         for name in PICTURES:
             confusion_pair(tables, classes, self.run.folder / name)
+
+    def _names(self) -> tuple[str, str]:
+        """Return what the picture calls the run beside and the shown one: their networks, or else their rows."""
+        assert self.beside is not None  # a picture of two
+        kinds = tuple(CALLED[trained.recipe.model.kind] for trained in (self.beside, self.shown))
+        rows = tuple(run.row or run.recipe for run in (self.recipe.against, self.recipe.shown))
+        beside, shown = kinds if kinds[0] != kinds[1] else rows
+        return beside, shown if shown != beside else f"{shown}, shown"
 
     @torch.no_grad()
     def _draw_features(self) -> None:
