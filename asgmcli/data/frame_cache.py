@@ -60,9 +60,10 @@ class FrameReader:
         path = self._cached(window)
         if path is not None:
             places = [CANDIDATES * (window.start + second) + draw for draw in draws for second in range(count)]
-            return read_jpegs(path, places).unflatten(0, (len(draws), count))
-        frames = read_draws(self.manifest, window, draws, side)
-        return resized(frames.flatten(0, 1), side, how).unflatten(0, (len(draws), count))
+            found = read_jpegs(path, places)
+        else:
+            found = resized(read_draws(self.manifest, window, draws, side).flatten(0, 1), side, how)
+        return found.view(len(draws), count, *found.shape[1:])
 
     def _cached(self, window: Window) -> Path | None:
         """Return the file of a clip's frames, if there is one."""

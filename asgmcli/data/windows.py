@@ -141,7 +141,8 @@ def read_draws(manifest: Manifest, window: Window, draws: Sequence[int], short_s
         MediaError: the file cannot be decoded.
     """
     times = [second + draw / CANDIDATES for draw in draws for second in range(window.seconds)]
-    return _frames_at(manifest, window, times, short_side).unflatten(0, (len(draws), window.seconds))
+    found = _frames_at(manifest, window, times, short_side)
+    return found.view(len(draws), window.seconds, *found.shape[1:])
 
 
 def _frames_at(manifest: Manifest, window: Window, seconds: Sequence[float], short_side: int) -> Tensor:
