@@ -56,7 +56,7 @@ class Status:
     Args:
         path: of the file; None keeps none, for ranks but the first.
         command: such as `train`.
-        title: what is worked at.
+        title: of the work.
         phases: in the order of the work; one may be entered several times.
     """
 
@@ -70,7 +70,7 @@ class Status:
         """Time left, s, where it is known from elsewhere."""
         self._current = self.phases[0]
         self._begun = datetime.now(timezone.utc)
-        self._since = time.monotonic()  # of the item that is worked at
+        self._since = time.monotonic()  # when the present item was begun
         self._written = float("-inf")
 
     def begin(self, name: str, of: int | None = None, done: int | None = None) -> None:
@@ -197,7 +197,7 @@ class Found:
 
     @property
     def running(self) -> bool:
-        """Return True if it works, as far as can be told from here."""
+        """Return True if its process is at work, as far as can be told from here."""
         return self.data.get("state") == RUNNING and not self.gone
 
 
@@ -209,7 +209,7 @@ def find_statuses(places: Sequence[Path]) -> list[Found]:
 
 
 def read_status(path: Path) -> Found | None:
-    """Return the status in a file; None where it is missing or none."""
+    """Return the status in a file; None if there is none or it cannot be read."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

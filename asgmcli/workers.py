@@ -133,7 +133,7 @@ class _Crew:
                 yield task, answer
 
     def in_order(self, tasks: Iterator[Any], ahead: int) -> Iterator[tuple[Any, Any]]:
-        """Yield inputs and results in the order of the inputs, `ahead` of them at most being held or worked at."""
+        """Yield inputs and results in the order of the inputs, at most `ahead` of them held or in work."""
         told = 0
         held: dict[int, tuple[Any, Any]] = {}
         self._fill(tasks, ahead)

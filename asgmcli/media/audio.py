@@ -19,13 +19,11 @@ from asgmcli.media.extent import first_shown, may_begin_late, read_only, tick_of
 from asgmcli.media.probe import best_audio_stream, best_video_stream, open_media, reason_of
 
 if TYPE_CHECKING:
+    import torch
     from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.filter import Graph
-
-if TYPE_CHECKING:
-    import torch
 
 CACHE_RATE = 16_000  # samples per second of an int16 .npy cache
 SILENCE_DBFS = -120.0  # what digital silence is called; below the noise of 16 bits (-96)

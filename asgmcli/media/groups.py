@@ -170,7 +170,7 @@ def _runs_of_packets(container: InputContainer, stream: VideoStream) -> Iterator
     latest: int | None = None
     packets = container.demux(stream)
     numberable = is_numberable(container, stream)
-    vops = stream.codec_context.name == "mpeg4" and not numberable
+    mpeg4 = stream.codec_context.name == "mpeg4" and not numberable
     for packet in numbered(packets) if numberable else packets:
         if packet.size == 0:
             if packet.pts is None and packet.dts is None:
@@ -178,7 +178,7 @@ def _runs_of_packets(container: InputContainer, stream: VideoStream) -> Iterator
             raise DoubtfulError("an empty packet")
         if packet.pts is None or packet.is_corrupt:
             raise DoubtfulError("a packet without a time stamp, or cut off")
-        if vops and (latest is None or packet.pts > latest):
+        if mpeg4 and (latest is None or packet.pts > latest):
             latest = packet.pts
             if begins_with_b_vop(packet):
                 raise DoubtfulError("stamped in the order of decoding: copied out of an AVI")

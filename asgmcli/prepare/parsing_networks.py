@@ -97,7 +97,7 @@ def find_weights(name: str, files: Mapping[str, Path], folder: Path = Path("weig
 
 
 @dataclass(frozen=True)
-class ReleasedNetworks:
+class ParsingNetworks:
     """The three networks, frozen.
 
     Attributes:
@@ -152,7 +152,7 @@ class ReleasedNetworks:
         return found.float().cpu()
 
 
-def load_networks(files: Mapping[str, Path], device: torch.device | None = None) -> ReleasedNetworks:
+def load_networks(files: Mapping[str, Path], device: torch.device | None = None) -> ParsingNetworks:
     """Load the three networks.
 
     Raises:
@@ -164,7 +164,7 @@ def load_networks(files: Mapping[str, Path], device: torch.device | None = None)
     paths = {name: find_weights(name, files) for name in NETWORKS}
     networks = {name: _load(name, path).to(where).eval().requires_grad_(False) for name, path in paths.items()}
     hashes = {name: hash_file(path) for name, path in paths.items()}
-    return ReleasedNetworks(networks["resnet152"], networks["r2plus1d_18"], networks["vggish"], where, hashes)
+    return ParsingNetworks(networks["resnet152"], networks["r2plus1d_18"], networks["vggish"], where, hashes)
 
 
 def build(name: str) -> nn.Module:

@@ -26,7 +26,7 @@ class Timing:
         return {
             "name": self.name,
             "repeats": len(values),
-            "median_ms": round(statistics.median(values), 3),
+            "median_ms": round(self.median, 3),
             "fastest_ms": round(values[0], 3),
             "slowest_ms": round(values[-1], 3),
         }

@@ -47,7 +47,7 @@ class Counting:
 def expected(recipe: Recipe) -> Counts | None:
     """Return the counts `recipe` will have once its data are there; None if unknown.
 
-    Known are generated data, and data sets with official lists that are used whole, as the papers do.
+    They are known for generated data, and for data sets whose official lists are used whole, as in the papers.
     """
     return None if recipe.task in DRAWERS else TASKS[recipe.task].expected(recipe, _size)
 

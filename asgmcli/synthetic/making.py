@@ -81,8 +81,7 @@ class GeneratedSettings:
 
     def faults(self, multiple: int = 2) -> list[str]:
         """Return what is wrong with the settings; `multiple` divides a frame's side."""
-        counts = {split: getattr(self, split) for split in SPLITS}
-        faults = [f"{split} = {n} is not in 0..{MOST_CLIPS}" for split, n in counts.items() if not 0 <= n <= MOST_CLIPS]
+        faults = [f"{s} = {n} is not in 0..{MOST_CLIPS}" for s, n in self.counts.items() if not 0 <= n <= MOST_CLIPS]
         if not faults and not self.clips:
             faults.append("no split has a clip")
         if self.seed < 0:

@@ -18,8 +18,7 @@ from asgmcli.tasks.localization.batch import FrozenBatch, Pairs
 from asgmcli.tasks.localization.data import LocalizationData, Place
 from asgmcli.train.single import SingleNetwork
 from asgmcli.train.task import Context
-
-WEIGHTS = "localizer.safetensors"
+from asgmcli.train.weights import LOCALIZER_WEIGHTS
 
 
 @dataclass
@@ -89,7 +88,7 @@ class LocalizationState(SingleNetwork):
 
     def export(self, folder: Path) -> None:
         """Write the localizer with the sizes of its inputs."""
-        save_localizer(folder / WEIGHTS, self.network, _config(self.recipe))
+        save_localizer(folder / LOCALIZER_WEIGHTS, self.network, _config(self.recipe))
 
 
 def build_state(recipe: LocalizationRecipe, data: LocalizationData, context: Context) -> LocalizationState:
@@ -107,7 +106,7 @@ def build_state(recipe: LocalizationRecipe, data: LocalizationData, context: Con
         dropout_image=settings.image_dropout,
         dropout_audio=settings.audio_dropout,
     )
-    path = context.weights_of(settings.init, WEIGHTS)
+    path = context.weights_of(settings.init, LOCALIZER_WEIGHTS)
     if path is not None:
         load_fnac(network, path)
     elif settings.init is not None and settings.init.timm is not None:

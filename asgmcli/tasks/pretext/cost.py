@@ -1,19 +1,19 @@
 """Cost of a pretext run: see `asgmcli.train.cost`.
 
-Its steps count as if each showed whole clips with their sound, the dearest there are.
+Every step counts as one on whole clips with their sound, which costs most.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from asgmcli.data.reader import RATE
 from asgmcli.media.vggish_mel import BANDS, FRAMES
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.tasks.pretext.batch import Inputs
 from asgmcli.tasks.pretext.data import plan_of
-from asgmcli.tasks.pretext.model import build_network
+from asgmcli.tasks.pretext.model import PretextNetwork, build_network
 from asgmcli.train.cost import Counts, Needs, Open, needs_of
 from asgmcli.train.trace import TracedWork, trace
 
@@ -26,22 +26,21 @@ def count(recipe: PretextRecipe, open_: Open) -> Counts:
     return Counts({"generated": made.train, "evaluated": made.test}, 0, plan_of(recipe, made.train).steps, made.test)
 
 
-def network(recipe: PretextRecipe, classes: int) -> nn.Module:
+def network(recipe: PretextRecipe, classes: int) -> PretextNetwork:
     """Return the network in training mode, on torch's default device."""
     return build_network(recipe, recipe.audio.length).train()
 
 
 def needs(recipe: PretextRecipe, classes: int) -> Needs:
     """Count parameters, memory and operations."""
-    model = build_network(recipe, recipe.audio.length).train()
-    full, view = _works(recipe)
+    model = network(recipe, classes)
+    full, view = _works(recipe, model)
     width = recipe.model.video.dim if recipe.model.video is not None else model.body.seen_dim
     return needs_of(model, recipe.train, full, view, width)
 
 
-def _works(recipe: PretextRecipe) -> list[TracedWork]:
+def _works(recipe: PretextRecipe, model: PretextNetwork) -> list[TracedWork]:
     """Return the step, and a view."""
-    model = build_network(recipe, recipe.audio.length).train()
     clip = recipe.clip
 
     def clips(count: int) -> Inputs:
