@@ -131,7 +131,7 @@ def write_recipe(proposal: Proposal, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """How long the rows of a recipe are expected to take.
+    """The time that the rows of a recipe are expected to take.
 
     Attributes:
         seconds: of all rows, side by side where there are cores, with their judgement.

@@ -44,7 +44,7 @@ class OwnClips:
 
 @dataclass(frozen=True)
 class Machine:
-    """What is computed on.
+    """The machine to train on.
 
     Attributes:
         device: `cpu`, `cuda` or `mps`.
@@ -59,7 +59,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user asked for: a size by its name, a start (`none`, a timm model's name or a weight file), a localizer.
+    """The wishes of the user: a size by its name, a start (`none`, a timm model's name or a weight file), a localizer.
 
     None leaves each to the proposal.
     """
