@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from asgmcli.ranks.exchange import average_gradients
 from asgmcli.recipe.training import Train
@@ -42,4 +43,7 @@ def compute_gradients(
     terms["loss"].backward()
     reached = [parameter for parameter in parameters if parameter.grad is not None]
     average_gradients(reached)
-    return terms, torch.nn.utils.clip_grad_norm_(reached, settings.optimizer.clip_norm or float("inf"))
+    norm = get_total_norm([parameter.grad for parameter in reached if parameter.grad is not None])
+    if settings.optimizer.clip_norm:
+        clip_grads_with_norm_(reached, settings.optimizer.clip_norm, norm)
+    return terms, norm
