@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -24,11 +25,14 @@ from asgmcli.errors import DataError
 from asgmcli.media.write import write_clip
 from asgmcli.prepare.datasets import llp
 from asgmcli.prepare.datasets.llp import CLASSES, read_lists
+from asgmcli.tasks.parsing.data import chance_notes
+from asgmcli.tasks.parsing.truth import Truth
 from tests.calling import asgm
 from tests.golden import llp_inputs
 
 MADE = json.loads((llp_inputs.HERE / "llp_lists.json").read_text())
 ROOT = Path(__file__).parents[3]
+DISTRIBUTED = os.environ.get("ASGM_LLP", "")
 STORES = ("audio_vggish", "image_resnet152", "motion_r2plus1d18")
 WIDTHS = {"vggish": (10, 128), "res152": (80, 2048), "r2plus1d_18": (10, 512)}
 
@@ -305,3 +309,23 @@ def test_a_killed_preparation_goes_on(tree: Path, tmp_path: Path, extract: bool)
         one, other = ((tmp_path / folder / name).read_bytes() for folder in ("straight", "killed"))
         assert one == other, name
     assert not list((tmp_path / "killed").rglob("*.part*"))
+
+
+@pytest.mark.skipif(not DISTRIBUTED, reason="$ASGM_LLP names no folder of LLP's lists as they are distributed")
+def test_the_distributed_lists_give_the_known_counts() -> None:
+    """Counts of the test split, and the F-scores that need no network, to a tenth."""
+    lists = read_lists(Path(DISTRIBUTED))
+    assert Counter(clip.split for clip in lists.clips.values()) == {"train": 10000, "val": 649, "test": 1200}
+    assert Counter(entry.reason for entry in lists.ignored) == {"no_length": 6, "no_clip": 24}
+    assert len({(entry.path, entry.id) for entry in lists.ignored if entry.reason == "no_clip"}) == 8 + 7
+    judged = [clip for clip in lists.clips.values() if clip.split == "test"]
+    events = np.stack([clip.events for clip in judged if clip.events is not None]).astype(bool)
+    bags = np.stack([clip.labels for clip in judged])
+    heard, seen = events[:, 0], events[:, 1]
+    pairs = [heard.any(-1), seen.any(-1), (heard & seen).any(-1), (heard | seen).any(-1)]
+    assert [int(pair.sum()) for pair in pairs] == [2083, 1444, 1330, 2191]
+    assert (int(heard.sum()), int(seen.sum()), int(bags.sum())) == (14576, 11789, 2178)
+    assert [int(((bags > 0) & ~pair).sum()) for pair in pairs[:2]] == [121, 757]
+    nothing, bag = chance_notes(Truth(bags.astype(np.float32), events, np.ones((len(bags), 10), bool)))
+    assert "segment 0.5 10.1 14.5 8.4 0.0, event 0.5 10.1 14.5 8.4 0.0" in nothing
+    assert "segment 76.1 60.3 52.6 63.0 71.7, event 63.0 55.8 44.7 54.5 61.6" in bag
