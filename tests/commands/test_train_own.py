@@ -9,17 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from click.testing import CliRunner, Result
 
-from asgmcli.cli import main
 from asgmcli.commands.train_own import Budget, name_of
 from asgmcli.media.write import write_clip
-
-
-def asgm(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, (arguments, result.output, result.exception)
-    return result
+from tests.calling import asgm
 
 
 @pytest.fixture

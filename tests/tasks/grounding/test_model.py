@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
 
-from asgmcli.cli import main
 from asgmcli.data.snippets import grounding_truth
 from asgmcli.errors import DataError
 from asgmcli.losses.grounding import grounding_loss
@@ -25,6 +21,7 @@ from asgmcli.tasks.grounding import truth
 from asgmcli.tasks.grounding.data import build_data
 from asgmcli.tasks.grounding.model import build_state, kind_of, train_step
 from asgmcli.train.task import Context
+from tests.calling import asgm, stop_at
 from tests.parsing_files import DIMS, write_recipe, write_set
 
 RECIPE = """
@@ -38,12 +35,6 @@ truth: {sound: 0.8, picture: 0.8, silence: none}
 model: {transformer: {dim: 16, depth: 1, heads: 2, hidden: 16}}
 train: {epochs: 8, batch: 6, optimizer: {kind: adam, lr: 3e-3, weight_decay: 0.0, schedule: constant}}
 """
-
-
-def asgm(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, (arguments, result.output, result.exception)
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -121,16 +112,7 @@ def test_uni_and_cross_take_turns_where_asked(place: Path) -> None:
 def test_a_stopped_run_goes_on_to_the_same_weights(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = 0
-
-    def signalled(state: Any, batch: Any) -> Any:
-        nonlocal steps
-        steps += 1
-        if steps == 13:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return train_step(state, batch)
-
-    monkeypatch.setattr(grounding, "train_step", signalled)
+    stop_at(monkeypatch, grounding, 13)
     recipe, runs = place / "tiny_grounding.yaml", ("--runs", tmp_path, "--device", "cpu")
     asgm("train", recipe, *runs, code=75)
     asgm("train", recipe, *runs, "--resume")

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
-from asgmcli.cli import main
 from asgmcli.data.manifest import read_manifest
 from asgmcli.data.segments import read_segments
 from asgmcli.metrics.parsing_segments import class_scores
 from asgmcli.tasks.parsing.drawing import mean_class_scores
+from tests.calling import asgm
 from tests.golden import llp_inputs
 from tests.parsing_files import CLASSES, write_recipe, write_set
 
@@ -30,12 +29,6 @@ data: {dataset: own, manifest: MANIFEST}
 picture: {kind: distribution}
 runs: [{recipe: tiny_parsing, row: pooling, title: pooled}]
 """
-
-
-def asgm(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, (arguments, result.output, result.exception)
-    return result
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shutil
-import signal
 import wave as wave_module
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
 
 import asgmcli
-from asgmcli.cli import main
 from asgmcli.data.features import features_folder
 from asgmcli.data.manifest import read_manifest
 from asgmcli.data.segments import read_segments
@@ -36,14 +32,8 @@ from asgmcli.runs.shown import scores_of
 from asgmcli.tasks import parsing
 from asgmcli.tasks.parsing.data import build_data
 from asgmcli.tasks.parsing.evaluate import Answers, decoded, measure
-from asgmcli.tasks.parsing.step import train_step
+from tests.calling import asgm, stop_at
 from tests.parsing_files import CLASSES, DIMS, STORES, write_recipe, write_set
-
-
-def asgm(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, (arguments, result.output, result.exception)
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -148,16 +138,7 @@ def test_noise_is_one_draw_a_clip_whatever_the_row(place: Path) -> None:
 def test_a_stopped_run_goes_on_to_the_same_weights(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
-    steps = 0
-
-    def signalled(state: Any, batch: Any) -> Any:
-        nonlocal steps
-        steps += 1
-        if steps == stop:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return train_step(state, batch)
-
-    monkeypatch.setattr(parsing, "train_step", signalled)
+    stop_at(monkeypatch, parsing, stop)
     recipe, runs = place / "tiny_parsing.yaml", ("--runs", tmp_path, "--device", "cpu")
     asgm("train", recipe, *runs, code=75)
     asgm("train", recipe, *runs, "--resume")

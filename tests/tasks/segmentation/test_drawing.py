@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
-from asgmcli.cli import main
 from asgmcli.tasks.segmentation.figures import flow_colours
+from tests.calling import asgm
 from tests.tasks.segmentation.conftest import TEXT
 
 PICTURE = """
@@ -23,12 +22,6 @@ rows: {masks: {title: masks}}
 data: {dataset: demo_segmentation, recipe: pixels}
 shown: {rows: [plain, ufe], clips: 2}
 """
-
-
-def asgm(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, (arguments, result.output, result.exception)
-    return result
 
 
 @pytest.mark.long

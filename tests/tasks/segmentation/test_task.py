@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from PIL import Image
-from torch import Tensor
 
-from asgmcli.cli import main
 from asgmcli.media.probe import probe
 from asgmcli.tasks import segmentation
-from asgmcli.tasks.segmentation.batch import Batch
-from asgmcli.tasks.segmentation.model import SegmentationState
+from tests.calling import asgm, stop_at
 from tests.tasks.segmentation.conftest import TEXT
 
 CLIP = "data/demo_segmentation/clips/test_00000.mp4"
@@ -34,12 +28,6 @@ def place(pixels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     shutil.copytree(pixels, tmp_path / "data" / "demo_segmentation")
     (tmp_path / "pixels.yaml").write_text(TEXT.format(manifest="data/demo_segmentation/manifest.csv"))
     return tmp_path
-
-
-def asgm(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, (arguments, result.output, result.exception)
-    return result
 
 
 def test_it_is_trained_judged_and_asked(place: Path) -> None:
@@ -142,20 +130,10 @@ def test_its_cost_is_told_and_other_ways_to_judge_and_ask(place: Path) -> None:
 @pytest.mark.long
 def test_a_stopped_run_goes_on_to_the_same_weights(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asgm("train", "pixels.yaml")
-    steps = 0
-
-    def signalled(state: SegmentationState, batch: Batch) -> dict[str, Tensor]:
-        nonlocal steps
-        steps += 1
-        if steps == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return straight(state, batch)
-
-    straight = segmentation.train_step
-    monkeypatch.setattr(segmentation, "train_step", signalled)
+    begun = stop_at(monkeypatch, segmentation, 3)
     assert "Stopped at step 3 of 4" in asgm("train", "pixels.yaml", "--runs", "again", code=75).output
     asgm("train", "pixels.yaml", "--runs", "again", "--resume")
-    assert steps == 4
+    assert len(begun) == 4
     files = [Path(runs, "pixels/ufe/seed0", segmentation.WEIGHTS).read_bytes() for runs in ("runs", "again")]
     assert files[0] == files[1]
 
