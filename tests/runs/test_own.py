@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +11,17 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from rich.console import Console
 
 from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.errors import DataError, UsageError
-from asgmcli.recipe.read import load_recipe
+from asgmcli.recipe.read import dump_yaml, load_recipe
+from asgmcli.recipe.shipped import find_beside
 from asgmcli.runs import own
-from asgmcli.runs.own import RowCost, found_clips, planned, words
+from asgmcli.runs.own import RowCost, found_clips, planned, reused, words
+from asgmcli.runs.session import Session
 from asgmcli.train.propose import OwnClips, Proposal
+from asgmcli.train.run import run_of
 from asgmcli.train.task import Context
 
 CLIPS = OwnClips("mine", Path("data/mine/manifest.csv"), {"a": 5, "b": 6}, 30, 20, 0.92, 25.0, 120, 1.0)
@@ -116,3 +122,26 @@ def test_what_was_found_is_said_in_few_lines() -> None:
     more = words(silent, Proposal({}, "tiny", "none"), None, ["all"], torch.device("cpu"))
     assert "No clip is unlabelled" in more[-2]
     assert "Most clips are silent" in more[-1]
+
+
+def test_a_finished_start_of_another_folder_of_runs_is_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = yaml.safe_load(yaml.safe_dump(RECIPE)) | {"model": {"video": {"init": {"recipe": "demo_pretext"}}}}
+    Path("recipe.yaml").write_text(yaml.safe_dump(values))
+    needed = load_recipe(find_beside(tmp_path, "demo_pretext"))
+    finished = run_of(needed, Path("earlier")).folder
+    (finished / "checkpoints").mkdir(parents=True)
+    (finished / "recipe.yaml").write_text(dump_yaml(needed))
+    (finished / "video.safetensors").write_bytes(b"weights")
+    session = Session(Path("runs"), tmp_path, torch.device("cpu"), Console(quiet=True))
+    recipe = load_recipe(Path("recipe.yaml"))
+    assert reused(recipe, session) == []  # it is not finished
+    (finished / "result.json").write_text(json.dumps({"metrics": {}}))
+    other = run_of(load_recipe(find_beside(tmp_path, "demo_pretext"), overrides=("train.epochs=1",)), Path("changed"))
+    shutil.copytree(finished, other.folder)
+    (other.folder / "recipe.yaml").write_text(dump_yaml(needed).replace("epochs: ", "epochs: 1"))
+    assert reused(recipe, session) == [finished]  # and not the one with other settings
+    own = run_of(needed, Path("runs")).folder
+    assert (own / "video.safetensors").read_bytes() == b"weights"
+    assert not (own / "checkpoints").exists()
+    assert reused(recipe, session) == []  # it is here now
