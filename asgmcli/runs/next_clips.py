@@ -150,7 +150,8 @@ def next_page(trained: Trained, manifest: Manifest, chosen: Sequence[Chosen], am
     shown = []
     for number, one in enumerate(chosen, start=1):
         clip = show_clip(trained, manifest, rows[one.id])
-        shown.append(replace(clip, title=f"{number}. {one.id}", about=[f"Unsure: {one.unsure:.0%}", *clip.about]))
+        about = [one.id, f"Unsure: {one.unsure:.0%}", *clip.about]
+        shown.append(replace(clip, title=f"{number}. {Path(one.id).name}", about=about))
     words = [
         f"Write the class of each clip into the column label of {target}; leave it empty where you cannot tell. "
         "A class may be a new one. Then train on the same clips with:",
