@@ -148,7 +148,7 @@ def train_own(
     name = name_of(target)
     manifest = _prepared(target, Path("data") / name, wish.more_labels, seeds[0], console)
     path = session.runs / name / RECIPE
-    if path.exists() and not (overwrite or resume or dry_run):
+    if path.exists() and not (overwrite or resume):  # it may have been edited
         raise UsageError(
             f"{path} is there already. Say --resume to go on with it, --overwrite to begin anew; or train the recipe."
         )

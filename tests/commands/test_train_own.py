@@ -75,7 +75,8 @@ def test_a_folder_of_clips_is_trained_on_judged_and_reported(clips: Path) -> Non
     assert " of 2 classes " in said[begin]
     assert "and 4 without a label" in said[begin]
     assert end - begin < 15
-    assert "is there already. Say --resume" in asgm("train", clips, code=2).stderr
+    for more in ((), ("--dry-run",)):
+        assert "is there already. Say --resume" in asgm("train", clips, *more, code=2).stderr
     recipe = Path("runs/my_clips/recipe.yaml")
     values = yaml.safe_load(recipe.read_text())
     values["train"] |= {"epochs": 3, "supervised_epochs": 1}
