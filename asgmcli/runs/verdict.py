@@ -28,6 +28,8 @@ LOOKED_AT = 40
 """Clips of which it is looked at whether a source can be told."""
 SECONDS = 10.0
 """What is looked at of each, s."""
+HARDLY = 5.0
+"""Points that exchanging costs at most, by its interval, of what is hardly used."""
 Quality = dict[str, float]
 
 
@@ -136,10 +138,11 @@ def used(trained: Trained, manifest: Manifest, own: Quality, what: str) -> Findi
         found = paired(own, examined(trained, mixed))
     except AsgmError:
         return None
-    words = (f"Yes, the {what} is used. Exchanged between clips it costs", "", f"The {what} seems not to be used:")
     if found is None:
         return None
-    words = (words[0], f"The {what} misleads. Exchanged between clips it gains", words[2])
+    costs = "Exchanged between clips it costs"
+    unclear = f"The {what} is hardly used." if found.high < HARDLY else f"Whether the {what} is used cannot be told."
+    words = (f"Yes, the {what} is used. {costs}", f"No, the {what} misleads. {costs}", f"{unclear} {costs}")
     return told(f"Is the {what} used?", found, words)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
+from types import SimpleNamespace
 
 import pytest
 
 from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.report.table import Table
-from asgmcli.runs.verdict import exchanged, helped, large_enough, quality_of
+from asgmcli.runs import verdict
+from asgmcli.runs.verdict import exchanged, helped, large_enough, quality_of, used
 
 
 def row(number: int, label: str, split: str = "test") -> ManifestRow:
@@ -72,3 +75,26 @@ def test_a_test_that_is_too_small_is_called_so() -> None:
     large = {str(number): 100.0 * (number % 2) for number in range(20_000)}
     assert str(large_enough(large, [])).count("Yes.") == 1
     assert large_enough({"a": 1.0}, []) is None
+
+
+@pytest.mark.parametrize(
+    ("cost", "clips", "said"),
+    [
+        (50.0, 9, "Yes, the sound is used. Exchanged between clips it costs +50.0 points"),
+        (-50.0, 9, "No, the sound misleads. Exchanged between clips it costs -50.0 points"),
+        (0.0, 9, "The sound is hardly used. Exchanged between clips it costs +0.0 points"),
+        (20.0, 2, "Whether the sound is used cannot be told. Exchanged between clips it costs +20.0 points"),
+    ],
+)
+def test_what_exchanging_costs_tells_whether_a_part_is_used(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch, cost: float, clips: int, said: str
+) -> None:
+    ids = [clip.id for clip in manifest.of_split("test")][:clips]
+    noise = {name: (place % 2) * (0.5 if clips > 2 else 60.0) for place, name in enumerate(ids)}
+    shift = fmean(noise.values())
+    monkeypatch.setattr(verdict, "examined", lambda *_: dict.fromkeys(ids, 50.0 - cost + shift))
+    trained = SimpleNamespace(data=SimpleNamespace(eval_split="test"))
+    found = used(trained, manifest, {name: 50.0 + noise[name] for name in ids}, "sound")  # type: ignore[arg-type]
+    assert found is not None
+    assert found.answer.startswith(said)
+    assert f"over {clips} clips, paired." in found.answer
