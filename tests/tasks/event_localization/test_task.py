@@ -22,7 +22,6 @@ from asgmcli.data.segments import Span, read_segments, segments_csv
 from asgmcli.errors import DataError, MediaError, RecipeError
 from asgmcli.media.write import write_clip
 from asgmcli.recipe.event_localization import EventLocalizationRecipe
-from asgmcli.recipe.read import load_recipe
 from asgmcli.tasks import event_localization as task
 from asgmcli.tasks.event_localization.data import build_data
 from asgmcli.tasks.event_localization.evaluate import judge
@@ -32,6 +31,7 @@ from asgmcli.tasks.event_localization.step import pooled, segment_loss
 from asgmcli.train.loop import make_trainer
 from asgmcli.train.run import run_of
 from asgmcli.train.task import Context
+from tests.calling import recipe_in
 from tests.prepare.prepare_files import TONE, pictures
 from tests.tasks.event_representation import test_task as twins
 
@@ -53,11 +53,7 @@ CPU = torch.device("cpu")
 
 
 def recipe_of(folder: Path, data: Path, *overrides: str) -> EventLocalizationRecipe:
-    path = folder / "when.yaml"
-    path.write_text(TEXT.replace("MANIFEST", json.dumps(str(data / "manifest.csv"))))
-    recipe = load_recipe(path, None, overrides)
-    assert isinstance(recipe, EventLocalizationRecipe)
-    return recipe
+    return recipe_in(folder / "when.yaml", TEXT, data, overrides, EventLocalizationRecipe)
 
 
 def train(recipe: EventLocalizationRecipe, runs: Path) -> dict[str, object]:

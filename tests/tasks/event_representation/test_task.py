@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from asgmcli.data.manifest import read_manifest
 from asgmcli.errors import DataError, RecipeError, UsageError
 from asgmcli.prepare.event_set import event_set
 from asgmcli.recipe.event_representation import EventRepresentationRecipe, FrameAugment
-from asgmcli.recipe.read import load_recipe
 from asgmcli.tasks import event_representation as task
 from asgmcli.tasks.event_representation.augment import augment
 from asgmcli.tasks.event_representation.data import build_data
@@ -26,6 +24,7 @@ from asgmcli.train.encoder import load_encoder
 from asgmcli.train.loop import make_trainer
 from asgmcli.train.run import run_of
 from asgmcli.train.task import Context
+from tests.calling import recipe_in
 
 TEXT = """
 name: twins
@@ -48,11 +47,7 @@ FROZEN = ("train_backbones=false", "visual.reduce=none")
 
 
 def recipe_of(folder: Path, data: Path, *overrides: str) -> EventRepresentationRecipe:
-    path = folder / "twins.yaml"
-    path.write_text(TEXT.replace("MANIFEST", json.dumps(str(data / "manifest.csv"))))
-    recipe = load_recipe(path, None, overrides)
-    assert isinstance(recipe, EventRepresentationRecipe)
-    return recipe
+    return recipe_in(folder / "twins.yaml", TEXT, data, overrides, EventRepresentationRecipe)
 
 
 def train(recipe: EventRepresentationRecipe, runs: Path) -> dict[str, object]:
