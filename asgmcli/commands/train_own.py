@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -213,7 +213,8 @@ def _proposed(
     machine = this_machine(session.device)
     size = wish.size
     while True:
-        proposal = proposal_for(clips, manifest, machine, Wish(size, wish.start, wish.localizer))
+        wanted = Wish(size, wish.start, wish.localizer)
+        proposal = proposal_for(clips, manifest, machine, wanted)
         write_recipe(proposal, path)
         recipe = load_recipe(path)
         for folder in reused(recipe, session):
@@ -221,7 +222,11 @@ def _proposed(
         session.ensure(recipe)
         context = Context(session.device, session.runs, path.parent)
         side_by_side = 1 if session.device.type != "cpu" else machine.cores
-        plan = planned(path, proposal, list(recipe.rows), context, wish.budget, side_by_side)
+
+        def again(epochs: int, wanted: Wish = wanted) -> Proposal:
+            return proposal_for(clips, manifest, machine, replace(wanted, epochs=epochs))
+
+        plan = planned(path, again, list(recipe.rows), context, wish.budget, side_by_side)
         names = sizes()
         place = names.index(proposal.size)
         if wish.size is not None or place == 0 or plan.epochs >= FEWEST * plan.proposed:

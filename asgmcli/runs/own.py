@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import time
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 
@@ -43,6 +45,8 @@ FEWEST = 0.25
 """Share of the proposed epochs below which a smaller size is taken."""
 KEPT = 0.8
 """Share of a budget that is planned for: reading and judging vary."""
+FEWEST_EPOCHS = 2
+"""Epochs that a budget must leave."""
 VIEWS_A_STEP = 4
 """Views of an evaluation, its verdict and its page that take as long as a step."""
 
@@ -160,40 +164,54 @@ class RowCost:
 
 
 def planned(
-    path: Path, proposal: Proposal, rows: Sequence[str], context: Context, budget: float | None, parallel: int
+    path: Path,
+    again: Callable[[int], Proposal],
+    rows: Sequence[str],
+    context: Context,
+    budget: float | None,
+    parallel: int,
 ) -> Plan:
-    """Measure steps of each row of the recipe in `path`; under a budget in seconds lower its epochs, write it anew.
+    """Measure steps of each row of the recipe in `path`; under a budget in seconds write the proposal of fewer epochs.
+
+    Args:
+        path: of the proposed recipe.
+        again: returns the proposal of so many epochs.
+        rows: that are trained.
+        context: of the training.
+        budget: seconds for all, None for as long as it takes.
+        parallel: rows that are trained side by side.
 
     Raises:
-        UsageError: not even one epoch fits.
+        UsageError: not even two epochs fit.
     """
+    recipe = load_recipe(path).as_trained()
+    assert recipe is not None  # proposals are of tasks that train
     costs = [row_cost(load_recipe(path, row), context) for row in rows]
-    section: Any = proposal.recipe["train"]
-    epochs, light = section["epochs"], section.get("supervised_epochs", 0)
+    epochs, light = recipe.train.epochs, getattr(recipe.train, "supervised_epochs", 0)
+    launch = 0.0 if budget is None else launch_seconds()
 
     def of(count: int) -> float:
-        each = [cost.seconds(count, _light(light, count)) for cost in costs]
+        each = [launch + cost.seconds(count, light * count // epochs) for cost in costs]
         return max(max(each), sum(each) / max(parallel, 1))
 
     if budget is None or of(epochs) <= KEPT * budget:
         return Plan(of(epochs), epochs, epochs)
-    fits = max(count for count in range(epochs + 1) if count == 0 or of(count) <= KEPT * budget)
-    least = 1 + int(light > 0)
-    if fits < least:
+    fits = bisect_right(range(epochs + 1), KEPT * budget, lo=FEWEST_EPOCHS, key=of) - 1
+    if fits < FEWEST_EPOCHS:
+        least = spoken_time(of(FEWEST_EPOCHS))
         raise UsageError(
-            f"--budget: {spoken_time(budget)} are too short here: {least} epochs take about {spoken_time(of(least))}. "
+            f"--budget: {spoken_time(budget)} are too short here: {FEWEST_EPOCHS} epochs take about {least}. "
             "Give more, or a smaller --size."
         )
-    section["epochs"] = fits
-    if light:
-        section["supervised_epochs"] = _light(light, fits)
-    write_recipe(proposal, path)
+    write_recipe(again(fits), path)
     return Plan(of(fits), fits, epochs)
 
 
-def _light(light: int, epochs: int) -> int:
-    """Return how many of fewer epochs are supervised ones: as many as proposed, a third at most."""
-    return min(light, max(1, epochs // 3), max(epochs - 1, 0))
+def launch_seconds() -> float:
+    """Measure how long a row's process takes until it begins."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import asgmcli.runs.session"], check=False, capture_output=True)
+    return time.perf_counter() - begun
 
 
 def row_cost(recipe: Recipe, context: Context) -> RowCost:

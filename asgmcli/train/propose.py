@@ -67,6 +67,7 @@ class Wish:
     size: str | None = None
     start: str | None = None
     localizer: str | None = None
+    epochs: int | None = None
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,8 @@ def propose(clips: OwnClips, manifest: Manifest, machine: Machine, wish: Wish) -
     batch = max(2, min(16 if size == "tiny" else 8, clips.labeled // 4))
     ratio = max(1, min(2 if size == "tiny" else 4, round(clips.unlabeled / max(clips.labeled, 1)) or 1))
     steps = max(clips.labeled // batch, -(-max(clips.unlabeled, 1) // (batch * ratio)), 1)
-    epochs = int(min(MOST_EPOCHS, max(10, -(-LEAST_STEPS // steps))))
+    epochs = wish.epochs or int(min(MOST_EPOCHS, max(10, -(-LEAST_STEPS // steps))))
+    length = epochs * steps
     model = _model(size, start, pictures)
     recipe: dict[str, object] = {
         "name": clips.name,
@@ -92,13 +93,14 @@ def propose(clips: OwnClips, manifest: Manifest, machine: Machine, wish: Wish) -
             "batch": batch,
             "unlabeled_ratio": ratio,
             "supervised_epochs": max(1, epochs // 3),
-            "ema_decay": 0.98 if size == "tiny" else 0.99,
+            # The teacher's average and the warm-up each take a tenth of a short run at most.
+            "ema_decay": round(min(0.98 if size == "tiny" else 0.99, max(0.5, 1 - 10 / length)), 3),
             "optimizer": {
                 "kind": "adamw",
                 "lr": 1e-3 if size == "tiny" else 1e-4,
                 "weight_decay": 0.05,
                 "schedule": "cosine",
-                "warmup_steps": 100 if size == "tiny" else 20,
+                "warmup_steps": min(100 if size == "tiny" else 20, length // 10),
                 "clip_norm": 1.0,
             },
             **({"cores": 1} if size == "tiny" else {}),

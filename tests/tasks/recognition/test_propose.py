@@ -73,6 +73,20 @@ def test_the_size_follows_the_machine(manifest: Manifest, machine: Machine, size
     assert (found.size, found.start) == (size, "none")
 
 
+def test_a_short_training_warms_up_and_averages_over_a_tenth_of_it(manifest: Manifest, tmp_path: Path) -> None:
+    trains = {}
+    for epochs in (2, 6, None):
+        found = propose(CLIPS, manifest, CPU, Wish(start="none", epochs=epochs))
+        assert found is not None
+        write_recipe(found, tmp_path / "recipe.yaml")
+        trains[epochs] = load_recipe(tmp_path / "recipe.yaml").train  # type: ignore[attr-defined]
+    short, middle, whole = trains.values()  # of 8 steps an epoch
+    assert (whole.optimizer.warmup_steps, whole.ema_decay) == (100, 0.98)
+    assert (short.optimizer.warmup_steps, short.ema_decay) == (1, 0.5)
+    assert (middle.optimizer.warmup_steps, middle.ema_decay) == (4, pytest.approx(1 - 10 / 48, abs=1e-3))
+    assert (short.epochs, short.supervised_epochs, middle.epochs, middle.supervised_epochs) == (2, 1, 6, 2)
+
+
 def test_wishes_are_followed_or_refused(manifest: Manifest) -> None:
     found = propose(CLIPS, manifest, CPU, Wish("vit_s", "vit_small_patch16_224.dino", "demo_localizer"))
     assert found is not None
