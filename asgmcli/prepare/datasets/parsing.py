@@ -101,7 +101,7 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, s
     """Yield file:line and the cells of a CSV.
 
     Raises:
-        DataError: it is missing, no text, or lacks a column.
+        DataError: it is missing, no text, lacks a column, or a row has other columns than the first line.
     """
     try:
         text = read_bytes(path, MOST_TEXT).decode("utf-8-sig")
@@ -112,8 +112,14 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, s
     reader = csv.DictReader(io.StringIO(text, newline=""))
     if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
         raise DataError(f"{path}:1: no column {', '.join(missing)}; the first line names {','.join(columns)}.")
-    for cells in reader:
-        yield f"{path}:{reader.line_num}", {key: (value or "").strip() for key, value in cells.items() if key}
+    try:
+        for cells in reader:
+            where = f"{path}:{reader.line_num}"
+            if None in cells or None in cells.values():
+                raise DataError(f"{where}: not {len(reader.fieldnames or ())} columns, as the first line has.")
+            yield where, {key: value.strip() for key, value in cells.items()}
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: {error}.") from None
 
 
 def _read_times(given: str | None, clips: dict[str, tuple[list[str], str]]) -> dict[str, list[Span]]:
