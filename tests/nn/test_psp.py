@@ -117,8 +117,8 @@ def test_a_step_beside_a_plain_one_and_tacmas() -> None:
             "plain": lambda: with_pair(plain),
             "tacma": lambda: F.cross_entropy(tacma(*features).flatten(0, 1), labels.flatten()),
         }
-        seconds = least_seconds(steps, 6)
+        seconds = least_seconds(steps, 4)
     finally:
         torch.set_num_threads(threads)
-    assert seconds["psp"] <= 1.15 * seconds["plain"], seconds  # 0.98 when nothing else runs
+    assert seconds["psp"] <= 1.15 * seconds["plain"], seconds  # 0.96 to 0.98 when little else runs
     assert seconds["tacma"] <= 0.1 * seconds["psp"], seconds
