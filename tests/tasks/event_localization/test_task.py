@@ -288,6 +288,7 @@ def test_what_a_recipe_may_not_say(tmp_path: Path, demo_events: Path, overrides:
 
 
 @pytest.mark.long
+@pytest.mark.pictures
 def test_pictures_of_finished_runs(tmp_path: Path, own_events: Path) -> None:
     """Figures 5, 7 and 8 are drawn from two runs; nothing is trained."""
     trained(tmp_path, own_events, "train.epochs=1")
