@@ -31,13 +31,13 @@ VGGISH_FILES = ("vggish-10086976.pth", "vggish.safetensors", "vggish.pth")
 VGG19_NAME = "vgg19.tv_in1k"
 
 
-def convert(manifest: Manifest, folder: Path, say: Callable[[str], None]) -> dict[str, object]:
+def convert(manifest: Manifest, folder: Path, rows: int, say: Callable[[str], None]) -> dict[str, object]:
     """Convert AVE's released features into the store, in the manifest's order; return what summary.json says of them.
 
-    Row i of a file is row i of the list, which the clip's id names.
+    Row i of a file is row i of the list, which has `rows` of them and whose number the clip's id names.
 
     Raises:
-        DataError: a file is missing, of another shape, or holds a number that is not finite.
+        DataError: a file is missing, of another shape or count, or holds a number that is not finite.
     """
     found: dict[str, object] = {"kind": "released"}
     for name, (file, shape) in RELEASED.items():
@@ -45,17 +45,18 @@ def convert(manifest: Manifest, folder: Path, say: Callable[[str], None]) -> dic
         if not places:
             raise DataError(f"No {file} under {folder}; AVE's page has it. Or make features: --extract")
         say(f"{name}: converting {places[0]}")
-        _convert(manifest, name, places[0], shape)
+        _convert(manifest, name, places[0], (rows, *shape))
         found[name] = {"file": str(places[0]), "shape": list(shape)}
     return found
 
 
-def _convert(manifest: Manifest, name: str, path: Path, shape: tuple[int, ...]) -> None:
+def _convert(manifest: Manifest, name: str, path: Path, whole: tuple[int, ...]) -> None:
+    shape = whole[1:]
     clips = {int(row.id.partition("_")[0]): row.id for row in manifest.rows}
     origin = Origin(manifest.sha256, "released", {"file": path.name, "seconds": shape[0]})
     with FeatureWriter(features_folder(manifest.folder), name, origin, dict.fromkeys(_ids(manifest), 1), shape) as out:
         missing = set(out.missing)
-        for first, block in _blocks(path, shape, max(clips)):
+        for first, block in _blocks(path, whole):
             chosen = [(clips[row], row - first) for row in range(first, first + len(block)) if row in clips]
             out.write((clip, block[place][None]) for clip, place in chosen if clip in missing)
 
@@ -64,12 +65,11 @@ def _ids(manifest: Manifest) -> list[str]:
     return [row.id for row in manifest.rows]
 
 
-def _blocks(path: Path, shape: tuple[int, ...], last: int) -> Iterator[tuple[int, NDArray[np.float16]]]:
-    """Yield (first row, float16 [n, *shape]) of a released file.
+def _blocks(path: Path, shape: tuple[int, ...]) -> Iterator[tuple[int, NDArray[np.float16]]]:
+    """Yield (first row, float16 [n, ...]) of a released file of this shape, a row of it for each of the list.
 
     Raises:
-        DataError: the file cannot be read, is of another shape, or has fewer rows than the list; or a number is not
-            finite.
+        DataError: the file cannot be read, or is of another shape; or a number is not finite.
     """
     try:
         import h5py
@@ -78,10 +78,10 @@ def _blocks(path: Path, shape: tuple[int, ...], last: int) -> Iterator[tuple[int
     try:
         with h5py.File(path, "r") as file:
             data = file[DATASET]
-            if tuple(data.shape[1:]) != shape or data.shape[0] <= last:
+            if tuple(data.shape) != shape:
                 raise DataError(
-                    f"{path}: '{DATASET}' is {list(data.shape)}, not [{last + 1} or more, "
-                    f"{', '.join(map(str, shape))}]. Is it AVE's {path.name}?"
+                    f"{path}: '{DATASET}' is {list(data.shape)}, not {list(shape)}, a row for each of the list. Is it "
+                    f"AVE's {path.name}?"
                 )
             for first in range(0, data.shape[0], BLOCK):
                 block = np.asarray(data[first : first + BLOCK])

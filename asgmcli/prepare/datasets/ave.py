@@ -102,7 +102,7 @@ def find(root: Path, options: LayoutOptions) -> Listing:
         files_beside,
         same_paths=True,
         needs_sound=True,
-        finish=finish_of(options),
+        finish=finish_of(options, len(events)),
         contents={clip_id(row, one): frozenset((one.category,)) for row, one in enumerate(events)},
     )
 

@@ -47,8 +47,14 @@ def segments_of(events: Mapping[str, Sequence[Placed]], rows: Sequence[ManifestR
     return segments_csv(spans, rows)
 
 
-def finish_of(options: LayoutOptions) -> Callable[[Manifest, Callable[[str], None]], dict[str, object]] | None:
+def finish_of(
+    options: LayoutOptions, listed: int = 0
+) -> Callable[[Manifest, Callable[[str], None]], dict[str, object]] | None:
     """Return what makes features once the manifest is written, released ones converted or new ones made; None: nothing.
+
+    Args:
+        options: of the user.
+        listed: rows of the list that released features go with.
 
     Raises:
         UsageError: options that do not go together.
@@ -66,7 +72,7 @@ def finish_of(options: LayoutOptions) -> Callable[[Manifest, Callable[[str], Non
         from asgmcli.prepare import ave_features  # torch, and only here
 
         if released:
-            return {"features": ave_features.convert(manifest, Path(str(released)), say)}
+            return {"features": ave_features.convert(manifest, Path(str(released)), listed, say)}
         return {"features": ave_features.from_videos(manifest, files, seconds, say)}
 
     return finish
