@@ -9,6 +9,7 @@ from setuptools.command.build_py import build_py
 ONNX = ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"]
 AVE = ["h5py>=3.10", "scikit-learn>=1.4"]
 FLOW = ["opencv-python-headless>=4.9"]
+RAY = ["ray>=2.30; python_version < '3.14'"]
 SERVE = ["starlette>=0.40", "uvicorn>=0.30"]
 PYTEST = ["pytest>=8.2", "pytest-randomly>=3.15", "pytest-xdist>=3.6"]
 HERE = Path(__file__).parent
@@ -106,11 +107,13 @@ setup(
         "ave": AVE,
         "flow": FLOW,
         # A local page to drop clips on.
+        "ray": RAY,
         "serve": SERVE,
         "test": [
             *ONNX,
             *AVE,
             *FLOW,
+            *RAY,
             *SERVE,
             *PYTEST,
             "setuptools>=68",

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, TypeVar
@@ -20,6 +22,9 @@ from asgmcli.errors import DataError
 Input = TypeVar("Input")
 Result = TypeVar("Result")
 START_LIMIT_S = 120.0
+Spread = Callable[[Callable[[Any], Any], Iterator[Any], float, "int | None"], Iterator[tuple[Any, Any]]]
+"""Runs (function, inputs, seconds allowed for one, `ahead` as of `run_tasks`) elsewhere."""
+_SPREAD: ContextVar[Spread | None] = ContextVar("spread", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextmanager
+def spread(over: Spread) -> Iterator[None]:
+    """Have `run_tasks`, within the block, run its inputs by `over`, whatever number of workers it is given."""
+    token = _SPREAD.set(over)
+    try:
+        yield
+    finally:
+        _SPREAD.reset(token)
+
+
+def is_spread() -> bool:
+    """Return True where `run_tasks` runs its inputs on other machines."""
+    return _SPREAD.get() is not None
+
+
 def run_tasks(
     function: Callable[[Input], Result],
     tasks: Iterable[Input],
@@ -84,17 +104,30 @@ def run_tasks(
     Raises:
         DataError: the processes cannot be started.
     """
-    # Not forked: a forked child would inherit our threads' locks.
-    context = _Context()
-    context.set_forkserver_preload([function.__module__])
-    crew = _Crew(context, function, workers, limit_s)
+    over = _SPREAD.get()
+    if over is not None:
+        yield from over(function, iter(tasks), limit_s, ahead)
+        return
+    crew = _crew(function, workers, limit_s)
     try:
         yield from crew.as_they_come(iter(tasks)) if ahead is None else crew.in_order(iter(tasks), ahead)
     finally:
         crew.stop()
 
 
-class _Crew:
+def one_process(function: Callable[[Any], Any], limit_s: float) -> Crew:
+    """Return a crew of one process, which starts with its first input."""
+    return _crew(function, 1, limit_s)
+
+
+def _crew(function: Callable[[Any], Any], workers: int, limit_s: float) -> Crew:
+    # Not forked: a forked child would inherit our threads' locks.
+    context = _Context()
+    context.set_forkserver_preload([getattr(function, "func", function).__module__])
+    return Crew(context, function, workers, limit_s)
+
+
+class Crew:
     """Processes with one input each at a time. One pool a process: a shared one may blame the previous input."""
 
     def __init__(

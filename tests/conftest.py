@@ -102,8 +102,15 @@ def blank_pictures(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-# Set in the environment by torch, decord and scikit-learn as they are imported, and by `asgm train` for its length.
-OF_THE_PROCESS = ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR", "PATH", "THP_MEM_ALLOC_ENABLE")
+# Set in the environment by torch, decord, ray and scikit-learn as they are imported, and by `asgm train` meanwhile.
+OF_THE_PROCESS = (
+    "RAY_CLIENT_MODE",
+    "KMP_DUPLICATE_LIB_OK",
+    "KMP_INIT_AT_FORK",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "PATH",
+    "THP_MEM_ALLOC_ENABLE",
+)
 
 
 def around() -> dict[str, Any]:

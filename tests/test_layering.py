@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parents[1] / "asgmcli"
 ORDER = [
     ("errors", "__init__"),
     ("console", "files", "loading", "options", "progress", "signals", "status", "workers"),
+    ("cluster",),
     ("masks",),
     ("losses",),
     ("metrics",),

@@ -6,6 +6,7 @@ import difflib
 import json
 import os
 from collections import Counter
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -89,6 +90,14 @@ LOOKING = (
         ["--shard"],
         metavar="I/N",
         help="Look into part I (from 1) of N only.  [default: from a Slurm array's variables]",
+    ),
+    click.Option(
+        ["--ray"],
+        is_flag=False,
+        flag_value="auto",
+        metavar="[ADDRESS]",
+        help="Look into files, copy them and make features on every core of a Ray cluster, whose machines see the same "
+        "folders.  [without ADDRESS: the one that runs here]",
     ),
     click.Option(["--merge"], is_flag=True, help="Join what all shards found into the manifest."),
     click.Option(
@@ -208,6 +217,7 @@ def _from_disk(name: str, root: Path | None, out: Path | None, as_json: bool, **
 
 
 def _look(console: Console, name: str, root: Path | None, out: Path, options: dict[str, Any]) -> dict[str, Any]:
+    from asgmcli.cluster import ray_cluster
     from asgmcli.prepare.datasets import DATASETS
     from asgmcli.prepare.run import Preparation, prepare
     from asgmcli.prepare.selection import Check
@@ -236,7 +246,7 @@ def _look(console: Console, name: str, root: Path | None, out: Path, options: di
         merge=options["merge"],
         overwrite=options["overwrite"],
     )
-    with interruptible(STOPPED):
+    with interruptible(STOPPED), ray_cluster(options["ray"]) if options["ray"] else nullcontext():
         summary = prepare(job, _tracks(console, job), console.print)
     if job.shard is not None:
         text = f"Shard {summary['shard']} of {summary['of']}: {summary['clips']} clips looked into. When all are done, "

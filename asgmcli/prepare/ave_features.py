@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +125,7 @@ def from_videos(
         Extraction(
             AUDIO,
             SoundClips(windows, AudioNet()),
-            lambda: _vggish(vggish),
+            partial(_vggish, vggish),
             (seconds, 128),
             hash_file(vggish),
             {"network": "vggish", "hop": 1.0},
@@ -133,7 +134,7 @@ def from_videos(
         Extraction(
             VISUAL,
             FrameClips(windows, frames, FRAMES),
-            lambda: MeanOfFrames(load_vgg19(given if given is not None else _fetched()), len(FRAMES)),
+            partial(_vgg19, given),
             (seconds, *MAP),
             f"timm:{VGG19_NAME}" if given is None else hash_file(given),
             {"network": "vgg19", "frames": list(FRAMES), "size": SIZE},
@@ -144,6 +145,10 @@ def from_videos(
         say(f"{job.name}: from the videos")
         ensure_features(job, device, 0, make_console())
     return {"kind": "extracted", "note": "Not the released numbers: Keras' VGG-19 and its decoder differ."}
+
+
+def _vgg19(given: Path | None) -> nn.Module:
+    return MeanOfFrames(load_vgg19(given if given is not None else _fetched()), len(FRAMES))
 
 
 class MeanOfFrames(nn.Module):

@@ -32,11 +32,15 @@ from asgmcli.data.windows import (
     centre,
     read_patches,
 )
+from asgmcli.errors import MediaError
 from asgmcli.recipe.events import AudioNet, FrameInput
+from asgmcli.workers import Failure, is_spread, run_tasks
 
 T = TypeVar("T")
 WRITTEN_AT_ONCE, WRITTEN_AFTER_S = 16, 5.0
 """Clips, or seconds, between two flushes to the disk: what a killed extraction loses."""
+LIMIT_S, AHEAD = 1800.0, 256
+"""Seconds that another machine's core may take for a clip, and how many clips may be begun and not yet written."""
 FORWARD_AT_ONCE = 64  # frames or patches that go through a network together, roughly
 
 
@@ -143,7 +147,6 @@ def ensure_features(wanted: Extraction, device: torch.device, workers: int, cons
 
 def _extract(wanted: Extraction, device: torch.device, workers: int, console: Console | None) -> None:
     rows = {row.id: row for row in wanted.windows.manifest.rows}
-    network = wanted.build().to(device).eval()
     with FeatureWriter(wanted.folder, wanted.store, wanted.origin, wanted.windows.clips, wanted.shape) as writer:
         missing = [rows[name] for name in writer.missing]
         if console is not None:
@@ -153,8 +156,7 @@ def _extract(wanted: Extraction, device: torch.device, workers: int, console: Co
         waiting: list[tuple[str, NDArray[np.float16]]] = []
         written = time.monotonic()
         with _progress(console, len(missing)) as advance:
-            for row, inputs in zip(missing, _read(wanted.clips, missing, workers), strict=True):
-                features = forward(network, inputs, device, wanted.clips.together)
+            for row, features in zip(missing, _made(wanted, missing, device, workers), strict=True):
                 waiting.append((row.id, features.half().reshape(-1, *wanted.shape).numpy()))
                 if len(waiting) == WRITTEN_AT_ONCE or time.monotonic() - written > WRITTEN_AFTER_S:
                     writer.write(waiting)
@@ -162,6 +164,31 @@ def _extract(wanted: Extraction, device: torch.device, workers: int, console: Co
                 advance()
         if waiting:
             writer.write(waiting)
+
+
+def _made(wanted: Extraction, rows: Sequence[ManifestRow], device: torch.device, workers: int) -> Iterator[Tensor]:
+    """Yield the features of each clip, from this process or, where work is spread, from other machines' cores."""
+    if not is_spread():
+        network = wanted.build().to(device).eval()
+        for inputs in _read(wanted.clips, rows, workers):
+            yield forward(network, inputs, device, wanted.clips.together)
+        return
+    for row, found in run_tasks(partial(features_of, wanted), rows, workers, LIMIT_S, ahead=AHEAD):
+        if isinstance(found, Failure):
+            raise MediaError(f"{wanted.windows.manifest.resolve(row)}: {found.detail}")
+        yield torch.from_numpy(found)
+
+
+_BUILT: dict[str, nn.Module] = {}
+"""The network of the last store that this process made features for."""
+
+
+def features_of(wanted: Extraction, row: ManifestRow) -> NDArray[np.float32]:
+    """Return a clip's features [windows * T, ...]; the network is built once a process."""
+    if wanted.store not in _BUILT:
+        _BUILT.clear()
+        _BUILT[wanted.store] = wanted.build().eval()
+    return forward(_BUILT[wanted.store], wanted.clips[row], torch.device("cpu"), wanted.clips.together).numpy()
 
 
 @torch.no_grad()

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from asgmcli.data.frame_cache import cache_frames, cached_file, write_index
-from asgmcli.data.manifest import Manifest
-from asgmcli.errors import DataError
+from asgmcli.data.manifest import Manifest, ManifestRow
+from asgmcli.errors import DataError, MediaError
 from asgmcli.recipe.events import FrameInput
+from asgmcli.workers import run_tasks
 
 BYTES_A_SECOND = 16 * 20_000  # of frames of 256x256, roughly
 NEWS = 200  # clips between two lines
+LIMIT_S = 1800.0  # for a clip
 
 
-def cache_manifest(manifest: Manifest, folder: Path, say: Callable[[str], None]) -> None:
+def cache_manifest(manifest: Manifest, folder: Path, say: Callable[[str], None], workers: int = 1) -> None:
     """Cache the frames of every clip that has none there, and note the folder beside the manifest.
 
     Raises:
@@ -31,8 +34,15 @@ def cache_manifest(manifest: Manifest, folder: Path, say: Callable[[str], None])
     if size > free:
         raise DataError(f"{text}. Make room, or name another folder with --cache.")
     say(text)
-    for done, (path, row) in enumerate(missing.items(), start=1):
-        cache_frames(manifest.resolve(row), row, path, settings)
+    cached = partial(_cache_one, manifest, settings)
+    for done, ((_, row), failed) in enumerate(run_tasks(cached, missing.items(), workers, LIMIT_S), start=1):
+        if failed is not None:
+            raise MediaError(f"{manifest.resolve(row)}: {failed.detail}")
         if done % NEWS == 0:
             say(f"frames: {done} of {len(missing)} clips")
     write_index(manifest, folder, settings)
+
+
+def _cache_one(manifest: Manifest, settings: FrameInput, clip: tuple[Path, ManifestRow]) -> None:
+    path, row = clip
+    cache_frames(manifest.resolve(row), row, path, settings)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 
 from asgmcli.data.features import Dtype, FeatureWriter, Origin, features_folder
 from asgmcli.data.manifest import Manifest, ManifestRow
+from asgmcli.errors import MediaError
 from asgmcli.media.seconds import SECONDS, count_windows, read_frames, read_sound
+from asgmcli.workers import Failure, is_spread, run_tasks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +26,8 @@ ARRAYS = {"vggish": (SECONDS, 128), "res152": (8 * SECONDS, 2048), "r2plus1d_18"
 """Folders of released arrays: rows of a whole clip, and width."""
 WIDTHS = (128, 2048, 512)
 CHUNK = 32  # clips between two flushes to the disk
+LIMIT_S, AHEAD = 1800.0, 256
+"""Seconds that another machine's core may take for a clip, and how many clips may be begun and not yet written."""
 EXTRACTED = "extracted"
 Rows = tuple[NDArray[np.floating[Any]], ...]
 
@@ -75,7 +80,6 @@ def write_store(manifest: Manifest, source: Source, say: Callable[[str], None]) 
     origin = Origin(manifest.sha256, "networks" if source.arrays is None else "released", source.settings)
     folder = features_folder(manifest.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    networks: Maker | None = None
     with ExitStack() as stack:
         writers = [
             stack.enter_context(FeatureWriter(folder, name, origin, clips, (SECONDS, width), source.dtype))
@@ -87,10 +91,10 @@ def write_store(manifest: Manifest, source: Source, say: Callable[[str], None]) 
             begun = f", {len(manifest.rows) - len(todo)} are there" if len(todo) < len(manifest.rows) else ""
             say(f"features of {len(manifest.rows)} clips{begun}; {len(own & missing)} of them are made from videos")
         waiting: list[tuple[str, Rows]] = []
+        answers = _made(manifest, [(row, clips[row.id]) for row in todo if row.id in own], source.networks)
         for row in todo:
             if row.id in own:
-                networks = networks or source.networks()
-                waiting.append((row.id, make_rows(manifest, row, clips[row.id], networks)))
+                waiting.append((row.id, next(answers)))
             else:
                 assert source.arrays is not None
                 waiting.append((row.id, released_rows(source.arrays(row))))
@@ -98,6 +102,30 @@ def write_store(manifest: Manifest, source: Source, say: Callable[[str], None]) 
                 _write(writers, waiting)
         _write(writers, waiting)
     return {"features": {"released": len(manifest.rows) - len(own), "extracted": len(own), "dtype": source.dtype}}
+
+
+def _made(manifest: Manifest, todo: list[tuple[ManifestRow, int]], networks: Callable[[], Maker]) -> Iterator[Rows]:
+    """Yield each clip's rows, from networks in this process or, where work is spread, on other machines' cores."""
+    if not is_spread():
+        maker = networks() if todo else None
+        for row, windows in todo:
+            assert maker is not None
+            yield make_rows(manifest, row, windows, maker)
+        return
+    for (row, _), found in run_tasks(partial(_rows_of, manifest, networks), todo, 1, LIMIT_S, ahead=AHEAD):
+        if isinstance(found, Failure):
+            raise MediaError(f"{manifest.resolve(row)}: {found.detail}")
+        yield found
+
+
+_BUILT: list[Maker] = []
+"""The networks of this process, once a clip has asked for them."""
+
+
+def _rows_of(manifest: Manifest, networks: Callable[[], Maker], clip: tuple[ManifestRow, int]) -> Rows:
+    if not _BUILT:
+        _BUILT.append(networks())
+    return make_rows(manifest, *clip, _BUILT[0])
 
 
 def _write(writers: list[FeatureWriter], waiting: list[tuple[str, Rows]]) -> None:

@@ -102,7 +102,7 @@ def _prepare(job: Preparation, track: Tracker, say: Callable[[str], None]) -> di
     if job.cache is not None and frames_are_cached(job):
         from asgmcli.prepare.frames import cache_manifest  # torch, and only here
 
-        cache_manifest(read_manifest(job.out), job.cache, say)
+        cache_manifest(read_manifest(job.out), job.cache, say, job.workers)
     return summary
 
 

@@ -1,0 +1,145 @@
+"""The same files prepared in processes here and on a Ray cluster of two machines, one of which goes away midway."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from asgmcli.cli import main
+from asgmcli.cluster import ray_cluster
+from asgmcli.errors import DataError
+from asgmcli.workers import Failure, run_tasks
+from tests.test_workers import behave
+
+pytestmark = pytest.mark.long
+ROOT = Path(__file__).parents[1]
+
+
+class Cluster:
+    """A head without cores and two machines of a core each, as processes of this one."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster as Local
+
+        self.local = Local(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        self.machines = [self.local.add_node(num_cpus=1) for _ in range(2)]
+        self.address = self.local.address
+
+    def lose_one(self) -> None:
+        self.local.remove_node(self.machines.pop(), allow_graceful=False)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    pytest.importorskip("ray", reason="ray is not installed")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    for name in ("RAY_USAGE_STATS_ENABLED", "PYTHONBREAKPOINT"):  # which ray sets
+        monkeypatch.setenv(name, "0")
+    ends = signal.getsignal(signal.SIGTERM)
+    made = Cluster()
+    signal.signal(signal.SIGTERM, ends)  # ray sets one that takes its processes down
+    yield made
+    made.local.shutdown()  # type: ignore[no-untyped-call]  # ray's tests have no types
+
+
+def slowly(task: int) -> int:
+    time.sleep(0.2)
+    return task * task
+
+
+def test_inputs_that_crash_hang_or_raise_cost_only_themselves(cluster: Cluster) -> None:
+    tasks = ["a", "killed", "b", "exit", "hang", "c", "raise", "d"]
+    with ray_cluster(cluster.address):
+        answers: dict[str, Any] = dict(run_tasks(behave, tasks, 1, limit_s=2.0))
+        in_order = [task for task, _ in run_tasks(slowly, range(8), 1, 10.0, ahead=3)]
+    assert {name: answers[name] for name in "abcd"} == {name: f"{name} done" for name in "abcd"}
+    assert answers["killed"] == Failure("crash", "the process reading it died (signal SIGKILL)")
+    assert answers["hang"] == Failure("timeout", "no answer within 2 s")
+    assert answers["raise"] == Failure("error", "ValueError: not a number")
+    assert in_order == list(range(8))
+    assert dict(run_tasks(slowly, [3], 1, 10.0)) == {3: 9}  # here again
+
+
+def test_a_machine_that_goes_away_loses_nothing_and_all_of_them_end_the_command(cluster: Cluster) -> None:
+    with ray_cluster(cluster.address):
+        answers = run_tasks(slowly, range(40), 1, 10.0)
+        found = [next(answers) for _ in range(6)]
+        cluster.lose_one()
+        found += answers
+        assert sorted(found) == [(number, number * number) for number in range(40)]
+        rest = run_tasks(slowly, range(40), 1, 10.0)
+        next(rest)
+        cluster.lose_one()
+        with pytest.raises(DataError, match="Every core of the Ray cluster is gone"):
+            list(rest)
+
+
+def asgm(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result.stderr
+
+
+def prepared(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("status.json", "summary.json") and "journal" not in str(path)
+    }
+
+
+def test_a_data_set_is_prepared_to_the_same_bytes(cluster: Cluster, demo: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for place, clip in enumerate(sorted((demo / "clips").rglob("*.mp4"))):
+        target = raw / f"class{place % 3}" / clip.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(clip.read_bytes())
+    (raw / "class0" / "broken.mp4").write_bytes(b"no video")
+    options = ("--root", raw, "--verify", "--drop-silent", "--seed", 3)
+    for name, own in (("here", ("--workers", 1)), ("there", ("--ray", cluster.address))):
+        lost = threading.Timer(6.0, cluster.lose_one) if name == "there" else None
+        if lost is not None:
+            lost.start()
+        asgm("prepare", "folder", *options, *own, "--out", tmp_path / name, "--cache", tmp_path / f"cache_{name}")
+        if lost is not None:
+            lost.join()
+    one, other = (prepared(tmp_path / f"cache_{name}") for name in ("here", "there"))
+    assert len(one) > 60
+    assert list(one.values()) == [other[name] for name in one]
+    tables = [
+        (tmp_path / name / "manifest.csv").read_text().replace(f"cache_{name}", "cache") for name in ("here", "there")
+    ]
+    assert tables[0] == tables[1]
+    quarantined = [(tmp_path / name / "quarantine.csv").read_bytes() for name in ("here", "there")]
+    assert quarantined[0] == quarantined[1]
+    assert len(cluster.machines) == 1
+
+
+def test_no_cluster_is_told_in_a_line(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="ray is not installed")
+    (tmp_path / "raw" / "a").mkdir(parents=True)
+    script = [
+        sys.executable,
+        "-m",
+        "asgmcli",
+        "prepare",
+        "folder",
+        "--root",
+        tmp_path / "raw",
+        "--out",
+        tmp_path / "out",
+    ]
+    found = subprocess.run([*script, "--ray", "127.0.0.1:9"], capture_output=True, text=True, check=False)
+    assert found.returncode == 3
+    assert "No Ray cluster at 127.0.0.1:9" in found.stderr
+    assert not (tmp_path / "out" / "manifest.csv").exists()
