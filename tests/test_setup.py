@@ -50,7 +50,7 @@ def test_the_lock_is_exact_and_of_no_machine() -> None:
 
 def test_the_lock_has_all_that_setup_asks_for(called: dict[str, Any]) -> None:
     needed, extras = called["install_requires"], called["extras_require"]
-    assert set(extras) == {"tensorboard", "wandb", "onnx", "ave", "flow", "serve", "test"}
+    assert set(extras) == {"tensorboard", "wandb", "onnx", "ave", "flow", "ray", "serve", "test"}
     assert {"torch", "pyyaml", "decord"} <= names(needed)
     for requirements in (needed, *extras.values()):
         assert names(requirements) <= set(pins())

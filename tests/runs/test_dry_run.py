@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -87,6 +88,7 @@ def test_all_that_is_missing_is_named_at_once_with_steps_and_cost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("asgmcli.runs.room.shutil.disk_usage", lambda _: SimpleNamespace(free=10**12))
     (found,) = shipped("table1_ucf51_1shot", "--set", "model.audio.init={file: gone.pth}")
     assert found["missing"] == [
         "data data/ucf51/manifest.csv: no manifest here. Make it: asgm prepare ucf51 --root FOLDER",
