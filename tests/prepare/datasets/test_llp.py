@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,16 @@ import torch
 from click.testing import Result
 
 from asgmcli.data.features import features_folder, open_features
-from asgmcli.data.manifest import read_manifest
+from asgmcli.data.manifest import Manifest, read_manifest
 from asgmcli.data.segments import read_segments
 from asgmcli.errors import DataError
 from asgmcli.media.write import write_clip
+from asgmcli.prepare import parsing_store
 from asgmcli.prepare.datasets import llp
 from asgmcli.prepare.datasets.llp import CLASSES, read_lists
 from asgmcli.tasks.parsing.data import chance_notes
 from asgmcli.tasks.parsing.truth import Truth
+from asgmcli.workers import spread
 from tests.calling import asgm
 from tests.golden import llp_inputs
 
@@ -235,6 +238,18 @@ def test_clips_without_arrays_are_made_from_their_videos(
     summary = json.loads((tmp_path / "llp/summary.json").read_text())
     assert summary["features"]["extracted"] == 1
 
+    monkeypatch.setattr(parsing_store, "_BUILT", [])
+    with spread(lambda function, tasks, *_: ((task, function(task)) for task in tasks)):  # stands for other machines
+        answers = dict(_made(manifest, [names[5]]))
+    for name, values in zip(parsing_store.STORES, answers[names[5]], strict=True):
+        made = open_features(features_folder(tmp_path / "llp"), name).of_clip(names[5])
+        np.testing.assert_array_equal(made, values.astype(made.dtype).reshape(made.shape))
+
+
+def _made(manifest: Manifest, ids: list[str]) -> Iterator[tuple[str, parsing_store.Rows]]:
+    todo = [(row, 1) for row in manifest.rows if row.id in ids]
+    return zip(ids, parsing_store._made(manifest, todo, SmallNetworks), strict=True)
+
 
 def test_neither_arrays_nor_videos_is_told_with_the_mend(tmp_path: Path) -> None:
     root = write_lists(tmp_path / "root")
@@ -249,6 +264,7 @@ KILLED = """
 import os, signal, sys
 from asgmcli.cli import main
 from asgmcli.prepare import parsing_store, selection
+from asgmcli.prepare import parsing_store
 from asgmcli.prepare.datasets import llp
 from tests.prepare.datasets.test_llp import SmallNetworks
 
