@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Mean of a - b over `pairs`, its standard error, its 95% interval (Student's t), and how often a won.
+    """Mean of a - b over `pairs`, its standard error, its 95% interval (Student's t), how often a won, and how many
+    pairs differ.
 
     The interval is of this difference alone, or wide enough for several to be right together (`comparisons`).
 
@@ -23,6 +24,7 @@ class PairedDifference:
     high: float
     wins: int
     pairs: int
+    differing: int = 0
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], comparisons: int = 1) -> PairedDifference:
@@ -37,10 +39,11 @@ def paired_difference(a: Sequence[float], b: Sequence[float], comparisons: int =
         raise ValueError(f"two lists of the same seeds are needed, got {len(a)} and {len(b)} values")
     differences = [x - y for x, y in zip(a, b, strict=True)]
     mean, wins = statistics.fmean(differences), sum(d > 0 for d in differences)
+    differing = sum(d != 0 for d in differences)
     if len(differences) == 1:
-        return PairedDifference(mean, math.nan, math.nan, math.nan, wins, 1)
+        return PairedDifference(mean, math.nan, math.nan, math.nan, wins, 1, differing)
     from scipy.stats import t  # a second to import, and needed only here
 
     error = statistics.stdev(differences) / math.sqrt(len(differences))
     half = float(t.ppf(1 - 0.025 / comparisons, len(differences) - 1)) * error
-    return PairedDifference(mean, error, mean - half, mean + half, wins, len(differences))
+    return PairedDifference(mean, error, mean - half, mean + half, wins, len(differences), differing)

@@ -28,6 +28,10 @@ LOOKED_AT = 40
 """Clips of which it is looked at whether a source can be told."""
 SECONDS = 10.0
 """What is looked at of each, s."""
+FEWEST = 6
+"""Clips that must differ before a difference is told from none: five of one sign are a chance of one in 16."""
+NONE_SEEN = 300.0
+"""Percent of clips, times how many there are, that may do what none of them did (95%; the rule of three)."""
 HARDLY = 5.0
 """Points that exchanging costs at most, by its interval, of what is hardly used."""
 Quality = dict[str, float]
@@ -86,10 +90,14 @@ def paired(one: Quality, other: Quality) -> PairedDifference | None:
 
 def told(question: str, found: PairedDifference, words: tuple[str, str, str]) -> Finding:
     """Return a difference in words: for one above zero, below zero, and one that cannot be told from zero."""
-    low, high = (found.low, found.high) if math.isfinite(found.low) else (-math.inf, math.inf)
-    word = words[0] if low > 0 else words[1] if high < 0 else words[2]
-    figures = {"difference": found.mean, "low": found.low, "high": found.high, "clips": float(found.pairs)}
-    span = f"{found.mean:+.1f} points [{found.low:+.1f}, {found.high:+.1f}]"
+    figures = {"difference": found.mean, "clips": float(found.pairs)}
+    span = f"{found.mean:+.1f} points"
+    word = words[2]
+    if math.isfinite(found.low):
+        figures |= {"low": found.low, "high": found.high}
+        span += f" [{found.low:+.1f}, {found.high:+.1f}]"
+        if found.differing >= FEWEST:
+            word = words[0] if found.low > 0 else words[1] if found.high < 0 else word
     return Finding(question, f"{word} {span} over {found.pairs} clips, paired.", figures)
 
 
@@ -141,7 +149,8 @@ def used(trained: Trained, manifest: Manifest, own: Quality, what: str) -> Findi
     if found is None:
         return None
     costs = "Exchanged between clips it costs"
-    unclear = f"The {what} is hardly used." if found.high < HARDLY else f"Whether the {what} is used cannot be told."
+    most = max(found.high, NONE_SEEN / found.pairs if found.differing == 0 else 0.0)
+    unclear = f"The {what} is hardly used." if most < HARDLY else f"Whether the {what} is used cannot be told."
     words = (f"Yes, the {what} is used. {costs}", f"No, the {what} misleads. {costs}", f"{unclear} {costs}")
     return told(f"Is the {what} used?", found, words)
 
@@ -185,14 +194,16 @@ def large_enough(own: Quality, compared: Sequence[Quality]) -> Finding | None:
     """Return what the test is able to tell: the interval of its mean, and the smallest difference it would show.
 
     A difference is shown in four of five tests (power of 80%) from 2.8 standard errors on; the error is that of the
-    comparisons which were made.
+    comparisons which were made. Nor does a difference show in which fewer clips differ than `FEWEST`, and what none of
+    the clips shows may be so in `NONE_SEEN` percent over their number.
     """
     if len(own) < 2:
         return None
     values = list(own.values())
-    half = 1.96 * stdev(values) / math.sqrt(len(values))
+    half = max(1.96 * stdev(values) / math.sqrt(len(values)), min(NONE_SEEN / len(values), 100.0))
     errors = [found.error for other in compared if (found := paired(own, other)) and math.isfinite(found.error)]
     smallest = 2.8 * max(errors) if errors else 2.8 * math.sqrt(2) * stdev(values) / math.sqrt(len(values))
+    smallest = min(max(smallest, 100.0 * FEWEST / len(values)), 100.0)
     word = "Yes." if smallest <= 5 else "For large differences." if smallest <= 15 else "No, it is small."
     text = f"{word} {len(values)} clips: {fmean(values):.1f} is known to ±{half:.1f}; "
     text += f"differences between networks show from about {smallest:.1f} points on."
@@ -222,7 +233,9 @@ def judge(
     Raises:
         AsgmError: the default row's runs cannot be evaluated.
     """
-    lacking = {row: title.title.removeprefix(WITHOUT) for row, title in recipe.rows.items() if WITHOUT in title.title}
+    lacking = {
+        row: title.title.removeprefix(WITHOUT) for row, title in recipe.rows.items() if title.title.startswith(WITHOUT)
+    }
     own_runs = runs[recipe.default_row]
     steps = _Steps(tell, (1 + len(lacking)) * len(own_runs) + 2 + LOOKED_AT)
     own = _mean([_quality(run, manifest, device, steps) for run in own_runs])

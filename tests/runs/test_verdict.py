@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from statistics import fmean
 from types import SimpleNamespace
@@ -75,6 +76,40 @@ def test_a_test_that_is_too_small_is_called_so() -> None:
     large = {str(number): 100.0 * (number % 2) for number in range(20_000)}
     assert str(large_enough(large, [])).count("Yes.") == 1
     assert large_enough({"a": 1.0}, []) is None
+
+
+def test_a_few_clips_that_agree_prove_nothing() -> None:
+    """Of five clips or fewer a coin, too, gives the same side five times in one of 16."""
+    right = {str(number): 100.0 for number in range(5)}
+    wrong = dict.fromkeys(right, 0.0)
+    found = helped(right, wrong, "the start")
+    assert found is not None
+    assert found.answer.startswith("That the start helped cannot be told: +100.0")
+    found = helped(right | {"5": 100.0}, wrong | {"5": 0.0}, "the start")
+    assert found is not None
+    assert found.answer.startswith("Yes, the start helped: +100.0")
+    size = large_enough(right, [right])
+    assert size is not None
+    assert size.answer.startswith("No, it is small. 5 clips: 100.0 is known to ±60.0;")
+    assert size.answer.endswith("from about 100.0 points on.")
+    one = helped({"a": 100.0}, {"a": 0.0}, "the start")
+    assert one is not None
+    assert one.answer == "That the start helped cannot be told: +100.0 points over 1 clips, paired."
+    assert json.dumps(one.data(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("clips", "said"), [(9, "Whether the sound is used cannot be told."), (90, "The sound is hardly")]
+)
+def test_that_nothing_changed_tells_little_of_few_clips(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch, clips: int, said: str
+) -> None:
+    own = {str(number): 100.0 for number in range(clips)}
+    monkeypatch.setattr(verdict, "examined", lambda *_: own)
+    trained = SimpleNamespace(data=SimpleNamespace(eval_split="test"))
+    found = used(trained, manifest, own, "sound")  # type: ignore[arg-type]
+    assert found is not None
+    assert found.answer.startswith(said)
 
 
 @pytest.mark.parametrize(
