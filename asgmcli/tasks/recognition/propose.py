@@ -59,6 +59,8 @@ def propose(clips: OwnClips, manifest: Manifest, machine: Machine, wish: Wish) -
     start, words = _start(size, wish.start)
     localizer = _localizer(wish.localizer)
     heard = clips.heard > 0
+    if not heard and wish.localizer is not None:
+        raise UsageError(f"--localizer {wish.localizer}: no clip has sound for it to follow. Leave it out.")
     pictures = measured(manifest)
     batch = max(2, min(16 if size == "tiny" else 8, clips.labeled // 4))
     ratio = max(1, min(2 if size == "tiny" else 4, round(clips.unlabeled / max(clips.labeled, 1)) or 1))

@@ -37,6 +37,11 @@ def test_pictures_are_normalised_by_their_own_contrast(manifest: Manifest) -> No
     assert found.std == pytest.approx([2 * 25.5 / 255] * 3, abs=0.02)
 
 
+def test_silent_clips_have_no_localizer(manifest: Manifest) -> None:
+    with pytest.raises(UsageError, match="--localizer motion: no clip has sound"):
+        propose(replace(CLIPS, heard=0.0), manifest, CPU, Wish(localizer="motion"))
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("heard", [1.0, 0.0])
 def test_every_size_is_a_recipe_whose_rows_can_be_read(
