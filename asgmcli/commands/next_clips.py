@@ -28,7 +28,8 @@ def command(target: Path, count: int, out: Path | None, device: str, overwrite: 
     """Choose the unlabelled clips of RUN's data that are most worth a label: uncertain, and unlike each other.
 
     Writes a page with a player a clip (next.html) and a list (next.csv). Watch, fill in the column `label`, and train
-    again with both kinds of labels.
+    again with both kinds of labels. The list stays where it is when its run is trained anew; name the next one with
+    --out, and give --more-labels once for each.
 
     \b
     asgm next runs/my_clips/own/seed0 --count 10
@@ -50,6 +51,8 @@ def command(target: Path, count: int, out: Path | None, device: str, overwrite: 
             raise UsageError(f"{target} is a weight file without a run: name the list with --out.")
         out = found.run.folder / "next.csv"
     page = out.with_suffix(".html")
+    if page == out:
+        raise UsageError(f"--out {out}: that is the page's name. Name the list, such as {out.with_suffix('.csv')}.")
     refuse_to_replace([out, page], overwrite)
     manifest, rows = open_unlabeled(trained)
     bulk = Bulk(asked, default_workers(), patience_s=5.0)

@@ -58,6 +58,9 @@ def test_without_unlabelled_clips_or_probabilities_there_is_nothing_to_choose(ho
     shutil.copy(run / "model.safetensors", "alone.safetensors")
     assert "name the list with --out" in call("next", "alone.safetensors", code=2).stderr
     assert not Path("x.csv").exists()
+    assert (
+        "that is the page's name. Name the list, such as x.csv" in call("next", run, "--out", "x.html", code=2).stderr
+    )
 
 
 def test_a_run_with_labels_alone_has_none_next(house: Path, tmp_path: Path) -> None:
