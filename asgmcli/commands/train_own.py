@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +37,8 @@ def is_own(target: Path) -> bool:
 
 def name_of(target: Path) -> str:
     """Return a name for the data set and the recipe of a folder or CSV: its own, of the characters a recipe allows."""
-    name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", target.absolute().stem).lstrip(".+-")
+    whole = Path(os.path.abspath(target))  # so that `..` has a name
+    name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", whole.name if whole.is_dir() else whole.stem).lstrip(".+-")
     return name or "clips"
 
 
@@ -66,7 +69,10 @@ OPTIONS = (
     click.option(
         "--more-labels",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="Own clips: a CSV (path or id, label) with labels of clips that have none, as `asgm next` writes it.",
+        multiple=True,
+        callback=lambda _context, _option, value: value or None,
+        help="Own clips: a CSV (path or id, label) with labels of clips that have none, as `asgm next` writes it; "
+        "repeatable.",
     ),
 )
 """Of `asgm train`, for own clips alone."""
@@ -87,7 +93,7 @@ class OwnWish:
     start: str | None = None
     localizer: str | None = None
     budget: float | None = None
-    more_labels: Path | None = None
+    more_labels: tuple[Path, ...] | None = None
 
     def see_none(self, recipe: Path) -> None:
         """Check that none is given beside a recipe.
@@ -141,18 +147,31 @@ def train_own(
         AsgmError: the clips cannot be used, or the wish cannot be followed.
     """
     from asgmcli.data.manifest import read_manifest
+    from asgmcli.data.maps import MOTION_FOLDER
     from asgmcli.recipe.read import load_recipe
     from asgmcli.runs.own import RECIPE, words
 
     console = session.console
     name = name_of(target)
-    manifest = _prepared(target, Path("data") / name, wish.more_labels, seeds[0], console)
     path = session.runs / name / RECIPE
+    going_on = resume and path.exists()
     if path.exists() and not (overwrite or resume):  # it may have been edited
         raise UsageError(
             f"{path} is there already. Say --resume to go on with it, --overwrite to begin anew; or train the recipe."
         )
-    if resume and path.exists():
+    out = Path("data") / name
+    root = _root_of(out)
+    same = root is not None and os.path.abspath(root) == os.path.abspath(target)
+    if root is not None and not (same or overwrite):
+        raise UsageError(
+            f"{out} holds the clips of {root}. Rename {target}, or say --overwrite to put its clips in their place."
+        )
+    if root is not None and not same:  # maps are known by a clip's id
+        shutil.rmtree(out / MOTION_FOLDER, ignore_errors=True)
+    # Made anew with other labels; but runs to go on with have seen the clips and splits that are there.
+    replaced = overwrite or (same and not going_on)
+    manifest = _prepared(target, out, wish.more_labels, seeds[0], replaced, console)
+    if going_on:
         proposal, clips, plan = None, None, None
     else:
         clips, proposal, plan = _proposed(manifest, name, path, wish, session)
@@ -172,7 +191,9 @@ def train_own(
     return {"recipe": str(path), "report": str(report), "verdict": found}
 
 
-def _prepared(target: Path, out: Path, more: Path | None, seed: int, console: Console) -> Manifest:
+def _prepared(
+    target: Path, out: Path, more: tuple[Path, ...] | None, seed: int, overwrite: bool, console: Console
+) -> Manifest:
     from asgmcli.data.manifest import read_manifest
     from asgmcli.prepare.datasets import DATASETS
     from asgmcli.prepare.datasets.listing import LayoutOptions
@@ -182,28 +203,48 @@ def _prepared(target: Path, out: Path, more: Path | None, seed: int, console: Co
     from asgmcli.workers import cores
 
     options = LayoutOptions(seed=seed, shares=SHARES, own={"more_labels": more})
-    # The folder is this command's own: with other labels it is made anew.
-    job = Preparation("folder", DATASETS["folder"], target, out, options, workers=cores(), overwrite=_is_ours(out))
+    job = Preparation("folder", DATASETS["folder"], target, out, options, workers=cores(), overwrite=overwrite)
     summary = prepare(job, lambda title: tracked(console, title, "prepare", out, transient=True), lambda _: None)
     left = summary.get("left_out")
     if isinstance(left, dict) and left:
         told = ", ".join(f"{count} {reason}" for reason, count in left.items())
         console.print(f"Left out: {told}; {out / 'quarantine.csv'} says why.")
+    notes = summary.get("notes")
+    for note in notes if isinstance(notes, list) else []:
+        console.print(f"Note: {note}.", markup=False)
     return read_manifest(out)
 
 
-def _is_ours(out: Path) -> bool:
+def _root_of(out: Path) -> str | None:
+    """Return which folder or CSV the clips in `out` are of; None if it holds none that were prepared like these."""
     try:
         known = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(known, dict) and known.get("dataset") == "folder"
+        return str(known["settings"]["root"]) if known["dataset"] == "folder" else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _proposed(
     manifest: Manifest, name: str, path: Path, wish: OwnWish, session: Session
 ) -> tuple[OwnClips, Proposal, Plan]:
-    """Return the clips, the recipe, which is written, and how long it takes; a smaller size where time is short."""
+    """Return the clips, the recipe, which is written, and how long it takes; a smaller size where time is short.
+
+    Where that fails, the recipe's file is as it was before.
+    """
+    before = path.read_bytes() if path.exists() else None
+    try:
+        return _written(manifest, name, path, wish, session)
+    except BaseException:
+        if before is not None:
+            path.write_bytes(before)
+        else:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _written(
+    manifest: Manifest, name: str, path: Path, wish: OwnWish, session: Session
+) -> tuple[OwnClips, Proposal, Plan]:
     from asgmcli.recipe.read import load_recipe
     from asgmcli.runs.own import FEWEST, found_clips, planned, proposal_for, reused, sizes, this_machine, write_recipe
     from asgmcli.train.propose import Wish
@@ -226,11 +267,17 @@ def _proposed(
         def again(epochs: int, wanted: Wish = wanted) -> Proposal:
             return proposal_for(clips, manifest, machine, replace(wanted, epochs=epochs))
 
-        plan = planned(path, again, list(recipe.rows), context, wish.budget, side_by_side)
         names = sizes()
         place = names.index(proposal.size)
-        if wish.size is not None or place == 0 or plan.epochs >= FEWEST * plan.proposed:
-            return clips, proposal, plan
+        last = wish.size is not None or place == 0
+        try:
+            plan = planned(path, again, list(recipe.rows), context, wish.budget, side_by_side)
+        except UsageError:  # not even two epochs fit
+            if last:
+                raise
+        else:
+            if last or plan.epochs >= FEWEST * plan.proposed:
+                return clips, proposal, plan
         size = names[place - 1]
 
 

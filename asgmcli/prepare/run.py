@@ -127,7 +127,7 @@ def _as_json(value: object) -> object:
     """Return an option's value as a file of JSON gives it back."""
     if isinstance(value, Path):
         return str(value)
-    return list(value) if isinstance(value, tuple) else value
+    return [_as_json(part) for part in value] if isinstance(value, tuple) else value
 
 
 def claim(job: Preparation) -> None:

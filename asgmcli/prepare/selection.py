@@ -289,7 +289,7 @@ def _with_splits(listing: Listing, kept: dict[str, tuple[Candidate, Facts]]) -> 
     drawn = {name: clip.label for name, (clip, _) in kept.items() if not clip.split}
     given: dict[str, Counter[str]] = {}
     for clip, _ in kept.values():
-        if clip.split:
+        if clip.split and clip.id not in listing.later:
             given.setdefault(clip.label, Counter())[clip.split] += 1
     splits = assign_splits(drawn, dict(listing.shares), listing.seed, given) if drawn else {}
     return {name: (replace(clip, split=splits.get(name, clip.split)), facts) for name, (clip, facts) in kept.items()}

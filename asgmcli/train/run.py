@@ -14,6 +14,9 @@ from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import DESCRIPTIVE_KEYS, MACHINE_KEYS, dump_yaml, load_recipe, recipe_hash
 from asgmcli.train.environment import environment
 
+BY_HAND = ("next.csv", "next.html")
+"""Files of a run's folder that stay when it is begun anew: a list of clips with the labels that a person filled in."""
+
 
 class _Named(TypedDict):
     recipe: str
@@ -119,13 +122,21 @@ class Run:
         """
         self.check(recipe, resume=resume, overwrite=overwrite)
         if overwrite and self.folder.exists():
-            shutil.rmtree(self.folder)
+            self._clear()
         if not self.recipe_path.exists():
             write_text(self.folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
             write_text(self.recipe_path, dump_yaml(recipe))
 
+    def _clear(self) -> None:
+        for path in self.folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name not in BY_HAND:
+                path.unlink()
+
     def _is_run(self) -> bool:
         known = {"recipe.yaml", "environment.json", "metrics.jsonl", "checkpoints", "result.json", "status.json"}
+        known |= {*BY_HAND}
         return self.recipe_path.exists() or known.issuperset(path.name for path in self.folder.iterdir())
 
 

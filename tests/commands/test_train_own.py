@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
-from asgmcli.commands.train_own import Budget, name_of
+from asgmcli.commands import train_own
+from asgmcli.commands.train_own import Budget, OwnWish, name_of
+from asgmcli.errors import UsageError
 from asgmcli.media.write import write_clip
+from asgmcli.recipe.read import load_recipe
+from asgmcli.recipe.shipped import find_beside
+from asgmcli.runs import own
+from asgmcli.runs.own import Plan
+from asgmcli.train.propose import Proposal
+from asgmcli.train.run import run_of
 from tests.calling import asgm
 
 
@@ -37,6 +49,7 @@ def test_a_name_and_a_budget_are_read_as_people_write_them() -> None:
         "letters",
         "hidden",
     ]
+    assert name_of(Path("/a/b/..")) == "a"
     kind = Budget()
     assert [kind.convert(text, None, None) for text in ("30m", "2h", "90s", "1.5", "1d")] == [
         1800.0,
@@ -65,6 +78,113 @@ def test_more_labels_join_their_clips(clips: Path) -> None:
     Path("more.csv").write_text("id,label\ndark/clip 0.mp4,bright\n")
     told = asgm("prepare", "folder", "--root", clips, "--out", "data/x", "--more-labels", "more.csv", code=3).stderr
     assert "line 2: dark/clip 0.mp4 has the label dark already, not bright" in told
+
+
+RECIPE = """
+name: my_clips
+task: recognition
+title: Mine
+default_row: own
+rows: {own: {title: all}}
+data: {dataset: my_clips}
+masks: {kind: tube}
+"""
+
+
+def splits(out: str) -> dict[str, str]:
+    with Path(out, "manifest.csv").open(newline="") as file:
+        return {row["id"]: row["split"] for row in csv.DictReader(file)}
+
+
+def test_more_labels_move_no_clip_between_training_and_test(clips: Path) -> None:
+    asgm("prepare", "folder", "--root", clips, "--out", "data/before")
+    Path("one.csv").write_text("id,label\nclip 0.mp4,dark\nclip 1.mp4,dark\nclip 2.mp4,dark\n")
+    # The label of a clip that has it already changes nothing: one of the test split stays there.
+    Path("two.csv").write_text("id,label\nclip 3.mp4,dark\n" + "".join(f"dark/clip {n}.mp4,dark\n" for n in range(6)))
+    more = ("--more-labels", "one.csv", "--more-labels", "two.csv")
+    asgm("prepare", "folder", "--root", clips, "--out", "data/after", *more)
+    assert splits("data/after") == splits("data/before")
+    assert list(splits("data/before").values()).count("test") == 2
+    asgm("prepare", "folder", "--root", clips, "--out", "data/after", *more)  # the same settings
+
+
+def test_clips_and_recipes_that_are_there_are_replaced_only_where_that_is_said(
+    clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Path("other", clips.name)
+    shutil.copytree(clips, other)
+    (other / "dark" / "clip 5.mp4").unlink()
+    asgm("prepare", "folder", "--root", clips, "--out", "data/my_clips")
+    before = Path("data/my_clips/manifest.csv").read_text()
+    told = asgm("train", other, "--start", "none", code=2).stderr
+    assert f"data/my_clips holds the clips of {clips}. Rename {other}, or say --overwrite" in told
+    recipe = Path("runs/my_clips/recipe.yaml")
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text("edited")
+    Path("more.csv").write_text("id,label\nclip 0.mp4,dark\n")
+    assert "is there already" in asgm("train", clips, "--more-labels", "more.csv", code=2).stderr
+    assert "other settings" in asgm("train", clips, "--more-labels", "more.csv", "--resume", code=2).stderr
+    assert Path("data/my_clips/manifest.csv").read_text() == before
+    maps = Path("data/my_clips/motion_maps/dark/clip 0.mp4_maps.npz")
+    maps.parent.mkdir(parents=True)
+    maps.touch()
+    monkeypatch.setattr("asgmcli.commands.train_own._proposed", lambda *_: (None, None, None))
+    recipe.write_text(RECIPE)
+    asgm("train", clips, "--overwrite", "--dry-run")
+    assert maps.exists()
+    asgm("train", other, "--overwrite", "--dry-run")
+    assert not maps.exists()  # of a clip of the same name in the other folder
+    assert len(splits("data/my_clips")) == len(before.splitlines()) - 2
+
+
+@pytest.mark.parametrize("before", [None, "edited: by hand\n"])
+def test_a_wish_that_cannot_be_followed_leaves_the_recipe_as_it_was(clips: Path, before: str | None) -> None:
+    recipe = Path("runs/my_clips/recipe.yaml")
+    if before is not None:
+        recipe.parent.mkdir(parents=True)
+        recipe.write_text(before)
+    wish = ("--start", "none", "--localizer", "no_such")
+    assert "no such recipe" in asgm("train", clips, *wish, "--overwrite", code=2).stderr
+    assert (recipe.read_text() if recipe.exists() else None) == before
+
+
+def test_a_smaller_size_is_taken_where_not_even_two_epochs_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def planned(path: Path, *_: object) -> Plan:
+        tried.append(path.read_text())
+        if tried[-1] != "tiny":
+            raise UsageError("too short")
+        return Plan(1.0, 9, 9)
+
+    monkeypatch.setattr(own, "planned", planned)
+    monkeypatch.setattr(own, "found_clips", lambda *_: None)
+    monkeypatch.setattr(own, "proposal_for", lambda _a, _b, _c, wish: Proposal({}, wish.size or "vit_s", "none"))
+    monkeypatch.setattr(own, "write_recipe", lambda proposal, path: path.write_text(proposal.size))
+    monkeypatch.setattr(own, "reused", lambda *_: [])
+    monkeypatch.setattr("asgmcli.recipe.read.load_recipe", lambda _: SimpleNamespace(rows={}))
+    session: Any = SimpleNamespace(device=torch.device("cpu"), ensure=lambda _: None, runs=tmp_path)
+    manifest: Any = None
+    path = tmp_path / "recipe.yaml"
+    assert train_own._proposed(manifest, "mine", path, OwnWish(budget=9.0), session)[1].size == "tiny"
+    assert tried == ["vit_s", "vit_ti", "tiny"]
+    with pytest.raises(UsageError, match="too short"):
+        train_own._proposed(manifest, "mine", path, OwnWish(size="vit_s", budget=9.0), session)
+    assert path.read_text() == "tiny"
+
+
+def test_a_list_that_was_filled_in_outlives_its_run(tmp_path: Path) -> None:
+    recipe = load_recipe(find_beside(tmp_path, "demo_pretext"))
+    run = run_of(recipe, tmp_path)
+    run.prepare(recipe, resume=False, overwrite=False)
+    (run.folder / "checkpoints").mkdir()
+    for name in ("next.csv", "model.safetensors"):
+        (run.folder / name).write_text("by hand")
+    for _ in range(2):
+        run.prepare(recipe, resume=False, overwrite=True)
+        assert {path.name for path in run.folder.iterdir()} == {"recipe.yaml", "environment.json", "next.csv"}
+        assert (run.folder / "next.csv").read_text() == "by hand"
+        run.recipe_path.unlink()  # as after a kill in between
 
 
 @pytest.mark.long

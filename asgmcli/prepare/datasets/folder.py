@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +39,9 @@ MISSING_IS_BAD = True
 MORE_LABELS = click.Option(
     ["--more-labels"],
     type=click.Path(path_type=Path, dir_okay=False),
-    help="CSV (path or id, label) with labels of clips that have none, as `asgm next` writes it.",
+    multiple=True,
+    callback=lambda _context, _option, value: value or None,
+    help="CSV (path or id, label) with labels of clips that have none, as `asgm next` writes it; repeatable.",
 )
 OPTIONS = (*DRAWN_SPLITS, LISTS, CLASSES, MORE_LABELS)
 
@@ -66,9 +69,16 @@ def _labelled(listing: Listing, options: LayoutOptions) -> Listing:
     Raises:
         DataError: the file cannot be understood, or names a clip that is not there or has another label.
     """
-    file = options.own.get("more_labels")
-    if file is None:
+    files: Sequence[Path] = options.own.get("more_labels") or ()
+    for file in files:
+        listing = _labelled_by(file, listing)
+    if not files:
         return listing
+    names = [*listing.classes, *sorted({clip.label for clip in listing.candidates if clip.label} - {*listing.classes})]
+    return replace(listing, classes=names if options.classes else sorted(names))
+
+
+def _labelled_by(file: Path, listing: Listing) -> Listing:
     try:
         text = read_bytes(file, MOST_TEXT).decode("utf-8-sig", errors="surrogateescape")
     except OSError as error:
@@ -77,6 +87,7 @@ def _labelled(listing: Listing, options: LayoutOptions) -> Listing:
     if "label" not in (reader.fieldnames or ()) or not {"id", "path"} & set(reader.fieldnames or ()):
         raise DataError(f"{file}: the first line must name the columns label and path or id.")
     by_id = {clip.id: place for place, clip in enumerate(listing.candidates)}
+    later = {*listing.later}
     by_path = {str(clip.path.absolute()): place for place, clip in enumerate(listing.candidates)}
     for cells in reader:
         label, where = (cells["label"] or "").strip(), f"{file}, line {reader.line_num}"
@@ -91,9 +102,10 @@ def _labelled(listing: Listing, options: LayoutOptions) -> Listing:
         clip = listing.candidates[place]
         if clip.label not in ("", label):
             raise DataError(f"{where}: {clip.id} has the label {clip.label} already, not {label}.")
-        listing.candidates[place] = replace(clip, label=label, split=clip.split or "train")
-    names = [*listing.classes, *sorted({clip.label for clip in listing.candidates if clip.label} - {*listing.classes})]
-    return replace(listing, classes=names if options.classes else sorted(names))
+        if not clip.label:
+            later.add(clip.id)
+            listing.candidates[place] = replace(clip, label=label, split=clip.split or "train")
+    return replace(listing, later=frozenset(later))
 
 
 def _from_folders(root: Path, options: LayoutOptions) -> Listing:

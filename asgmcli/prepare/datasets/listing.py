@@ -99,7 +99,8 @@ class Listing:
     clip's files in place of `verify.examine`; `finish` makes what else the data set has once its manifest is written,
     and gives more entries of the summary. `same_paths` keeps clips of one and the same file in several splits, as some
     protocols have them; `needs_sound` leaves out clips without an audio stream. `contents` are the classes in each clip
-    where one label does not tell them: those of its events, without the background.
+    where one label does not tell them: those of its events, without the background. Clips of `later` got their label
+    after the splits were drawn: they do not count in the draw, so that it stays as it was.
     """
 
     candidates: list[Candidate]
@@ -115,6 +116,7 @@ class Listing:
     same_paths: bool = False
     needs_sound: bool = False
     contents: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    later: frozenset[str] = frozenset()
 
 
 def walk_files(root: Path) -> Iterator[Path]:
