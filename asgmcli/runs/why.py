@@ -29,7 +29,7 @@ SHORT_SIDE = 320
 """Pixels of the shorter side that the changed clips have."""
 RATE = 16_000
 HIDDEN = 0.2
-"""Share of each frame that is hidden: the hottest cells of the source's map, or as many far from them."""
+"""Largest share of each frame that is hidden: the hottest cells of the source's map, or as many far from them."""
 BARS = 5
 """Classes, or lines of an answer, that are shown."""
 LETTERS = 34
@@ -121,12 +121,13 @@ def _asked(name: str, frame: Frames, wave: NDArray[np.float32] | None, ask: Call
 
 
 def hottest(maps: ClipMaps, times: Sequence[float], size: tuple[int, int], share: float = HIDDEN) -> Masks:
-    """Return where each frame's map is hottest, bool [T, H, W], `share` of the picture."""
+    """Return where each frame's map is hottest, bool [T, H, W]: `share` of the picture, less where less is warm."""
     masks = []
     for time in times:
         heat = Image.fromarray(maps.at(time).astype(np.float32)).resize(size[::-1], Image.Resampling.BILINEAR)
         values = np.asarray(heat)
-        masks.append(values >= np.quantile(values, 1 - share))
+        # Where most of the picture is still, its map is 0 there, and so is the quantile.
+        masks.append((values >= np.quantile(values, 1 - share)) & (values > values.min()))
     return np.stack(masks)
 
 

@@ -86,6 +86,18 @@ def test_a_silent_clip_has_no_place_and_no_version_without_sound(tmp_path: Path)
     assert "no place of its source" in found[0].note
 
 
+def test_only_what_is_warm_is_hidden_of_a_still_picture() -> None:
+    heat = np.zeros((1, 14, 14), np.float32)
+    heat[0, 4:6, 7:9] = 1.0
+    info = MediaInfo(Path("x.mp4"), "video", 1.0, 1.0, 1, 56, 56, 0, RATE, 1, 0.0, 0.0)
+    maps = ClipMaps(info, "motion", heat, np.zeros(1), np.ones(1, np.float32), None, np.ones(1, np.float32))
+    (mask,) = hottest(maps, [0.0], (56, 56))
+    assert 0.02 < mask.mean() < 0.1
+    assert mask[16:24, 28:36].all()
+    heat[:] = 0.5
+    assert not hottest(maps, [0.0], (56, 56)).any()
+
+
 def test_the_hottest_fifth_is_hidden_and_another_of_its_form() -> None:
     heat = np.zeros((1, 5, 5), np.float32)
     heat[0, 1] = 1.0
