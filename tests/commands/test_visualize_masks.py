@@ -47,6 +47,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
 
 
 @pytest.mark.long
+@pytest.mark.pictures
 def test_every_frame_by_default(clips: tuple[Path, Path], run: Callable[..., Result], tmp_path: Path) -> None:
     result = run(clips[0], "--json")
     assert result.exit_code == 0, result.output
