@@ -73,7 +73,7 @@ def propose(clips: OwnClips, manifest: Manifest, machine: Machine, wish: Wish) -
         "task": "recognition",
         "title": f"Own clips: {clips.name}",
         "default_row": OWN,
-        "rows": _rows(bool(start)),
+        "rows": _rows(bool(start), bool(clips.unlabeled)),
         "compare": {"to": [ALONE], "metrics": ["top1"]},
         "data": {
             "dataset": clips.name,
@@ -123,10 +123,11 @@ def _size(machine: Machine) -> str:
     return next(size for size, least in GPU_MEMORY.items() if machine.memory >= least)
 
 
-def _rows(start: bool) -> dict[str, object]:
+def _rows(start: bool, unlabeled: bool) -> dict[str, object]:
+    less = "the unlabelled clips" if unlabeled else "learning from clips as if unlabelled"
     rows: dict[str, object] = {
         OWN: {"title": "all clips"},
-        ALONE: {"title": "without the unlabelled clips", "set": NO_UNLABELED},
+        ALONE: {"title": f"without {less}", "set": NO_UNLABELED},
     }
     if start:
         rows[BARE] = {"title": "without the start", "set": {"model.video.init": "none", "model.audio.init": "none"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +36,16 @@ def test_pictures_are_normalised_by_their_own_contrast(manifest: Manifest) -> No
     found = measured(manifest)
     assert found.mean == pytest.approx([125.5 / 255] * 3, abs=0.02)
     assert found.std == pytest.approx([2 * 25.5 / 255] * 3, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("unlabeled", "lacks"), [(30, "the unlabelled clips"), (0, "learning from clips as if unlabelled")]
+)
+def test_what_labels_alone_lack_is_what_there_was(manifest: Manifest, unlabeled: int, lacks: str) -> None:
+    found = propose(replace(CLIPS, unlabeled=unlabeled), manifest, CPU, Wish("tiny"))
+    assert found is not None
+    rows: Any = found.recipe["rows"]
+    assert rows["labels_alone"]["title"] == f"without {lacks}"
 
 
 def test_silent_clips_have_no_localizer(manifest: Manifest) -> None:
