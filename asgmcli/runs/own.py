@@ -111,13 +111,16 @@ def reused(recipe: Recipe, session: Session) -> list[Path]:
     for source in other_recipes(recipe):
         needed = load_recipe(find_beside(session.recipes, str(source.recipe)), source.row, seed=source.seed)
         own = run_of(needed, session.runs)
-        if own.recipe_path.exists():
+        if own.folder.exists():
             continue
         inner = own.folder.relative_to(session.runs)
         for result in sorted(Path().glob(f"*/{inner}/result.json")):
             other = Run(result.parent)
             if other.result() is not None and not differences(other.recipe(), needed):
-                shutil.copytree(other.folder, own.folder, ignore=shutil.ignore_patterns("checkpoints"))
+                part = own.folder.with_name(f".{own.folder.name}.part")  # half a copy must not look finished
+                shutil.rmtree(part, ignore_errors=True)
+                shutil.copytree(other.folder, part, ignore=shutil.ignore_patterns("checkpoints"))
+                part.rename(own.folder)
                 found.append(other.folder)
                 break
     return found

@@ -145,7 +145,11 @@ def test_a_finished_start_of_another_folder_of_runs_is_reused(tmp_path: Path, mo
     other = run_of(load_recipe(find_beside(tmp_path, "demo_pretext"), overrides=("train.epochs=1",)), Path("changed"))
     shutil.copytree(finished, other.folder)
     (other.folder / "recipe.yaml").write_text(dump_yaml(needed).replace("epochs: ", "epochs: 1"))
+    half = run_of(needed, Path("runs")).folder.with_name(".seed0.part")  # of a copy that was stopped
+    half.mkdir(parents=True)
+    (half / "result.json").write_text("{")
     assert reused(recipe, session) == [finished]  # and not the one with other settings
+    assert not half.exists()
     own = run_of(needed, Path("runs")).folder
     assert (own / "video.safetensors").read_bytes() == b"weights"
     assert not (own / "checkpoints").exists()
