@@ -154,7 +154,8 @@ def _train_clips(
         return _train_all(session, file, (), chosen, jobs, overwrite)
 
     session = Session(runs, runs / name_of(target), choose_device(device), make_console())
-    result = train_own(target, wish, session, train, seeds=seeds, overwrite=overwrite, resume=resume, dry_run=dry_run)
+    how = {"overwrite": overwrite, "resume": resume, "dry_run": dry_run}
+    result = train_own(target, wish, session, train, seeds=seeds, jobs=jobs, **how)
     if as_json:
         click.echo(json.dumps(result))
 

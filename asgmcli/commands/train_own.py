@@ -127,6 +127,7 @@ def train_own(
     train: Train,
     *,
     seeds: Sequence[int],
+    jobs: int | None = None,
     overwrite: bool,
     resume: bool,
     dry_run: bool,
@@ -139,6 +140,7 @@ def train_own(
         session: of the command.
         train: trains all rows of a recipe's file.
         seeds: of each row.
+        jobs: runs trained side by side; None for one a core.
         overwrite: replace the runs that are there.
         resume: go on with those that are there, by the recipe that is there.
         dry_run: stop before training.
@@ -174,7 +176,7 @@ def train_own(
     if going_on:
         proposal, clips, plan = None, None, None
     else:
-        clips, proposal, plan = _proposed(manifest, name, path, wish, session)
+        clips, proposal, plan = _proposed(manifest, name, path, wish, session, jobs, len(seeds))
     recipe = load_recipe(path)
     if clips is not None and proposal is not None:
         for line in words(clips, proposal, plan, [row.title for row in recipe.rows.values()], session.device):
@@ -225,7 +227,7 @@ def _root_of(out: Path) -> str | None:
 
 
 def _proposed(
-    manifest: Manifest, name: str, path: Path, wish: OwnWish, session: Session
+    manifest: Manifest, name: str, path: Path, wish: OwnWish, session: Session, jobs: int | None, seeds: int
 ) -> tuple[OwnClips, Proposal, Plan]:
     """Return the clips, the recipe, which is written, and how long it takes; a smaller size where time is short.
 
@@ -233,7 +235,7 @@ def _proposed(
     """
     before = path.read_bytes() if path.exists() else None
     try:
-        return _written(manifest, name, path, wish, session)
+        return _written(manifest, name, path, wish, session, jobs, seeds)
     except BaseException:
         if before is not None:
             path.write_bytes(before)
@@ -243,7 +245,7 @@ def _proposed(
 
 
 def _written(
-    manifest: Manifest, name: str, path: Path, wish: OwnWish, session: Session
+    manifest: Manifest, name: str, path: Path, wish: OwnWish, session: Session, jobs: int | None, seeds: int
 ) -> tuple[OwnClips, Proposal, Plan]:
     from asgmcli.recipe.read import load_recipe
     from asgmcli.runs.own import FEWEST, found_clips, planned, proposal_for, reused, sizes, this_machine, write_recipe
@@ -262,7 +264,7 @@ def _written(
             session.console.print(f"Start: {folder} is taken, a finished run with these settings.")
         session.ensure(recipe)
         context = Context(session.device, session.runs, path.parent)
-        side_by_side = 1 if session.device.type != "cpu" else machine.cores
+        side_by_side = 1 if session.device.type != "cpu" else min(jobs or machine.cores, machine.cores)
 
         def again(epochs: int, wanted: Wish = wanted) -> Proposal:
             return proposal_for(clips, manifest, machine, replace(wanted, epochs=epochs))
@@ -271,7 +273,7 @@ def _written(
         place = names.index(proposal.size)
         last = wish.size is not None or place == 0
         try:
-            plan = planned(path, again, list(recipe.rows), context, wish.budget, side_by_side)
+            plan = planned(path, again, list(recipe.rows), context, wish.budget, side_by_side, seeds)
         except UsageError:  # not even two epochs fit
             if last:
                 raise

@@ -173,6 +173,7 @@ def planned(
     context: Context,
     budget: float | None,
     parallel: int,
+    seeds: int = 1,
 ) -> Plan:
     """Measure steps of each row of the recipe in `path`; under a budget in seconds write the proposal of fewer epochs.
 
@@ -182,7 +183,8 @@ def planned(
         rows: that are trained.
         context: of the training.
         budget: seconds for all, None for as long as it takes.
-        parallel: rows that are trained side by side.
+        parallel: runs that are trained side by side.
+        seeds: runs of each row.
 
     Raises:
         UsageError: not even two epochs fit.
@@ -194,7 +196,7 @@ def planned(
     launch = 0.0 if budget is None else launch_seconds()
 
     def of(count: int) -> float:
-        each = [launch + cost.seconds(count, light * count // epochs) for cost in costs]
+        each = [launch + cost.seconds(count, light * count // epochs) for cost in costs] * seeds
         return max(max(each), sum(each) / max(parallel, 1))
 
     if budget is None or of(epochs) <= KEPT * budget:

@@ -151,7 +151,8 @@ def test_a_wish_that_cannot_be_followed_leaves_the_recipe_as_it_was(clips: Path,
 def test_a_smaller_size_is_taken_where_not_even_two_epochs_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
-    def planned(path: Path, *_: object) -> Plan:
+    def planned(path: Path, *given: object) -> Plan:
+        assert given[-2:] == (1, 3)  # side by side, seeds
         tried.append(path.read_text())
         if tried[-1] != "tiny":
             raise UsageError("too short")
@@ -166,10 +167,10 @@ def test_a_smaller_size_is_taken_where_not_even_two_epochs_fit(tmp_path: Path, m
     session: Any = SimpleNamespace(device=torch.device("cpu"), ensure=lambda _: None, runs=tmp_path)
     manifest: Any = None
     path = tmp_path / "recipe.yaml"
-    assert train_own._proposed(manifest, "mine", path, OwnWish(budget=9.0), session)[1].size == "tiny"
+    assert train_own._proposed(manifest, "mine", path, OwnWish(budget=9.0), session, 1, 3)[1].size == "tiny"
     assert tried == ["vit_s", "vit_ti", "tiny"]
     with pytest.raises(UsageError, match="too short"):
-        train_own._proposed(manifest, "mine", path, OwnWish(size="vit_s", budget=9.0), session)
+        train_own._proposed(manifest, "mine", path, OwnWish(size="vit_s", budget=9.0), session, 1, 3)
     assert path.read_text() == "tiny"
 
 

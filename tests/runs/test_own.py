@@ -110,6 +110,15 @@ def test_a_budget_shortens_the_training_so_that_it_fits(
         assert 0.7 * budget < plan.seconds <= 0.8 * budget
 
 
+def test_every_seed_takes_its_time(tmp_path: Path, costs: Sequence[RowCost]) -> None:
+    path = tmp_path / "recipe.yaml"
+    own.write_recipe(again(90), path)
+    context = Context(torch.device("cpu"), tmp_path, tmp_path)
+    one, three = (planned(path, again, ["own", "alone"], context, None, 1, seeds).seconds for seeds in (1, 3))
+    assert one == sum(cost.seconds(90, 30) for cost in costs)
+    assert three == 3 * one
+
+
 def test_a_budget_for_not_even_two_epochs_is_told(tmp_path: Path, costs: Sequence[RowCost]) -> None:
     own.write_recipe(again(90), tmp_path / "recipe.yaml")
     with pytest.raises(UsageError, match="8 s are too short here: 2 epochs take about 22 s"):
