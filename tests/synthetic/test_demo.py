@@ -114,6 +114,7 @@ def test_same_settings_give_the_same_bytes_on_any_number_of_workers(tmp_path: Pa
 
 
 @pytest.mark.long
+@pytest.mark.pictures
 def test_the_preview_is_the_same_every_time(made: Path, tmp_path: Path) -> None:
     boxes = read_boxes(made)
     known = [boxes[f"{split}_{index:05d}"] for split, index in SETTINGS.clips]
