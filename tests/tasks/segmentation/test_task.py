@@ -114,6 +114,7 @@ def test_another_networks_weights_are_refused(place: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.pictures
 def test_its_cost_is_told_and_other_ways_to_judge_and_ask(place: Path) -> None:
     (dry,) = json.loads(asgm("train", "pixels.yaml", "--dry-run", "--json").stdout)["runs"]
     assert dry["clips"] == {"labeled": 4, "unlabeled": 16, "evaluated": 3}
