@@ -213,7 +213,7 @@ def _prepared(
         console.print(f"Left out: {told}; {out / 'quarantine.csv'} says why.")
     notes = summary.get("notes")
     for note in notes if isinstance(notes, list) else []:
-        console.print(f"Note: {note}.", markup=False)
+        console.print(f"Note: {note}.")
     return read_manifest(out)
 
 
