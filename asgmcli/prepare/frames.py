@@ -34,15 +34,16 @@ def cache_manifest(manifest: Manifest, folder: Path, say: Callable[[str], None],
     if size > free:
         raise DataError(f"{text}. Make room, or name another folder with --cache.")
     say(text)
-    cached = partial(_cache_one, manifest, settings)
-    for done, ((_, row), failed) in enumerate(run_tasks(cached, missing.items(), workers, LIMIT_S), start=1):
+    tasks = ((manifest.resolve(row), row, path) for path, row in missing.items())
+    for done, ((video, _, _), failed) in enumerate(
+        run_tasks(partial(_cache_one, settings), tasks, workers, LIMIT_S), start=1
+    ):
         if failed is not None:
-            raise MediaError(f"{manifest.resolve(row)}: {failed.detail}")
+            raise MediaError(f"{video}: {failed.detail}")
         if done % NEWS == 0:
             say(f"frames: {done} of {len(missing)} clips")
     write_index(manifest, folder, settings)
 
 
-def _cache_one(manifest: Manifest, settings: FrameInput, clip: tuple[Path, ManifestRow]) -> None:
-    path, row = clip
-    cache_frames(manifest.resolve(row), row, path, settings)
+def _cache_one(settings: FrameInput, clip: tuple[Path, ManifestRow, Path]) -> None:
+    cache_frames(*clip, settings)
