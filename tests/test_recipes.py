@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,28 @@ def test_every_row_has_its_form_on_the_demo(path: Path) -> None:
             assert recipe.data.labeled_per_class == large.data.labeled_per_class
             assert (recipe.listens, recipe.guided, recipe.masks.kind) == (large.listens, large.guided, large.masks.kind)
             assert recipe.thresholds.kind == large.thresholds.kind
+
+
+PAPERS_FORMS: dict[str, object] = {
+    "augment.labeled": "weak",
+    "losses.unlabeled.labels": "sharp",
+    "losses.unlabeled.temperature": 1.0,
+    "losses.contrastive.clips": "all",
+    "thresholds.alignment": False,
+    "masks.maps": "own",
+}
+
+
+def test_rows_of_the_paper_have_the_papers_forms() -> None:
+    rows = [load_recipe(path, row) for path in OF_THE_PAPER for row in load_recipe(path).runnable]
+    recipes = [recipe for recipe in rows if isinstance(recipe, RecognitionRecipe)]
+    assert len(recipes) > 40
+    for recipe in recipes:
+        assert recipe.thresholds.kind in ("fixed", "flexible")
+        assert recipe.masks.kind in ("tube", "localization")
+        for key, value in PAPERS_FORMS.items():
+            section, name = key.rsplit(".", 1)
+            assert getattr(reduce(getattr, section.split("."), recipe), name) == value, (recipe.name, key)
 
 
 def test_rows_of_several_recipes_come_out_the_same_on_the_demo() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -47,12 +48,33 @@ class FixedThreshold:
             raise ValueError(f"a fixed threshold has no state, got {sorted(state)}")
 
 
+class NoThreshold(FixedThreshold):
+    """Every clip passes, however unsure its teacher."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+
+    def select(self, ids: Tensor, probabilities: Tensor) -> Tensor:  # noqa: ARG002 - as FixedThreshold's
+        """Mark every clip: [B] float32 of 1."""
+        return torch.ones(len(probabilities), device=probabilities.device)
+
+
+def sharpened(probabilities: Tensor, temperature: float) -> Tensor:
+    """Return [B, K]: probabilities [B, K] to the power 1 / temperature, each row's sum 1 again (MixMatch, Eq. 7).
+
+    Args:
+        probabilities: [B, K].
+        temperature: above 0; 1 changes nothing, towards 0 the largest becomes 1.
+    """
+    return (probabilities.float().clamp_min(torch.finfo(torch.float32).tiny).log() / temperature).softmax(dim=1)
+
+
 def consistency(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
-    """Compute L_u (Eq. 3, 6): cross-entropy against hard labels, counting only clips the mask selects.
+    """Compute L_u (Eq. 3, 6): cross-entropy against hard or soft labels, counting only clips the mask selects.
 
     Args:
         logits: [B, K], the student's on the strong view.
-        labels: [B] int64, the teacher's on the weak view.
+        labels: [B] int64, the teacher's on the weak view, or its probabilities [B, K] float32.
         mask: [B] 0 or 1.
 
     Returns:

@@ -74,6 +74,31 @@ def draw_tokens(weights: Tensor, keep: float, generator: torch.Generator) -> Ten
     return torch.zeros(weights.shape, dtype=torch.bool, device=weights.device).scatter_(-1, kept, True)
 
 
+def apart(heatmap_a: Tensor, heatmap_b: Tensor) -> Tensor:
+    """Return maps [B, T, h, w] that are high where A's is and B's is not: the difference of both in 0..1 a frame.
+
+    A mixture that is drawn by it keeps A's source and leaves B's free.
+
+    Args:
+        heatmap_a: [B, T, h, w] of the clips A, any scale and sign.
+        heatmap_b: [B, T, h, w] of their partners B, as these are shown.
+    """
+    return _normalised(heatmap_a) - _normalised(heatmap_b)
+
+
+def _normalised(heatmap: Tensor) -> Tensor:
+    """Return maps [B, T, h, w] float64, min-max normalised a frame; a flat one is 0."""
+    flat = heatmap.detach().double().flatten(2)
+    return _min_max(flat).view(heatmap.shape)
+
+
+def _min_max(maps: Tensor) -> Tensor:
+    """Return [..., N] in 0..1; a row that is flat up to rounding is 0."""
+    low, high = torch.aminmax(maps, dim=-1, keepdim=True)
+    flat = high - low <= _FLAT * torch.maximum(high.abs(), low.abs())
+    return (maps - low) / (high - low).masked_fill(flat, torch.inf)
+
+
 def _group_weights(heatmap: Tensor, grid: tuple[int, int], average_frames: int, sharpness: float) -> Tensor:
     """Return [B, T / average_frames, N] float64: `token_weights` before it is spread over the frames of a group."""
     batch, frames, height, width = heatmap.shape
@@ -85,9 +110,7 @@ def _group_weights(heatmap: Tensor, grid: tuple[int, int], average_frames: int, 
         raise ValueError("the heat map holds NaN or infinity")
     maps = heatmap.detach().double().reshape(-1, average_frames, height, width).mean(dim=1)
     resized = F.interpolate(maps[:, None], size=grid, mode="bilinear", align_corners=False).flatten(1)
-    low, high = torch.aminmax(resized, dim=1, keepdim=True)
-    flat = high - low <= _FLAT * torch.maximum(high.abs(), low.abs())
-    normal = (resized - low) / (high - low).masked_fill(flat, torch.inf)
+    normal = _min_max(resized)
     weights = (normal if sharpness == 1 else normal.pow(sharpness)).clamp_min(WEIGHT_FLOOR)
     return weights.reshape(batch, frames // average_frames, -1)
 

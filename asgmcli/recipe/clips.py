@@ -116,6 +116,8 @@ class Augment(SoundAugment):
     warp_filler: Literal["nearest", "random"] = "nearest"
     """What a warp shows between two kept frames: the nearest of them, or the first up to a random place and then the
     second (SVFormer's released code)."""
+    labeled: Literal["weak", "strong"] = "weak"
+    """Views of labelled clips: `weak`, cropped and mirrored alone, or `strong` ones, as of unlabelled clips."""
 
 
 class Evaluate(Section):

@@ -19,6 +19,10 @@ class UnlabeledLoss(Section):
 
     weight: NonNegative = 2.0
     """γ1, weight of the pseudo-labels' loss on strong views; 0 leaves it out."""
+    labels: Literal["sharp", "soft"] = "sharp"
+    """What a strong view is to say: the teacher's label (FixMatch), or `soft`, its probabilities at `temperature`."""
+    temperature: PositiveFloat = 1.0
+    """Temperature of soft labels: below 1 sharper than what the teacher says, 1 as it says."""
 
 
 OLD_SPACE: tuple[str | bool, ...] = ("on", True)
@@ -61,6 +65,8 @@ class ContrastiveLoss(Section):
     """γ3, weight of the contrastive loss between picture and sound; 0 leaves it out."""
     temperature: PositiveFloat = 0.05
     """Temperature of the similarities."""
+    clips: Literal["all", "unmixed"] = "all"
+    """Clips that are compared: all, mixtures among them (Eq. 15), or only `unmixed` ones."""
 
 
 class Losses(Section):
@@ -77,21 +83,25 @@ class Losses(Section):
 class Thresholds(Section):
     """When the teacher's label is trusted: FixMatch's fixed τ or FlexMatch's per class (Eq. 4-5)."""
 
-    kind: Literal["fixed", "flexible"] = "flexible"
-    """FixMatch's one threshold, or FlexMatch's a class."""
+    kind: Literal["fixed", "flexible", "none"] = "flexible"
+    """FixMatch's one threshold, FlexMatch's a class, or none: every clip passes."""
     value: PositiveShare = 0.3
     """τ, the teacher's confidence that a label needs; under flexible the most that it needs."""
     mapping: Literal["linear", "convex"] = "linear"
     """How a class's threshold follows its learning status: as printed (Eq. 5), or FlexMatch's own."""
     warmup: bool = False
     """Let clips without a label count in the learning status, as FlexMatch does."""
+    alignment: bool = False
+    """Align the teacher's probabilities, before all else, with the class shares of the labelled clips (ReMixMatch's
+    distribution alignment)."""
 
 
 class Masks(Section):
     """Which tokens of clip A a mixture keeps; λ ~ Beta(alpha, beta)."""
 
-    kind: Literal["tube", "localization"] = "localization"
-    """The same random tokens in all frames, or those where the localizer says the sound is."""
+    kind: Literal["tube", "block", "localization"] = "localization"
+    """The same random tokens in all frames (`block`: a rectangle of them), or those where the localizer says the sound
+    is."""
     alpha: PositiveFloat = 5.0
     """First parameter of Beta, which λ, the share of clip A's tokens, is drawn from."""
     beta: PositiveFloat = 10.0
@@ -102,3 +112,6 @@ class Masks(Section):
     """Power that the localizer's map (min-max normalised) is raised to."""
     placebo: Literal["none", "roll", "shuffle"] = "none"
     """A control: maps that point to a wrong place, moved around the edges or their cells shuffled."""
+    maps: Literal["own", "both"] = "own"
+    """Whose maps draw the tokens that clip A keeps: its own (the paper's), or `both` clips': where A's is high and B's
+    low."""

@@ -16,8 +16,8 @@ from asgmcli.recipe.training import SemiSupervised
 
 STRONG = ("operations", "magnitude", "geometric", "channel_dropout", "channels", "temporal_warp", "warp_filler")
 SOUND_MASKS = ("frequency_mask", "time_mask")
-UNLABELED = (*STRONG, *SOUND_MASKS, "weak_flip")
-"""Keys of `augment` that only the views of unlabelled clips follow."""
+UNLABELED = (*STRONG, *SOUND_MASKS)
+"""Keys of `augment` that only the views of unlabelled clips follow, where those of labelled ones are weak."""
 
 
 class RecognitionRecipe(TrainedRecipe):
@@ -98,7 +98,7 @@ class RecognitionRecipe(TrainedRecipe):
             views = (*(f"augment.{key}" for key in STRONG), "augment.weak_flip")
             add("model.modality is audio", "model.video", "model.fusion", "model.mean", "model.std", *pictures, *views)
             if self.mixed:
-                kinds = ("kind", "average_frames", "sharpness", "placebo")
+                kinds = ("kind", "average_frames", "sharpness", "placebo", "maps")
                 add("model.modality is audio", *(f"masks.{key}" for key in kinds), "localizer")
         self._idle_without_unlabeled(add)
         self._idle_beside_losses(add)
@@ -112,7 +112,9 @@ class RecognitionRecipe(TrainedRecipe):
 
     def _idle_without_unlabeled(self, add: Callable[..., None]) -> None:
         """Add what has no use where no unlabelled clip is trained on, or no epoch without them."""
-        unused = ("thresholds", *(f"augment.{key}" for key in UNLABELED), "train.supervised_epochs", "train.teacher")
+        views = UNLABELED if self.augment.labeled == "weak" else ()
+        unused = ("thresholds", *(f"augment.{key}" for key in (*views, "weak_flip")))
+        unused = (*unused, "train.supervised_epochs", "train.teacher")
         if not self.train.unlabeled_ratio:
             add("train.unlabeled_ratio is 0", "masks", "localizer", "losses", *unused)
         elif not self.semi_supervised:
@@ -133,17 +135,27 @@ class RecognitionRecipe(TrainedRecipe):
             add("augment.temporal_warp is false", "augment.warp_filler")
         if augment.frequency_mask == augment.time_mask == 0:
             add("augment.frequency_mask and augment.time_mask are 0", "localizer.sound")
+        changes_picture = self.sees and max(augment.operations, augment.channel_dropout) > 0
+        if not changes_picture and not (self.listens and max(augment.frequency_mask, augment.time_mask)):
+            add("strong views are weak ones", "augment.labeled")
 
     def _idle_beside_losses(self, add: Callable[..., None]) -> None:
         """Add what the choice of losses, thresholds and masks leaves without use."""
         losses = self.losses
         if max(losses.unlabeled.weight, losses.mixup.weight) == 0:
             add("losses.unlabeled.weight and losses.mixup.weight are 0", "thresholds")
+        if losses.unlabeled.weight == 0:
+            add("losses.unlabeled.weight is 0", "losses.unlabeled.labels", "losses.unlabeled.temperature")
+        if losses.unlabeled.labels == "sharp":
+            add("losses.unlabeled.labels is sharp", "losses.unlabeled.temperature")
         if losses.contrastive.weight == 0:
-            add("losses.contrastive.weight is 0", "losses.contrastive.temperature")
-        if self.thresholds.kind == "fixed":
-            add("thresholds.kind is fixed", "thresholds.mapping", "thresholds.warmup")
+            add("losses.contrastive.weight is 0", "losses.contrastive.temperature", "losses.contrastive.clips")
+        if self.thresholds.kind != "flexible":
+            add(f"thresholds.kind is {self.thresholds.kind}", "thresholds.mapping", "thresholds.warmup")
+        if self.thresholds.kind == "none" and not (self.mixed and losses.mixup.mask == "mixture"):
+            add("thresholds.kind is none", "thresholds.value")
         if not self.mixed:
+            add("losses.mixup.weight is 0", "losses.contrastive.clips")
             unused = (f"losses.mixup.{key}" for key in ("space", "target", "constant", "labels", "mask"))
             add(
                 "losses.mixup.weight is 0",
@@ -154,7 +166,7 @@ class RecognitionRecipe(TrainedRecipe):
                 "augment.warp_filler",
             )
         elif not self.guided:
-            unused = (f"masks.{key}" for key in ("average_frames", "sharpness", "placebo"))
+            unused = (f"masks.{key}" for key in ("average_frames", "sharpness", "placebo", "maps"))
             add(f"masks.kind is {self.masks.kind}", "localizer", *unused)
         if losses.mixup.target != "constant":
             add(f"losses.mixup.target is {losses.mixup.target}", "losses.mixup.constant")

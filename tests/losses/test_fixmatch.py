@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from asgmcli.losses.fixmatch import FixedThreshold, consistency
+from asgmcli.losses.fixmatch import FixedThreshold, NoThreshold, consistency, sharpened
 
 
 def test_selects_from_the_threshold_on():
@@ -16,6 +16,30 @@ def test_half_precision_is_compared_in_full():
     # 0.6992 is the bfloat16 neighbour below 0.7: rounding the threshold instead would let it pass.
     probabilities = torch.tensor([[0.6992, 0.3008]], dtype=torch.bfloat16)
     assert FixedThreshold(0.7).select(torch.arange(1), probabilities).tolist() == [0]
+
+
+def test_without_a_threshold_every_clip_passes():
+    probabilities = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
+    assert NoThreshold().select(torch.arange(2), probabilities).tolist() == [1, 1]
+    assert NoThreshold().state_dict() == {}
+
+
+def test_sharpened_by_hand():
+    # .2, .8 squared are .04, .64: 1/17 and 16/17; a temperature of 2 takes roots, .447 and .894.
+    probabilities = torch.tensor([[0.2, 0.8], [0.5, 0.5], [0.0, 1.0]])
+    assert sharpened(probabilities, 0.5)[0].tolist() == pytest.approx([1 / 17, 16 / 17])
+    assert sharpened(probabilities, 2.0)[0].tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert sharpened(probabilities, 0.5)[1:].tolist() == [[0.5, 0.5], [0.0, 1.0]]
+    torch.testing.assert_close(sharpened(probabilities, 1.0), probabilities)
+
+
+def test_soft_labels_by_hand():
+    # Against (1/4, 3/4) from even odds the student pays log 2; from its target the target's own entropy.
+    logits = torch.tensor([[0.0, 0.0], [0.0, math.log(3.0)]])
+    target = torch.tensor([[0.25, 0.75], [0.25, 0.75]])
+    entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    assert consistency(logits, target, torch.ones(2)).item() == pytest.approx((math.log(2) + entropy) / 2)
+    assert consistency(logits, target, torch.tensor([0.0, 1.0])).item() == pytest.approx(entropy / 2)
 
 
 @pytest.mark.parametrize("threshold", [0.0, -0.1, 1.01, float("nan")])

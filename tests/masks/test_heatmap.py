@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from asgmcli.masks.heatmap import draw_tokens, heatmap_mask, token_weights
+from asgmcli.masks.heatmap import apart, draw_tokens, heatmap_mask, token_weights
 
 
 def seeded(seed):
@@ -224,3 +224,20 @@ def test_a_million_negligible_cells_stay_negligible():
     weights[0] = 1
     generator = seeded(15)
     assert all(bool(draw_tokens(weights, 1, generator)[0]) for _ in range(60))
+
+
+def test_apart_by_hand():
+    # In 0..1 the first is 0, 1/2, 1 and the second 1, 0, 0; their difference -1, 1/2, 1. A flat map counts as 0.
+    a, b = torch.tensor([[[[2.0, 3.0, 4.0]]]]), torch.tensor([[[[9.0, -1.0, -1.0]]]])
+    assert apart(a, b).tolist() == [[[[-1.0, 0.5, 1.0]]]]
+    assert apart(a, torch.full_like(a, 7.0)).tolist() == [[[[0.0, 0.5, 1.0]]]]
+    assert apart(b, b).tolist() == [[[[0.0, 0.0, 0.0]]]]
+
+
+def test_a_mask_of_maps_apart_keeps_one_source_and_frees_the_other():
+    a, b = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
+    a[..., :2, :2], b[..., 2:, 2:] = 1.0, 1.0
+    for seed in range(20):
+        kept = heatmap_mask(apart(a, b), grid=(4, 4), keep=8, generator=seeded(seed), sharpness=8.0).view(4, 4)
+        assert bool(kept[:2, :2].all())
+        assert not bool(kept[2:, 2:].any())

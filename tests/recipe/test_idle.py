@@ -26,6 +26,7 @@ ROWS: list[tuple[str, str, tuple[str, ...]]] = [
     ("demo", "supervised_video", ()),
     ("demo", "svformer_fixed", STEPS),
     ("demo", "asgm_former", ()),
+    ("demo", "asgm_former", ("losses.unlabeled.labels=soft",)),
     ("table2_ablation", "asgm_former", ()),
     ("claim_scene_bias", "oracle_tokens", ()),
     ("claim_scene_bias", "tube_constant", ()),
@@ -183,6 +184,8 @@ rows:
   full: {title: full}
   tube: {title: tube, set: {masks.kind: tube, losses.contrastive.weight: 0.0}}
   fixed: {title: fixed, set: {thresholds.kind: fixed}}
+  block: {title: block, set: {masks.kind: block}}
+  none: {title: none, set: {thresholds.kind: none}}
   wrong: {title: wrong, set: {masks.kind: tube, masks.placebo: roll}}
 data: {dataset: demo, labeled_per_class: 5}
 localizer: {recipe: other}
@@ -225,6 +228,14 @@ def test_an_override_sees_the_files_values_again(path: Path) -> None:
         ("tube", ("masks.sharpness=2.0",), "masks.sharpness does nothing in row 'tube', where masks.kind is tube"),
         ("tube", ("localizer={kind: motion}",), "localizer.kind does nothing"),
         ("fixed", ("thresholds.warmup=true",), "thresholds.warmup does nothing in row 'fixed', where thresholds.kind"),
+        ("block", ("masks.maps=both",), "masks.maps does nothing in row 'block', where masks.kind is block"),
+        (
+            "none",
+            ("thresholds.value=0.5",),
+            "thresholds.value does nothing in row 'none', where thresholds.kind is none",
+        ),
+        ("full", ("losses.unlabeled.temperature=0.5",), "where losses.unlabeled.labels is sharp"),
+        ("full", ("losses.mixup.weight=0.0", "losses.contrastive.clips=unmixed"), "losses.mixup.weight is 0"),
         ("full", ("losses.mixup.constant=0.5",), "where losses.mixup.target is tokens"),
         ("full", ("train.optimizer={schedule: constant, gamma: 0.5}",), "train.optimizer.schedule is constant"),
         ("tube", ("model.modality=video", "audio.seconds=2.0"), "audio.seconds does nothing"),

@@ -15,11 +15,12 @@ class Labeled:
     """Clips with a label.
 
     Attributes:
-        video: uint8 [B, T, 3, S, S], the weak view; [B, 0] where the picture is not used, as in all batches.
+        video: uint8 [B, T, 3, S, S], weak or strong views; [B, 0] where the picture is not used, as in all batches.
         label: int64 [B].
         ids: of the clips.
         failures: what could not be decoded and was replaced.
-        audio: float32 [B, L, M], None where the sound is not used.
+        audio: float32 [B, L, M], None where the sound is not used; a strong view's with bands and spans masked.
+        dropped: bool [B, 3], the colour channels that a strong view is to lose; None for weak ones.
     """
 
     video: Tensor
@@ -27,6 +28,7 @@ class Labeled:
     ids: list[str]
     failures: list[str]
     audio: Tensor | None = None
+    dropped: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""The claim's controls of a step: maps that point to a wrong place, and targets that weigh otherwise.
+"""The claim's controls of a step: maps that point to a wrong place or are both clips', targets that weigh otherwise.
 
-The paper's step has neither: `masks.placebo` is none, and `losses.mixup.target` counts tokens. The third control, the
-true boxes in place of a localizer (`localizer.kind: oracle`), comes with the batch, as maps of any other guide do.
+The paper's step has none: `masks.placebo` is none, `masks.maps` own, and `losses.mixup.target` counts tokens. The true
+boxes in place of a localizer (`localizer.kind: oracle`) come with the batch, as maps of any other guide do.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from asgmcli.masks.heatmap import token_weights
+from asgmcli.masks.heatmap import apart, token_weights
 from asgmcli.masks.mix import mass_weight
 from asgmcli.masks.placebo import misplaced
 from asgmcli.recipe.recognition import RecognitionRecipe
@@ -19,6 +19,21 @@ def controlled_maps(recipe: RecognitionRecipe, maps: Tensor, draw: torch.Generat
     """Return the maps [B, T, h, w], misplaced where `masks.placebo` asks for it."""
     placebo = recipe.masks.placebo
     return maps if placebo == "none" else misplaced(maps, placebo, draw)
+
+
+def drawing_maps(recipe: RecognitionRecipe, maps: Tensor | None, warp: Tensor, partner: Tensor) -> Tensor | None:
+    """Return the maps [B, T, h, w] that draw A's tokens: its own, or, with `masks.maps` both, A's apart from B's.
+
+    Args:
+        recipe: with `masks.maps`.
+        maps: [B, T, h, w] of the unlabelled clips; None without a guide.
+        warp: [B, T], which of its times a clip shows where it is B.
+        partner: [B].
+    """
+    if maps is None or recipe.masks.maps == "own":
+        return maps
+    shown = maps.gather(1, warp[:, :, None, None].expand_as(maps))
+    return apart(maps, shown[partner])
 
 
 def controlled_share(

@@ -61,6 +61,13 @@ class RecognitionData:
         return max(Counter(row.label for row in labeled).values()) / len(labeled)
 
     @property
+    def class_shares(self) -> list[float]:
+        """Return each class's share of the labelled clips, 0..1."""
+        labeled = self.train.views.labeled
+        counts = Counter(row.label for row in labeled)
+        return [counts[name] / len(labeled) for name in self.classes]
+
+    @property
     def steps(self) -> int:
         """Return the steps an epoch."""
         return self.train.steps

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from asgmcli.data.mel_statistics import LogMelStatistics
-from asgmcli.losses.fixmatch import FixedThreshold
+from asgmcli.losses.alignment import DistributionAlignment
+from asgmcli.losses.fixmatch import FixedThreshold, NoThreshold
 from asgmcli.losses.flexmatch import FlexibleThreshold
 from asgmcli.nn.attention import init_transformer
 from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder, start_from
@@ -175,7 +176,8 @@ class Described(Protocol):
 
 @dataclass
 class RecognitionState:
-    """Student, teacher, thresholds and the frozen localizer of one run; `chance` is what guessing the labels gets."""
+    """Student, teacher, thresholds and the frozen localizer of one run; `chance` is what guessing the labels gets,
+    `alignment` what the teacher's probabilities go through first."""
 
     recipe: RecognitionRecipe
     student: ASGMFormer
@@ -186,6 +188,7 @@ class RecognitionState:
     device: torch.device
     step: int = 0
     chance: float = 0.0
+    alignment: DistributionAlignment | None = None
     warming_up: bool = False
 
     def trained(self) -> list[nn.Module]:
@@ -204,18 +207,21 @@ class RecognitionState:
         update_teacher(self.teacher, self.student, 0.0 if self.warming_up else self.recipe.train.ema_decay)
 
     def state_dict(self) -> State:
-        """Return the state of student, teacher and thresholds."""
-        return {
+        """Return the state of student, teacher, thresholds and alignment."""
+        state = {
             "student": self.student.state_dict(),
             "teacher": self.teacher.state_dict(),
             "threshold": self.threshold.state_dict(),
         }
+        return state if self.alignment is None else {**state, "alignment": self.alignment.state_dict()}
 
     def load_state_dict(self, state: State) -> None:
         """Restore the state that `state_dict` returned."""
         self.student.load_state_dict(state["student"])
         self.teacher.load_state_dict(state["teacher"])
         self.threshold.load_state_dict(state["threshold"])
+        if self.alignment is not None:
+            self.alignment.load_state_dict(state["alignment"])
 
     def watches(self, steps: int, steps_an_epoch: int) -> list[Watch]:
         """Return what tells of pseudo-labels that never pass, and of a network that does not learn its labels."""
@@ -262,6 +268,8 @@ def build_network(recipe: RecognitionRecipe, classes: int, length: int) -> ASGMF
 
 def make_threshold(settings: Thresholds, clips: int, classes: int) -> FixedThreshold | FlexibleThreshold:
     """Build the threshold of a run with `clips` unlabelled clips."""
+    if settings.kind == "none":
+        return NoThreshold()
     if settings.kind == "fixed":
         return FixedThreshold(settings.value)
     return FlexibleThreshold(clips, classes, settings.value, settings.mapping, settings.warmup)
@@ -293,6 +301,8 @@ def build_state(recipe: RecognitionRecipe, data: RecognitionData, context: Conte
             localizer.remember_sounds()  # clips few enough to be held whole
     state = assemble(recipe, student, threshold, localizer, data, context.device)
     state.chance = data.chance
+    if recipe.thresholds.alignment:
+        state.alignment = DistributionAlignment(torch.tensor(data.class_shares))
     return state
 
 

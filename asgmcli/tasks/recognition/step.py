@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asgmcli.losses.contrastive import visual_audio_contrastive
-from asgmcli.losses.fixmatch import consistency
+from asgmcli.losses.fixmatch import consistency, sharpened
 from asgmcli.losses.mixup import mixup, mixup_target
+from asgmcli.masks.block import block_mask
 from asgmcli.masks.heatmap import heatmap_mask
 from asgmcli.masks.mix import draw_lambda, mix_audio, mix_tokens, partners
 from asgmcli.masks.tube import tube_mask
@@ -23,7 +24,7 @@ from asgmcli.metrics.pseudo_label import pseudo_label_quality
 from asgmcli.ranks.exchange import gather_rows, own_rank, own_rows
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks.recognition.batch import Batch, Labeled, Unlabeled
-from asgmcli.tasks.recognition.controls import controlled_maps, controlled_share
+from asgmcli.tasks.recognition.controls import controlled_maps, controlled_share, drawing_maps
 from asgmcli.tasks.recognition.model import ASGMFormer, RecognitionState
 from asgmcli.train.seed import step_generator
 
@@ -82,7 +83,7 @@ def train_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
     prediction = student.classify(_join(parts), _join(sounds) if student.audio is not None else None)
     on_labeled, on_strong, on_mixed = prediction.logits.split([count, extra, len(prediction.logits) - count - extra])
 
-    labels = pseudo.probabilities.argmax(dim=1)
+    labels = _labels(state, pseudo)
     terms = {"supervised": F.cross_entropy(on_labeled.float(), labeled.label)}
     loss = terms["supervised"]
     terms["unlabeled"] = consistency(on_strong, labels, pseudo.passes)
@@ -92,7 +93,8 @@ def train_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
         loss = loss + recipe.losses.mixup.weight * terms["mixup"]
     if recipe.losses.contrastive.weight > 0 and prediction.audio is not None and prediction.video is not None:
         temperature = recipe.losses.contrastive.temperature
-        faces, heard = gather_rows(prediction.video), gather_rows(prediction.audio)
+        compared = count + extra if recipe.losses.contrastive.clips == "unmixed" else None
+        faces, heard = gather_rows(prediction.video[:compared]), gather_rows(prediction.audio[:compared])
         terms["contrastive"] = visual_audio_contrastive(faces, heard, temperature)
         loss = loss + recipe.losses.contrastive.weight * terms["contrastive"]
     shown = _pseudo_label_terms(everyone, gather_rows(unlabeled.label))
@@ -104,9 +106,23 @@ def _embed(state: RecognitionState, labeled: Labeled, unlabeled: Unlabeled) -> t
     recipe, student = state.recipe, state.student
     whole = student.normalise(unlabeled.strong)
     strong = drop_channels(whole, unlabeled.dropped, student, recipe)
-    tokens = student.embed(torch.cat([student.normalise(labeled.video), strong]))
+    tokens = student.embed(torch.cat([_seen(state, labeled), strong]))
     first = tokens[len(labeled.label) :]  # one slice: two would add up gradients in another order
     return tokens, StrongViews(first, student.embed(whole) if recipe.whole_partner else first, strong)
+
+
+def _seen(state: RecognitionState, labeled: Labeled) -> Tensor:
+    """Return the labelled clips [B, 3, T, H, W], normalised, a strong view without the channels that it loses."""
+    video = state.student.normalise(labeled.video)
+    return video if labeled.dropped is None else drop_channels(video, labeled.dropped, state.student, state.recipe)
+
+
+def _labels(state: RecognitionState, pseudo: PseudoLabels) -> Tensor:
+    """Return what L_u asks of the strong views: labels [B], or soft ones [B, K]."""
+    settings = state.recipe.losses.unlabeled
+    if settings.labels == "soft":
+        return sharpened(pseudo.probabilities, settings.temperature)
+    return pseudo.probabilities.argmax(dim=1)
 
 
 def _join(parts: Sequence[Tensor | None]) -> Tensor | None:
@@ -118,7 +134,7 @@ def _join(parts: Sequence[Tensor | None]) -> Tensor | None:
 def _supervised_step(state: RecognitionState, labeled: Labeled) -> dict[str, Tensor]:
     """Return L_s alone: the supervised rows, and every row's first epochs."""
     student = state.student
-    tokens = student.embed(student.normalise(labeled.video)) if state.recipe.sees else None
+    tokens = student.embed(_seen(state, labeled)) if state.recipe.sees else None
     prediction = student.classify(tokens, labeled.audio)
     loss = F.cross_entropy(prediction.logits.float(), labeled.label)
     accuracy = _accuracy(prediction.logits, labeled.label)
@@ -138,6 +154,8 @@ def _pseudo_labels(state: RecognitionState, unlabeled: Unlabeled) -> tuple[Pseud
     video = teacher.normalise(unlabeled.weak) if state.recipe.sees else None
     logits = teacher(video, unlabeled.audio)
     probabilities = gather_rows(logits.float().softmax(dim=1))
+    if state.alignment is not None:
+        probabilities = state.alignment(probabilities)
     passes = state.threshold.select(gather_rows(unlabeled.number), probabilities)
     return PseudoLabels(own_rows(probabilities), own_rows(passes)), PseudoLabels(probabilities, passes)
 
@@ -156,7 +174,7 @@ def drop_channels(video: Tensor, dropped: Tensor, student: ASGMFormer, recipe: R
 
 @torch.no_grad()
 def _maps(state: RecognitionState, unlabeled: Unlabeled, views: StrongViews, draw: torch.Generator) -> Tensor | None:
-    """Return [B, T, h, w]: where each token's frames say that the sound comes from; None for a tube."""
+    """Return [B, T, h, w]: where each token's frames say that the sound comes from; None without a guide."""
     if not state.recipe.guided:
         return None
     if state.localizer is None:
@@ -183,11 +201,13 @@ def _mask(
     keep: float,
     draw: torch.Generator,
 ) -> Tensor:
-    """Return bool [B, T, N]: the tokens of clip A that a mixture keeps, by its maps [B, T, h, w]."""
+    """Return bool [B, T, N]: the tokens of clip A that a mixture keeps, by maps [B, T, h, w]; None for random ones."""
+    masks = state.recipe.masks
     if maps is None:
         batch, times, tokens = shape[:3]
+        if masks.kind == "block":
+            return block_mask(batch, times, grid, keep, draw)
         return tube_mask(batch, times, tokens, keep, draw)
-    masks = state.recipe.masks
     return heatmap_mask(
         maps,
         grid=grid,
@@ -237,7 +257,8 @@ def _mix_pictures(
     tokens, warp, video = views.tokens, unlabeled.warp, state.student.video
     assert video is not None
     maps = _maps(state, unlabeled, views, draw)
-    mask = _mask(state, maps, video.grid, tokens.shape, keep, draw).to(tokens.device)
+    drawn_by = drawing_maps(state.recipe, maps, warp, partner)
+    mask = _mask(state, drawn_by, video.grid, tokens.shape, keep, draw).to(tokens.device)
     weight = controlled_share(state.recipe, maps, video.grid, mask, warp, partner)
     weight = float(mask[0, 0].float().mean()) if weight is None else weight  # λ = n / N
     warped = views.as_partner.gather(1, warp[:, :, None, None].expand_as(tokens))

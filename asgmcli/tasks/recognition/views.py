@@ -107,10 +107,19 @@ class TrainViews(Dataset[Labeled | Unlabeled]):
         return torch.tensor([*band_hertz(masks.bins, self.reader.audio.mels, RATE), *times])
 
     def _labeled(self, draw: Draw) -> Labeled:
-        moment = self._moment(draw.row, draw.rng)
-        video = self._weak(self.reader.frames(moment), draw.rng, self.augment.flip) if self.sees else _nothing()
+        rng, settings = draw.rng, self.augment
+        moment = self._moment(draw.row, rng)
         label = torch.tensor(self.labels[draw.row.id])
-        return Labeled(video, label, [draw.row.id], draw.failures, self._sound(moment))
+        frames = self.reader.frames(moment) if self.sees else _nothing()
+        audio, dropped = self._sound(moment), None
+        if settings.labeled == "weak":
+            video = self._weak(frames, rng, settings.flip) if self.sees else frames
+        else:
+            video = self._strong(frames, self._geometry(frames, rng, settings.flip), rng) if self.sees else frames
+            dropped = torch.tensor(augment.draw_dropped_channels(rng, settings.channel_dropout, settings.channels))
+            if audio is not None:
+                audio = augment.spec_augment(audio, rng, settings.frequency_mask, settings.time_mask, 0.0)
+        return Labeled(video, label, [draw.row.id], draw.failures, audio, dropped)
 
     def _unlabeled(self, draw: Draw) -> Unlabeled:
         row, rng, settings = draw.row, draw.rng, self.augment

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from asgmcli.recipe.recognition import RecognitionRecipe
-from asgmcli.tasks.recognition.controls import controlled_maps, controlled_share
+from asgmcli.tasks.recognition.controls import controlled_maps, controlled_share, drawing_maps
 from tests.tiny_training import tiny
 
 # Two clips of one frame with two tokens side by side; the first one's sound comes from the left, the other's from
@@ -32,6 +32,17 @@ def test_the_papers_step_knows_no_control(recipe: Any) -> None:
     paper = recipe()
     assert controlled_maps(paper, MAPS, torch.Generator()) is MAPS
     assert controlled_share(paper, MAPS, (1, 2), MASK, WARP, PARTNER) is None
+    assert drawing_maps(paper, MAPS, WARP, PARTNER) is MAPS
+    assert drawing_maps(recipe(masks__maps="both"), None, WARP, PARTNER) is None
+
+
+def test_both_clips_maps_are_apart_as_the_partner_is_shown(recipe: Any) -> None:
+    # Two clips of two times and two tokens; the partner's second time is shown at both.
+    maps = torch.tensor([[[[1.0, 0.0]], [[1.0, 0.0]]], [[[1.0, 0.0]], [[0.0, 1.0]]]])
+    found = drawing_maps(recipe(masks__maps="both"), maps, torch.tensor([[0, 1], [1, 1]]), torch.tensor([1, 0]))
+    # A's left 1, the partner's right 1; then the partner's left 1 as the first clip is shown.
+    assert found is not None
+    assert found.tolist() == [[[[1.0, -1.0]], [[1.0, -1.0]]], [[[0.0, 0.0]], [[-1.0, 1.0]]]]
 
 
 @pytest.mark.parametrize("placebo", ["roll", "shuffle"])

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from asgmcli.masks.heatmap import heatmap_mask, token_weights
+from asgmcli.masks.block import block_mask
+from asgmcli.masks.heatmap import apart, heatmap_mask, token_weights
 from asgmcli.masks.mix import draw_lambda, partners
 from asgmcli.masks.placebo import misplaced
 from asgmcli.masks.tube import tube_mask
@@ -58,6 +59,8 @@ def make(demo: Path, tmp_path: Path, localizer: Path) -> Callable[..., Made]:
         seen = changes.get("model__modality") != "audio"
         settings = {key: value for key, value in NO_DROP.items() if heard or "audio" not in key}
         settings = {key: value for key, value in settings.items() if seen or "video" not in key}
+        if changes.get("thresholds__kind") == "none":
+            del settings["thresholds__value"]
         recipe = tiny(tmp_path, demo, row, **{**settings, **changes})
         seed_everything(5)
         data = build_data(recipe)
@@ -107,8 +110,18 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
     pairs: list[tuple[Tensor, Tensor | None]] = []  # the class tokens of every clip
     supervised = torch.zeros(())
     clips = len(labeled.label)
+
+    def lose(pixels: Tensor, lost: list[bool]) -> Tensor:
+        """A clip without the channels that it loses, as `augment.channels` says."""
+        each = recipe.augment.channels == "each"
+        kept = [channel for channel in range(3) if not lost[channel]]
+        rest = torch.full_like(pixels, 0.0 if each else -1.0)
+        rest[:, kept] = pixels[:, kept] / (1 - recipe.augment.channel_dropout if each else 1)
+        return rest
+
     for index in range(clips):
-        tokens = embed(clip(labeled.video[index]))
+        pixels = clip(labeled.video[index])
+        tokens = embed(pixels if labeled.dropped is None else lose(pixels, labeled.dropped[index].tolist()))
         logits, *tokens_of = classify(tokens, sound_of(labeled.audio, index))
         pairs.append((tokens_of[0], tokens_of[1]))
         supervised = supervised + cross_entropy(logits, int(labeled.label[index])) / clips
@@ -119,6 +132,9 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
         sound = unlabeled.audio[index][None] if listens else None
         with torch.no_grad():
             soft.append(teacher(clip(unlabeled.weak[index]) if recipe.sees else None, sound)[0].softmax(0))
+    if state.alignment is not None:  # its first batch: the running mean is this one's
+        mean, wanted = torch.stack(soft).mean(0), state.alignment.shares
+        soft = [row * wanted / mean / (row * wanted / mean).sum() for row in soft]
     hard = [int(probabilities.argmax()) for probabilities in soft]
     limits = class_limits(state)
     passes = [float(soft[i][hard[i]]) >= limits[hard[i]] for i in range(count)]
@@ -126,28 +142,28 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
     strong, as_partner = [], []
     for index in range(count):
         pixels = clip(unlabeled.strong[index])
-        each = recipe.augment.channels == "each"
-        as_partner.append(pixels)
-        lost = unlabeled.dropped[index].tolist()
-        kept = [channel for channel in range(3) if not lost[channel]]
-        strong.append(torch.full_like(pixels, 0.0 if each else -1.0))
-        strong[-1][:, kept] = pixels[:, kept] / (1 - recipe.augment.channel_dropout if each else 1)
-        as_partner[-1] = pixels if each else strong[-1]
+        strong.append(lose(pixels, unlabeled.dropped[index].tolist()))
+        as_partner.append(pixels if recipe.augment.channels == "each" else strong[-1])
     consistency = torch.zeros(())
     for index in range(count):
         tokens = embed(strong[index])
         logits, *tokens_of = classify(tokens, sound_of(unlabeled.strong_audio, index))
         pairs.append((tokens_of[0], tokens_of[1]))
-        consistency = consistency + passes[index] * cross_entropy(logits, hard[index]) / count
+        asked = cross_entropy(logits, hard[index])
+        if recipe.losses.unlabeled.labels == "soft":
+            powers = soft[index] ** (1 / recipe.losses.unlabeled.temperature)
+            asked = sum(powers[k] / powers.sum() * cross_entropy(logits, k) for k in range(len(logits)))
+        consistency = consistency + passes[index] * asked / count
 
     terms = {"supervised": supervised, "unlabeled": consistency}
+    plain = len(pairs)
     if recipe.losses.mixup.weight > 0:
         draw = step_generator(recipe.seed, state.step)
         keep = draw_lambda(recipe.masks.alpha, recipe.masks.beta, draw)
         partner = partners(count, draw).tolist()
         if recipe.sees:
             maps = slow_maps(state, unlabeled, strong, draw)
-            mask = draw_mask(state, unlabeled, maps, keep, draw)
+            mask = draw_mask(state, unlabeled, drawing(state, unlabeled, maps, partner), keep, draw)
             frames_count, cells = mask.shape[1:]
         mixup = torch.zeros(())
         for a, b in enumerate(partner):
@@ -182,6 +198,7 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
             mixup = mixup + error * counts / count
         terms["mixup"] = mixup
     if recipe.losses.contrastive.weight > 0:
+        pairs = pairs[:plain] if recipe.losses.contrastive.clips == "unmixed" else pairs
         terms["contrastive"] = slow_contrastive(pairs, recipe.losses.contrastive.temperature)
     weights = {"supervised": 1.0, **{name: getattr(recipe.losses, name).weight for name in TERMS[1:]}}
     terms["loss"] = sum((weights[name] * value for name, value in terms.items()), torch.zeros(()))
@@ -191,8 +208,8 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
 def class_limits(state: RecognitionState) -> list[float]:
     """T(c) from the labels kept so far, by counting (Eq. 5, linear, without warm-up)."""
     thresholds, classes = state.recipe.thresholds, len(state.data.classes)
-    if thresholds.kind == "fixed":
-        return [thresholds.value] * classes
+    if thresholds.kind != "flexible":
+        return [thresholds.value if thresholds.kind == "fixed" else 0.0] * classes
     kept = state.threshold.state_dict()["labels"].tolist()
     counts = [kept.count(c) for c in range(classes)]
     return [thresholds.value * (count / max(counts) if max(counts) else 1.0) for count in counts]
@@ -203,7 +220,7 @@ def slow_maps(
 ) -> Tensor | None:
     """[B, T, h, w], a clip and a token's frames at a time."""
     masks, tubelet = state.recipe.masks, state.recipe.model.video.tubelet
-    if masks.kind == "tube":
+    if masks.kind != "localization":
         return None
     maps = []
     for index, frames in enumerate(unlabeled.strong):
@@ -219,12 +236,22 @@ def slow_maps(
     return torch.stack(maps) if masks.placebo == "none" else misplaced(torch.stack(maps), masks.placebo, draw)
 
 
+def drawing(state: RecognitionState, unlabeled: Unlabeled, maps: Tensor | None, partner: list[int]) -> Tensor | None:
+    """The maps that draw, a clip at a time: its own, or apart from its partner's as that is shown."""
+    if maps is None or state.recipe.masks.maps == "own":
+        return maps
+    pairs = [(maps[a], maps[b][unlabeled.warp[b]]) for a, b in enumerate(partner)]
+    return torch.cat([apart(own[None], other[None]) for own, other in pairs])
+
+
 def draw_mask(
     state: RecognitionState, unlabeled: Unlabeled, maps: Tensor | None, keep: float, draw: torch.Generator
 ) -> Tensor:
     masks = state.recipe.masks
     if maps is None:
         times = state.recipe.clip.frames // state.recipe.model.video.tubelet
+        if masks.kind == "block":
+            return block_mask(len(unlabeled.number), times, (3, 3), keep, draw)
         return tube_mask(len(unlabeled.number), times, 9, keep, draw)
     options = {"average_frames": masks.average_frames, "sharpness": masks.sharpness}
     return heatmap_mask(maps, grid=(3, 3), keep=keep, generator=draw, **options)
@@ -280,6 +307,17 @@ CASES: dict[str, dict[str, Any]] = {
     "soft labels": {"losses__mixup__labels": "soft"},
     "tubelets": {**TUBELETS},
     "guided, tubelets, mass": {**GUIDED, **SHARP_MASS, **TUBELETS},
+    "a block": {"masks__kind": "block"},
+    "guided by both clips' maps": {**GUIDED, **SHARP_MASS, "masks__maps": "both"},
+    "all pass, soft and aligned, labelled clips strong": {
+        "thresholds__kind": "none",
+        "thresholds__alignment": True,
+        "losses__unlabeled__labels": "soft",
+        "losses__unlabeled__temperature": 0.5,
+        "augment__labeled": "strong",
+        "augment__channel_dropout": 0.7,
+    },
+    "contrast without mixtures": {"losses__contrastive__clips": "unmixed"},
     "no mixture": {"losses__mixup__weight": 0.0},
     "no contrast": {"losses__contrastive__weight": 0.0},
     "picture alone": {"row": "video"},
@@ -330,14 +368,15 @@ def test_a_step_is_that_of_plain_loops(make: Callable[..., Made], case: str) -> 
     state, batch = make(**CASES[case])
     let_half_pass(state, batch)
     batches = [batch, next(state.data.epoch(1))]
-    for number, each in enumerate(batches):
+    for number, each in enumerate(batches[:1] if state.alignment is not None else batches):
         state.begin_step(0, number)
         expected = slow_step(state, each)
         terms = train_step(state, each)
         assert set(terms) - SHOWN == set(expected)
         for name, value in expected.items():
             assert float(terms[name].detach()) == pytest.approx(float(value.detach()), rel=1e-5, abs=1e-5), name
-        assert number or float(terms["pseudo_share"]) == 0.5  # some labels were used, not all
+        some = 1.0 if state.recipe.thresholds.kind == "none" else 0.5
+        assert number or float(terms["pseudo_share"]) == some  # some labels were used, not all
         grads = [
             torch.autograd.grad(loss, list(state.student.parameters()), allow_unused=True)
             for loss in (terms["loss"], expected["loss"])
@@ -347,7 +386,7 @@ def test_a_step_is_that_of_plain_loops(make: Callable[..., Made], case: str) -> 
                 torch.testing.assert_close(fast, slow, rtol=1e-3, atol=1e-5, msg=name)
 
 
-@pytest.mark.parametrize("kind", ["tube", "localization"])
+@pytest.mark.parametrize("kind", ["tube", "block", "localization"])
 def test_the_mixtures_weight_is_the_fraction_of_tokens_truly_kept(make: Callable[..., Made], kind: str) -> None:
     state, batch = make(masks__kind=kind)
     unlabeled = replace(batch.unlabeled, warp=torch.tensor([[0, 0, 3, 3]] * 4))
@@ -494,6 +533,16 @@ def test_the_state_goes_into_a_file_and_back(make: Callable[..., Made]) -> None:
     assert all(torch.equal(a, b) for a, b in zip(other.teacher.parameters(), state.teacher.parameters(), strict=True))
     assert torch.equal(other.threshold.state_dict()["labels"], state.threshold.state_dict()["labels"])
     assert bool((state.threshold.state_dict()["labels"] >= 0).any())
+
+
+def test_the_running_mean_of_answers_goes_into_a_file_and_back(make: Callable[..., Made]) -> None:
+    state, batch = make(thresholds__alignment=True)
+    train_step(state, batch)
+    other, _ = make(thresholds__alignment=True)
+    other.load_state_dict(state.state_dict())
+    assert torch.equal(other.alignment.state_dict()["mean"], state.alignment.state_dict()["mean"])
+    assert float(state.alignment.state_dict()["mean"].sum()) == pytest.approx(1)
+    assert "alignment" not in make()[0].state_dict()
 
 
 def test_recipes_are_frozen(make: Callable[..., Made]) -> None:

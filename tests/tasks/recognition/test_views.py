@@ -96,6 +96,24 @@ def test_the_views_of_a_clip(manifest: Manifest) -> None:
     assert unlabeled.number == 5
 
 
+def test_a_labelled_clips_view_may_be_a_strong_one(manifest: Manifest) -> None:
+    key = SampleKey("labeled", 3, 0, 0)
+    weak = views_of(manifest)[key]
+    settings = views_of(manifest).augment.model_copy(
+        update={"labeled": "strong", "operations": 0, "channel_dropout": 1.0}
+    )
+    strong = replace(views_of(manifest), augment=settings)[key]
+    # The same crop, all of whose clips lose a channel; of the sound a band and a span.
+    assert torch.equal(strong.video, weak.video)
+    assert weak.dropped is None
+    assert int(strong.dropped.sum()) == 1
+    masked = strong.audio != weak.audio
+    assert bool(masked.any())
+    assert bool((strong.audio[masked] == 0).all())
+    changed = replace(views_of(manifest), augment=settings.model_copy(update={"operations": 2}))[key]
+    assert not torch.equal(changed.video, weak.video)
+
+
 def test_sound_and_guide_only_where_they_are_used(manifest: Manifest) -> None:
     views = views_of(manifest, mel_statistics=None, guide_seconds=None)
     assert views[SampleKey("labeled", 0, 0, 0)].audio is None
