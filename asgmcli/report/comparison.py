@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -66,7 +67,7 @@ def _draw(rows: Sequence[MeasuredRow], label: str, title: str, bars: bool) -> Fi
     for line, row in enumerate(rows):
         _draw_row(axes, line, row)
         if bars:
-            axes.barh(line, row.mean, height=0.62, color=ACCENT if row.main else BLUE, alpha=0.3)
+            axes.barh(line, row.mean, height=0.62, color=_pale(ACCENT if row.main else BLUE))
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=10)
     for text, row in zip(axes.get_yticklabels(), rows, strict=True):
@@ -93,10 +94,16 @@ def _draw_row(axes: Axes, line: int, row: MeasuredRow) -> None:
         axes.plot([row.low, row.high], [line, line], color=color, linewidth=2.2, solid_capstyle="butt")
     # Runs lie a little apart, so that equal values are seen as several.
     spread = np.linspace(-0.16, 0.16, len(row.values)) if len(row.values) > 1 else np.zeros(len(row.values))
-    axes.plot(row.values, line + spread, "o", color=color, alpha=0.35, markersize=4.5, markeredgewidth=0)
-    axes.plot([row.mean], [line], "o", color=color, markersize=8, markeredgecolor="white", zorder=3)
+    axes.plot(row.values, line + spread, "o", color=color, alpha=0.35, markersize=4.5, markeredgewidth=0, clip_on=False)
+    axes.plot([row.mean], [line], "o", color=color, markersize=8, markeredgecolor="white", zorder=3, clip_on=False)
     if row.paper is not None:
-        axes.plot([row.paper], [line], "D", color="none", markeredgecolor=INK, markersize=6.5, zorder=4)
+        axes.plot([row.paper], [line], "D", color="none", markeredgecolor=INK, markersize=6.5, zorder=4, clip_on=False)
+
+
+def _pale(color: str) -> tuple[float, float, float]:
+    """Return `color` as three parts in 0..1, most of it white; grid lines do not shine through it."""
+    red, green, blue = to_rgb(color)
+    return 0.7 + 0.3 * red, 0.7 + 0.3 * green, 0.7 + 0.3 * blue
 
 
 def _write_means(axes: Axes, rows: Sequence[MeasuredRow]) -> None:

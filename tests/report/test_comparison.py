@@ -44,3 +44,12 @@ def test_bars_reach_from_zero_to_the_means() -> None:
     (axes,) = _draw(rows, "miou, percent", "", True).axes
     assert [(patch.get_x(), patch.get_width()) for patch in axes.patches] == [(0, 72.6), (0, 72.9)]  # type: ignore[attr-defined]
     assert not _draw(rows, "", "", False).axes[0].patches
+
+
+def test_bars_hide_the_grid_and_a_dot_at_zero_is_whole() -> None:
+    (axes,) = _draw([MeasuredRow("nothing", 0.0, values=[0.0]), MeasuredRow("some", 30.0)], "", "", True).axes
+    assert [patch.get_facecolor()[3] for patch in axes.patches] == [1.0, 1.0]
+    assert axes.xaxis.get_zorder() < min(patch.get_zorder() for patch in axes.patches)  # the grid's is the axis's
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    assert dots
+    assert not any(line.get_clip_on() for line in dots)

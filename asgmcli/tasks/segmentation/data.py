@@ -20,9 +20,10 @@ from asgmcli.data.plan import Plan, Planned, RankShare, SampleKey, Stream, gener
 from asgmcli.data.split import hashed
 from asgmcli.errors import DataError
 from asgmcli.masks.cutmix import cutmix_boxes
-from asgmcli.prepare.source import open_manifest
+from asgmcli.prepare.source import how_to_prepare, open_manifest
 from asgmcli.ranks.exchange import own_share
 from asgmcli.recipe.segmentation import SegmentationRecipe
+from asgmcli.synthetic import GENERATED
 from asgmcli.tasks.segmentation import views
 from asgmcli.tasks.segmentation.batch import Batch, EvaluationBatch, Labeled, Unlabeled, join
 from asgmcli.tasks.segmentation.frames import FrameReader
@@ -220,12 +221,18 @@ def open_reader(recipe: SegmentationRecipe, manifest: Manifest, sounds: Features
         with_flow = [row for row in manifest.rows if frames[row.id][0].flow]
         if not with_flow:
             raise DataError(
-                f"{manifest.path}: no clip has optical flow, which flow.encoder={recipe.flow.encoder} reads. Make it: "
-                f"asgm prepare {recipe.data.dataset} --flow farneback --overwrite, or set flow.encoder=none."
+                f"{manifest.path}: no clip has optical flow, which flow.encoder={recipe.flow.encoder} reads. "
+                f"{_how_to_make_flow(recipe)}, or set flow.encoder=none."
             )
         for row in with_flow:
             read_flow(manifest.folder / frames[row.id][0].flow, len(frames[row.id]), (size, size))
     return FrameReader(manifest, frames, size, sounds, audio_dim(recipe.audio), recipe.data.keep_decoded)
+
+
+def _how_to_make_flow(recipe: SegmentationRecipe) -> str:
+    """Return what to type where a data set has no flow; a generated one always has, and no option for it."""
+    option = "" if recipe.data.dataset in GENERATED else "--flow farneback "
+    return f"{how_to_prepare(recipe.data)}; add {option}--overwrite"
 
 
 def stored_flow(manifest: Manifest) -> tuple[str, float]:

@@ -126,8 +126,10 @@ def test_flow_that_is_missing_short_or_gone_is_refused(own: Path, tmp_path: Path
     (own / "frames.csv").write_text("\n".join(line.rpartition(",")[0] + "," for line in text.splitlines()[1:]))
     header = text.splitlines()[0]
     (own / "frames.csv").write_text(header + "\n" + (own / "frames.csv").read_text() + "\n")
-    with pytest.raises(DataError, match=r"no clip has optical flow, which flow.encoder=stem reads"):
+    with pytest.raises(DataError, match=r"no clip has optical flow, which flow.encoder=stem reads") as refused:
         build_data(make(own, tmp_path))
+    assert "asgm prepare demo_segmentation" in str(refused.value)
+    assert "--flow" not in str(refused.value)  # no option of a generated data set
     assert build_data(make(own, tmp_path, "plain")).steps == 2
 
 
