@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,9 +116,13 @@ class ClipReader:
         if path is None:
             return torch.zeros(samples)
         start = self.wave_start(moment, seconds, inside=inside)
-        if self._waves is None and self._shared is None:
+        if not self._holds_sound:
             return torch.from_numpy(read_audio(path, RATE, start, seconds))
         return torch.from_numpy(_window(self._whole_wave(moment.row, path), round(start * RATE), samples))
+
+    @property
+    def _holds_sound(self) -> bool:
+        return self._waves is not None or self._shared is not None
 
     def wave_start(self, moment: Moment, seconds: float, *, inside: bool = False) -> float:
         """Return where in the file `wave` begins, s.
@@ -138,6 +144,18 @@ class ClipReader:
         if self._log_mels is not None and (len(self._log_mels) + 1) * found.nbytes <= KEPT_LOG_MELS:
             self._log_mels[key] = found
         return found
+
+    def log_mels(self, moments: Sequence[Moment]) -> Tensor:
+        """Return float32 [n, L, M] of moments of one clip, as `log_mel` of each; overlapping ones are read at once."""
+        path, seconds = self.manifest.resolve_audio(moments[0].row), self.audio.seconds
+        starts = [] if path is None else [self.wave_start(moment, seconds) for moment in moments]
+        span = max(starts) - min(starts) + seconds if starts else math.inf
+        if path is None or self._holds_sound or span > len(moments) * seconds:
+            return torch.stack([self.log_mel(moment) for moment in moments])
+        samples, first = round(seconds * RATE), round(min(starts) * RATE)
+        whole = read_audio(path, RATE, min(starts), span + 1 / RATE)
+        waves = np.stack([_window(whole, round(start * RATE) - first, samples) for start in starts])
+        return log_mel(waves, rate=RATE, mels=self.audio.mels)
 
     def _whole_frames(self, row: ManifestRow, path: Path, limit: int) -> np.ndarray:
         """Return all frames, uint8 [T, H, W, 3], from memory, from the shared files, or decoded."""

@@ -229,18 +229,17 @@ class EvaluationViews(Dataset[EvaluationBatch]):
         video = self._video(row, moments) if self.sees else torch.empty(len(moments), 0, dtype=torch.uint8)
         audio = None
         if self.mel_statistics is not None:
-            sounds = torch.stack([self.mel_statistics.normalise(self.reader.log_mel(m)) for m in moments])
+            sounds = self.mel_statistics.normalise(self.reader.log_mels(moments))
             audio = sounds.repeat_interleave(len(video) // len(moments), dim=0)
         return EvaluationBatch(video, torch.tensor(self.labels[row.id]), [row.id], [row.split], audio)
 
     def _video(self, row: ManifestRow, moments: Sequence[Moment]) -> Tensor:
         """Return uint8 [V, T, 3, S, S], the crops of each clip."""
-        # Clips that overlap share frames: each is decoded once, the file opened once.
+        # Clips that overlap share frames: each is decoded and resized once, the file opened once.
         wanted = sorted({index for moment in moments for index in moment.indices})
-        decoded = self.reader.frames(Moment(row, wanted))
+        seen = augment.crops(self.reader.frames(Moment(row, wanted)), self.clip.size, self.crops)
         place = {index: position for position, index in enumerate(wanted)}
-        clips = [decoded[[place[index] for index in moment.indices]] for moment in moments]
-        return torch.cat([augment.crops(clip, self.clip.size, self.crops) for clip in clips])
+        return torch.cat([seen[:, [place[index] for index in moment.indices]] for moment in moments])
 
 
 def labeled_rows(manifest: Manifest, split: str) -> list[ManifestRow]:

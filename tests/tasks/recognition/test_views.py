@@ -20,6 +20,7 @@ from asgmcli.data.mel_statistics import LogMelStatistics
 from asgmcli.data.plan import Plan, SampleKey, Stream
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, MediaError
+from asgmcli.media.audio import read_audio
 from asgmcli.media.clips import uniform_starts
 from asgmcli.media.video import read_clip
 from asgmcli.recipe.clips import Audio, Augment, Clip
@@ -255,6 +256,27 @@ def test_evaluation_decodes_each_video_once(manifest: Manifest, monkeypatch: pyt
     assert len(set(asked[0])) == len(asked[0])
     expected = torch.cat([augment.crops(frames, CLIP.size, 3) for frames in apart])
     assert torch.equal(video, expected)
+
+
+def test_evaluation_reads_overlapping_sounds_at_once(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each is that of a reading of its own; spans that lie apart are read apart."""
+    row = manifest.of_split("test")[0]
+    reads: list[float] = []
+
+    def counted(path: Path, rate: int, start: float, seconds: float) -> np.ndarray:
+        reads.append(seconds)
+        return read_audio(path, rate, start, seconds)
+
+    monkeypatch.setattr("asgmcli.data.reader.read_audio", counted)
+    for seconds, most in ((2.0, 1), (0.1, 5)):
+        reader = ClipReader(manifest, CLIP, AUDIO.model_copy(update={"seconds": seconds}))
+        moments = [reader.moment(row, start) for start in uniform_starts(row.frames, CLIP.frames, CLIP.stride, 5)]
+        apart = torch.stack([reader.log_mel(moment) for moment in moments])
+        reads.clear()
+        assert torch.equal(reader.log_mels(moments), apart)
+        assert len(reads) == most
+    silent = [replace(moment, row=replace(row, audio="", fps=0.0)) for moment in moments]
+    assert torch.equal(reader.log_mels(silent), torch.stack([reader.log_mel(moment) for moment in silent]))
 
 
 def test_a_clip_of_a_fixed_rate_has_the_same_seconds_of_picture_and_sound_in_every_file(manifest: Manifest) -> None:
