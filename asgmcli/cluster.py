@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,10 @@ from asgmcli.workers import START_LIMIT_S, one_process, spread
 KNOCK_S = 10.0  # for a cluster to take a connection
 AT_ONCE = 2
 """Inputs that a core is given before its first is done, so that it never waits for the way there and back."""
+LOOK_S = 1.0
+"""Seconds between two looks at whether the cluster still has cores, and before one that did not come is asked again."""
+START_TRIES = 8  # a core: one on a machine that has just gone fails until the cluster has noticed
+_LOST = object()
 
 
 @contextmanager
@@ -88,38 +93,26 @@ def _over_the_cluster(
     """Yield (input, result) as `run_tasks` does.
 
     Raises:
-        DataError: every core went away.
+        DataError: no core can run asgm, or every core went away.
     """
-    import ray
-
-    remote = ray.remote(num_cpus=1)(_Core)
-    there = ray.cluster_resources().get("CPU", 0)  # type: ignore[no-untyped-call]  # ray left it without types
-    cores = [remote.remote(function, limit_s) for _ in range(int(there))]
-    idle = _ready(cores)
-    running: dict[Any, tuple[Any, int, Any]] = {}
+    cores = _Cores(function, limit_s)
     again: list[tuple[int, Any]] = []
     held: dict[int, tuple[Any, Any]] = {}
     fresh, begun, told = enumerate(tasks), 0, 0
-    while True:
-        while idle and (again or ahead is None or begun - told < ahead):
+    all_begun = False
+    while not (all_begun and not again and not cores.working):
+        while cores.idle and (again or ahead is None or begun - told < ahead):
             place, task = again.pop() if again else next(fresh, (-1, None))
             if place < 0:
+                all_begun = True
                 break
             begun = max(begun, place + 1)
-            core = idle.pop(0)
-            running[core.answer.remote(task)] = (core, place, task)
-        if not running and not again:
-            return
-        for done in ray.wait(list(running), num_returns=1)[0]:
-            core, place, task = running.pop(done)
-            try:
-                held[place] = (task, ray.get(done))
-                idle.append(core)
-            except ray.exceptions.RayActorError:
+            cores.give(place, task)
+        for place, task, found in cores.ended(more=bool(again) or not all_begun):
+            if found is _LOST:
                 again.append((place, task))
-                idle = [other for other in idle if other is not core]
-        if again and not idle and not running:
-            raise DataError("Every core of the Ray cluster is gone. Run the same command again: what is done is kept.")
+            else:
+                held[place] = (task, found)
         ready = sorted(held) if ahead is None else []
         while ahead is not None and told + len(ready) in held:
             ready.append(told + len(ready))
@@ -128,28 +121,106 @@ def _over_the_cluster(
             yield held.pop(place)
 
 
-def _ready(cores: list[Any]) -> list[Any]:
-    """Return the cores that have answered, each as often as it is given inputs at once.
+class _Cores:
+    """The cluster's cores: those asked for, those with room for an input, and what they work at.
 
-    Raises:
-        DataError: none did, or one runs another version of asgm.
+    A core that goes away, or does not come up because its machine has just gone, is asked for again.
     """
-    import ray
 
-    asked = {core.version.remote(): core for core in cores}
-    answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=START_LIMIT_S) if asked else ([], [])
-    there, reason = [], "no core is free; add some: ray start --address=HEAD"
-    for answer in answered:
+    def __init__(self, function: Callable[[Any], Any], limit_s: float) -> None:
+        import ray
+
+        self.ray: Any = ray  # it left its functions without types
+        remote: Any = ray.remote(num_cpus=1)(_Core)
+        self.new_core: Callable[[], Any] = lambda: remote.remote(function, limit_s)
+        self.asked: dict[Any, Any] = {}
+        self.idle: list[Any] = []
+        self.working: dict[Any, tuple[Any, int, Any]] = {}
+        self.ever = False
+        self.reason = "no core is free; add some: ray start --address=HEAD"
+        self.last_sign = time.monotonic()
+        there = self._cores_there()
+        self.tries = there * START_TRIES
+        for _ in range(there):
+            self._ask()
+
+    def give(self, place: int, task: object) -> None:
+        """Let a core with room begin with an input."""
+        core = self.idle.pop(0)
+        self.working[core.answer.remote(task)] = (core, place, task)
+
+    def ended(self, *, more: bool) -> Iterator[tuple[int, Any, Any]]:
+        """Wait for answers; yield the place and the result of each, or `_LOST` where its core went away.
+
+        Args:
+            more: inputs are left that no core works at.
+
+        Raises:
+            DataError: there are, and no core will take them.
+        """
+        for answer in self._answers():
+            if answer in self.asked:
+                self._joins(self.asked.pop(answer), answer)
+            else:
+                yield self._result(answer)
+        if more and not self.idle and not self.working:
+            self._check()
+
+    def _answers(self) -> list[Any]:
+        awaited = [*self.working, *self.asked]
         try:
-            version = ray.get(answer)
-        except ray.exceptions.RayError as error:  # its machine has just gone, or asgm is not installed there
-            reason = str(error).strip().rpartition("\n")[2]
-            continue
+            return list(self.ray.wait(awaited, num_returns=1, timeout=LOOK_S)[0]) if awaited else []
+        except SystemError as error:  # Python's word for what the handler of a signal raised within ray's own code
+            raise (error.__cause__ or error) from None
+
+    def _result(self, answer: Any) -> tuple[int, Any, Any]:
+        core, place, task = self.working.pop(answer)
+        try:
+            found = self.ray.get(answer)
+        except self.ray.exceptions.RayTaskError as error:
+            raise DataError(f"A core of the Ray cluster failed: {_last_line(error)}") from error
+        except self.ray.exceptions.RayError:  # its machine or its process has gone
+            self.idle = [other for other in self.idle if other is not core]
+            if all(other is not core for other, _, _ in self.working.values()):
+                self._ask()
+            return place, task, _LOST
+        self.last_sign = time.monotonic()
+        self.idle.append(core)
+        return place, task, found
+
+    def _joins(self, core: Any, answer: Any) -> None:
+        try:
+            version = self.ray.get(answer)
+        except self.ray.exceptions.RayError as error:  # its machine has just gone, or asgm is not installed there
+            self.reason = _last_line(error)
+            if self.tries > 0:
+                time.sleep(LOOK_S)
+                self._ask()
+            return
         if version != __version__:
             raise DataError(
                 f"The Ray cluster runs asgm {version}, this machine {__version__}. Install the same on all."
             )
-        there.append(asked[answer])
-    if not there:
-        raise DataError(f"No core of the Ray cluster can run asgm {__version__}: {reason}")
-    return there * AT_ONCE
+        self.ever = True
+        self.last_sign = time.monotonic()
+        self.idle += [core] * AT_ONCE
+
+    def _ask(self) -> None:
+        core = self.new_core()
+        self.asked[core.version.remote()] = core
+        self.tries -= 1
+
+    def _check(self) -> None:
+        waited = time.monotonic() - self.last_sign
+        if self.asked and waited < START_LIMIT_S and self._cores_there():
+            return
+        if self.ever:
+            raise DataError("Every core of the Ray cluster is gone. Run the same command again: what is done is kept.")
+        raise DataError(f"No core of the Ray cluster can run asgm {__version__}: {self.reason}")
+
+    def _cores_there(self) -> int:
+        return int(self.ray.cluster_resources().get("CPU", 0))
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().rpartition("\n")[2]

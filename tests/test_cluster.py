@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from asgmcli.cli import main
-from asgmcli.cluster import ray_cluster
+from asgmcli.cluster import _Cores, ray_cluster
 from asgmcli.errors import DataError
 from asgmcli.workers import Failure, run_tasks
 from tests.test_workers import behave
@@ -32,8 +33,15 @@ class Cluster:
         from ray.cluster_utils import Cluster as Local
 
         self.local = Local(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        self.machines = [self.local.add_node(num_cpus=1) for _ in range(2)]
         self.address = self.local.address
+        self.machines: list[Any] = []
+        for _ in range(2):
+            self.gain_one()
+
+    def gain_one(self) -> None:
+        ends = signal.getsignal(signal.SIGTERM)
+        self.machines.append(self.local.add_node(num_cpus=1))
+        signal.signal(signal.SIGTERM, ends)  # ray sets one that takes its processes down
 
     def lose_one(self) -> None:
         self.local.remove_node(self.machines.pop(), allow_graceful=False)
@@ -77,6 +85,9 @@ def test_a_machine_that_goes_away_loses_nothing_and_all_of_them_end_the_command(
         cluster.lose_one()
         found += answers
         assert sorted(found) == [(number, number * number) for number in range(40)]
+        cluster.gain_one()
+        cluster.lose_one()  # which the cluster has not noticed when its core is asked for
+        assert dict(run_tasks(slowly, range(8), 1, 10.0)) == {number: number * number for number in range(8)}
         rest = run_tasks(slowly, range(40), 1, 10.0)
         next(rest)
         cluster.lose_one()
@@ -98,6 +109,22 @@ def prepared(folder: Path) -> dict[str, bytes]:
     }
 
 
+def test_a_signal_that_comes_while_it_waits_ends_it_as_anywhere() -> None:
+    def wait(awaited: list[object], num_returns: int, timeout: float) -> None:
+        raise SystemError("<cyfunction wait> returned a result with an exception set") from KeyboardInterrupt()
+
+    cores = object.__new__(_Cores)
+    cores.ray, cores.working, cores.asked = SimpleNamespace(wait=wait), {}, {"answer": "core"}
+    with pytest.raises(KeyboardInterrupt):
+        list(cores.ended(more=True))
+
+
+def lose_one_midway(cluster: Cluster, cache: Path) -> None:
+    while len(list(cache.rglob("*.*"))) < 10:
+        time.sleep(0.05)
+    cluster.lose_one()
+
+
 def test_a_data_set_is_prepared_to_the_same_bytes(cluster: Cluster, demo: Path, tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     for place, clip in enumerate(sorted((demo / "clips").rglob("*.mp4"))):
@@ -107,11 +134,12 @@ def test_a_data_set_is_prepared_to_the_same_bytes(cluster: Cluster, demo: Path, 
     (raw / "class0" / "broken.mp4").write_bytes(b"no video")
     options = ("--root", raw, "--verify", "--drop-silent", "--seed", 3)
     for name, own in (("here", ("--workers", 1)), ("there", ("--ray", cluster.address))):
-        lost = threading.Timer(6.0, cluster.lose_one) if name == "there" else None
-        if lost is not None:
+        cache = tmp_path / f"cache_{name}"
+        lost = threading.Thread(target=lose_one_midway, args=(cluster, cache))
+        if name == "there":
             lost.start()
-        asgm("prepare", "folder", *options, *own, "--out", tmp_path / name, "--cache", tmp_path / f"cache_{name}")
-        if lost is not None:
+        asgm("prepare", "folder", *options, *own, "--out", tmp_path / name, "--cache", cache)
+        if name == "there":
             lost.join()
     one, other = (prepared(tmp_path / f"cache_{name}") for name in ("here", "there"))
     assert len(one) > 60
@@ -139,7 +167,7 @@ def test_no_cluster_is_told_in_a_line(tmp_path: Path) -> None:
         "--out",
         tmp_path / "out",
     ]
-    found = subprocess.run([*script, "--ray", "127.0.0.1:9"], capture_output=True, text=True, check=False)
+    found = subprocess.run([*map(str, script), "--ray", "127.0.0.1:9"], capture_output=True, text=True, check=False)
     assert found.returncode == 3
     assert "No Ray cluster at 127.0.0.1:9" in found.stderr
     assert not (tmp_path / "out" / "manifest.csv").exists()
