@@ -247,6 +247,7 @@ def _proposed(
 def _written(
     manifest: Manifest, name: str, path: Path, wish: OwnWish, session: Session, jobs: int | None, seeds: int
 ) -> tuple[OwnClips, Proposal, Plan]:
+    from asgmcli.ranks.device import every_device
     from asgmcli.recipe.read import load_recipe
     from asgmcli.runs.own import FEWEST, found_clips, planned, proposal_for, reused, sizes, this_machine, write_recipe
     from asgmcli.train.propose import Wish
@@ -264,7 +265,8 @@ def _written(
             session.console.print(f"Start: {folder} is taken, a finished run with these settings.")
         session.ensure(recipe)
         context = Context(session.device, session.runs, path.parent)
-        side_by_side = 1 if session.device.type != "cpu" else min(jobs or machine.cores, machine.cores)
+        places = machine.cores if session.device.type == "cpu" else len(every_device(session.device))
+        side_by_side = min(jobs or places, places)
 
         def again(epochs: int, wanted: Wish = wanted) -> Proposal:
             return proposal_for(clips, manifest, machine, replace(wanted, epochs=epochs))

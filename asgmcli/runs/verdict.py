@@ -101,11 +101,21 @@ def told(question: str, found: PairedDifference, words: tuple[str, str, str]) ->
     return Finding(question, f"{word} {span} over {found.pairs} clips, paired.", figures)
 
 
-def helped(own: Quality, without: Quality, what: str) -> Finding | None:
-    """Return whether `what` helped: a network with it against one without it, on the same clips."""
+def helped(own: Quality, without: Quality, what: str, seeds: int = 1) -> Finding | None:
+    """Return whether `what` helped: a network with it against one without it, on the same clips, means of `seeds`."""
     found = paired(own, without)
+    if found is None:
+        return None
     words = (f"Yes, {what} helped:", f"No, {what} harmed:", f"That {what} helped cannot be told:")
-    return None if found is None else told(f"Did {what} help?", found, words)
+    finding = told(f"Did {what} help?", found, words)
+    if "low" not in finding.figures:
+        return finding
+    of = (
+        "of one seed: another may differ by more"
+        if seeds == 1
+        else f"of {seeds} seeds' mean: others may differ by more"
+    )
+    return replace(finding, answer=f"{finding.answer} The interval is over clips, {of}.")
 
 
 def exchanged(manifest: Manifest, split: str, what: str) -> Manifest:
@@ -240,7 +250,7 @@ def judge(
     steps = _Steps(tell, (1 + len(lacking)) * len(own_runs) + 2 + LOOKED_AT)
     own = _mean([_quality(run, manifest, device, steps) for run in own_runs])
     others = {row: _mean([_quality(run, manifest, device, steps) for run in runs[row]]) for row in lacking}
-    found = [helped(own, others[row], what) for row, what in lacking.items()]
+    found = [helped(own, others[row], what, len(own_runs)) for row, what in lacking.items()]
     trained = find_trained(own_runs[0].folder).load(device)
     first = own if len(own_runs) == 1 else examined(trained, manifest)
     for what in ("sound", "picture"):

@@ -80,6 +80,25 @@ def test_more_labels_join_their_clips(clips: Path) -> None:
     assert "line 2: dark/clip 0.mp4 has the label dark already, not bright" in told
 
 
+def test_a_new_class_of_more_labels_is_told_with_the_nearest(clips: Path) -> None:
+    Path("more.csv").write_text("id,label\nclip 1.mp4,Birght\nclip 2.mp4,dark\n")
+    told = asgm("prepare", "folder", "--root", clips, "--out", "data/mine", "--more-labels", "more.csv")
+    words = " ".join((told.stdout + told.stderr).split())
+    assert "--more-labels brings a new class, 'Birght' (1 clips); the nearest that was there is 'bright'" in words
+    assert words.count("brings a new class") == 1
+
+
+def test_a_folder_unlabelled_is_no_class(clips: Path) -> None:
+    (clips / "Unlabelled").mkdir()
+    (clips / "clip 1.mp4").rename(clips / "Unlabelled" / "clip 1.mp4")
+    told = asgm("prepare", "folder", "--root", clips, "--out", "data/mine")
+    assert "clips in a folder 'Unlabelled' count as unlabelled" in " ".join((told.stdout + told.stderr).split())
+    with Path("data/mine/manifest.csv").open(newline="") as file:
+        labels = {row["id"]: (row["label"], row["split"]) for row in csv.DictReader(file)}
+    assert labels["Unlabelled/clip 1.mp4"] == ("", "train")
+    assert {label for label, _ in labels.values()} == {"", "bright", "dark"}
+
+
 RECIPE = """
 name: my_clips
 task: recognition

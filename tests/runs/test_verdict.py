@@ -65,6 +65,7 @@ def test_a_difference_is_said_as_its_interval_allows(own: list[float], without: 
     found = helped(dict(zip("abcdefghij", own)), dict(zip("abcdefghij", without)), "the start")  # noqa: B905
     assert found is not None
     assert found.answer.startswith(said)
+    assert found.answer.endswith("The interval is over clips, of one seed: another may differ by more.")
     assert helped({}, {"a": 1.0}, "the start") is None
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
@@ -29,11 +31,14 @@ TITLE = "your own clips: class folders of videos, a CSV (path, label), or list f
 ROOT_HELP = """\
 --root is one of
   - a folder with one folder a class, each holding videos (mp4, avi, mkv, webm, mov, ...); with folders train, val and
-    test above the class folders where the split is fixed; videos directly under it are unlabelled;
+    test above the class folders where the split is fixed; videos directly under it, and those in a folder `unlabelled`
+    or `unlabeled`, have no label;
   - a CSV file with a header naming its columns: path (relative to the CSV or absolute), label (empty = unlabelled) and,
     if you like, split (train, val, test) and id;
   - a text file with a line `path label` a clip, as SVFormer and VideoMAE use them."""
 PATH_WORDS = ("path", "file", "filename", "video", "clip")
+UNLABELED_WORDS = ("unlabelled", "unlabeled")
+"""Names of a folder that is no class."""
 # A missing clip of a user's own list is a fault, unlike in online data sets that shrink.
 MISSING_IS_BAD = True
 MORE_LABELS = click.Option(
@@ -70,12 +75,28 @@ def _labelled(listing: Listing, options: LayoutOptions) -> Listing:
         DataError: the file cannot be understood, or names a clip that is not there or has another label.
     """
     files: Sequence[Path] = options.own.get("more_labels") or ()
+    before = {*listing.classes, *(clip.label for clip in listing.candidates)} - {""}
     for file in files:
         listing = _labelled_by(file, listing)
     if not files:
         return listing
+    listing.notes.extend(_new_classes(before, listing))
     names = [*listing.classes, *sorted({clip.label for clip in listing.candidates if clip.label} - {*listing.classes})]
     return replace(listing, classes=names if options.classes else sorted(names))
+
+
+def _new_classes(before: set[str], listing: Listing) -> list[str]:
+    """Return a note for each class that more labels brought: it may be a slip of the pen."""
+    known = {name.lower(): name for name in sorted(before)}
+    notes = []
+    for name, count in sorted(Counter(clip.label for clip in listing.candidates if clip.label).items()):
+        if before and name not in before:
+            near = get_close_matches(name.lower(), list(known), n=1, cutoff=0.0)
+            notes.append(
+                f"--more-labels brings a new class, {name!r} ({count} clips); the nearest that was there is "
+                f"{known[near[0]]!r}: if that is meant, mend the list"
+            )
+    return notes
 
 
 def _labelled_by(file: Path, listing: Listing) -> Listing:
@@ -124,7 +145,13 @@ def _from_folders(root: Path, options: LayoutOptions) -> Listing:
         found.append(Candidate(name, file, folders[0] if folders else "", split))
     if not found:
         raise DataError(f"No video under {root}.\n{ROOT_HELP}")
-    return give_splits(found, left_out, options)
+    words = sorted({clip.label for clip in found if clip.label.lower() in UNLABELED_WORDS})
+    found = [replace(clip, label="") if clip.label in words else clip for clip in found]
+    listing = give_splits(found, left_out, options)
+    listing.notes += [
+        f"the clips in folders {name!r} count as unlabelled, not as a class of that name" for name in words
+    ]
+    return listing
 
 
 def _from_csv(file: Path, options: LayoutOptions) -> Listing:

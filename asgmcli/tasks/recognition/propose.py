@@ -85,7 +85,7 @@ def propose(clips: OwnClips, manifest: Manifest, machine: Machine, wish: Wish) -
         "clip": _clip(size, clips),
         "audio": _audio(size, clips),
         "model": model if heard else {**model, "modality": "video"},
-        "thresholds": {"kind": "flexible", "value": 0.6 if size == "tiny" else 0.3},
+        "thresholds": {"kind": "fixed", "value": 0.8} if size == "tiny" else {"kind": "flexible", "value": 0.3},
         "masks": {"kind": "localization" if heard else "tube"},
         **({"localizer": localizer} if heard else {}),
         "losses": {"unlabeled": {"weight": 2.0}, "mixup": {"weight": 2.0, "space": "probabilities"}},
@@ -94,7 +94,7 @@ def propose(clips: OwnClips, manifest: Manifest, machine: Machine, wish: Wish) -
             "epochs": epochs,
             "batch": batch,
             "unlabeled_ratio": ratio,
-            "supervised_epochs": max(1, epochs // 3),
+            "supervised_epochs": max(1, epochs // (2 if size == "tiny" else 3)),
             # The teacher's average and the warm-up each take a tenth of a short run at most.
             "ema_decay": round(min(0.98 if size == "tiny" else 0.99, max(0.5, 1 - 10 / length)), 3),
             "optimizer": {

@@ -100,7 +100,7 @@ def test_a_short_training_warms_up_and_averages_over_a_tenth_of_it(manifest: Man
     assert (whole.optimizer.warmup_steps, whole.ema_decay) == (100, 0.98)
     assert (short.optimizer.warmup_steps, short.ema_decay) == (1, 0.5)
     assert (middle.optimizer.warmup_steps, middle.ema_decay) == (4, pytest.approx(1 - 10 / 48, abs=1e-3))
-    assert (short.epochs, short.supervised_epochs, middle.epochs, middle.supervised_epochs) == (2, 1, 6, 2)
+    assert (short.epochs, short.supervised_epochs, middle.epochs, middle.supervised_epochs) == (2, 1, 6, 3)
 
 
 def test_wishes_are_followed_or_refused(manifest: Manifest) -> None:
