@@ -148,9 +148,7 @@ def _from_folders(root: Path, options: LayoutOptions) -> Listing:
     words = sorted({clip.label for clip in found if clip.label.lower() in UNLABELED_WORDS})
     found = [replace(clip, label="") if clip.label in words else clip for clip in found]
     listing = give_splits(found, left_out, options)
-    listing.notes += [
-        f"the clips in folders {name!r} count as unlabelled, not as a class of that name" for name in words
-    ]
+    listing.notes += [f"clips in a folder {name!r} count as unlabelled, not as a class of that name" for name in words]
     return listing
 
 
