@@ -143,10 +143,10 @@ class Crew:
         """Let an idle process begin with an input."""
         number = self.idle.pop()
         if number == len(self.pools):
-            self.pools.append(_start(self.context))
+            self.pools.append(_start(self.context, self.function))
         elif not self.pools[number].active:
-            self.pools[number] = _start(self.context)
-        future = self.pools[number].schedule(_guarded, (self.function, task), timeout=self.limit_s)
+            self.pools[number] = _start(self.context, self.function)
+        future = self.pools[number].schedule(_guarded, (task,), timeout=self.limit_s)
         self.running[future] = (self.begun, task, number)
         self.begun += 1
 
@@ -196,13 +196,13 @@ class Crew:
             pool.join()
 
 
-def _start(context: ForkServerContext) -> ProcessPool:
-    """Return a pool of one process that has answered.
+def _start(context: ForkServerContext, function: Callable[[Any], Any]) -> ProcessPool:
+    """Return a pool of one process that has answered; it is sent the function once, which may hold much.
 
     Raises:
         DataError: it has not.
     """
-    pool = ProcessPool(1, context=context)
+    pool = ProcessPool(1, initializer=_hold, initargs=(function,), context=context)
     try:
         pool.schedule(int).result(START_LIMIT_S)
     except (BrokenProcessPool, ProcessExpired, TimeoutError) as error:
@@ -212,10 +212,18 @@ def _start(context: ForkServerContext) -> ProcessPool:
     return pool
 
 
-def _guarded(function: Callable[[Input], Result], task: Input) -> Result | Failure:
-    """Call `function` in the child; return exceptions as a `Failure`, since some cannot be pickled."""
+_HELD: list[Callable[[Any], Any]] = []
+"""The function of this process, where it is a child."""
+
+
+def _hold(function: Callable[[Any], Any]) -> None:
+    _HELD[:] = [function]
+
+
+def _guarded(task: object) -> object:
+    """Call the function in the child; return exceptions as a `Failure`, since some cannot be pickled."""
     try:
-        return function(task)
+        return _HELD[0](task)
     except Exception as error:
         return Failure("error", f"{type(error).__name__}: {error}"[:300])
 

@@ -14,12 +14,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
+from torch import Tensor
 
 from asgmcli.cli import main
 from asgmcli.cluster import _Cores, ray_cluster
+from asgmcli.data.features import Features
+from asgmcli.data.manifest import read_manifest
+from asgmcli.data.segments import read_segments
+from asgmcli.data.windows import WindowSet
 from asgmcli.errors import DataError
+from asgmcli.prepare import extract
+from asgmcli.prepare.extract import Extraction, FrameClips, ensure_features
+from asgmcli.recipe.events import FrameInput
 from asgmcli.workers import Failure, run_tasks
+from tests.prepare.test_extract import SECONDS, Brightness
 from tests.test_workers import behave
 
 pytestmark = pytest.mark.long
@@ -150,6 +160,49 @@ def test_a_data_set_is_prepared_to_the_same_bytes(cluster: Cluster, demo: Path, 
     assert tables[0] == tables[1]
     quarantined = [(tmp_path / name / "quarantine.csv").read_bytes() for name in ("here", "there")]
     assert quarantined[0] == quarantined[1]
+    assert len(cluster.machines) == 1
+
+
+def slow_features(folder: Path) -> Features:
+    manifest = read_manifest(folder)
+    windows = WindowSet(manifest, read_segments(manifest), SECONDS)
+    frames = FrameClips(windows, FrameInput(size=16, resize_to=16))
+    wanted = Extraction("bright", frames, SlowBrightness, (SECONDS, 3), "none", {})
+    return ensure_features(wanted, torch.device("cpu"), 0, None)
+
+
+class SlowBrightness(Brightness):
+    def forward(self, frames: Tensor) -> Tensor:
+        time.sleep(0.2)
+        return super().forward(frames)
+
+
+def test_features_are_made_to_the_same_bytes(
+    cluster: Cluster, own_events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extract, "WRITTEN_AT_ONCE", 1)
+    there = tmp_path / "there"
+    there.mkdir()
+    for path in own_events.iterdir():
+        (there / path.name).symlink_to(path)
+
+    def lose_one_after_two_clips() -> None:
+        part, whole = "features/.*.part/done.txt", "features/*.npy"
+        while not any(len(done.read_text().splitlines()) >= 2 for done in there.glob(part)):
+            if list(there.glob(whole)):
+                break
+            time.sleep(0.05)
+        cluster.lose_one()
+
+    slow_features(own_events)
+    lost = threading.Thread(target=lose_one_after_two_clips)
+    with ray_cluster(cluster.address):
+        lost.start()
+        slow_features(there)
+        lost.join()
+    ours, theirs = (sorted((folder / "features").glob("*.npy")) for folder in (own_events, there))
+    assert len(ours) == len(theirs) == 1
+    assert ours[0].read_bytes() == theirs[0].read_bytes()
     assert len(cluster.machines) == 1
 
 

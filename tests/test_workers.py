@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,28 @@ def test_leaving_early_kills_the_processes_and_takes_no_more_tasks() -> None:
     answers.close()  # type: ignore[attr-defined]
     assert len(taken) <= 4
     assert multiprocessing.active_children() == []
+
+
+@dataclass
+class Load:
+    """Stands for what a function holds, such as a manifest: notes each time that it comes to a process."""
+
+    noted: Path
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        with self.noted.open("a") as file:
+            file.write("came\n")
+
+
+def with_load(load: Load, task: int) -> int:
+    return task
+
+
+def test_what_a_function_holds_is_sent_to_a_process_once(tmp_path: Path) -> None:
+    load = Load(tmp_path / "noted.txt")
+    assert dict(run_tasks(partial(with_load, load), range(6), 1, 10.0)) == {number: number for number in range(6)}
+    assert load.noted.read_text().splitlines() == ["came"]
 
 
 def late(task: int) -> int:

@@ -176,7 +176,7 @@ def _made(wanted: Extraction, rows: Sequence[ManifestRow], device: torch.device,
     for row, found in run_tasks(partial(features_of, wanted), rows, workers, LIMIT_S, ahead=AHEAD):
         if isinstance(found, Failure):
             raise MediaError(f"{wanted.windows.manifest.resolve(row)}: {found.detail}")
-        yield torch.from_numpy(found)
+        yield torch.tensor(found)  # what came from there cannot be written to
 
 
 _BUILT: dict[str, nn.Module] = {}
