@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -153,7 +154,7 @@ def train_own(
     from asgmcli.recipe.read import load_recipe
     from asgmcli.runs.own import RECIPE, words
 
-    console = session.console
+    begun, console = time.monotonic(), session.console
     name = name_of(target)
     path = session.runs / name / RECIPE
     going_on = resume and path.exists()
@@ -176,7 +177,7 @@ def train_own(
     if going_on:
         proposal, clips, plan = None, None, None
     else:
-        clips, proposal, plan = _proposed(manifest, name, path, wish, session, jobs, len(seeds))
+        clips, proposal, plan = _proposed(manifest, name, path, wish, session, jobs, len(seeds), begun)
     recipe = load_recipe(path)
     if clips is not None and proposal is not None:
         for line in words(clips, proposal, plan, [row.title for row in recipe.rows.values()], session.device):
@@ -227,7 +228,14 @@ def _root_of(out: Path) -> str | None:
 
 
 def _proposed(
-    manifest: Manifest, name: str, path: Path, wish: OwnWish, session: Session, jobs: int | None, seeds: int
+    manifest: Manifest,
+    name: str,
+    path: Path,
+    wish: OwnWish,
+    session: Session,
+    jobs: int | None,
+    seeds: int,
+    begun: float,
 ) -> tuple[OwnClips, Proposal, Plan]:
     """Return the clips, the recipe, which is written, and how long it takes; a smaller size where time is short.
 
@@ -235,7 +243,7 @@ def _proposed(
     """
     before = path.read_bytes() if path.exists() else None
     try:
-        return _written(manifest, name, path, wish, session, jobs, seeds)
+        return _written(manifest, name, path, wish, session, jobs, seeds, begun)
     except BaseException:
         if before is not None:
             path.write_bytes(before)
@@ -245,7 +253,14 @@ def _proposed(
 
 
 def _written(
-    manifest: Manifest, name: str, path: Path, wish: OwnWish, session: Session, jobs: int | None, seeds: int
+    manifest: Manifest,
+    name: str,
+    path: Path,
+    wish: OwnWish,
+    session: Session,
+    jobs: int | None,
+    seeds: int,
+    begun: float,
 ) -> tuple[OwnClips, Proposal, Plan]:
     from asgmcli.ranks.device import every_device
     from asgmcli.recipe.read import load_recipe
@@ -275,7 +290,9 @@ def _written(
         place = names.index(proposal.size)
         last = wish.size is not None or place == 0
         try:
-            plan = planned(path, again, list(recipe.rows), context, wish.budget, side_by_side, seeds)
+            # What it has taken to prepare the clips, and to train a start that was not there, is gone from the budget.
+            left = None if wish.budget is None else wish.budget - (time.monotonic() - begun)
+            plan = planned(path, again, list(recipe.rows), context, left, side_by_side, seeds)
         except UsageError:  # not even two epochs fit
             if last:
                 raise

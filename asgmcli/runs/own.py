@@ -182,7 +182,7 @@ def planned(
         again: returns the proposal of so many epochs.
         rows: that are trained.
         context: of the training.
-        budget: seconds for all, None for as long as it takes.
+        budget: seconds that are left for all, None for as long as it takes.
         parallel: runs that are trained side by side.
         seeds: runs of each row.
 
@@ -205,7 +205,7 @@ def planned(
     if fits < FEWEST_EPOCHS:
         least = spoken_time(of(FEWEST_EPOCHS))
         raise UsageError(
-            f"--budget: {spoken_time(budget)} are too short here: {FEWEST_EPOCHS} epochs take about {least}. "
+            f"--budget: {spoken_time(max(budget, 0.0))} left are too short: {FEWEST_EPOCHS} epochs take about {least}. "
             "Give more, or a smaller --size."
         )
     write_recipe(again(fits), path)

@@ -172,6 +172,7 @@ def test_a_smaller_size_is_taken_where_not_even_two_epochs_fit(tmp_path: Path, m
 
     def planned(path: Path, *given: object) -> Plan:
         assert given[-2:] == (1, 3)  # side by side, seeds
+        assert given[-3] == 4.0  # left of the budget
         tried.append(path.read_text())
         if tried[-1] != "tiny":
             raise UsageError("too short")
@@ -186,10 +187,11 @@ def test_a_smaller_size_is_taken_where_not_even_two_epochs_fit(tmp_path: Path, m
     session: Any = SimpleNamespace(device=torch.device("cpu"), ensure=lambda _: None, runs=tmp_path)
     manifest: Any = None
     path = tmp_path / "recipe.yaml"
-    assert train_own._proposed(manifest, "mine", path, OwnWish(budget=9.0), session, 1, 3)[1].size == "tiny"
+    monkeypatch.setattr("time.monotonic", lambda: 105.0)
+    assert train_own._proposed(manifest, "mine", path, OwnWish(budget=9.0), session, 1, 3, 100.0)[1].size == "tiny"
     assert tried == ["vit_s", "vit_ti", "tiny"]
     with pytest.raises(UsageError, match="too short"):
-        train_own._proposed(manifest, "mine", path, OwnWish(size="vit_s", budget=9.0), session, 1, 3)
+        train_own._proposed(manifest, "mine", path, OwnWish(size="vit_s", budget=9.0), session, 1, 3, 100.0)
     assert path.read_text() == "tiny"
 
 

@@ -121,7 +121,7 @@ def test_every_seed_takes_its_time(tmp_path: Path, costs: Sequence[RowCost]) -> 
 
 def test_a_budget_for_not_even_two_epochs_is_told(tmp_path: Path, costs: Sequence[RowCost]) -> None:
     own.write_recipe(again(90), tmp_path / "recipe.yaml")
-    with pytest.raises(UsageError, match="8 s are too short here: 2 epochs take about 22 s"):
+    with pytest.raises(UsageError, match="8 s left are too short: 2 epochs take about 22 s"):
         planned(tmp_path / "recipe.yaml", again, ["own", "alone"], None, 8.0, 1)  # type: ignore[arg-type]
 
 
