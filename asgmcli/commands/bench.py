@@ -142,3 +142,23 @@ def loader(say: Callable[[str], object], repeats: int) -> tuple[Table, dict[str,
 
     timings = measure(repeats, say)
     return table(timings), {"timings": [timing.data() for timing in timings]}
+
+
+@command.command("predict")
+@click.argument("target", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@device_option
+@repeats(10)
+@bench
+def predict(
+    say: Callable[[str], object], target: Path, paths: tuple[Path, ...], device: str, repeats: int
+) -> tuple[Table, dict[str, object]]:
+    """Time how many clips a second the network of RUN answers: one by one, and many at once as `asgm predict` does."""
+    from asgmcli.bench.predict import measure, table
+    from asgmcli.prepare.single import find_files
+    from asgmcli.workers import cores
+
+    clips = find_files(paths)
+    say(f"{len(clips)} clips: {repeats} rounds")
+    timings = measure(target, device, clips, repeats)
+    return table(timings, cores()), {"timings": [timing.data() for timing in timings], "cores": cores()}
