@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -68,7 +69,7 @@ class _OperationCounter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         shaped = _SHAPED.get(func)
-        result = func(*args, **(kwargs or {})) if shaped is None or kwargs else shaped(*args)
+        result = (func if shaped is None else shaped)(*args, **(kwargs or {}))
         count = _COUNTS.get(func.overloadpacket)
         if count is not None:
             self.total += count(*args, **(kwargs or {}), out_val=result)
@@ -118,21 +119,71 @@ def _attention_backward(_: Tensor, query: Tensor, key: Tensor, value: Tensor, *_
 
 def _norm(x: Tensor, shape: list[int], *_: object) -> tuple[Tensor, Tensor, Tensor]:
     statistics = x.new_empty((*x.shape[: -len(shape)], *[1] * len(shape)))
-    return torch.empty_like(x), statistics, torch.empty_like(statistics)
+    return _alike(x), statistics, _alike(statistics)
 
 
 def _norm_backward(_: Tensor, x: Tensor, *rest: Tensor) -> tuple[Tensor | None, ...]:
     _, _, _, gamma, beta, mask = rest
-    return tuple(torch.empty_like(y) if wanted else None for y, wanted in zip((x, gamma, beta), mask, strict=True))
+    return tuple(_alike(y) if wanted else None for y, wanted in zip((x, gamma, beta), mask, strict=True))
 
 
-# Shape rules for the most frequent operations, for which torch's own take three quarters of the time.
+def _alike(x: Tensor, *_: object, dtype: torch.dtype | None = None, **__: object) -> Tensor:
+    """Return a tensor of the same shape whose axes follow each other in memory as those of `x`, without gaps."""
+    order = sorted(range(x.dim()), key=x.stride, reverse=True)
+    dense = x.new_empty([x.shape[axis] for axis in order], dtype=dtype)
+    return dense.permute([order.index(axis) for axis in range(x.dim())])
+
+
+def _pointwise(*parts: Any, **_: object) -> Tensor:
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
+    whole = next((tensor for tensor in tensors if tensor.shape == shape), tensors[0].new_empty(shape))
+    return _alike(whole, dtype=torch.result_type(*parts[:2]))
+
+
+def _quotient(*parts: Any) -> Tensor:
+    result = _pointwise(*parts)
+    return result if result.is_floating_point() else result.float()
+
+
+def _cat(tensors: list[Tensor], dim: int = 0) -> Tensor:
+    shape = list(max(tensors, key=Tensor.dim).shape)
+    shape[dim] = sum(tensor.shape[dim] for tensor in tensors if tensor.dim() == len(shape))
+    return tensors[0].new_empty(shape)
+
+
+def _stack(tensors: list[Tensor], dim: int = 0) -> Tensor:
+    shape = list(tensors[0].shape)
+    shape.insert(dim % (len(shape) + 1), len(tensors))
+    return tensors[0].new_empty(shape)
+
+
+def _mean(x: Tensor, dims: list[int] | None, keepdim: bool = False, **_: object) -> Tensor:
+    over = {dim % x.dim() for dim in dims or range(x.dim())}
+    return x.new_empty([1 if at in over else size for at, size in enumerate(x.shape) if keepdim or at not in over])
+
+
+# Shape rules for the most frequent operations: torch's own take three quarters of the time, and those of a sum or a
+# product import its compiler, two seconds.
 _SHAPED: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.native_layer_norm.default: _norm,
     torch.ops.aten.native_layer_norm_backward.default: _norm_backward,
-    torch.ops.aten.gelu.default: torch.empty_like,
-    torch.ops.aten.gelu_backward.default: lambda _, x: torch.empty_like(x),
+    torch.ops.aten.gelu.default: _alike,
+    torch.ops.aten.gelu_backward.default: lambda _, x, **__: _alike(x),
     torch.ops.aten.addmm.default: lambda _, left, right: left.new_empty(left.shape[0], right.shape[1]),
+    torch.ops.aten.mm.default: lambda left, right: left.new_empty(left.shape[0], right.shape[1]),
+    torch.ops.aten.bmm.default: lambda left, right: left.new_empty(*left.shape[:2], right.shape[2]),
+    torch.ops.aten.roll.default: _alike,
+    torch.ops.aten.add.Tensor: _pointwise,
+    torch.ops.aten.sub.Tensor: _pointwise,
+    torch.ops.aten.mul.Tensor: _pointwise,
+    torch.ops.aten.div.Tensor: _quotient,
+    torch.ops.aten.div.Scalar: _quotient,
+    torch.ops.aten.add_.Tensor: lambda x, *_, **__: x,
+    torch.ops.aten.where.self: lambda condition, x, y: _pointwise(x, y, condition),
+    torch.ops.aten.cat.default: _cat,
+    torch.ops.aten.stack.default: _stack,
+    torch.ops.aten.mean.dim: _mean,
 }
 # CPU fused attention, which torch's formulas lack.
 _COUNTS = {
