@@ -19,6 +19,7 @@ from asgmcli.signals import interruptible
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from asgmcli.ranks.launch import Launch
     from asgmcli.recipe.base import Recipe
     from asgmcli.runs.on_demo import RecipeFile
     from asgmcli.runs.session import Session
@@ -102,30 +103,32 @@ def command(
             file.check_overrides(overrides)
         first = file.load(None if row == ALL_ROWS else row, overrides, seed)
         (save_memory if first.saves_memory else keep_memory)()  # before torch is there
-
-        from asgmcli.console import make_console
-
         # Imports for the end of the run too: a package that does not load is reported before anything is made.
         check_imports(*(MODULES[:1] if dry_run else MODULES))
-        from asgmcli.ranks.device import choose_device
-        from asgmcli.ranks.exchange import joined
-        from asgmcli.runs.session import Session
-
-        chosen_device = choose_device(device, launch)
-        together.enter_context(joined(launch, chosen_device))
-        session = Session(runs, recipe.parent, chosen_device, make_console(quiet=launch.rank > 0))
+        session = _open_session(runs, recipe.parent, device, launch, together)
         names = list(first.runnable) if row == ALL_ROWS else [first.default_row]
         chosen = [file.load(name, overrides, first.seed + number) for number in range(seeds) for name in names]
         if dry_run:
             result: Mapping[str, object] = _show_dry(session, chosen, as_json)
-        elif row != ALL_ROWS and seeds == 1:
-            if resume:
-                first = session.going_on(first, overrides)
-            result = _train_one(session, file, first, resume=resume, overwrite=overwrite)
+        elif len(chosen) == 1 and row != ALL_ROWS:
+            run = session.going_on(first, overrides) if resume else first
+            result = _train_one(session, file, run, resume=resume, overwrite=overwrite)
         else:
             result = _train_all(session, file, overrides, chosen, jobs, overwrite)
     if as_json and launch.rank == 0:
         click.echo(json.dumps(result))
+
+
+def _open_session(runs: Path, folder: Path, device: str, launch: Launch, together: ExitStack) -> Session:
+    """Return the session of a recipe in `folder`; `together`, when it ends, parts it from the other ranks."""
+    from asgmcli.console import make_console
+    from asgmcli.ranks.device import choose_device
+    from asgmcli.ranks.exchange import joined
+    from asgmcli.runs.session import Session
+
+    chosen = choose_device(device, launch)
+    together.enter_context(joined(launch, chosen))
+    return Session(runs, folder, chosen, make_console(quiet=launch.rank > 0))
 
 
 def _train_clips(

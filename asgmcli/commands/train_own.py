@@ -306,7 +306,7 @@ def _judged(session: Session, recipe: Recipe, manifest: Manifest, seeds: Sequenc
     """Return the verdict, written beside the runs too."""
     from asgmcli.files import write_text
     from asgmcli.progress import tracked
-    from asgmcli.runs.verdict import judge
+    from asgmcli.runs.verdict import verdict_of
     from asgmcli.train.run import run_of
 
     folder = session.runs / recipe.name
@@ -315,7 +315,7 @@ def _judged(session: Session, recipe: Recipe, manifest: Manifest, seeds: Sequenc
         for row in recipe.rows
     }
     with tracked(session.console, "verdict", "train", folder, transient=True) as tell:
-        found = judge(recipe, runs, manifest, session.device, tell)
+        found = verdict_of(recipe, runs, manifest, session.device, tell)
     data = [finding.data() for finding in found]
     text = json.dumps(data, indent=2) + "\n"
     write_text(folder / "verdict.json", text)

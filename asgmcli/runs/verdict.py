@@ -224,7 +224,7 @@ WITHOUT = "without "
 """Begins the title of a row that lacks something; the rest says what."""
 
 
-def judge(
+def verdict_of(
     recipe: Recipe,
     runs: Mapping[str, Sequence[Run]],
     manifest: Manifest,

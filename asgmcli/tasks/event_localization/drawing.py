@@ -16,7 +16,7 @@ from asgmcli.nn.tacma import TACMA
 from asgmcli.prepare.event_set import EventSet, open_events
 from asgmcli.recipe.event_figures import EventFiguresRecipe, RunOf
 from asgmcli.tasks.event_localization.data import EventBatches, plan_of
-from asgmcli.tasks.event_localization.evaluate import Judged, judge
+from asgmcli.tasks.event_localization.evaluate import Judged, answer_all
 from asgmcli.tasks.event_localization.load import TrainedEvents, load
 from asgmcli.tasks.event_localization.model import EventState
 from asgmcli.train.run import Result, Run
@@ -102,7 +102,7 @@ class Drawing:
 
     def _judged(self, trained: TrainedEvents) -> Judged:
         state, numbers = self._state(trained)
-        found = judge(state, state.data.batches_of(numbers))
+        found = answer_all(state, state.data.batches_of(numbers))
         assert found is not None  # one process, and the split has clips
         return found
 

@@ -55,7 +55,7 @@ class Judged:
 
 def evaluate(state: EventState, loader: Iterable[Batch]) -> Evaluation:
     """Judge every window of `loader`; an empty evaluation on other ranks than the first."""
-    found = judge(state, loader)
+    found = answer_all(state, loader)
     if found is None:
         return Evaluation({})
     paper = state.recipe.rows[state.recipe.default_row].paper
@@ -63,7 +63,7 @@ def evaluate(state: EventState, loader: Iterable[Batch]) -> Evaluation:
 
 
 @torch.no_grad()
-def judge(state: EventState, loader: Iterable[Batch]) -> Judged | None:
+def answer_all(state: EventState, loader: Iterable[Batch]) -> Judged | None:
     """Return the answers for every window of all ranks' loaders; None if there is none, and on other ranks."""
     state.network.eval()
     seen = []

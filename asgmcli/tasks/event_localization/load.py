@@ -26,7 +26,7 @@ from asgmcli.recipe.sections import SplitData
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.event_localization.batch import Batch
 from asgmcli.tasks.event_localization.data import EventBatches, plan_of
-from asgmcli.tasks.event_localization.evaluate import Judged, answers, evaluation_of, judge
+from asgmcli.tasks.event_localization.evaluate import Judged, answer_all, answers, evaluation_of
 from asgmcli.tasks.event_localization.model import EventNetwork, EventState
 from asgmcli.tasks.event_localization.source import Source, source_of
 from asgmcli.train.batches import watched
@@ -88,7 +88,7 @@ class TrainedEvents:
         data = EventBatches(self.recipe, events, numbers, plan_of(self.recipe, len(numbers)))
         state = EventState(self.recipe, self.network, data, inputs, self.device)
         batches: Iterator[Batch] = watched(data.batches_of(numbers), seen)
-        found = judge(state, batches)
+        found = answer_all(state, batches)
         table = Table("Segments", ["id", "second", "event", "predicted", "probability"], [])
         if found is None:
             if own_rank():

@@ -103,11 +103,11 @@ def _works(recipe: RecognitionRecipe, classes: int) -> list[TracedWork]:
     full = trace(step(batch, unlabeled, mixed), recipe.train.precision)
     supervised = trace(step(batch, 0, 0), recipe.train.precision)
 
-    def judge() -> Tensor:
+    def evaluation() -> Tensor:
         """Count both judged networks, student and teacher: a second pass of the same network stands for the other's."""
         return torch.stack([model(*_clips(recipe, model, 1)) for _ in range(COPIES)])
 
-    view = trace(judge, recipe.train.precision, backward=False)
+    view = trace(evaluation, recipe.train.precision, backward=False)
     return [full, supervised, view]
 
 

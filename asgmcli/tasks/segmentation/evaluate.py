@@ -26,7 +26,7 @@ _SHOWN_SIDE = 112  # pixels of a frame that is kept for pictures
 
 
 @dataclass(frozen=True)
-class Judged:
+class Measured:
     """A window of a clip that was judged.
 
     Attributes:
@@ -50,16 +50,16 @@ class Judged:
 
 def evaluate(state: SegmentationState, loader: Iterable[EvaluationBatch]) -> Evaluation:
     """Judge every window of `loader`, of all ranks' loaders; an empty evaluation if there is none."""
-    found = judge(state.student, state.recipe, loader, state.device)
+    found = measure_all(state.student, state.recipe, loader, state.device)
     if not found:
         return Evaluation({})
     return evaluation_of(found, state.recipe, state.recipe.rows[state.recipe.default_row].paper)
 
 
 @torch.no_grad()
-def judge(
+def measure_all(
     network: Segmenter, recipe: SegmentationRecipe, loader: Iterable[EvaluationBatch], device: torch.device
-) -> list[Judged]:
+) -> list[Measured]:
     """Return what was measured of every window, in the loader's order; nothing on ranks but the first."""
     network.eval()
     found = []
@@ -89,14 +89,14 @@ def _alone(network: Segmenter, batch: EvaluationBatch) -> Tensor:
     return found
 
 
-def _judged(batch: EvaluationBatch, moved: EvaluationBatch, logits: Mapping[str, Tensor], number: int) -> Judged:
+def _judged(batch: EvaluationBatch, moved: EvaluationBatch, logits: Mapping[str, Tensor], number: int) -> Measured:
     known = moved.known[number]
     truth = moved.mask[number][known]
     own = {name: values[number][known] for name, values in logits.items()}
     curves = {name: f_curves(values, truth) for name, values in own.items()}
     shown = int(known.nonzero()[0])
     step = max(1, truth.shape[-1] // _SHOWN_SIDE)
-    return Judged(
+    return Measured(
         batch.ids[number],
         int(batch.first[number]),
         {name: mask_iou(values, truth).cpu().numpy() for name, values in own.items()},
@@ -108,7 +108,7 @@ def _judged(batch: EvaluationBatch, moved: EvaluationBatch, logits: Mapping[str,
     )
 
 
-def measure(found: Sequence[Judged], group: int) -> dict[str, float]:
+def measure(found: Sequence[Measured], group: int) -> dict[str, float]:
     """Return `miou` and `f_score` in percent, and the same of single frames (_1) and of exchanged sounds.
 
     Args:
@@ -132,7 +132,7 @@ def measure(found: Sequence[Judged], group: int) -> dict[str, float]:
     return metrics
 
 
-def video_iou(found: Sequence[Judged]) -> dict[str, float]:
+def video_iou(found: Sequence[Measured]) -> dict[str, float]:
     """Return each video's mean IoU (0..1), in order."""
     by_clip: dict[str, list[np.ndarray]] = {}
     for one in found:
@@ -140,7 +140,7 @@ def video_iou(found: Sequence[Judged]) -> dict[str, float]:
     return {clip: float(np.concatenate(values).mean()) for clip, values in by_clip.items()}
 
 
-def evaluation_of(found: Sequence[Judged], recipe: SegmentationRecipe, paper: Mapping[str, float]) -> Evaluation:
+def evaluation_of(found: Sequence[Measured], recipe: SegmentationRecipe, paper: Mapping[str, float]) -> Evaluation:
     """Return metrics in percent beside the paper's, if any, and a picture of best, median and worst videos."""
     from asgmcli.tasks.segmentation.figures import Case, choose_cases, draw_cases  # matplotlib, once a run
 

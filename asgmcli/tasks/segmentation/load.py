@@ -26,7 +26,7 @@ from asgmcli.recipe.segmentation import (
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.segmentation.clip_masks import clip_masks
 from asgmcli.tasks.segmentation.data import FLOW_BOUND, evaluation_batches, group_notes, judged_windows, open_reader
-from asgmcli.tasks.segmentation.evaluate import evaluation_of, judge, video_iou
+from asgmcli.tasks.segmentation.evaluate import evaluation_of, measure_all, video_iou
 from asgmcli.tasks.segmentation.frames import FrameReader
 from asgmcli.tasks.segmentation.model import FORMAT, Segmenter, build_network, load_network
 from asgmcli.tasks.segmentation.sounds import embed, load_listener
@@ -113,7 +113,7 @@ class TrainedSegmenter:
     ) -> tuple[Evaluation, Table]:
         recipe = self.recipe
         batches = evaluation_batches(recipe, reader, recipe.data.eval_split, own_share(), exchange=True)
-        found = judge(self.network, recipe, watched(batches, seen), self.device)
+        found = measure_all(self.network, recipe, watched(batches, seen), self.device)
         table = Table("Videos", ["id", "iou"], [])
         if not found:
             return Evaluation({}), table

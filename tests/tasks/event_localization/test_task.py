@@ -24,7 +24,7 @@ from asgmcli.media.write import write_clip
 from asgmcli.recipe.event_localization import EventLocalizationRecipe
 from asgmcli.tasks import event_localization as task
 from asgmcli.tasks.event_localization.data import build_data
-from asgmcli.tasks.event_localization.evaluate import judge
+from asgmcli.tasks.event_localization.evaluate import answer_all
 from asgmcli.tasks.event_localization.inputs import over_draws
 from asgmcli.tasks.event_localization.model import build_state
 from asgmcli.tasks.event_localization.step import pooled, segment_loss
@@ -101,7 +101,7 @@ def test_every_network_takes_its_steps(tmp_path: Path, own_events: Path, overrid
     assert 0 <= metrics["accuracy"] <= 100
     assert metrics["always_background"] + metrics["right_event"] == pytest.approx(100)
     several = [len(data.events.source.segments[row.id]) > 1 for row in data.events.manifest.of_split("test")]
-    found = judge(state, data.evaluation)
+    found = answer_all(state, data.evaluation)
     assert found is not None
     assert sum(several) in range(1, len(several))
     assert metrics["several_accuracy"] == pytest.approx(100 * found.right[several].mean())

@@ -10,7 +10,7 @@ import torch
 
 from asgmcli.metrics.segmentation import f_score, mask_iou
 from asgmcli.tasks.segmentation.data import build_data
-from asgmcli.tasks.segmentation.evaluate import Judged, evaluate, judge, measure, video_iou
+from asgmcli.tasks.segmentation.evaluate import Measured, evaluate, measure, measure_all, video_iou
 from asgmcli.tasks.segmentation.figures import choose_cases
 from asgmcli.tasks.segmentation.model import build_state
 from asgmcli.train.task import Context
@@ -51,16 +51,16 @@ def test_validation_measures_the_own_sound_alone(recipe_of: Make, tmp_path: Path
     assert data.validation is not None
     assert set(evaluate(state, data.validation).metrics) == {"miou", "f_score"}
     silent = build_data(recipe_of("plain", "audio.kind=none"))
-    heard = judge(state.student, recipe, [], torch.device("cpu"))
+    heard = measure_all(state.student, recipe, [], torch.device("cpu"))
     assert heard == []
     assert all(batch.other is None for batch in silent.evaluation)
 
 
-def judged(clip: str, iou: list[float], curve: list[float]) -> Judged:
+def judged(clip: str, iou: list[float], curve: list[float]) -> Measured:
     nothing = np.zeros((1, 1, 3), np.uint8)
     curves = np.tile(np.array(curve), (len(iou), 1))
     flat = np.zeros((1, 1), bool)
-    return Judged(clip, 0, {"": np.array(iou)}, {"": curves}, np.ones(len(iou), bool), nothing, flat, flat)
+    return Measured(clip, 0, {"": np.array(iou)}, {"": curves}, np.ones(len(iou), bool), nothing, flat, flat)
 
 
 def test_groups_by_hand() -> None:
