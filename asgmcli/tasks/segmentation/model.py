@@ -22,7 +22,9 @@ from asgmcli.recipe.segmentation import ImageWeights, SegmentationRecipe
 from asgmcli.recipe.shipped import find_beside
 from asgmcli.tasks.segmentation.data import SegmentationData
 from asgmcli.tasks.segmentation.sounds import audio_dim
+from asgmcli.tasks.segmentation.watch import NothingMasked
 from asgmcli.train.ema import make_teacher, update_teacher
+from asgmcli.train.health import Watch
 from asgmcli.train.task import Context
 from asgmcli.train.weights import LOCALIZER_WEIGHTS
 
@@ -132,6 +134,10 @@ class SegmentationState:
         """Let the teacher follow."""
         if self.teacher is not None:
             update_teacher(self.teacher, self.student, self.recipe.train.ema_decay)
+
+    def watches(self, steps: int, steps_an_epoch: int) -> list[Watch]:
+        """Return what tells of a network that masks nothing."""
+        return [NothingMasked(steps)]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of student and teacher."""

@@ -15,6 +15,7 @@ from asgmcli.nn.tpavi import Segmented
 from asgmcli.ranks.exchange import own_rank
 from asgmcli.tasks.segmentation.batch import Batch, Labeled, Unlabeled
 from asgmcli.tasks.segmentation.model import SegmentationState
+from asgmcli.tasks.segmentation.watch import MASKED
 from asgmcli.train.seed import step_generator
 
 
@@ -71,7 +72,7 @@ def _supervised(state: SegmentationState, found: Segmented, labeled: Labeled) ->
     if state.recipe.model.kind == "tpavi" and weight:
         terms["match"] = _match(state, found, labeled.counted, labeled.known)
         loss = loss + weight * terms["match"]
-    return {"supervised": loss, **terms}
+    return {"supervised": loss, **terms, MASKED: (found.logits > 0).float().mean()}
 
 
 def _unlabeled(state: SegmentationState, found: Segmented, target: Tensor, counted: Tensor) -> Tensor:

@@ -31,7 +31,8 @@ def ready(recipe_of: Make, tmp_path: Path, row: str = "ufe", *overrides: str) ->
 def test_burn_in_sees_labelled_frames_alone(recipe_of: Make, tmp_path: Path) -> None:
     state, batch = ready(recipe_of, tmp_path)
     terms = train_step(state, replace(batch, unlabeled=None))
-    assert set(terms) == {"loss", "supervised", "match"}
+    assert set(terms) == {"loss", "supervised", "match", "masked_share"}
+    assert 0 <= float(terms["masked_share"]) <= 1
     both = train_step(state, batch)
     assert set(both) >= {"loss", "supervised", "match", "unlabeled"}
     weighted = both["supervised"] + 0.5 * both["unlabeled"]
