@@ -193,7 +193,7 @@ def planned(
     assert recipe is not None  # proposals are of tasks that train
     costs = [row_cost(load_recipe(path, row), context) for row in rows]
     epochs, light = recipe.train.epochs, getattr(recipe.train, "supervised_epochs", 0)
-    launch = 0.0 if budget is None else launch_seconds()
+    launch = 0.0 if budget is None else launch_seconds(path, rows[0])
 
     def of(count: int) -> float:
         each = [launch + cost.seconds(count, light * count // epochs) for cost in costs] * seeds
@@ -212,10 +212,11 @@ def planned(
     return Plan(of(fits), fits, epochs)
 
 
-def launch_seconds() -> float:
-    """Measure how long a row's process takes until it begins."""
+def launch_seconds(path: Path, row: str) -> float:
+    """Measure how long a row's process takes until it begins: that of a dry run, to its end."""
     begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import asgmcli.runs.session"], check=False, capture_output=True)
+    command = [sys.executable, "-m", "asgmcli", "train", str(path), "--row", row, "--dry-run"]
+    subprocess.run(command, check=False, capture_output=True)
     return time.perf_counter() - begun
 
 

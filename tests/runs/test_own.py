@@ -81,7 +81,7 @@ def costs(monkeypatch: pytest.MonkeyPatch) -> Sequence[RowCost]:
     """What each row is measured at: one whose last epochs take three times the first ones, and a lighter one."""
     found = {"own": RowCost(1.0, 3.0, 4.0, 1), "alone": RowCost(1.0, 1.0, 4.0, 1)}
     monkeypatch.setattr(own, "row_cost", lambda recipe, _: found[recipe.default_row])
-    monkeypatch.setattr(own, "launch_seconds", lambda: 3.0)
+    monkeypatch.setattr(own, "launch_seconds", lambda *_: 3.0)
     return list(found.values())
 
 
