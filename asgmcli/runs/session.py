@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -97,20 +98,20 @@ class Session:
         self._built.clear()
 
     def _make(self, recipe: Recipe, missing: Sequence[Recipe]) -> None:
-        """Train the recipes that `recipe` needs: in parallel on a CPU if they are independent, else in turn."""
+        """Train the recipes that `recipe` needs, on a CPU side by side where none needs the other, else in turn."""
         for needed in missing:
             text = f"{recipe.name} needs the result of recipe {needed.name}, seed {needed.seed}; running it first."
             self.console.print(text)
-        needs = [self._below(needed.name)._closure(needed) for needed in missing]
-        apart = len(set().union(*needs)) == sum(map(len, needs))
-        parallel = min(os.cpu_count() or 1, len(missing)) if self.device.type == "cpu" and apart else 1
+        chain = self._missing_below(missing)
+        parallel = min(os.cpu_count() or 1, _widest(chain)) if self.device.type == "cpu" else 1
         if parallel > 1 or count_ranks() > 1:
-            for needed in missing:
-                self._ensure_data(needed)
+            for work in chain.values():
+                self._ensure_data(work.recipe)
             after = (recipe, *self.later)
-            counts = operations_of([*missing, *after], self.runs, self.recipes)
-            share = later_share(counts[: len(missing)], counts[len(missing) :])
-            jobs = [self._job(needed) for needed in missing]
+            found = [work.recipe for work in chain.values()]
+            counts = operations_of([*found, *after], self.runs, self.recipes)
+            share = later_share(counts[: len(found)], counts[len(found) :])
+            jobs = [work.session._job(work.recipe, work.needs) for work in chain.values()]
             run_jobs(jobs, every_device(self.device), parallel, self.console, later=share)
             return
         for place, needed in enumerate(missing):
@@ -120,19 +121,24 @@ class Session:
             inner.ensure(needed)
             inner.run(needed, resume=begun)
 
+    def _missing_below(self, missing: Sequence[Recipe]) -> dict[str, _Needed]:
+        """Return `missing` and all that they lack in turn, by title, each after what it needs."""
+        chain: dict[str, _Needed] = {}
+        for recipe in missing:
+            below = self._below(recipe.name)
+            others = [below._needed(source) for source in other_recipes(recipe)]
+            lacking = [other for other in others if run_of(other, self.runs).result() is None]
+            chain = {**chain, **below._missing_below(lacking)}
+            title = _title(recipe)
+            chain.setdefault(title, _Needed(recipe, self, frozenset(map(_title, lacking))))
+        return chain
+
     def _below(self, name: str) -> Session:
         """Return the session of a needed recipe, which looks beside its own file for what it needs in turn."""
         return replace(self, recipes=find_beside(self.recipes, name).parent)
 
-    def _closure(self, recipe: Recipe) -> set[tuple[str, str, int]]:
-        """Return names, rows and seeds of `recipe` and of everything it needs."""
-        others = (self._needed(source) for source in other_recipes(recipe))
-        return {(recipe.name, recipe.default_row, recipe.seed)}.union(
-            *(self._below(other.name)._closure(other) for other in others)
-        )
-
-    def _job(self, recipe: Recipe) -> Job:
-        """Return the command that trains `recipe`, its row at its seed, in a process of its own."""
+    def _job(self, recipe: Recipe, needs: frozenset[str]) -> Job:
+        """Return the command that trains `recipe`, its row at its seed, in a process of its own, after its needs."""
         path = find_beside(self.recipes, recipe.name)
         arguments = [
             str(path),
@@ -144,7 +150,7 @@ class Session:
             str(recipe.seed),
             "--resume",
         ]
-        return Job(recipe.name, arguments, run_of(recipe, self.runs).log)
+        return Job(_title(recipe), arguments, run_of(recipe, self.runs).log, needs)
 
     def _check_ranks(self, recipe: Recipe) -> None:
         """Check that each batch of `recipe` has work for all ranks.
@@ -272,6 +278,28 @@ class Session:
     def _ensure_data(self, recipe: Recipe) -> None:
         for data in recipe.data_sets():
             ensure_prepared(data, self.console)
+
+
+@dataclass(frozen=True)
+class _Needed:
+    """A run that is needed and missing, the session that finds its recipe, and the titles of those it needs first."""
+
+    recipe: Recipe
+    session: Session
+    needs: frozenset[str]
+
+
+def _title(recipe: Recipe) -> str:
+    """Return a run's name among the needed ones."""
+    return f"{recipe.name}/{recipe.default_row} seed {recipe.seed}"
+
+
+def _widest(chain: Mapping[str, _Needed]) -> int:
+    """Return how many runs of `chain` may be under way at once: the most that are as many runs deep."""
+    depths: dict[str, int] = {}
+    for title, work in chain.items():
+        depths[title] = 1 + max((depths[other] for other in work.needs), default=0)
+    return max(Counter(depths.values()).values(), default=0)
 
 
 def _data_key(recipe: Recipe) -> str:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,11 +33,13 @@ FAILURES: dict[int, type[AsgmError]] = {error.exit_code: error for error in (Dat
 
 @dataclass
 class Job:
-    """A training process: its title, its arguments but for --device, its log file, and the device that it got."""
+    """A training process: its title, its arguments but for --device, its log file, the titles of the jobs that it comes
+    after, and the device that it got."""
 
     title: str
     arguments: list[str]
     log: Path
+    after: frozenset[str] = frozenset()
     device: str = ""
     process: subprocess.Popen[bytes] | None = field(default=None)
 
@@ -68,7 +70,7 @@ class StaleRun:
 def run_jobs(
     jobs: Sequence[Job], devices: Sequence[str], parallel: int, console: Console, later: float | None = 0.0
 ) -> None:
-    """Run all jobs, `parallel` at a time, sharing the cores; a job that fails does not stop the others.
+    """Run all jobs, `parallel` at a time, sharing the cores; a job that fails stops none but those that come after it.
 
     Each takes the one of `devices` (values of --device) that the fewest running jobs have. `later` is the command's
     work after them as a multiple of theirs, for the time that is left; None where it is unknown.
@@ -90,8 +92,9 @@ def run_jobs(
     with interruptible("Stopped; running ones saved their state. The same command with --resume goes on."):
         try:
             while waiting or running:
-                while waiting and len(running) < parallel:
-                    job = waiting.pop(0)
+                open_ends = {job.title for job in (*waiting, *running, *failed)}
+                while len(running) < parallel and (job := _next(waiting, open_ends)) is not None:
+                    waiting.remove(job)
                     job.device = min(devices, key=[other.device for other in running].count)
                     job.log.parent.mkdir(parents=True, exist_ok=True)
                     with job.log.open("wb") as log:
@@ -117,6 +120,7 @@ def run_jobs(
                     finished += 1
                     if job.code:
                         failed.append(job)
+                        waiting = _without(waiting, job)
                     left = spoken_time(_left(time.monotonic() - started, finished, running, len(jobs), later))
                     state = "FAILED" if job.code else "done"
                     console.print(f"{finished}/{len(jobs)} {job.title}: {state}; about {left} left")
@@ -130,6 +134,21 @@ def run_jobs(
         kind = FAILURES.get(failed[0].code, AsgmError)
         endings = [f"  {job.title}: {_last_line(job) or 'no output'} (log: {job.log})" for job in failed]
         raise kind("\n".join(["Some runs failed:", *endings]))
+
+
+def _next(waiting: Sequence[Job], open_ends: Collection[str]) -> Job | None:
+    """Return the first job none of whose forerunners is an open end: not begun, under way, or failed."""
+    return next((job for job in waiting if not job.after & set(open_ends)), None)
+
+
+def _without(waiting: Sequence[Job], failed: Job) -> list[Job]:
+    """Return the jobs that may still be run: not those that come after `failed`, or after one of these."""
+    gone = {failed.title}
+    while True:
+        more = {job.title for job in waiting if job.after & gone} - gone
+        if not more:
+            return [job for job in waiting if job.title not in gone]
+        gone |= more
 
 
 def summarize(recipe: Recipe, results: Sequence[Result]) -> Table:

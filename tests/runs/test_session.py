@@ -43,9 +43,12 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ) -> None:
         assert later is not None
         assert later > 0
-        calls.append(" and ".join(job.title for job in jobs) + f" on {parallel}")
+        calls.append(f"on {parallel}")
         for job in jobs:
-            assert job.arguments[0] == str(RECIPES / f"{job.title}.yaml")
+            after = " after " + ", ".join(job.after) if job.after else ""
+            calls.append(job.title + after)
+        for job in jobs:
+            assert job.arguments[0] == str(RECIPES / f"{job.title.partition('/')[0]}.yaml")
             assert job.arguments[-3:] == ["--seed", "0", "--resume"]
 
     monkeypatch.setattr(Session, "run", run)
@@ -68,7 +71,9 @@ def test_starts_that_share_nothing_are_made_side_by_side(
     monkeypatch.setattr(Session, "_ensure_data", lambda self, recipe: None)
     monkeypatch.setattr(module.os, "cpu_count", lambda: 4)
     ensure(demo, tmp_path)
-    assert made == ["demo_pretext and demo_localizer on 2"]
+    # The localizer's own start is one of those that begin, and the localizer waits for it alone.
+    start = "demo_localizer_pretext/start seed 0"
+    assert made == ["on 2", "demo_pretext/start seed 0", start, f"demo_localizer/fnac seed 0 after {start}"]
     made.clear()
     # One core or a GPU is not shared; the localizer's own start then comes before it.
     monkeypatch.setattr(module.os, "cpu_count", lambda: 1)

@@ -66,6 +66,20 @@ def test_a_failing_job_stops_no_other_and_gives_its_exit_code(
     assert "3/3 row2 seed 2: done" in text
 
 
+def test_a_job_comes_after_those_it_names_and_never_after_one_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = f"import pathlib; here = pathlib.Path({str(tmp_path)!r}); "
+    codes = [here + "print((here / 'a').exists())", here + "(here / 'a').touch()", "sys.exit(3)", "pass", "pass"]
+    made = jobs(tmp_path, codes, monkeypatch)
+    for number, first in ((0, 1), (3, 2), (4, 3)):
+        made[number].after = frozenset([made[first].title])
+    with pytest.raises(DataError, match="row2 seed 2"):
+        run_jobs(made, ["cpu"], 3, quiet())
+    assert made[0].log.read_text() == "True\n"
+    assert [job.process is None for job in made] == [False, False, False, True, True]
+
+
 def test_jobs_side_by_side_take_different_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     devices = every_device(torch.device("cuda"))
