@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from asgmcli.data.manifest import ManifestRow
 from asgmcli.errors import DataError, RecipeError, UsageError
@@ -116,3 +117,18 @@ def split_counts(clips: int, fractions: Mapping[str, float], given: Mapping[str,
         due = empty[0] if empty else max(names, key=lambda name: weights[name] / (2 * counts[name] + 1))
         counts[due] += 1
     return {name: count - given.get(name, 0) for name, count in counts.items()}
+
+
+def partners_by_class(labels: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Return for each clip another one's place, each clip once: dealt in a circle by class.
+
+    The other one is of another class where no class has more than half of the clips.
+
+    Args:
+        labels: class of each clip.
+        names: id of each clip, which decides the order within a class.
+    """
+    order = sorted(range(len(names)), key=lambda place: (labels[place], hashed(0, names[place])))
+    step = max(Counter(labels).values(), default=0)
+    partner = {own: order[(place + step) % len(order)] for place, own in enumerate(order)}
+    return [partner[place] for place in range(len(names))]

@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 import torch
 
 from asgmcli.data.manifest import Manifest, ManifestRow
-from asgmcli.data.split import hashed
+from asgmcli.data.split import hashed, partners_by_class
 from asgmcli.errors import AsgmError
 from asgmcli.localize.clip_maps import motion_clip_maps
 from asgmcli.localize.evidence import ENOUGH
@@ -125,13 +125,8 @@ def exchanged(manifest: Manifest, split: str, what: str) -> Manifest:
     The label stays that of the part which was not exchanged.
     """
     rows = [row for row in manifest.of_split(split) if row.audio and row.label]
-    order = sorted(rows, key=lambda row: (row.label, hashed(0, row.id)))
-    counts: dict[str, int] = defaultdict(int)
-    for row in order:
-        counts[row.label] += 1
-    step = max(counts.values(), default=0)
-    others = {row.id: order[(place + step) % len(order)] for place, row in enumerate(order)}
-    mixed = [_mixed(row, others[row.id], what) for row in rows]
+    others = partners_by_class([row.label for row in rows], [row.id for row in rows])
+    mixed = [_mixed(row, rows[other], what) for row, other in zip(rows, others, strict=True)]
     rest = [row for row in manifest.rows if row.split != split]
     return replace(manifest, rows=[*rest, *mixed])
 

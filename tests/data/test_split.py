@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from asgmcli.data.manifest import ManifestRow
-from asgmcli.data.split import assign_splits, hashed, labeled_subset, split_counts
+from asgmcli.data.split import assign_splits, hashed, labeled_subset, partners_by_class, split_counts
 from asgmcli.errors import DataError, RecipeError, UsageError
 
 
@@ -162,3 +162,14 @@ def test_the_papers_tables_of_labels(classes: int, per_class: int) -> None:
     chosen = labeled_subset(rows, per_class, seed=0)
     assert len(chosen) == len({row.id for row in chosen}) == classes * per_class
     assert set(Counter(row.label for row in chosen).values()) == {per_class}
+
+
+def test_partners_are_dealt_in_a_circle_by_class() -> None:
+    labels = list("aabbbc")
+    partner = partners_by_class(labels, [f"clip{number}" for number in range(6)])
+    assert sorted(partner) == list(range(6))
+    assert all(labels[own] != labels[other] for own, other in enumerate(partner))
+    # Three of one class, the most, are the circle's step: of four in five some stay among themselves.
+    crowded = partners_by_class(list("aaaab"), list("vwxyz"))
+    assert sorted(crowded) == list(range(5))
+    assert partners_by_class([], []) == []

@@ -21,7 +21,7 @@ from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import TrainingData
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.recognition.batch import EvaluationBatch
-from asgmcli.tasks.recognition.evaluate import evaluation_of, predict
+from asgmcli.tasks.recognition.evaluate import ScoredBatch, evaluation_of, exchange_metrics, predict, score, whole
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
 from asgmcli.tasks.recognition.views import evaluation_batches, evaluation_views, labeled_rows
 from asgmcli.train.batches import watched
@@ -134,8 +134,8 @@ class TrainedRecognizer:
         rows: Sequence[ManifestRow],
         seen: Callable[[int], None],
         others: Sequence[ASGMFormer] = (),
-    ) -> list[torch.Tensor]:
-        """Return probabilities [n, K] of `rows`, averaged over each clip's views, and those of `others`.
+    ) -> list[ScoredBatch]:
+        """Return what this network makes of `rows`, and what `others` do, batch by batch.
 
         With several ranks each takes its share of the rows; none on other ranks than the first. `seen` gets the clips
         done.
@@ -143,7 +143,7 @@ class TrainedRecognizer:
         numbers = {name: index for index, name in enumerate(self.classes)}
         labels = {row.id: numbers.get(row.label, -1) for row in rows}
         batches = evaluation_batches(self.recipe, reader, rows, labels, self.mel_statistics, own_share())
-        return predict((self.network, *others), watched(batches, seen), self.device)
+        return score((self.network, *others), watched(batches, seen), self.device)
 
 
 def owns(path: Path) -> bool:
@@ -202,11 +202,11 @@ def evaluate_recognizer(
     table = Table("Predictions", ["id", "label", "predicted", "confidence"], [])
     if not every:
         return Evaluation({}), table
-    numbers = {name: index for index, name in enumerate(trained.classes)}
-    labels, scores = torch.tensor([numbers[row.label] for row in rows]), every[0]
+    scores, labels = whole(every, 0)
     evaluation = evaluation_of(scores, labels, trained.classes)
-    for name, theirs in zip(found, every[1:], strict=True):
-        metrics = evaluation_of(theirs, labels, trained.classes).metrics
+    evaluation.metrics.update(exchange_metrics(trained.network, every, trained.classes))
+    for number, name in enumerate(found, start=1):
+        metrics = evaluation_of(whole(every, number)[0], labels, trained.classes).metrics
         evaluation.metrics.update({f"{metric}_{name}": value for metric, value in metrics.items()})
     best, chosen = scores.max(dim=1)
     lines: list[list[Cell]] = [
