@@ -60,7 +60,7 @@ class ClipReader:
         self._shared = DecodedClips(manifest) if share else None
         self._frames: dict[str, np.ndarray] | None = {} if keep else None
         self._waves: dict[str, np.ndarray] | None = {} if keep else None
-        self._log_mels: dict[tuple[str, int], Tensor] | None = {} if keep else None
+        self._log_mels: dict[tuple[str, float], Tensor] | None = {} if keep else None
 
     def moment(self, row: ManifestRow, start: float) -> Moment:
         """Return the T frames of `row` that begin at frame `start`, a fraction where `clip.fps` is set, as a moment."""
@@ -137,10 +137,12 @@ class ClipReader:
 
     def log_mel(self, moment: Moment) -> Tensor:
         """Return float32 [L, M], not normalised; must not be written to."""
-        key = (moment.row.id, moment.indices[0] + moment.indices[-1])  # twice the window's middle, in frames
+        seconds, inside = self.audio.seconds, self.audio.inside
+        middle = moment.indices[0] + moment.indices[-1]  # twice the window's, in frames
+        key = (moment.row.id, self.wave_start(moment, seconds, inside=True) if inside else middle)
         if self._log_mels is not None and key in self._log_mels:
             return self._log_mels[key]
-        found = log_mel(self.wave(moment, self.audio.seconds), rate=RATE, mels=self.audio.mels)
+        found = log_mel(self.wave(moment, seconds, inside=inside), rate=RATE, mels=self.audio.mels)
         if self._log_mels is not None and (len(self._log_mels) + 1) * found.nbytes <= KEPT_LOG_MELS:
             self._log_mels[key] = found
         return found
@@ -148,7 +150,9 @@ class ClipReader:
     def log_mels(self, moments: Sequence[Moment]) -> Tensor:
         """Return float32 [n, L, M] of moments of one clip, as `log_mel` of each; overlapping ones are read at once."""
         path, seconds = self.manifest.resolve_audio(moments[0].row), self.audio.seconds
-        starts = [] if path is None else [self.wave_start(moment, seconds) for moment in moments]
+        starts = (
+            [] if path is None else [self.wave_start(moment, seconds, inside=self.audio.inside) for moment in moments]
+        )
         span = max(starts) - min(starts) + seconds if starts else math.inf
         if path is None or self._holds_sound or span > len(moments) * seconds:
             return torch.stack([self.log_mel(moment) for moment in moments])

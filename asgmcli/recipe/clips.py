@@ -71,6 +71,8 @@ class Sound(Section):
 class Audio(Sound):
     """The log-mel filter bank of a clip's sound, and its normalisation."""
 
+    inside: bool = False
+    """Move the sound back into the file where, centred on the frames, it would reach beyond; else silence fills it."""
     mean: float | None = None
     """Mean of the log-mel values; measured on the training clips where left out."""
     std: PositiveFloat | None = None

@@ -23,9 +23,9 @@ pytest.importorskip("onnxscript")
 LOUDNESS = LogMelStatistics(-4.5, 3.0)
 
 
-def write_weights(folder: Path, row: str) -> Path:
+def write_weights(folder: Path, row: str, **changes: object) -> Path:
     """model.safetensors of an untrained network of five classes, every tensor of it noise."""
-    recipe = tiny(folder, folder, row, model__video__depth=1)
+    recipe = tiny(folder, folder, row, model__video__depth=1, **changes)
     state = made_up_state(recipe, 5, torch.device("cpu"))
     torch.manual_seed(0)
     for parameter in state.teacher.parameters():

@@ -42,6 +42,6 @@ def test_data_without_sound_is_told(demo: Path, monkeypatch: pytest.MonkeyPatch)
     rows = manifest.of_split("train")[:2]
     with pytest.raises(DataError, match=r"No training clip has sound\. Set model\.modality"):
         measure_log_mel(reader, list(silent_rows(rows)))
-    monkeypatch.setattr(ClipReader, "wave", lambda *_: torch.zeros(10240))
+    monkeypatch.setattr(ClipReader, "wave", lambda *_, **__: torch.zeros(10240))
     with pytest.raises(DataError, match="silence"):
         measure_log_mel(reader, rows)

@@ -111,6 +111,7 @@ def _metadata(trained: TrainedRecognizer) -> dict[str, str]:
     }
     if trained.mel_statistics is not None:
         values |= {"audio_rate": RATE, "audio_seconds": audio.seconds, "audio_mels": audio.mels}
+        values["audio_inside"] = int(audio.inside)
     return {key: str(value) for key, value in values.items()}
 
 

@@ -87,10 +87,10 @@ def predict(session: Any, path: str) -> list[tuple[str, float]]:
         whole = resize(resize(clip, 2, width), 1, height).transpose(0, 3, 1, 2)
         corners = [(round((height - size) * place), round((width - size) * place)) for place in places]
         views += [whole[..., top : top + size, left : left + size] for top, left in corners]
-        start = round(((indices[0] + indices[-1] + 1) / rate - seconds) / 2 * hertz) + length
+        start, room = ((indices[0] + indices[-1] + 1) / rate - seconds) / 2, max(len(frames) / rate - seconds, 0)
+        start = round(hertz * (np.clip(start, 0, room) if said.get("audio_inside") == "1" else start)) + length
         waves += [wave[start : start + length].astype(np.float32)] * len(places)
-    inputs = {"video": np.stack(views), "wave": np.stack(waves)}
-    mean = session.run(None, {name: inputs[name] for name in names})[0].mean(axis=0)
+    mean = session.run(None, {k: np.stack({"video": views, "wave": waves}[k]) for k in names})[0].mean(axis=0)
     return [(json.loads(said["classes"])[k], float(mean[k])) for k in np.argsort(-mean, kind="stable")]
 
 

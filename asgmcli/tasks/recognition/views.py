@@ -101,7 +101,8 @@ class TrainViews(Dataset[Labeled | Unlabeled]):
         """Return [4]: the student's masks as frequencies, Hz, and as times, s, of the localizer's sound."""
         if not moment.row.audio:
             return torch.zeros(4)
-        own = self.reader.wave_start(moment, self.reader.audio.seconds)
+        audio = self.reader.audio
+        own = self.reader.wave_start(moment, audio.seconds, inside=audio.inside)
         lag = own - self.reader.wave_start(moment, seconds, inside=True)
         times = (lag + step * HOP_MS / 1000 for step in masks.steps)
         return torch.tensor([*band_hertz(masks.bins, self.reader.audio.mels, RATE), *times])

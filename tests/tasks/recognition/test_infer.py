@@ -39,8 +39,9 @@ def clips(folder: Path) -> list[Path]:
 
 
 @pytest.mark.long
-def test_it_answers_as_torch_does_where_there_is_no_torch(tmp_path: Path) -> None:
-    weights = write_weights(tmp_path, "full")
+@pytest.mark.parametrize("inside", [False, True])
+def test_it_answers_as_torch_does_where_there_is_no_torch(tmp_path: Path, inside: bool) -> None:
+    weights = write_weights(tmp_path, "full", audio__inside=inside)
     assert run(weights).exit_code == 0
     (tmp_path / "hidden").mkdir()
     for name in HIDDEN:

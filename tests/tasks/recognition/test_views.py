@@ -20,7 +20,7 @@ from asgmcli.data.mel_statistics import LogMelStatistics
 from asgmcli.data.plan import Plan, SampleKey, Stream
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, MediaError
-from asgmcli.media.audio import read_audio
+from asgmcli.media.audio import log_mel, read_audio
 from asgmcli.media.clips import uniform_starts
 from asgmcli.media.video import read_clip
 from asgmcli.recipe.clips import Audio, Augment, Clip
@@ -334,3 +334,23 @@ def test_a_clip_without_sound_is_silence_and_one_without_rate_an_error(manifest:
     assert not reader.wave(reader.moment(replace(row, audio=""), 0), 0.5).any()
     with pytest.raises(MediaError, match="no frame rate"):
         reader.wave(reader.moment(replace(row, fps=0.0), 0), 0.5)
+
+
+def test_sound_is_moved_into_the_file_where_the_recipe_asks(manifest: Manifest) -> None:
+    row = manifest.of_split("train")[0]
+    outside, inside = (
+        ClipReader(manifest, CLIP, AUDIO.model_copy(update={"seconds": 1.28, "inside": flag}), keep=True)
+        for flag in (False, True)
+    )
+    first = inside.moment(row, 0)
+    assert outside.wave_start(first, 1.28) < 0
+    wave = outside.wave(first, 1.28, inside=True)
+    assert torch.equal(inside.log_mel(first), log_mel(wave, rate=16_000, mels=16))
+    assert not torch.equal(inside.log_mel(first), outside.log_mel(first))
+    middle = inside.moment(row, 6)
+    assert outside.wave_start(middle, 1.28) > 0
+    assert torch.equal(inside.log_mel(middle), outside.log_mel(middle))
+    together = inside.log_mels([first, middle])
+    assert torch.equal(together, torch.stack([inside.log_mel(first), inside.log_mel(middle)]))
+    from_disk = ClipReader(manifest, CLIP, inside.audio)
+    torch.testing.assert_close(from_disk.log_mels([first, middle]), together, atol=1e-4, rtol=1e-4)
