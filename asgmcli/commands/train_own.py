@@ -61,7 +61,9 @@ class Budget(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no
 OPTIONS = (
     click.option("--size", help="Own clips: size of the networks.  [default: by the machine]"),
     click.option(
-        "--budget", type=Budget(), help="Own clips: size and epochs so that it ends in time, such as 30m or 2h."
+        "--budget",
+        type=Budget(),
+        help="Own clips: size and epochs so that it ends in time, such as 30m or 2h, on a machine as busy as it is now.",
     ),
     click.option("--start", help="Own clips: first weights: a timm model, a weight file, a recipe, none."),
     click.option(
