@@ -63,7 +63,7 @@ OPTIONS = (
     click.option(
         "--budget",
         type=Budget(),
-        help="Own clips: size and epochs so that it ends in time, such as 30m or 2h, on a machine as busy as it is now.",
+        help="Own clips: size and epochs so that it ends in time (30m, 2h) on a machine as busy as it is now.",
     ),
     click.option("--start", help="Own clips: first weights: a timm model, a weight file, a recipe, none."),
     click.option(
