@@ -11,11 +11,13 @@ from asgmcli.train.health import FEWEST_STEPS
 
 MASKED = "masked_share"
 """Term of a step: share of the labelled frames' pixels that the network masks."""
+_NOTHING = 1e-3
+"""Share below which nothing is masked: dropout and batch norms let a dead head mask a pixel now and then."""
 
 
 @dataclass
 class NothingMasked:
-    """Warn of a network that has masked no pixel for a quarter of the run, at least `FEWEST_STEPS`, up to now.
+    """Warn of a network that has masked hardly a pixel for a quarter of the run, at least `FEWEST_STEPS`, up to now.
 
     A small head can lose all units of its last ReLU in the first steps; its logits are then 0 for good.
 
@@ -32,15 +34,15 @@ class NothingMasked:
         if self.row < max(FEWEST_STEPS, math.ceil(self.steps / 4)):
             return None
         return (
-            f"In {self.row} steps in a row not one pixel of a labelled frame was masked: the network has learnt "
-            "nothing, and may never. Begin anew with a longer train.optimizer.warmup_steps, a lower "
+            f"In {self.row} steps in a row less than a thousandth of the labelled frames was masked: the network has "
+            "learnt nothing, and may never. Begin anew with a longer train.optimizer.warmup_steps, a lower "
             "train.optimizer.lr or another --seed."
         )
 
     def see(self, step: int, terms: Mapping[str, float]) -> None:
         """See `Watch`."""
         if MASKED in terms:
-            self.row = 0 if terms[MASKED] else self.row + 1
+            self.row = self.row + 1 if terms[MASKED] < _NOTHING else 0
 
     def state_dict(self) -> State:
         """See `Watch`."""
