@@ -45,6 +45,7 @@ def write_clip(
     preset: str = "veryfast",
     tune: str | None = None,
     bframes: bool = True,
+    quick_sound: bool = False,
 ) -> None:
     """Write frames and sound to `path` as mp4: h264 (yuv420p) and aac, index at the front of the file.
 
@@ -64,6 +65,7 @@ def write_clip(
         preset: x264's preset.
         tune: x264's tune, such as "fastdecode" or "animation".
         bframes: whether frames may be predicted from later ones.
+        quick_sound: encode the sound in half the time, a little less close to the original.
 
     Raises:
         MediaError: the folder is missing or the file cannot be encoded.
@@ -98,7 +100,8 @@ def write_clip(
                         container.mux(packets)
                 else:
                     # Without noise substitution a span decodes to the same samples wherever decoding began.
-                    stream = container.add_stream("aac", rate=rate, layout="mono", options={"aac_pns": "0"})
+                    sound = {"aac_pns": "0"} | ({"aac_coder": "fast"} if quick_sound else {})
+                    stream = container.add_stream("aac", rate=rate, layout="mono", options=sound)
                     stream.codec_context.bit_rate = AUDIO_BIT_RATE
                     _mux_both(container, encoded, frame_rate, stream, read, length, rate)
         except (av.FFmpegError, OSError) as error:

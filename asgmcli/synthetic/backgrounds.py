@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from asgmcli.synthetic.difficulty import Range
 
@@ -118,17 +119,40 @@ def draw_background(
 
 def render_background(background: Background, times: np.ndarray, size: int) -> np.ndarray:
     """Render the background at `times` (seconds) as float32 [T, S, S, 3] in 0 to 1."""
-    shifts = np.stack([v * times * size for v in background.velocity])  # [2, T] pixels
-    shifts = shifts - shifts.min(axis=1, keepdims=True)
+    shifts = _shifts(background.velocity, times, size)
     # The pattern spans 1.5 frame sides and more where the pan needs it, so that its grain does not depend on the pan.
-    width = max(int(1.5 * size), size + int(np.ceil(shifts.max())) + 2)
+    width = max(int(1.5 * size), _width(shifts, size))
     rng = np.random.default_rng(background.seed)
     pattern = TEXTURES[background.texture](rng, width)[..., None]
     tint = _value_noise(rng, width, 3.0)[..., None]
     first, second, third = background.colours.astype(np.float32)
     picture = first + pattern * (second - first)
-    picture = picture + 0.5 * tint * (third - picture)
-    frames = np.empty((len(times), size, size, 3), np.float32)
+    return _panned(picture + 0.5 * tint * (third - picture), shifts, size)
+
+
+def pan_photograph(photograph: np.ndarray, velocity: tuple[float, float], times: np.ndarray, size: int) -> np.ndarray:
+    """Pan the middle of a photograph, uint8 [H, W, 3], under the frame; see `render_background`."""
+    shifts = _shifts(velocity, times, size)
+    width = _width(shifts, size)
+    fitted = ImageOps.fit(Image.fromarray(photograph), (width, width), Image.Resampling.BILINEAR)
+    return _panned(np.asarray(fitted, np.float32) / np.float32(255), shifts, size)
+
+
+def _shifts(velocity: tuple[float, float], times: np.ndarray, size: int) -> np.ndarray:
+    """Return where the frame lies on the picture at `times`, pixels [2, T], 0 and more."""
+    shifts = np.stack([v * times * size for v in velocity])
+    placed: np.ndarray = shifts - shifts.min(axis=1, keepdims=True)
+    return placed
+
+
+def _width(shifts: np.ndarray, size: int) -> int:
+    """Return the side of a picture that the frame stays on."""
+    return size + int(np.ceil(shifts.max())) + 2
+
+
+def _panned(picture: np.ndarray, shifts: np.ndarray, size: int) -> np.ndarray:
+    """Return the parts of `picture` [w, w, 3] at `shifts` [2, T], float32 [T, S, S, 3]."""
+    frames = np.empty((shifts.shape[1], size, size, 3), np.float32)
     for frame, (dx, dy) in enumerate(shifts.T):
         x, y = int(dx), int(dy)
         fx, fy = np.float32(dx - x), np.float32(dy - y)

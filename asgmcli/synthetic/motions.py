@@ -51,7 +51,7 @@ class Motion:
     pose: Callable[[np.ndarray, Clock], Pose]
 
 
-def _pose(
+def pose_of(
     u: np.ndarray,
     x: np.ndarray | float = 0.0,
     y: np.ndarray | float = 0.0,
@@ -59,6 +59,7 @@ def _pose(
     scale_y: np.ndarray | float = 1.0,
     angle: np.ndarray | float = 0.0,
 ) -> Pose:
+    """Return the pose at cycles `u` [T] of the shifts given; a number is the same at all of them."""
     x, y, scale_x, scale_y, angle = (
         np.broadcast_to(np.asarray(v, float), u.shape) for v in (x, y, scale_x, scale_y, angle)
     )
@@ -79,83 +80,83 @@ def entry(table: np.ndarray, u: np.ndarray) -> np.ndarray:
 
 def _bounce(u: np.ndarray, _: Clock) -> Pose:
     within = np.mod(u, 1.0)
-    return _pose(u, y=0.15 - 0.30 * 4 * within * (1 - within))
+    return pose_of(u, y=0.15 - 0.30 * 4 * within * (1 - within))
 
 
 def _spin(u: np.ndarray, clock: Clock) -> Pose:
-    return _pose(u, angle=clock.sign * TURN * u)
+    return pose_of(u, angle=clock.sign * TURN * u)
 
 
 def _pulse(u: np.ndarray, _: Clock) -> Pose:
     scale = 1 + 0.3 * np.sin(TURN * u)
-    return _pose(u, scale_x=scale, scale_y=scale)
+    return pose_of(u, scale_x=scale, scale_y=scale)
 
 
 def _shake(u: np.ndarray, _: Clock) -> Pose:
-    return _pose(u, x=0.04 * np.sin(TURN * u), y=0.02 * np.sin(TURN * 1.3 * u), angle=0.2 * np.sin(TURN * 0.9 * u))
+    return pose_of(u, x=0.04 * np.sin(TURN * u), y=0.02 * np.sin(TURN * 1.3 * u), angle=0.2 * np.sin(TURN * 0.9 * u))
 
 
 def _sweep(u: np.ndarray, clock: Clock) -> Pose:
-    return _pose(u, x=clock.sign * 0.30 * triangle(u))
+    return pose_of(u, x=clock.sign * 0.30 * triangle(u))
 
 
 def _orbit(u: np.ndarray, clock: Clock) -> Pose:
-    return _pose(u, x=0.17 * clock.sign * np.cos(TURN * u), y=0.17 * np.sin(TURN * u))
+    return pose_of(u, x=0.17 * clock.sign * np.cos(TURN * u), y=0.17 * np.sin(TURN * u))
 
 
 def _zigzag(u: np.ndarray, clock: Clock) -> Pose:
-    return _pose(u, x=clock.sign * 0.24 * triangle(u / 5), y=0.11 * triangle(u))
+    return pose_of(u, x=clock.sign * 0.24 * triangle(u / 5), y=0.11 * triangle(u))
 
 
 def _swing(u: np.ndarray, _: Clock) -> Pose:
     angle = 0.9 * np.sin(TURN * u)
-    return _pose(u, x=0.26 * np.sin(angle), y=0.26 * (np.cos(angle) - 0.81), angle=-angle)
+    return pose_of(u, x=0.26 * np.sin(angle), y=0.26 * (np.cos(angle) - 0.81), angle=-angle)
 
 
 def _jump(u: np.ndarray, clock: Clock) -> Pose:
     place = 0.2 * entry(clock.table, u)
-    return _pose(u, x=place[:, 0], y=place[:, 1])
+    return pose_of(u, x=place[:, 0], y=place[:, 1])
 
 
 def _stretch(u: np.ndarray, _: Clock) -> Pose:
     wave = 0.35 * np.sin(TURN * u)
-    return _pose(u, scale_x=1 - wave, scale_y=1 + wave)
+    return pose_of(u, scale_x=1 - wave, scale_y=1 + wave)
 
 
 def _fall(u: np.ndarray, _: Clock) -> Pose:
-    return _pose(u, y=0.56 * np.mod(u, 1.0) ** 2 - 0.28)
+    return pose_of(u, y=0.56 * np.mod(u, 1.0) ** 2 - 0.28)
 
 
 def _rise(u: np.ndarray, _: Clock) -> Pose:
-    return _pose(u, y=0.28 - 0.56 * np.mod(u, 1.0))
+    return pose_of(u, y=0.28 - 0.56 * np.mod(u, 1.0))
 
 
 def _eight(u: np.ndarray, clock: Clock) -> Pose:
-    return _pose(u, x=clock.sign * 0.24 * np.sin(TURN * u), y=0.12 * np.sin(2 * TURN * u))
+    return pose_of(u, x=clock.sign * 0.24 * np.sin(TURN * u), y=0.12 * np.sin(2 * TURN * u))
 
 
 def _corner(u: np.ndarray, clock: Clock) -> Pose:
     along = 2 * triangle(u)
-    return _pose(u, x=clock.sign * 0.2 * np.clip(along + 1, -1, 1), y=0.2 * np.clip(along - 1, -1, 1))
+    return pose_of(u, x=clock.sign * 0.2 * np.clip(along + 1, -1, 1), y=0.2 * np.clip(along - 1, -1, 1))
 
 
 def _lunge(u: np.ndarray, clock: Clock) -> Pose:
     within = np.mod(u, 1.0)
     out = np.where(within < 0.25, within / 0.25, (1 - within) / 0.75) ** 1.5
-    return _pose(u, x=clock.sign * 0.24 * (2 * out - 1), y=0.24 * (2 * out - 1))
+    return pose_of(u, x=clock.sign * 0.24 * (2 * out - 1), y=0.24 * (2 * out - 1))
 
 
 def _flip(u: np.ndarray, _: Clock) -> Pose:
-    return _pose(u, scale_x=np.maximum(np.abs(np.cos(np.pi * u)), 0.15))
+    return pose_of(u, scale_x=np.maximum(np.abs(np.cos(np.pi * u)), 0.15))
 
 
 def _nod(u: np.ndarray, _: Clock) -> Pose:
-    return _pose(u, angle=1.0 * np.sin(TURN * u))
+    return pose_of(u, angle=1.0 * np.sin(TURN * u))
 
 
 def _stairs(u: np.ndarray, clock: Clock) -> Pose:
     step = np.abs(np.mod(np.floor(u), 8) - 4) / 2 - 1
-    return _pose(u, x=clock.sign * 0.22 * step, y=0.22 * step)
+    return pose_of(u, x=clock.sign * 0.22 * step, y=0.22 * step)
 
 
 MOTIONS: dict[str, Motion] = {
@@ -181,8 +182,13 @@ MOTIONS: dict[str, Motion] = {
 
 
 def draw_clock(rng: np.random.Generator, motion: str) -> Clock:
-    """Draw a performance of `motion`: tempo, phase, direction and places at random."""
-    low, high = MOTIONS[motion].rate
+    """Draw a performance of `motion`, by its name."""
+    return clock_at(rng, MOTIONS[motion].rate)
+
+
+def clock_at(rng: np.random.Generator, rate: Range) -> Clock:
+    """Draw a performance at a tempo in `rate` (cycles a second): phase, direction and places at random."""
+    low, high = rate
     phase = rng.uniform(0, TABLE)
     return Clock(rng.uniform(low, high), phase, float(rng.choice((-1.0, 1.0))), _places(rng))
 

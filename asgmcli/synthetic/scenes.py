@@ -98,13 +98,18 @@ def draw_actor(rng: np.random.Generator, pair: tuple[str, str], difficulty: Diff
 def place_actors(rng: np.random.Generator, actors: Sequence[Actor], times: np.ndarray) -> np.ndarray:
     """Draw homes [A, 2] that keep the sprites inside the frame and, where possible, apart at all `times`."""
     radii = np.array([actor.radius for actor in actors])
-    low = np.array([MOTIONS[actor.motion].reach for actor in actors]) + MARGIN * radii[:, None]
+    reaches = np.array([MOTIONS[actor.motion].reach for actor in actors])
+    return place(rng, radii, reaches, [actor.pose(times) for actor in actors])
+
+
+def place(rng: np.random.Generator, radii: np.ndarray, reaches: np.ndarray, poses: Sequence[Pose]) -> np.ndarray:
+    """Draw homes [A, 2] for things of `radii` [A] that reach [A, 2] away from home, by their poses at home (.5, .5)."""
+    low = reaches + MARGIN * radii[:, None]
     low = np.minimum(low, 0.5)
-    homes = rng.uniform(low, 1 - low, (PLACINGS, len(actors), 2))
-    poses = [actor.pose(times) for actor in actors]
+    homes = rng.uniform(low, 1 - low, (PLACINGS, len(radii), 2))
     shifts = np.stack([np.stack([pose.x - 0.5, pose.y - 0.5], axis=-1) for pose in poses])  # [A, T, 2]
     closest = np.full(PLACINGS, np.inf)
-    for one in range(len(actors)):
+    for one in range(len(radii)):
         for two in range(one):
             gap = homes[:, one, None] + shifts[one] - homes[:, two, None] - shifts[two]  # [placings, T, 2]
             apart = np.hypot(gap[..., 0], gap[..., 1]).min(axis=1) / (radii[one] + radii[two])

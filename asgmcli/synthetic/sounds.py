@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,12 @@ import numpy as np
 from asgmcli.synthetic.difficulty import Difficulty, Range
 from asgmcli.synthetic.motions import TURN, Clock, entry, triangle
 
+AUDIO_RATE = 16_000
+"""Samples a second of generated clips."""
 CONTROL_RATE = 400  # envelope points a second, interpolated in between
 HIGHEST = 0.45  # partials above this share of the sample rate are left out
+QUIET = 1e-4  # root mean square that counts as silence
+RAMP_S = 0.03  # over which a sound begins and ends
 ATTACK = 0.01  # cycles until a struck sound is at its loudest
 
 
@@ -153,6 +157,15 @@ def mix(
     return (total / max(1.0, float(np.abs(total).max()) / 0.98)).astype(np.float32)
 
 
+def gate(intervals: Sequence[tuple[float, float]], samples: int, rate: int) -> np.ndarray:
+    """Return 1 within `intervals` (seconds) and 0 without, with short ramps; float32 [samples]."""
+    times = np.arange(samples, dtype=np.float32) / np.float32(rate)
+    found = np.zeros(samples, np.float32)
+    for start, end in intervals:
+        found = np.maximum(found, np.clip(np.minimum(times - start, end - times) / RAMP_S, 0, 1))
+    return found.astype(np.float32)
+
+
 def _partials(
     rng: np.random.Generator, tone: Timbre, phase: np.ndarray, highest: float, difficulty: Difficulty, rate: int
 ) -> np.ndarray:
@@ -185,6 +198,16 @@ def _floor(rng: np.random.Generator, samples: int, rate: int) -> np.ndarray:
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     frequency = np.maximum(np.fft.rfftfreq(samples, 1 / rate), 40.0)
     return _unit(np.fft.irfft(spectrum * frequency ** -rng.uniform(0, 1), samples))
+
+
+def excerpt(rng: np.random.Generator, recording: np.ndarray, samples: int) -> np.ndarray:
+    """Return a recording from a drawn place on, repeated where it is shorter, of root mean square 1; float32 [samples].
+
+    Of one that is nearly silent there, less.
+    """
+    whole = np.resize(np.roll(recording, -int(rng.integers(len(recording)))), samples)
+    unit: np.ndarray = (whole / max(float(np.sqrt(np.mean(whole**2))), QUIET)).astype(np.float32)
+    return unit
 
 
 def _unit(wave: np.ndarray) -> np.ndarray:

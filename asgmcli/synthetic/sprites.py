@@ -97,16 +97,14 @@ SHAPES: dict[str, Distance] = {
 
 
 @dataclass(frozen=True)
-class Patch:
-    """A sprite's pixels in small windows, one a frame.
+class Cut:
+    """What a thing covers, in small windows, one a frame.
 
-    `alpha` float [T, w, w] is how much of a pixel it covers, `body` float [T, w, w] the same less the outline, `tone`
-    float [T, w, w] goes from 0 to 1 across it; `left` and `top` int [T] place the windows (they may leave the frame).
+    `alpha` float [T, w, w] is how much of a pixel it covers; `left` and `top` int [T] place the windows (they may leave
+    the frame).
     """
 
     alpha: np.ndarray
-    body: np.ndarray
-    tone: np.ndarray
     left: np.ndarray
     top: np.ndarray
 
@@ -131,10 +129,46 @@ class Patch:
         return found
 
 
-def cut(shape: str, pose: Pose, radius: float, size: int) -> Patch:
-    """Draw `shape` into patches for frames of `size` pixels; `pose` and `radius` in frame sides, all frames at once."""
+@dataclass(frozen=True)
+class Patch(Cut):
+    """A sprite's pixels before it is coloured.
+
+    `body` float [T, w, w] is `alpha` less the outline, `tone` float [T, w, w] goes from 0 to 1 across it.
+    """
+
+    body: np.ndarray
+    tone: np.ndarray
+
+
+@dataclass(frozen=True)
+class Layer(Cut):
+    """A thing's pixels with their colours, `fill` float32 [T, w, w, 3] in 0 to 1."""
+
+    fill: np.ndarray
+
+
+@dataclass(frozen=True)
+class Window:
+    """Pixels around a moving thing in its own coordinates.
+
+    `u`, `v` float [T, w, w] in radii, the thing upright and at rest; `pixels` float [T, 1, 1] is a radius in pixels,
+    the shorter of both ways; `left` and `top` int [T] place the windows.
+    """
+
+    u: np.ndarray
+    v: np.ndarray
+    pixels: np.ndarray
+    left: np.ndarray
+    top: np.ndarray
+
+
+def window(pose: Pose, radius: float, size: int, reach: float = 1.25) -> Window:
+    """Return windows that hold a thing of `radius` (frame sides) in frames of `size` pixels, all frames at once.
+
+    `reach`, in radii, is how far a thing's furthest point is from its middle.
+    """
     scale = np.maximum(pose.scale_x, pose.scale_y).max()
-    width = int(np.ceil(2 * 1.25 * radius * scale * size)) + 3
+    width = int(np.ceil(2 * reach * radius * scale * size)) + 3
     left = np.floor(pose.x * size - width / 2).astype(np.int64)
     top = np.floor(pose.y * size - width / 2).astype(np.int64)
     steps = np.arange(width) + 0.5
@@ -146,24 +180,40 @@ def cut(shape: str, pose: Pose, radius: float, size: int) -> Patch:
     down = (radius * size * pose.scale_y).astype(np.float32)[:, None, None]
     u = (px * cosine + py * sine) / across
     v = (py * cosine - px * sine) / down
-    distance = SHAPES[shape](u, v) * np.minimum(across, down)
+    return Window(u, v, np.minimum(across, down), left, top)
+
+
+def cut(shape: str, pose: Pose, radius: float, size: int) -> Patch:
+    """Draw `shape` into patches for frames of `size` pixels; `pose` and `radius` in frame sides, all frames at once."""
+    at = window(pose, radius, size)
+    distance = SHAPES[shape](at.u, at.v) * at.pixels
     return Patch(
         alpha=np.clip(0.5 - distance, 0, 1),
         body=np.clip(0.5 - distance - OUTLINE * size, 0, 1),
-        tone=np.clip((u + v) / TONE_EDGE + 0.5, 0, 1),
-        left=left,
-        top=top,
+        tone=np.clip((at.u + at.v) / TONE_EDGE + 0.5, 0, 1),
+        left=at.left,
+        top=at.top,
     )
+
+
+def coloured(patch: Patch, colours: np.ndarray) -> Layer:
+    """Return a patch in `colours` float [3, 3]: outline, first, second tone."""
+    outline, first, second = colours.astype(np.float32)
+    tone, body = patch.tone[..., None], patch.body[..., None]
+    fill = outline + body * (first + tone * (second - first) - outline)
+    return Layer(patch.alpha, patch.left, patch.top, fill)
 
 
 def paint(canvas: np.ndarray, patch: Patch, colours: np.ndarray) -> None:
     """Paint a patch onto float `canvas` [T, S, S, 3], in place; `colours` float [3, 3]: outline, first, second tone."""
+    paint_layer(canvas, coloured(patch, colours))
+
+
+def paint_layer(canvas: np.ndarray, layer: Layer) -> None:
+    """Paint a layer onto float `canvas` [T, S, S, 3], in place."""
     size = canvas.shape[1]
-    outline, first, second = colours.astype(np.float32)
+    alpha = layer.alpha[..., None]
     for frame in range(len(canvas)):
-        rows, columns, inner_rows, inner_columns = patch.spans(frame, size)
-        window = (frame, inner_rows, inner_columns)
-        tone, body, alpha = (field[window][..., None] for field in (patch.tone, patch.body, patch.alpha))
-        fill = outline + body * (first + tone * (second - first) - outline)
+        rows, columns, *inner = layer.spans(frame, size)
         region = canvas[frame, rows, columns]
-        region += alpha * (fill - region)
+        region += alpha[frame][tuple(inner)] * (layer.fill[frame][tuple(inner)] - region)

@@ -86,6 +86,16 @@ def test_groups_and_b_frames_as_asked(tmp_path: Path) -> None:
     assert (tmp_path / "coarse.mp4").stat().st_size < (tmp_path / "b.mp4").stat().st_size / 2
 
 
+def test_a_quick_sound_is_as_close(tmp_path: Path) -> None:
+    sound = mf.chirp(2.0)
+    heard = []
+    for quick in (False, True):
+        write_clip(tmp_path / f"{quick}.mp4", mf.moving_frames(16), 8, sound, quick_sound=quick)
+        heard.append(read_audio(tmp_path / f"{quick}.mp4", 16_000, 0.0, 2.0))
+    assert not np.array_equal(*heard)
+    assert all(np.corrcoef(sound, one)[0, 1] > 0.98 for one in heard)
+
+
 def test_film_rates_are_kept(tmp_path: Path) -> None:
     write_clip(tmp_path / "ntsc.mp4", mf.moving_frames(10), 29.97002997)
     with av.open(str(tmp_path / "ntsc.mp4")) as container:
