@@ -12,6 +12,7 @@ from types import ModuleType
 
 GENERATED = {
     "demo": "asgmcli.synthetic.demo",
+    "demo_stickers": "asgmcli.synthetic.demo_stickers",
     "demo_events": "asgmcli.synthetic.demo_events",
     "demo_parsing": "asgmcli.synthetic.demo_parsing",
     "demo_segmentation": "asgmcli.synthetic.demo_segmentation",

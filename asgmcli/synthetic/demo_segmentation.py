@@ -36,7 +36,8 @@ from asgmcli.synthetic.making import (
     write_summary,
     writing,
 )
-from asgmcli.synthetic.photo_scenes import Photos, check_photos, find_photos, photo_clip, photo_film
+from asgmcli.synthetic.material import Photos, check_photos, find_photos
+from asgmcli.synthetic.photo_scenes import photo_clip, photo_film
 from asgmcli.synthetic.segmentation_preview import draw_preview
 from asgmcli.synthetic.segmentation_scenes import (
     FLOW_BOUND,

@@ -1,26 +1,18 @@
 """Clips of photographs and recordings: cut-outs that move before a ground, one of which sounds.
 
-Photographs, recordings and grounds of a class are divided among the splits, so that what is judged was never trained
-on; of recordings whose names differ in a last letter alone (parts of one source) all are in one split.
+Which file is of which split: `material`.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from asgmcli.data.frames import read_picture
-from asgmcli.data.manifest import SPLITS
-from asgmcli.data.split import hashed
-from asgmcli.errors import DataError, MediaError, UsageError
-from asgmcli.media.audio import read_audio
 from asgmcli.synthetic.backgrounds import render_background
 from asgmcli.synthetic.clips import AUDIO_RATE
+from asgmcli.synthetic.material import Photos, read_cutout, read_recording
 from asgmcli.synthetic.motions import MOTIONS
 from asgmcli.synthetic.scenes import Actor, Scene, draw_scene
 from asgmcli.synthetic.segmentation_scenes import (
@@ -34,60 +26,9 @@ from asgmcli.synthetic.segmentation_scenes import (
     picture_times,
     random_of,
 )
-from asgmcli.synthetic.sounds import mix
+from asgmcli.synthetic.sounds import excerpt, mix
 
-PICTURES = frozenset((".png", ".jpg", ".jpeg", ".webp"))
-SOUNDS = frozenset((".wav", ".ogg", ".flac", ".mp3", ".m4a"))
-_SHARES = (("test", 0.25), ("val", 0.15))
-_LEAST = 3  # files of a class: one a split
-_QUIET = 1e-4  # root mean square of a second that counts as silence
 _BODY = 128
-
-
-@dataclass(frozen=True)
-class Photos:
-    """Cut-outs and recordings by class, and grounds, each by split.
-
-    Attributes:
-        things: class -> split -> picture files with transparency.
-        sounds: class -> split -> recordings.
-        grounds: split -> picture files; empty: grounds are generated.
-    """
-
-    things: dict[str, dict[str, tuple[Path, ...]]]
-    sounds: dict[str, dict[str, tuple[Path, ...]]]
-    grounds: dict[str, tuple[Path, ...]]
-
-    @property
-    def classes(self) -> list[str]:
-        """Return the names of the classes, sorted."""
-        return sorted(self.things)
-
-
-def find_photos(things: Path, sounds: Path, grounds: Path | None, seed: int) -> Photos:
-    """Find the classes that have pictures and recordings enough, and divide these among the splits.
-
-    Raises:
-        UsageError: fewer than two classes of three pictures and three recordings, or too few grounds; what is missing
-            is told.
-    """
-    pictures, recordings = _by_class(things, PICTURES), _by_class(sounds, SOUNDS)
-    both = sorted(pictures.keys() & recordings.keys())
-    good = [name for name in both if len(pictures[name]) >= _LEAST and len(_sources(recordings[name])) >= _LEAST]
-    if len(good) < 2:
-        told = [f"{name}: {len(pictures[name])} pictures, {len(recordings[name])} recordings" for name in both]
-        raise UsageError(
-            f"--things {things} --sounds {sounds}: {len(good)} classes have {_LEAST} pictures and {_LEAST} recordings, "
-            f"two are needed ({'; '.join(told[:8]) or 'no folder has one name in both'}). Each holds folders by class."
-        )
-    ground = sorted(path for path in (grounds.rglob("*") if grounds else ()) if path.suffix.lower() in PICTURES)
-    if grounds is not None and len(ground) < _LEAST:
-        raise UsageError(f"--grounds {grounds}: {len(ground)} pictures, {_LEAST} are needed, one a split.")
-    return Photos(
-        {name: _divided([[path] for path in pictures[name]], seed) for name in good},
-        {name: _divided(_sources(recordings[name]), seed) for name in good},
-        _divided([[path] for path in ground], seed) if ground else {},
-    )
 
 
 def photo_clip(photos: Photos, settings: SegmentationSettings, split: str, index: int) -> MadeClip:
@@ -109,35 +50,6 @@ def photo_film(photos: Photos, settings: SegmentationSettings, split: str, index
     scene, cast, _ = _draw(photos, settings, split, index)
     rng = random_of(settings.seed, split, index, stream=4)
     return _render(photos, scene, cast, np.arange(SECONDS * fps) / fps, settings.size, rng, split)[0]
-
-
-def _by_class(folder: Path, suffixes: frozenset[str]) -> dict[str, list[Path]]:
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder.")
-    found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in suffixes and path.parent != folder:
-            found.setdefault(path.relative_to(folder).parts[0], []).append(path)
-    return found
-
-
-def _sources(files: list[Path]) -> list[list[Path]]:
-    """Return files by their source: names that differ in a last `-A`, `-B` alone are parts of one."""
-    groups: dict[str, list[Path]] = {}
-    for path in files:
-        groups.setdefault(re.sub(r"-[A-Z]$", "", path.stem), []).append(path)
-    return list(groups.values())
-
-
-def _divided(groups: list[list[Path]], seed: int) -> dict[str, tuple[Path, ...]]:
-    """Return groups of files by split, a group in one; a seeded hash of their names decides."""
-    order = sorted(groups, key=lambda group: hashed(seed, group[0].name))
-    found: dict[str, tuple[Path, ...]] = {}
-    for split, share in _SHARES:
-        count = max(1, round(share * len(groups)))
-        found[split] = tuple(path for group in order[:count] for path in group)
-        order = order[count:]
-    return {"train": tuple(path for group in order for path in group), **found}
 
 
 def _draw(
@@ -175,13 +87,15 @@ def _render(
     """Return frames uint8 [T, S, S, 3] and the source's pixels bool [T, S, S]."""
     if photos.grounds:
         files = photos.grounds[split]
-        ground = np.asarray(Image.fromarray(_picture(files[int(rng.integers(len(files)))], "RGB")).resize((size, size)))
+        ground = np.asarray(
+            Image.fromarray(read_cutout(files[int(rng.integers(len(files)))], "RGB")).resize((size, size))
+        )
         canvas = np.broadcast_to(ground, (len(times), size, size, 3)).astype(np.float32)
     else:
         canvas = 255 * render_background(scene.background, times, size)
     masks = np.zeros((len(times), size, size), dtype=bool)
     for number, (actor, (_, path)) in enumerate(zip(scene.actors, cast, strict=True)):
-        cutout = _picture(path, "RGBA")
+        cutout = read_cutout(path, "RGBA")
         for frame, layer in enumerate(_layers(cutout, actor, times, size)):
             alpha = layer[..., 3:].astype(np.float32) / 255
             canvas[frame] += alpha * (layer[..., :3] - canvas[frame])
@@ -216,60 +130,13 @@ def _sound(
 ) -> np.ndarray:
     """Return float32 [S] at 16 kHz: a recording of the class, noise, at times one of a class that is not to be seen."""
     rng = random_of(settings.seed, split, index, stream=3)
-    source = _excerpt(rng, photos.sounds[label][split])
+    source = _recorded(rng, photos.sounds[label][split])
     unseen = [name for name in photos.classes if name not in shown]
     other = None
     if unseen and rng.random() < SEGMENTATION.other_share:
-        other = _excerpt(rng, photos.sounds[unseen[int(rng.integers(len(unseen)))]][split])
+        other = _recorded(rng, photos.sounds[unseen[int(rng.integers(len(unseen)))]][split])
     return mix(rng, source, other, SEGMENTATION, AUDIO_RATE)
 
 
-def _excerpt(rng: np.random.Generator, files: tuple[Path, ...]) -> np.ndarray:
-    """Return SECONDS of a drawn recording from a drawn place on, repeated where it is shorter, of unit power."""
-    wave = _wave(files[int(rng.integers(len(files)))])
-    samples = SECONDS * AUDIO_RATE
-    start = int(rng.integers(len(wave)))
-    whole = np.resize(np.roll(wave, -start), samples)
-    unit: np.ndarray = (whole / max(float(np.sqrt(np.mean(whole**2))), _QUIET)).astype(np.float32)
-    return unit
-
-
-@lru_cache(maxsize=512)
-def _wave(path: Path) -> np.ndarray:
-    """Return a recording at 16 kHz without its silent ends.
-
-    Raises:
-        MediaError: it cannot be read, or is silent.
-    """
-    wave = read_audio(path, AUDIO_RATE)
-    loud = np.flatnonzero(np.abs(wave) > _QUIET)
-    if not len(loud):
-        raise MediaError(f"{path}: a silent recording; take it out of --sounds")
-    return wave[loud[0] : loud[-1] + 1]
-
-
-@lru_cache(maxsize=512)
-def _picture(path: Path, mode: str) -> np.ndarray:
-    return read_picture(path, mode)
-
-
-def check_photos(photos: Photos) -> None:
-    """Read every file once, so that a broken one is told before hours go into clips.
-
-    Raises:
-        DataError: some cannot be read; the first are named.
-    """
-    faults = []
-    files = [(path, "RGBA") for by_split in photos.things.values() for split in SPLITS for path in by_split[split]]
-    files += [(path, "RGB") for paths in photos.grounds.values() for path in paths]
-    files += [(path, "") for by_split in photos.sounds.values() for split in SPLITS for path in by_split[split]]
-    for path, mode in files:
-        try:
-            if mode:
-                _picture(path, mode)
-            else:
-                _wave(path)
-        except MediaError as error:
-            faults.append(error.message)
-    if faults:
-        raise DataError(f"{len(faults)} files cannot be used: {'; '.join(faults[:5])}. Mend or remove them.")
+def _recorded(rng: np.random.Generator, files: tuple[Path, ...]) -> np.ndarray:
+    return excerpt(rng, read_recording(files[int(rng.integers(len(files)))]), SECONDS * AUDIO_RATE)
