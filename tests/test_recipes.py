@@ -204,8 +204,9 @@ def shrunk(recipe: Recipe) -> Recipe:
         changes["clip"] = recipe.clip.model_copy(update=clip)
         changes["audio"] = recipe.audio.model_copy(update={"seconds": 0.64, "mels": 16})
         model = recipe.model
-        if model.video is not None and model.audio is not None:
-            encoders = {"video": encoder(model.video, PATCH), "audio": encoder(model.audio, 16)}
+        if model.video is not None or model.audio is not None:
+            parts = {"video": (model.video, PATCH), "audio": (model.audio, 16)}
+            encoders = {name: encoder(part, patch) for name, (part, patch) in parts.items() if part is not None}
             if isinstance(recipe, RecognitionRecipe):
                 encoders["fusion"] = recipe.model.fusion.model_copy(update={"heads": 2})  # type: ignore[assignment]
             changes["model"] = model.model_copy(update=encoders)
@@ -216,6 +217,7 @@ def shrunk(recipe: Recipe) -> Recipe:
             changes["model"] = model.model_copy(update={"localizer": small_localizer(recipe.model.localizer)})
     if isinstance(recipe, PretextRecipe):
         kept = {name: 3 for name in ("still_tokens", "clip_tokens") if getattr(recipe.generated, name) is not None}
+        kept |= {"glyphs": 4} if recipe.generated.glyphs is not None else {}
         changes["generated"] = recipe.generated.model_copy(update={"train": 8, "test": 4, **kept})
     elif isinstance(recipe, LocalizationRecipe | RecognitionRecipe):
         views = {"clips": 1, "crops": 1} if isinstance(recipe, RecognitionRecipe) else {"frames": 1, "dataset": None}
@@ -225,15 +227,21 @@ def shrunk(recipe: Recipe) -> Recipe:
             one |= {"eval_also": [], "labeled_per_class": 1 if recipe.data.labeled_per_class else None}
         changes["data"] = recipe.data.model_copy(update=one)
     if isinstance(recipe, LocalizationRecipe):
-        changes["input"] = recipe.input.model_copy(update={"size": 32, "resize": 36, "seconds": 0.5})
-        changes["model"] = small_localizer(recipe.model.model_copy(update={"init": start(recipe.model.init)}))
+        # A localizer on a start sees and hears what the miniature of that start does.
+        on_start = recipe.model.kind == "start"
+        sizes = {"size": 2 * PATCH, "resize": 2 * PATCH, "seconds": 0.64} if on_start else {"size": 32, "resize": 36}
+        changes["input"] = recipe.input.model_copy(update={"seconds": 0.5, **sizes})
+        parts = {"init": start(recipe.model.init), "mels": 16}
+        parts |= {"video": eyes_or_ears(recipe.model.video, PATCH), "audio": eyes_or_ears(recipe.model.audio, 16)}
+        changes["model"] = small_localizer(recipe.model.model_copy(update=parts))
     if isinstance(recipe, RecognitionRecipe):
         frames = min(recipe.masks.average_frames, FRAMES)
         changes["masks"] = recipe.masks.model_copy(update={"average_frames": frames})
         if recipe.name.startswith("figure"):  # two steps say the same whatever the threshold's value
             changes["thresholds"] = recipe.thresholds.model_copy(update={"value": 0.3})
         if recipe.localizer is not None:
-            changes["localizer"] = recipe.localizer.model_copy(update={"seconds": 0.5})
+            seconds = 0.64 if recipe.localizer.kind == "start" else 0.5
+            changes["localizer"] = recipe.localizer.model_copy(update={"seconds": seconds})
     return recipe.model_copy(update=changes)
 
 
@@ -303,6 +311,14 @@ def shrunk_parsing(recipe: ParsingRecipe | GroundingRecipe) -> Recipe:
         "train": recipe.train.model_copy(update={"epochs": 1, "max_steps": 2, "batch": 8}),
     }
     return recipe.model_copy(update=changes)
+
+
+def eyes_or_ears(part: Any, patch: int) -> Any:
+    """The miniature of a start's encoder, as its pretext has it."""
+    if part is None:
+        return None
+    sizes = {"dim": 8, "depth": 2, "heads": 2, "patch_size": patch, "embed_hidden": part.embed_hidden and 8}
+    return part.model_copy(update=sizes)
 
 
 def small_localizer(model: Any) -> Any:

@@ -122,7 +122,7 @@ def fnac_clip_maps(
     fps: float = FNAC_FPS,
     progress: Callable[[float], None] | None = None,
 ) -> ClipMaps:
-    """Compute a clip's maps by a trained FNAC: each frame with the sound around it, min-max normalised per frame.
+    """Compute a clip's maps by a trained localizer: each frame with the sound around it, min-max normalised per frame.
 
     Arguments and errors as `motion_clip_maps`; frames of silence get a uniform map.
     """
@@ -141,7 +141,7 @@ def fnac_clip_maps(
             progress(moments[-1])
     found = _stacked([one for part in maps for one in part], path)
     unknown = np.full(len(found), np.nan, np.float32)
-    return ClipMaps(info, "fnac", found, np.asarray(times), level, _silence(sound, level), unknown)
+    return ClipMaps(info, localizer.model.kind, found, np.asarray(times), level, _silence(sound, level), unknown)
 
 
 class Sound:

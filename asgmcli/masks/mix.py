@@ -21,6 +21,25 @@ def mix_tokens(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask[..., None].bool(), a, b)
 
 
+def mix_pixels(a: Tensor, b: Tensor, mask: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Mix pixels patch by patch: A's where the mask is 1. Patches, each embedded by itself, are those of `mix_tokens`.
+
+    Args:
+        a: [B, C, T, H, W].
+        b: [B, C, T, H, W].
+        mask: [B, T / k, N] bool, or 0 and 1; each of its times holds for k frames.
+        grid: rows and columns of the N patches, which divide H and W.
+
+    Returns:
+        [B, C, T, H, W].
+    """
+    times, height, width = a.shape[2:]
+    kept = mask.bool().unflatten(2, grid)
+    for dim, whole in ((1, times), (2, height), (3, width)):
+        kept = kept.repeat_interleave(whole // kept.shape[dim], dim)
+    return torch.where(kept[:, None], a, b)
+
+
 def mix_audio(a: Tensor, b: Tensor, weight: Tensor | float) -> Tensor:
     """Mix two log-mel filter banks by Eq. 8: weight·A + (1 - weight)·B.
 

@@ -1,16 +1,11 @@
-"""The two encoders as recipes describe them, and where their first weights come from."""
+"""The two encoders as recipes describe them."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from asgmcli.nn.state import LoadReport
 from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.nn.vit import AudioTransformer
-from asgmcli.nn.weights import load_timesformer, load_timm, load_vit_audio
 from asgmcli.recipe.clips import ClipSize, Sound
 from asgmcli.recipe.networks import EncoderSize, VideoSize
-from asgmcli.recipe.sections import Start
 
 
 def build_video_encoder(settings: VideoSize, clip: ClipSize, classes: int) -> TimeSformer:
@@ -26,6 +21,7 @@ def build_video_encoder(settings: VideoSize, clip: ClipSize, classes: int) -> Ti
         drop_path=settings.drop_path,
         embed_hidden=settings.embed_hidden,
         tubelet=settings.tubelet,
+        convolutions=settings.stem == "convolutions",
     )
 
 
@@ -41,21 +37,3 @@ def build_audio_encoder(settings: EncoderSize, audio: Sound, length: int) -> Aud
         drop_path=settings.drop_path,
         embed_hidden=settings.embed_hidden,
     )
-
-
-def start_from(model: TimeSformer | AudioTransformer, start: Start | None, path: Path | None) -> LoadReport | None:
-    """Load the weights that `start` names into `model`; None (`init: none`) leaves the random ones.
-
-    Args:
-        model: a video or an audio encoder.
-        start: the recipe's `init`.
-        path: the file behind `start`, None where it names a timm model.
-
-    Raises:
-        DataError: the weights are missing or do not fit.
-    """
-    if start is None:
-        return None
-    if path is None:
-        return load_timm(model, str(start.timm))
-    return load_timesformer(model, path) if isinstance(model, TimeSformer) else load_vit_audio(model, path)

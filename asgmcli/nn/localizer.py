@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from asgmcli.errors import DataError
 from asgmcli.nn.kept import Kept, name_sounds
 from asgmcli.nn.resnet import ResNet18
+from asgmcli.nn.start_localizer import StartLocalizer, rebuilt
 from asgmcli.nn.state import LoadReport, fit, read_metadata, read_state, state_of, write_safetensors
 
 WINDOW_SAMPLES = 512
@@ -89,6 +90,9 @@ class FNAC(nn.Module):
         dropout_audio: dropout of the sound's feature before its projection.
     """
 
+    kind = "fnac"
+    mean, std = IMAGE_MEAN, IMAGE_STD
+
     def __init__(
         self,
         dim: int = 512,
@@ -115,9 +119,32 @@ class FNAC(nn.Module):
             if isinstance(module, nn.BatchNorm2d):  # the released start of every network but ImageNet's
                 nn.init.normal_(module.weight, mean=1.0, std=0.02)
 
+    def sizes(self) -> dict[str, object]:
+        """Return what its file must say of it."""
+        norm = not isinstance(self.img_norm, nn.Identity)
+        return {"dim": self.dim, "width": self.width, "stride": self.stride, "norm": norm}
+
+    def trunks(self) -> list[nn.Module]:
+        """Return the networks before the projections."""
+        return [self.imgnet, self.audnet]
+
+    def spectrogram(self, wave: Tensor, *, rate: int, seconds: float) -> Tensor:
+        """Return [B, 1, 257, L] of sound [B, S], see `fnac_spectrogram`."""
+        return fnac_spectrogram(wave, rate=rate, seconds=seconds)
+
+    def cells(self, image: Tensor) -> Tensor:
+        """Return the image network's [B, C, h, w] of ImageNet-normalised [B, 3, H, W]."""
+        found: Tensor = self.imgnet(image)
+        return found
+
+    def heard(self, spectrogram: Tensor) -> Tensor:
+        """Return the audio network's maxima [B, C] of [B, 1, F, L]."""
+        found: Tensor = self.audnet(spectrogram).amax((2, 3))
+        return found
+
     def image_features(self, image: Tensor) -> Tensor:
         """Return image features [B, D, h, w], L2-normalised over D, of ImageNet-normalised [B, 3, H, W]."""
-        return self.project_image(self.imgnet(image))
+        return self.project_image(self.cells(image))
 
     def project_image(self, cells: Tensor) -> Tensor:
         """Project the image network's [B, C, h, w] to [B, D, h, w], L2-normalised over D."""
@@ -125,7 +152,7 @@ class FNAC(nn.Module):
 
     def audio_features(self, spectrogram: Tensor) -> Tensor:
         """Return audio features [B, D], L2-normalised, of [B, 1, F, L] from `fnac_spectrogram`."""
-        return self.project_audio(self.audnet(spectrogram).amax((2, 3)))
+        return self.project_audio(self.heard(spectrogram))
 
     def project_audio(self, pooled: Tensor) -> Tensor:
         """Project the audio network's maxima [B, C] to [B, D], L2-normalised."""
@@ -171,7 +198,7 @@ def similarity_map(image: Tensor, audio: Tensor, *, affinity: bool = False) -> T
 
 
 class FrozenLocalizer(nn.Module):
-    """A trained FNAC as the guide of masks: always in eval mode, never with gradient.
+    """A trained localizer as the guide of masks: always in eval mode, never with gradient.
 
     Args:
         model: the network; its parameters are frozen.
@@ -185,15 +212,21 @@ class FrozenLocalizer(nn.Module):
     image_std: Tensor
 
     def __init__(
-        self, model: FNAC, *, input_size: int = 224, seconds: float = 3.0, rate: int = 16000, map: str = "cosine"
+        self,
+        model: FNAC | StartLocalizer,
+        *,
+        input_size: int = 224,
+        seconds: float = 3.0,
+        rate: int = 16000,
+        map: str = "cosine",
     ) -> None:
         super().__init__()
         if map not in ("cosine", "affinity"):
             raise ValueError(f"map is 'cosine' or 'affinity', not {map!r}")
         self.model = model.requires_grad_(False)
         self.input_size, self.seconds, self.rate, self.map = input_size, seconds, rate, map
-        self.register_buffer("image_mean", torch.tensor(IMAGE_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("image_std", torch.tensor(IMAGE_STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("image_mean", torch.tensor(model.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("image_std", torch.tensor(model.std).view(3, 1, 1), persistent=False)
         self._warned = False
         self._heard: Kept | None = None
         self.eval()
@@ -217,7 +250,8 @@ class FrozenLocalizer(nn.Module):
             frames: [B, 3, T, H, W] RGB in [0, 1], on any device.
             wave: [B, S] mono at `rate` Hz, on any device; the middle `seconds` of longer sound, shorter sound repeats.
             masks: [B, 4] from and to what frequency (Hz), and from and to what time (s), the spectrogram is set to 0,
-                as the masks of FNAC's own training do; None for none. Times count from the start of what is heard.
+                as the masks of FNAC's own training do; FNAC alone. None for none. Times count from the start of what is
+                heard.
 
         Returns:
             [B, T, h, w] on the network's device; a clip without sound gets a uniform map of ones, and the first such
@@ -239,9 +273,9 @@ class FrozenLocalizer(nn.Module):
         return filled
 
     def spectrogram(self, wave: Tensor) -> Tensor:
-        """Return [B, 1, 257, L], the `fnac_spectrogram` of the middle `seconds` of [B, S] at `rate` Hz."""
+        """Return the network's spectrogram, FNAC's [B, 1, 257, L], of the middle `seconds` of [B, S] at `rate` Hz."""
         start = max(0, (wave.shape[1] - round(self.rate * self.seconds)) // 2)
-        return fnac_spectrogram(wave[:, start:], rate=self.rate, seconds=self.seconds)
+        return self.model.spectrogram(wave[:, start:], rate=self.rate, seconds=self.seconds)
 
     def _audio_features(self, wave: Tensor) -> Tensor:
         """Return features [B, D] of sound [B, S]."""
@@ -281,22 +315,21 @@ def _may_keep(name: str) -> bool:
     return name.endswith("num_batches_tracked") or name.startswith(("img_norm.", "aud_norm."))
 
 
-def save_localizer(path: str | Path, model: FNAC, config: Mapping[str, object]) -> Path:
+def save_localizer(path: str | Path, model: FNAC | StartLocalizer, config: Mapping[str, object]) -> Path:
     """Write `model` as safetensors that `load_localizer` needs nothing else for.
 
     Args:
         path: the target, replaced whole.
         model: the network.
         config: `input_size`, `seconds`, `rate` and `map` as in `FrozenLocalizer`, if not its defaults; any
-            other keys (recipe, scores) are kept. The network's own sizes are added.
+            other keys (recipe, scores) are kept. The network's own sizes are added; a start's `video` and `audio` of
+            its recipe must be among the keys.
     """
-    norm = not isinstance(model.img_norm, nn.Identity)
-    sizes = {"dim": model.dim, "width": model.width, "stride": model.stride, "norm": norm}
-    metadata = {"format": _FORMAT, "config": json.dumps({**config, **sizes})}
+    metadata = {"format": _FORMAT, "config": json.dumps({**config, **model.sizes()})}
     return write_safetensors(path, model.state_dict(), metadata)
 
 
-def load_localizer(path: str | Path, *, map: str | None = None) -> FrozenLocalizer:
+def load_localizer(path: str | Path, *, map: str | None = None, kind: str | None = None) -> FrozenLocalizer:
     """Load the frozen localizer from a file of `save_localizer` or a released FNAC checkpoint.
 
     A released checkpoint does not describe its inputs: 224 pixels, 3 s at 16 kHz and stride 32 are assumed; width and D
@@ -305,28 +338,43 @@ def load_localizer(path: str | Path, *, map: str | None = None) -> FrozenLocaliz
     Args:
         path: the file.
         map: `cosine` or `affinity`; None for the file's own.
+        kind: `fnac` or `start`, what it is to be; None for either.
 
     Raises:
-        DataError: the file is missing, broken, would run code, or is not FNAC's.
+        DataError: the file is missing, broken, would run code, or is no localizer's, or one of another kind.
     """
+    frozen = _loaded(path, map)
+    if kind not in (None, frozen.model.kind):
+        raise DataError(f"{path} is a localizer of kind {frozen.model.kind}, not {kind}: set localizer.kind to that.")
+    return frozen
+
+
+def _loaded(path: str | Path, map: str | None) -> FrozenLocalizer:
     metadata, state = read_metadata(path), read_state(path)
     first, last = state.get("imgnet.conv1.weight"), state.get("img_proj.weight")
-    if first is None or last is None:
+    own = metadata.get("format") == _FORMAT
+    if last is None or (first is None and not own):
         raise DataError(
             f"{path} is not an FNAC localizer: it has {', '.join(list(state)[:3])}, but no imgnet.* and img_proj.*. "
             "Bring a released FNAC checkpoint or one that `asgm train` wrote for a localizer recipe."
         )
-    config: dict[str, Any] = {"width": first.shape[0], "dim": last.shape[0], "stride": 32}
     try:
-        if metadata.get("format") == _FORMAT:
-            config.update(json.loads(metadata["config"]))
-        norm = bool(config.get("norm", False))
-        model = FNAC(config["dim"], width=config["width"], stride=config["stride"], norm=norm)
+        config: dict[str, Any] = json.loads(metadata["config"]) if own else {}
+        model: FNAC | StartLocalizer
+        if first is None:
+            model = rebuilt(config)
+        else:
+            config = {"width": first.shape[0], "dim": last.shape[0], "stride": 32, **config}
+            norm = bool(config.get("norm", False))
+            model = FNAC(config["dim"], width=config["width"], stride=config["stride"], norm=norm)
         options = {key: config[key] for key in ("input_size", "seconds", "rate", "map") if key in config}
         if map is not None:
             options["map"] = map
         frozen = FrozenLocalizer(model, **options)
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path}: its description of the localizer is unusable ({error}). Train it again.") from error
-    load_fnac(model, path)
+    if isinstance(model, StartLocalizer):
+        fit(model, state, str(path), may_keep=lambda _: False, resize={})
+    else:
+        load_fnac(model, path)
     return frozen

@@ -18,6 +18,8 @@ class PatchEmbed(nn.Module):
     those of one colour beside each other.
     """
 
+    overlaps = False
+
     def __init__(self, dim: int, patch_size: int, channels: int, hidden: int | None = None, tubelet: int = 1) -> None:
         super().__init__()
         self.patch_size = patch_size

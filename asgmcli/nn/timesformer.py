@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from asgmcli.nn.attention import INIT_STD, NORM_EPSILON, Attention, Mlp, add_branch, attend, init_transformer, survival
 from asgmcli.nn.patches import PatchEmbed, resize_class_positions, resize_times
+from asgmcli.nn.stem import CELL, ConvolutionStem
 
 
 class DividedBlock(nn.Module):
@@ -91,6 +92,7 @@ class TimeSformer(nn.Module):
         drop_path: stochastic depth of the last block, growing linearly from 0 in the first.
         embed_hidden: width of the patch embedding's hidden layer (see `PatchEmbed`); None for the plain projection.
         tubelet: frames a token spans; divides `frames`. The T of all tokens is then T / tubelet.
+        convolutions: embed by a `ConvolutionStem`, whose patches are of 8 pixels and of one frame.
         checkpoint_activations: recompute each block in the backward pass instead of storing its activations.
     """
 
@@ -107,9 +109,12 @@ class TimeSformer(nn.Module):
         *,
         embed_hidden: int | None = None,
         tubelet: int = 1,
+        convolutions: bool = False,
         checkpoint_activations: bool = False,
     ) -> None:
         super().__init__()
+        if convolutions and (patch_size != CELL or tubelet != 1 or embed_hidden is not None):
+            raise ValueError(f"a stem of convolutions has patches of {CELL} pixels and one frame, no hidden layer")
         if image_size % patch_size:
             raise ValueError(f"patch_size must divide image_size: {patch_size} and {image_size}")
         if frames % tubelet:
@@ -120,7 +125,9 @@ class TimeSformer(nn.Module):
         self.cls_token = nn.Parameter(torch.empty(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + side * side, dim))
         self.time_embed = nn.Parameter(torch.zeros(1, frames // tubelet, dim))
-        self.patch_embed = PatchEmbed(dim, patch_size, channels=3, hidden=embed_hidden, tubelet=tubelet)
+        self.patch_embed: PatchEmbed | ConvolutionStem = (
+            ConvolutionStem(dim) if convolutions else PatchEmbed(dim, patch_size, 3, embed_hidden, tubelet)
+        )
         rates = np.linspace(0, drop_path, depth).tolist()
         self.blocks = nn.ModuleList(DividedBlock(dim, heads, rate) for rate in rates)
         self.norm = nn.LayerNorm(dim, eps=NORM_EPSILON)

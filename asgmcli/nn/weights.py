@@ -27,6 +27,7 @@ from asgmcli.nn.state import LoadReport, fit, read_state, state_of, write_safete
 from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.nn.vggish import load_vggish
 from asgmcli.nn.vit import AudioTransformer
+from asgmcli.recipe.sections import Start
 
 __all__ = [
     "LoadReport",
@@ -43,6 +44,7 @@ __all__ = [
     "load_vggish",
     "load_vit_audio",
     "read_state",
+    "start_from",
     "timm_file",
     "timm_normalisation",
     "timm_state",
@@ -117,6 +119,24 @@ def load_vit_audio(model: AudioTransformer, state: State) -> LoadReport:
             report_positions["pos_embed"] = (tuple(old.shape), tuple(tensors["pos_embed"].shape))
     report = fit(model, tensors, source, may_keep=lambda _: False, resize={})
     return replace(report, resized=report_positions)
+
+
+def start_from(model: TimeSformer | AudioTransformer, start: Start | None, path: Path | None) -> LoadReport | None:
+    """Load the weights that `start` names into `model`; None (`init: none`) leaves the random ones.
+
+    Args:
+        model: a video or an audio encoder.
+        start: the recipe's `init`.
+        path: the file behind `start`, None where it names a timm model.
+
+    Raises:
+        DataError: the weights are missing or do not fit.
+    """
+    if start is None:
+        return None
+    if path is None:
+        return load_timm(model, str(start.timm))
+    return load_timesformer(model, path) if isinstance(model, TimeSformer) else load_vit_audio(model, path)
 
 
 def _resize_audio_positions(positions: Tensor, grid: tuple[int, int], is_ast: bool, source: str) -> Tensor:

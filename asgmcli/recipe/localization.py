@@ -12,6 +12,7 @@ from asgmcli.recipe.bounds import (
     EpochCount,
     Frames,
     MaskWidth,
+    Mels,
     NonNegative,
     Pixels,
     PositiveFloat,
@@ -19,6 +20,8 @@ from asgmcli.recipe.bounds import (
     Share,
     Width,
 )
+from asgmcli.recipe.clips import Audio, ClipSize
+from asgmcli.recipe.networks import EncoderSize, TransformerSize, VideoSize, patch_faults
 from asgmcli.recipe.sections import Data, Guide, Init, OwnStart, Section, TrainingData
 from asgmcli.recipe.training import ConvolutionTrain
 
@@ -34,9 +37,48 @@ class LocalizerSize(Section):
     """Pixels that a cell of the map spans."""
 
 
-class LocalizerModel(LocalizerSize):
-    """FNAC's size, how it is trained, and its start."""
+class Ears(TransformerSize):
+    """The audio transformer of a start, which is not trained here."""
 
+    init: Init
+    """Where its weights come from."""
+
+    def size(self) -> EncoderSize:
+        """Return its size."""
+        return EncoderSize(**self.model_dump(exclude={"init"}), drop_path=0.0)
+
+
+class Eyes(TransformerSize):
+    """The video transformer of a start, which is not trained here."""
+
+    stem: Literal["patches", "convolutions"] = "patches"
+    """What makes tokens of pixels, as `model.video.stem` of a recognition recipe."""
+    init: Init
+    """Where its weights come from."""
+
+    def size(self) -> VideoSize:
+        """Return its size."""
+        return VideoSize(**self.model_dump(exclude={"init"}), drop_path=0.0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Eyes:
+        self.size()
+        return self
+
+
+class LocalizerModel(LocalizerSize):
+    """The localizer's size, how it is trained, and its start."""
+
+    kind: Literal["fnac", "start"] = "fnac"
+    """FNAC, or two linear maps on what the recognition networks' start sees and hears, which stays as it is."""
+    video: Eyes | None = None
+    """The eyes of kind start, and their weights."""
+    audio: Ears | None = None
+    """The ears of kind start, and their weights."""
+    mels: Mels = 128
+    """Mel bands that the ears of kind start hear."""
+    noise: NonNegative = 0.0
+    """Standard deviation of noise on the standardised features of kind start, in training."""
     image_dropout: Share = 0.9
     """Dropout of image features before their projection."""
     audio_dropout: Share = 0.0
@@ -48,8 +90,18 @@ class LocalizerModel(LocalizerSize):
     init: Init = None
     """The start: a recipe's run or a file of the whole localizer, or a timm model of the image network."""
 
+    @property
+    def keeps_trunks(self) -> bool:
+        """Return True if the projections alone are trained."""
+        return self.frozen_trunks or self.kind == "start"
+
     @model_validator(mode="after")
     def _start(self) -> LocalizerModel:
+        parts = (self.video, self.audio)
+        if self.kind == "start" and (None in parts or any(part is not None and part.init is None for part in parts)):
+            raise ValueError("kind start stands on trained eyes and ears: give video and audio, each with init")
+        if self.kind == "fnac" and parts != (None, None):
+            raise ValueError("video and audio are of kind start: leave them out, or set kind to start")
         if self.init is not None and self.init.timm is not None and self.frozen_trunks:
             raise ValueError("init.timm starts the image network alone: with frozen_trunks name a recipe or a file")
         return self
@@ -110,7 +162,7 @@ class LocalizerEvaluate(Section):
 
 
 class LocalizationRecipe(TrainedRecipe):
-    """Audio source localization (FNAC), trained on pairs of image and sound without labels."""
+    """Audio source localization (FNAC, or on a start), trained on pairs of image and sound without labels."""
 
     headline: ClassVar[str] = "inside"
     task: Literal["localization"]
@@ -134,19 +186,46 @@ class LocalizationRecipe(TrainedRecipe):
     def _start(self) -> LocalizationRecipe:
         if self.model.frozen_trunks and self.model.init is None:
             raise ValueError("model.frozen_trunks keeps the networks as they start: give model.init a start")
+        if self.model.kind == "start" and (faults := patch_faults(self.clip, self.sound, *self._sizes)):
+            raise ValueError("; ".join(faults))
         return self
+
+    @property
+    def clip(self) -> ClipSize:
+        """Return the single frame that is seen."""
+        return ClipSize(frames=1, stride=1, size=self.input.size)
+
+    @property
+    def sound(self) -> Audio:
+        """Return the log-mel that the ears of kind start hear."""
+        return Audio(seconds=self.input.seconds, mels=self.model.mels)
+
+    @property
+    def _sizes(self) -> tuple[VideoSize | None, EncoderSize | None]:
+        video, audio = self.model.video, self.model.audio
+        return None if video is None else video.size(), None if audio is None else audio.size()
 
     def idle(self) -> dict[str, str]:
         """Return the keys that do nothing, see `Recipe.idle`."""
         found = super().idle()
         if self.model.frozen_trunks:
             found |= dict.fromkeys(("flip", "input.mask_width"), "model.frozen_trunks takes whole frames and sounds")
-        if self.losses.weight == 0:
-            found |= dict.fromkeys(("losses.foreground", "losses.contrastive_epochs"), "losses.weight is 0")
-        elif self.losses.contrastive_epochs >= self.train.epochs:
-            why = "losses.contrastive_epochs are all epochs"
-            found |= dict.fromkeys(("losses.foreground", "losses.weight"), why)
+        if self.model.kind == "start":
+            sizes = ("width", "stride", "image_dropout", "audio_dropout", "norm", "frozen_trunks", "init")
+            keys = (*(f"model.{key}" for key in sizes), "losses", "flip", "input.mask_width", "train.channels_last")
+            found |= dict.fromkeys(keys, "model.kind is start")
+        else:
+            found |= dict.fromkeys(("model.noise", "model.mels"), "model.kind is fnac") | self._idle_losses()
         return found
+
+    def _idle_losses(self) -> dict[str, str]:
+        """Return what the choice of FNAC's losses leaves without use."""
+        if self.losses.weight == 0:
+            return dict.fromkeys(("losses.foreground", "losses.contrastive_epochs"), "losses.weight is 0")
+        if self.losses.contrastive_epochs >= self.train.epochs:
+            why = "losses.contrastive_epochs are all epochs"
+            return dict.fromkeys(("losses.foreground", "losses.weight"), why)
+        return {}
 
     def data_sets(self) -> list[Data]:
         """Return the training's data set, and another one that maps are evaluated on."""
@@ -154,7 +233,9 @@ class LocalizationRecipe(TrainedRecipe):
 
     def sources(self) -> list[OwnStart | Guide]:
         """Return the networks' start."""
-        return [] if self.model.init is None else [self.model.init]
+        parts = (self.model, self.model.video, self.model.audio)
+        found = [part.init for part in parts if part is not None]
+        return [source for source in found if source is not None]
 
     @property
     def evaluation_data(self) -> TrainingData:

@@ -46,7 +46,7 @@ class MasksRecipe(Recipe):
 
     def idle(self) -> dict[str, str]:
         """Return the keys that do nothing, see `Recipe.idle`."""
-        return {} if self.localizer.kind == "fnac" else {"localizer.map": f"localizer.kind is {self.localizer.kind}"}
+        return {} if self.localizer.trained else {"localizer.map": f"localizer.kind is {self.localizer.kind}"}
 
     def sources(self) -> list[OwnStart | Guide]:
         """Return the localizer."""

@@ -10,8 +10,11 @@ from asgmcli.recipe.bounds import Depth, Frames, Heads, Pixels, ShareBelowOne, W
 from asgmcli.recipe.clips import ClipSize, Sound
 from asgmcli.recipe.sections import Init, Section
 
+CELL = 8
+"""Pixels of a patch's side where the stem is of convolutions."""
 
-class EncoderSize(Section):
+
+class TransformerSize(Section):
     """A transformer's size. Defaults are ViT-B/16."""
 
     dim: Width = 768
@@ -24,14 +27,19 @@ class EncoderSize(Section):
     """Side of the square patch that a token is made of, pixels or log-mel cells."""
     embed_hidden: Width | None = None
     """Width of a hidden layer in the patch embedding; left out: one linear layer, as in ViT."""
-    drop_path: ShareBelowOne = 0.1
-    """Share of residual branches that training skips in the last block, less in earlier ones."""
 
     @model_validator(mode="after")
-    def _heads(self) -> EncoderSize:
+    def _heads(self) -> TransformerSize:
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
         return self
+
+
+class EncoderSize(TransformerSize):
+    """The size of a transformer that is trained."""
+
+    drop_path: ShareBelowOne = 0.1
+    """Share of residual branches that training skips in the last block, less in earlier ones."""
 
 
 class VideoSize(EncoderSize):
@@ -39,6 +47,15 @@ class VideoSize(EncoderSize):
 
     tubelet: Frames = 1
     """Frames that a token spans."""
+    stem: Literal["patches", "convolutions"] = "patches"
+    """What makes tokens of pixels: each patch by itself, as ViT does, or five convolutions, which small networks learn
+    from fewer pictures; clips are then mixed before them, patch by patch."""
+
+    @model_validator(mode="after")
+    def _convolutions(self) -> VideoSize:
+        if self.stem == "convolutions" and (self.patch_size, self.tubelet, self.embed_hidden) != (CELL, 1, None):
+            raise ValueError(f"stem convolutions goes with patch_size {CELL}, tubelet 1 and no embed_hidden")
+        return self
 
 
 class Encoder(EncoderSize):
@@ -53,6 +70,14 @@ class VideoEncoder(VideoSize):
 
     init: Init = None
     """Where the first weights come from; none: random ones."""
+    frozen_stem: bool = False
+    """Keep what makes tokens of pixels as it starts, its batch norms too; `init` must then name a start."""
+
+    @model_validator(mode="after")
+    def _frozen(self) -> VideoEncoder:
+        if self.frozen_stem and self.init is None:
+            raise ValueError("frozen_stem keeps the stem as it starts: give init a start")
+        return self
 
 
 class Fusion(Section):

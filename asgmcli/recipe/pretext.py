@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from asgmcli.recipe.base import TrainedRecipe
 from asgmcli.recipe.bounds import Generated, Positive, PositiveShare, Share, Width
@@ -12,6 +12,9 @@ from asgmcli.recipe.clips import ClipSize, Sound, SoundAugment
 from asgmcli.recipe.localization import LocalizerSize
 from asgmcli.recipe.networks import EncoderSize, VideoSize, patch_faults
 from asgmcli.recipe.sections import Section
+
+MOST_GLYPHS = 213
+"""Glyphs that there are to practise on."""
 
 
 class BackboneSizes(Section):
@@ -28,12 +31,12 @@ class BackboneSizes(Section):
 
 
 class PretextModel(Section):
-    """The networks that a pretext run trains: the two encoders, a localizer, or two backbones."""
+    """The networks that a pretext run trains: encoders, a localizer, or two backbones."""
 
     video: VideoSize | None = None
-    """The video transformer; goes with `audio`."""
+    """The video transformer; alone or with `audio`."""
     audio: EncoderSize | None = None
-    """The audio transformer; goes with `video`."""
+    """The audio transformer; alone or with `video`."""
     localizer: LocalizerSize | None = None
     """A localizer, in place of both."""
     backbones: BackboneSizes | None = None
@@ -41,10 +44,25 @@ class PretextModel(Section):
 
     @model_validator(mode="after")
     def _one_kind(self) -> PretextModel:
-        kinds = (self.video, self.localizer, self.backbones)
-        if (self.video is None) != (self.audio is None) or sum(kind is not None for kind in kinds) != 1:
-            raise ValueError("give either video and audio, or localizer, or backbones")
+        kinds = (self.encodes, self.localizer is not None, self.backbones is not None)
+        if sum(kinds) != 1:
+            raise ValueError("give either video and audio, one or both, or localizer, or backbones")
         return self
+
+    @property
+    def encodes(self) -> bool:
+        """Return True if the encoders are trained, one or both."""
+        return self.video is not None or self.audio is not None
+
+    @property
+    def sees(self) -> bool:
+        """Return True if a network sees."""
+        return self.audio is None or self.video is not None
+
+    @property
+    def listens(self) -> bool:
+        """Return True if a network hears."""
+        return self.video is None or self.audio is not None
 
 
 class PretextData(Section):
@@ -53,8 +71,10 @@ class PretextData(Section):
     Tokens are dropped as masked autoencoders do, at a fraction of the cost.
     """
 
+    glyphs: Annotated[int, Field(ge=2, le=MOST_GLYPHS)] | None = None
+    """Glyphs of a font that stills show, anew in every epoch, for a video transformer; null: shapes that move."""
     train: Generated = 6000
-    """Clips to train on."""
+    """Clips to train on; with `glyphs` stills an epoch."""
     test: Generated = 500
     """Clips that it is evaluated on."""
     still_share: Share = 0.7
@@ -70,7 +90,7 @@ class PretextData(Section):
 
 
 class PretextRecipe(TrainedRecipe):
-    """A start for small networks: shapes, motions, timbres and envelopes that no later task uses."""
+    """A start for small networks: shapes or glyphs, motions, timbres and envelopes that no later task uses."""
 
     one_process: ClassVar[bool] = True
     task: Literal["pretext"]
@@ -95,14 +115,33 @@ class PretextRecipe(TrainedRecipe):
             found |= dict.fromkeys(("audio", "augment"), "model.backbones hear a second's log-mel patch as it is")
         if made.still_tokens is None and made.clip_tokens is None:
             found["generated.whole_share"] = "generated.still_tokens and generated.clip_tokens are null"
+        if made.glyphs is not None:
+            stills = ("clip.frames", "clip.stride", "generated.still_share", "generated.whole_share")
+            found |= dict.fromkeys(stills, "generated.glyphs are shown in stills")
+        if not self.model.sees:
+            pictures = ("clip", "generated.still_share", "generated.whole_share")
+            found |= dict.fromkeys(pictures, "model.audio alone sees nothing")
+        if not self.model.listens:
+            sounds = ("audio", "augment", "generated.heard_share")
+            found |= dict.fromkeys(sounds, "model.video alone hears nothing")
         return found
+
+    @property
+    def still(self) -> ClipSize:
+        """Return the clip that the video transformer sees: with `generated.glyphs` a single frame."""
+        return self.clip if self.generated.glyphs is None else self.clip.model_copy(update={"frames": 1, "stride": 1})
 
     @model_validator(mode="after")
     def _sizes(self) -> PretextRecipe:
         kept = {name: getattr(self.generated, name) for name in ("still_tokens", "clip_tokens")}
         kept = {name: count for name, count in kept.items() if count is not None}
         if self.model.video is None:
-            faults = [f"generated.{name} is of the video transformer: leave it out" for name in kept]
+            glyphs = ["glyphs"] if self.generated.glyphs is not None else []
+            faults = [f"generated.{name} is of the video transformer: leave it out" for name in (*kept, *glyphs)]
+            faults += patch_faults(self.clip, self.audio, None, self.model.audio)
+        elif self.generated.glyphs is not None:
+            faults = [f"generated.{name} is of shapes that move: leave it out beside glyphs" for name in kept]
+            faults += patch_faults(self.still, self.audio, self.model.video, self.model.audio)
         else:
             faults = patch_faults(self.clip, self.audio, self.model.video, self.model.audio)
             cells = (self.clip.size // self.model.video.patch_size) ** 2

@@ -106,8 +106,10 @@ class RecognitionRecipe(TrainedRecipe):
         if self.guide in ("motion", "oracle"):
             unused = (f"localizer.{key}" for key in ("map", "seconds", "picture", "sound"))
             add(f"localizer.kind is {self.guide}", *unused, "augment.geometric")
+        if self.guide == "start":
+            add("localizer.kind is start", "localizer.sound")
         if self.guide != "fnac":
-            add("no network guides masks", "train.channels_last")
+            add("no FNAC guides masks", "train.channels_last")
         return found
 
     def _idle_without_unlabeled(self, add: Callable[..., None]) -> None:
@@ -234,6 +236,12 @@ class RecognitionRecipe(TrainedRecipe):
     def guide(self) -> str | None:
         """Return the kind of that localizer, None without one."""
         return self.localizer.kind if self.guided and self.localizer is not None else None
+
+    @property
+    def guide_network(self) -> MaskGuide | None:
+        """Return that localizer where it is a network."""
+        guide = self.localizer if self.guided else None
+        return guide if guide is not None and guide.trained else None
 
     @property
     def moved(self) -> bool:

@@ -169,8 +169,9 @@ class LabeledSubset(TrainingData):
 class Guide(Section):
     """A localizer: where in the picture the sound comes from."""
 
-    kind: Literal["fnac", "motion"] = "fnac"
-    """`fnac` is a trained network; `motion` needs no weights: what moves in time with the sound makes its map."""
+    kind: Literal["fnac", "start", "motion"] = "fnac"
+    """`fnac` is a trained network, `start` one of two linear maps on what the encoders' start sees and hears; `motion`
+    needs no weights: what moves in time with the sound makes its map."""
     recipe: Name | None = None
     """Recipe whose run gives the network; it is trained first where it has no run."""
     row: Name | None = None
@@ -182,11 +183,16 @@ class Guide(Section):
     map: Literal["cosine", "affinity"] = "cosine"
     """Similarity of sound and image cell as it is, or spread over similar cells."""
 
+    @property
+    def trained(self) -> bool:
+        """Return True for a network with weights."""
+        return self.kind in ("fnac", "start")
+
     @model_validator(mode="after")
     def _one(self) -> Guide:
-        if self.kind != "fnac" and (self.recipe is not None or self.file is not None):
+        if not self.trained and (self.recipe is not None or self.file is not None):
             raise ValueError(f"kind {self.kind} has no weights: leave recipe and file out")
-        if self.kind == "fnac" and (self.recipe is None) == (self.file is None):
+        if self.trained and (self.recipe is None) == (self.file is None):
             raise ValueError("name exactly one of recipe, file (or kind: motion, which needs neither)")
         if (self.seed is not None or self.row is not None) and self.recipe is None:
             raise ValueError("seed and row go with recipe: nothing else has one")
@@ -196,8 +202,9 @@ class Guide(Section):
 class MaskGuide(Guide):
     """The localizer that draws the localization-guided mask."""
 
-    kind: Literal["fnac", "motion", "oracle"] = "fnac"  # type: ignore[assignment]
-    """`fnac` is a trained network; `motion` needs no weights; `oracle` is the truth of a data set with boxes."""
+    kind: Literal["fnac", "start", "motion", "oracle"] = "fnac"  # type: ignore[assignment]
+    """`fnac` is a trained network, `start` one on the encoders' start; `motion` needs no weights; `oracle` is the truth
+    of a data set with boxes."""
     seconds: Seconds = 3.0
     """Sound that the network listens to, s."""
     picture: Literal["whole", "augmented"] = "whole"

@@ -54,6 +54,7 @@ class _PretextSettings:
     fps: float
     rate: int
     seconds: float
+    pictures: bool
 
 
 def generate(
@@ -66,6 +67,7 @@ def generate(
     fps: float = 8.0,
     rate: int = 16_000,
     seconds: float = 2.0,
+    pictures: bool = True,
     workers: int | None = None,
 ) -> PretextClips:
     """Generate `count` clips; clip i depends on `seed` and i alone.
@@ -79,22 +81,23 @@ def generate(
         fps: frames a second before the stride.
         rate: samples a second of the sound.
         seconds: length of the sound, S = rate x seconds.
+        pictures: without them `frames` is [n, 0, s, s, 3]; the sounds are the same.
         workers: processes; None takes the machine's cores, 0 or 1 this process alone.
 
     Raises:
         UsageError: count, size, frames, stride, fps, rate or seconds is not above zero, or the seed is below it.
     """
-    settings = _PretextSettings(seed, size, frames, stride, fps, rate, seconds)
+    settings = _PretextSettings(seed, size, frames, stride, fps, rate, seconds, pictures)
     wrong = [
         f"{name} = {value}"
         for name, value in {"count": count, **vars(settings)}.items()
-        if name != "seed" and value <= 0
+        if name not in ("seed", "pictures") and value <= 0
     ]
     if wrong:
         raise UsageError(f"The pretext's clips cannot be generated with {', '.join(wrong)}; give values above zero.")
     samples = round(rate * seconds)
     data = PretextClips(
-        frames=np.empty((count, frames, size, size, 3), np.uint8),
+        frames=np.empty((count, frames if pictures else 0, size, size, 3), np.uint8),
         waves=np.empty((count, samples), np.float32),
         shapes=np.zeros((count, len(SHAPES)), bool),
         motions=np.zeros((count, len(MOTIONS)), bool),
@@ -135,7 +138,7 @@ def _clip(settings: _PretextSettings, number: int) -> tuple[np.ndarray, ...]:
         unseen = draw_clock(sound, MOTIONS[int(sound.integers(len(MOTIONS)))])
         other = voice(TIMBRES[timbres[1]], ENVELOPES[envelopes[1]], unseen)
     return (
-        render(scene, times, settings.size),
+        render(scene, times, settings.size) if settings.pictures else np.empty((0, settings.size, settings.size, 3)),
         mix(sound, source, other, PRETEXT, settings.rate),
         np.isin(np.arange(len(SHAPES)), shapes),
         np.isin(np.arange(len(MOTIONS)), motions),

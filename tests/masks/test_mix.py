@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from asgmcli.masks.heatmap import heatmap_mask, token_weights
-from asgmcli.masks.mix import draw_lambda, mass_weight, mix_audio, mix_tokens, partners
+from asgmcli.masks.mix import draw_lambda, mass_weight, mix_audio, mix_pixels, mix_tokens, partners
 from asgmcli.masks.tube import kept_tokens, tube_mask
+from asgmcli.nn.patches import PatchEmbed
 
 
 def seeded(seed):
@@ -30,6 +31,25 @@ def test_tokens_are_taken_whole():
     assert torch.equal(mix_tokens(a, b, torch.ones(2, 3, 4)), a)
     assert torch.equal(mix_tokens(a, b, torch.zeros(2, 3, 4)), b)
     assert torch.equal(mix_tokens(b, a, ~mask), mixed)
+
+
+def test_pixels_by_hand():
+    # Two patches of 1 x 2 pixels, one below the other, of two times that hold for two frames each.
+    a, b = torch.ones(1, 1, 4, 2, 2), torch.zeros(1, 1, 4, 2, 2)
+    mixed = mix_pixels(a, b, torch.tensor([[[True, False], [False, True]]]), (2, 1))
+    assert mixed[0, 0].tolist() == [[[1, 1], [0, 0]]] * 2 + [[[0, 0], [1, 1]]] * 2
+
+
+@pytest.mark.parametrize("tubelet", [1, 2])
+@pytest.mark.parametrize("hidden", [None, 12])
+def test_patches_of_mixed_pixels_are_mixed_tokens(tubelet, hidden):
+    torch.manual_seed(0)
+    embed = PatchEmbed(6, 4, 3, hidden, tubelet)
+    a, b = clips(1, (2, 3, 4, 8, 12))
+    mask = torch.rand(2, 4 // tubelet, 6, generator=seeded(2)) < 0.5
+    mixed = embed(mix_pixels(a, b, mask, (2, 3))).transpose(0, 1)
+    tokens = mix_tokens(embed(a).transpose(0, 1), embed(b).transpose(0, 1), mask)
+    torch.testing.assert_close(mixed, tokens)
 
 
 def test_audio_by_hand_and_at_the_ends():

@@ -34,6 +34,9 @@ ROWS: list[tuple[str, str, tuple[str, ...]]] = [
     ("localizer_flickr10k", "fnac", ()),
     ("demo_pretext", "start", STEPS),
     ("demo_localizer_pretext", "start", ()),
+    ("demo_eyes", "start", ()),
+    ("demo_ears", "start", ()),
+    ("demo_source", "start", ()),
     ("ufe_demo", "tpavi_nf_df", STEPS),
     ("ufe_table5_resnet50", "none", ()),
     ("ufe_table5_resnet50", "as_released", ("data.labeled_share=0.5", "model.backbone=resnet18")),
@@ -78,6 +81,10 @@ DECIDE_NOTHING = {*DESCRIPTIVE_KEYS, *(f"{section}.{key}" for section, keys in M
 TABLE = ("name", "task", "default_row", *DESCRIPTIVE_KEYS)
 WITH = {
     "localizer.kind": ["localizer.recipe=null"],
+    "model.video.patch_size": ["model.video.stem=patches"],
+    "model.video.embed_hidden": ["model.video.stem=patches"],
+    "model.kind": ["model.video=null", "model.audio=null"],
+    "model.video.stem": ["model.video.patch_size=8", "model.video.tubelet=1", "model.video.embed_hidden=null"],
     "audio.mean": ["audio.std=2.0"],
     "audio.std": ["audio.mean=-3.0"],
     "localizer.file": ["localizer.recipe=null", "localizer.seed=null"],

@@ -45,8 +45,8 @@ def test_a_key_with_its_values_default_and_tasks() -> None:
 
 def test_a_key_that_tasks_know_differently_has_a_line_for_each() -> None:
     assert [(key.type, key.tasks) for key in find_keys("localizer.kind")] == [
-        ("fnac | motion | oracle", ("recognition",)),
-        ("fnac | motion", ("masks",)),
+        ("fnac | start | motion | oracle", ("recognition",)),
+        ("fnac | start | motion", ("masks",)),
     ]
 
 

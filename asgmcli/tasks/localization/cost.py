@@ -7,9 +7,11 @@ from torch import Tensor
 
 from asgmcli.data.boxes import has_boxes
 from asgmcli.data.reader import RATE
-from asgmcli.nn.localizer import FNAC, WINDOW_SAMPLES, fnac_spectrogram
+from asgmcli.nn.localizer import FNAC, WINDOW_SAMPLES
+from asgmcli.nn.start_localizer import StartLocalizer
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.tasks.localization.data import plan_of
+from asgmcli.tasks.localization.model import build_on_start
 from asgmcli.train.cost import Counts, Decoded, Needs, Open, SizeOf, needs_of
 from asgmcli.train.trace import trace
 
@@ -49,9 +51,14 @@ def decoded(recipe: LocalizationRecipe) -> Decoded | None:
     return Decoded(recipe.input.resize, waves=True, sound=True) if recipe.data.share_decoded else None
 
 
-def network(recipe: LocalizationRecipe, classes: int) -> FNAC:
+def network(recipe: LocalizationRecipe, classes: int) -> FNAC | StartLocalizer:
     """Return the network in training mode, on torch's default device."""
     settings = recipe.model
+    if settings.kind == "start":
+        on_start = build_on_start(recipe).train()
+        for trunk in on_start.trunks():
+            trunk.requires_grad_(False)
+        return on_start
     model = FNAC(settings.dim, width=settings.width, stride=settings.stride, norm=settings.norm).train()
     model.imgnet.requires_grad_(not settings.frozen_trunks)
     model.audnet.requires_grad_(not settings.frozen_trunks)
@@ -64,13 +71,17 @@ def needs(recipe: LocalizationRecipe, classes: int) -> Needs:
 
     def pairs(count: int) -> tuple[Tensor, Tensor]:
         size, samples = recipe.input.size, max(round(recipe.input.seconds * RATE), WINDOW_SAMPLES)
-        sound = fnac_spectrogram(torch.empty(count, samples), rate=RATE, seconds=samples / RATE)
+        sound = model.spectrogram(torch.empty(count, samples), rate=RATE, seconds=samples / RATE)
         return torch.empty(count, 3, size, size), sound
 
     def step() -> Tensor:
-        image, audio = model.features(*pairs(recipe.train.batch))
-        return torch.einsum("bdhw,md->bmhw", image, audio)
+        return scores(recipe.train.batch)
+
+    def scores(count: int) -> Tensor:
+        picture, sound = pairs(count)
+        return torch.einsum("bdhw,md->bmhw", model.image_features(picture), model.audio_features(sound))
 
     full = trace(step, recipe.train.precision)
-    view = trace(lambda: model.eval()(*pairs(1)), recipe.train.precision, backward=False)
+    model.eval()
+    view = trace(lambda: scores(1), recipe.train.precision, backward=False)
     return needs_of(model, recipe.train, full, view, recipe.model.dim)

@@ -13,12 +13,13 @@ from asgmcli.data import augment
 from asgmcli.data.boxes import Boxes, has_boxes, read_boxes
 from asgmcli.data.loader import Draw, collate, first_decodable, make_loader, training_batches
 from asgmcli.data.manifest import Manifest, ManifestRow, check_files
+from asgmcli.data.mel_statistics import LogMelStatistics, measure_log_mel
 from asgmcli.data.plan import Plan, Planned, RankShare, SampleKey, Stream
 from asgmcli.data.reader import ClipReader, Moment
 from asgmcli.errors import DataError
 from asgmcli.prepare.source import open_manifest
 from asgmcli.ranks.exchange import own_share
-from asgmcli.recipe.clips import Audio, Clip
+from asgmcli.recipe.clips import Clip
 from asgmcli.recipe.localization import LocalizationRecipe, LocalizerInput
 from asgmcli.tasks.localization.batch import Batch, BoxBatch, FrozenBatch, Pairs
 
@@ -47,7 +48,7 @@ class PairViews(Dataset[Batch | FrozenBatch]):
             DataError: 20 clips in a row failed.
         """
         names = ("pair", key.epoch, key.occurrence)
-        if self.recipe.model.frozen_trunks:
+        if self.recipe.model.keeps_trunks:
             return first_decodable(self.rows, key.number, self.recipe.seed, names, self._whole)
         return first_decodable(self.rows, key.number, self.recipe.seed, names, self._pair)
 
@@ -106,6 +107,7 @@ class LocalizationData(Planned):
     plan: Plan
     evaluated: ClipReader
     failures: list[str] = field(default_factory=list)
+    mel_statistics: LogMelStatistics | None = None  # of the training clips, for the ears of kind start
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch | FrozenBatch]:
         """Yield the batches of epoch `number` from step `start` on.
@@ -171,7 +173,9 @@ def build_data(recipe: LocalizationRecipe) -> LocalizationData:
         evaluated = pair_reader(recipe, open_manifest(recipe.evaluation_data))
         read_boxes(evaluated.manifest)
     plan = plan_of(recipe, len(rows), own_share())
-    return LocalizationData(recipe, manifest, PairViews(reader, rows, recipe), plan, evaluated)
+    statistics = measure_log_mel(reader, rows) if recipe.model.kind == "start" else None
+    views = PairViews(reader, rows, recipe)
+    return LocalizationData(recipe, manifest, views, plan, evaluated, mel_statistics=statistics)
 
 
 def pair_reader(recipe: LocalizationRecipe, manifest: Manifest) -> ClipReader:
@@ -179,7 +183,7 @@ def pair_reader(recipe: LocalizationRecipe, manifest: Manifest) -> ClipReader:
     settings = recipe.input
     clip = Clip(frames=1, stride=1, size=settings.size, short_side=(settings.resize, settings.resize))
     kept = {"keep": recipe.data.keep_decoded, "share": recipe.data.share_decoded}
-    return ClipReader(manifest, clip, Audio(seconds=settings.seconds), **kept)
+    return ClipReader(manifest, clip, recipe.sound, **kept)
 
 
 def evaluation_batches(

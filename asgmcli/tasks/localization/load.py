@@ -115,7 +115,7 @@ def load(path: Path, recipe: LocalizationRecipe | None, device: torch.device) ->
             default_row=name,
             rows={name: Row(title=name)},
             data=TrainingData(dataset=""),
-            model=LocalizerModel(dim=frozen.model.dim, width=frozen.model.width),
+            model=LocalizerModel(dim=frozen.model.dim, width=getattr(frozen.model, "width", 64)),
             input=LocalizerInput(size=size, resize=size, seconds=frozen.seconds),
         )
     return TrainedLocalizer(recipe, frozen.to(device), device)

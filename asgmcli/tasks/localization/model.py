@@ -1,4 +1,4 @@
-"""FNAC as it is trained, and as it is kept for others to be guided by."""
+"""A localizer as it is trained, and as it is kept for others to be guided by."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder
 from asgmcli.nn.kept import Kept, name_sounds
 from asgmcli.nn.localizer import FNAC, FrozenLocalizer, load_fnac, save_localizer
 from asgmcli.nn.resnet import lay_channels_last
-from asgmcli.nn.weights import load_timm
+from asgmcli.nn.start_localizer import StartLocalizer
+from asgmcli.nn.weights import load_timm, start_from
 from asgmcli.ranks.exchange import count_ranks
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.tasks.localization.batch import FrozenBatch, Pairs
 from asgmcli.tasks.localization.data import LocalizationData, Place
 from asgmcli.train.single import SingleNetwork
 from asgmcli.train.task import Context
-from asgmcli.train.weights import LOCALIZER_WEIGHTS
+from asgmcli.train.weights import AUDIO_WEIGHTS, LOCALIZER_WEIGHTS, VIDEO_WEIGHTS
 
 
 @dataclass
@@ -30,7 +32,7 @@ class LocalizationState(SingleNetwork):
     """
 
     recipe: LocalizationRecipe
-    network: FNAC
+    network: FNAC | StartLocalizer
     frozen: FrozenLocalizer
     device: torch.device
     epoch: int = 0
@@ -42,7 +44,7 @@ class LocalizationState(SingleNetwork):
 
     def trained(self) -> list[nn.Module]:
         """Return both ResNets and their projections, or the projections alone."""
-        if self.recipe.model.frozen_trunks:
+        if self.recipe.model.keeps_trunks:
             return [self.network.img_proj, self.network.aud_proj]  # the norms before them have no weights
         return [self.network]
 
@@ -52,9 +54,9 @@ class LocalizationState(SingleNetwork):
         if self.network.training:
             return
         self.network.train()
-        if self.recipe.model.frozen_trunks:
-            self.network.imgnet.requires_grad_(False).eval()
-            self.network.audnet.requires_grad_(False).eval()
+        if self.recipe.model.keeps_trunks:
+            for trunk in self.network.trunks():
+                trunk.requires_grad_(False).eval()
 
     @torch.no_grad()
     def trunk_features(self, batch: FrozenBatch) -> tuple[Tensor, Tensor]:
@@ -78,13 +80,11 @@ class LocalizationState(SingleNetwork):
 
     def _cells(self, images: Tensor) -> Tensor:
         """Return image features [n, C, h, w] of uint8 [n, 3, H, W]."""
-        cells: Tensor = self.network.imgnet((images.float() / 255 - self.frozen.image_mean) / self.frozen.image_std)
-        return cells
+        return self.network.cells((images.float() / 255 - self.frozen.image_mean) / self.frozen.image_std)
 
     def _sounds(self, waves: Tensor) -> Tensor:
         """Return audio features [n, C] of sounds [n, S]."""
-        sounds: Tensor = self.network.audnet(self.frozen.spectrogram(waves)).amax((2, 3))
-        return sounds
+        return self.network.heard(self.frozen.spectrogram(waves))
 
     def export(self, folder: Path) -> None:
         """Write the localizer with the sizes of its inputs."""
@@ -97,6 +97,51 @@ def build_state(recipe: LocalizationRecipe, data: LocalizationData, context: Con
     Raises:
         DataError: a weight file is missing or does not fit.
     """
+    if recipe.model.kind == "start":
+        network: FNAC | StartLocalizer = _on_start(recipe, data, context)
+    else:
+        network = _fnac(recipe, context)
+    network.to(context.device)
+    if recipe.train.channels_last:
+        lay_channels_last(network)
+    frozen = FrozenLocalizer(network, input_size=recipe.input.size, seconds=recipe.input.seconds).to(context.device)
+    network.requires_grad_(True)
+    return LocalizationState(recipe, network, frozen, context.device, known=data.views.known)
+
+
+def _on_start(recipe: LocalizationRecipe, data: LocalizationData, context: Context) -> StartLocalizer:
+    """Build two linear maps on trained eyes and ears."""
+    statistics = data.mel_statistics
+    assert statistics is not None  # measured for this kind
+    network = build_on_start(recipe, statistics.mean, statistics.std)
+    model = recipe.model
+    for encoder, start, name in (
+        (network.video, model.video, VIDEO_WEIGHTS),
+        (network.audio, model.audio, AUDIO_WEIGHTS),
+    ):
+        assert start is not None  # the recipe has both
+        start_from(encoder, start.init, context.weights_of(start.init, name))
+    return network
+
+
+def build_on_start(recipe: LocalizationRecipe, mel_mean: float = 0.0, mel_std: float = 1.0) -> StartLocalizer:
+    """Build the localizer of kind start with random weights."""
+    model = recipe.model
+    assert model.video is not None
+    assert model.audio is not None
+    return StartLocalizer(
+        build_video_encoder(model.video.size(), recipe.clip, 0),
+        build_audio_encoder(model.audio.size(), recipe.sound, recipe.sound.length),
+        model.dim,
+        mels=model.mels,
+        mel_mean=mel_mean,
+        mel_std=mel_std,
+        noise=model.noise,
+    )
+
+
+def _fnac(recipe: LocalizationRecipe, context: Context) -> FNAC:
+    """Build FNAC with its start."""
     settings = recipe.model
     network = FNAC(
         settings.dim,
@@ -113,13 +158,12 @@ def build_state(recipe: LocalizationRecipe, data: LocalizationData, context: Con
         load_timm(network.imgnet, settings.init.timm)
     if count_ranks() > 1 and context.device.type == "cuda":  # torch has none for CPUs
         nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    network.to(context.device)
-    if recipe.train.channels_last:
-        lay_channels_last(network)
-    frozen = FrozenLocalizer(network, input_size=recipe.input.size, seconds=recipe.input.seconds).to(context.device)
-    network.requires_grad_(True)
-    return LocalizationState(recipe, network, frozen, context.device, known=data.views.known)
+    return network
 
 
 def _config(recipe: LocalizationRecipe) -> dict[str, object]:
-    return {"input_size": recipe.input.size, "seconds": recipe.input.seconds, "recipe": recipe.name}
+    sizes: dict[str, object] = {"input_size": recipe.input.size, "seconds": recipe.input.seconds, "recipe": recipe.name}
+    video, audio = recipe.model.video, recipe.model.audio
+    if video is not None and audio is not None:
+        sizes |= {"video": video.size().model_dump(), "audio": audio.size().model_dump()}
+    return sizes

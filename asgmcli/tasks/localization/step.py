@@ -1,10 +1,11 @@
-"""One training step of FNAC: the contrastive loss, then also its three adjacency terms."""
+"""One training step: FNAC's contrastive loss, then also its three adjacency terms; or which cells match on a start."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from asgmcli.losses.cell_match import cell_match
 from asgmcli.losses.fnac import fnac_losses
 from asgmcli.ranks.exchange import gather_rows
 from asgmcli.tasks.localization.batch import Batch, FrozenBatch
@@ -21,6 +22,8 @@ def train_step(state: LocalizationState, batch: Batch | FrozenBatch) -> dict[str
     settings = state.recipe.losses
     features = _projected(state, batch) if isinstance(batch, FrozenBatch) else _features(state, batch)
     image, audio = (gather_rows(part) for part in features)
+    if state.recipe.model.kind == "start":
+        return {"loss": cell_match(image, audio)}
     terms = fnac_losses(image, audio, settings.temperature, settings.foreground)
     loss = terms["contrastive"]
     if state.epoch >= settings.contrastive_epochs:
@@ -33,7 +36,7 @@ def _features(state: LocalizationState, batch: Batch) -> tuple[Tensor, Tensor]:
     image = (batch.pairs.image.float() / 255 - state.frozen.image_mean) / state.frozen.image_std
     spectrogram = state.frozen.spectrogram(batch.pairs.wave)
     masked = mask_spectrogram(spectrogram, batch.masks, state.recipe.input.mask_width)
-    return state.network.features(image, masked)
+    return state.network.image_features(image), state.network.audio_features(masked)
 
 
 def _projected(state: LocalizationState, batch: FrozenBatch) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from asgmcli.train.batches import Precomputed
 
 @dataclass(frozen=True)
 class Inputs:
-    """All that the network sees and hears of B clips.
+    """All that the network sees and hears of B clips; a sense that it lacks is [B, 0].
 
     Attributes:
         video: uint8 [B, T, 3, S, S].
@@ -31,7 +31,7 @@ class Truth:
 
     Attributes:
         places: float32 [B, A, T, 3], where each sprite is: x, y, radius in frame sides, NaN where there is none.
-        cast: int64 [B, A, 2], shape and motion of each sprite, -1 where there is none.
+        cast: int64 [B, A, 2], shape (or glyph) and motion of each sprite, -1 where there is none.
         shapes: float32 [B, shapes], 1 where the clip has one such.
         motions: float32 [B, motions], likewise.
         timbre: int64 [B].

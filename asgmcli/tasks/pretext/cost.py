@@ -35,13 +35,13 @@ def needs(recipe: PretextRecipe, classes: int) -> Needs:
     """Count parameters, memory and operations."""
     model = network(recipe, classes)
     full, view = _works(recipe, model)
-    width = recipe.model.video.dim if recipe.model.video is not None else model.body.seen_dim
+    width = max(model.body.seen_dim, model.body.heard_dim)
     return needs_of(model, recipe.train, full, view, width)
 
 
 def _works(recipe: PretextRecipe, model: PretextNetwork) -> list[TracedWork]:
     """Return the step, and a view."""
-    clip = recipe.clip
+    clip = recipe.still
 
     def clips(count: int) -> Inputs:
         video = torch.empty(count, clip.frames, 3, clip.size, clip.size, dtype=torch.uint8)

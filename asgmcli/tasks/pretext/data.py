@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -20,7 +19,7 @@ from asgmcli.media.vggish_mel import vggish_patches
 from asgmcli.recipe.pretext import PretextRecipe
 from asgmcli.synthetic.pretext import PretextClips, generate
 from asgmcli.tasks.pretext.batch import Batch, Inputs, Truth
-from asgmcli.tasks.pretext.targets import nearest_patches
+from asgmcli.tasks.pretext.sights import Darkness, Scenes, Sights, Stills
 
 SEED = 20_000
 TEST_SEED = 30_000
@@ -30,58 +29,37 @@ SECOND = 1.0
 
 @dataclass
 class PretextViews(Dataset[Batch]):
-    """Generated clips, and what is in them.
+    """What is to be seen and heard of `count` samples; `sounds` [count, ...], None where nothing is heard."""
 
-    In the first `stills` epochs the video is one random frame of the clip (repeated to fill a tubelet): shapes are
-    learnt from many stills at the price of few clips, motion afterwards. In the first `parts` epochs the network sees
-    only the cells nearest to the shapes, where the recipe says how many.
-    """
-
-    clips: PretextClips
-    sounds: Tensor
+    count: int
+    sights: Sights
+    heard: PretextClips | None
+    sounds: Tensor | None
     recipe: PretextRecipe
     training: bool
-    stills: int = 0
-    parts: int = 0
 
     def __len__(self) -> int:
-        return len(self.clips.frames)
+        return self.count
 
     def __getitem__(self, key: SampleKey) -> Batch:
-        number, recipe = key.number, self.recipe
+        recipe, number = self.recipe, key.number
         rng = generator(recipe.seed, "pretext", key.epoch, key.occurrence, number)
-        frames, places = torch.from_numpy(self.clips.frames[number]), torch.from_numpy(self.clips.places[number])
-        sound = self.sounds[number]
-        if self.training:
-            if key.epoch < self.stills:
-                shown = [int(rng.integers(len(frames)))] * (
-                    1 if recipe.model.video is None else recipe.model.video.tubelet
-                )
-                frames, places = frames[shown], places[:, shown]
-            # Colours tell nothing. No flip: some motions and shapes are mirror images of others.
-            frames = frames[..., torch.from_numpy(rng.permutation(3))]
-            if recipe.model.video is not None:
+        sight = self.sights.draw(key, rng)
+        sound, timbre, envelope = torch.empty(0), -1, -1
+        if self.sounds is not None and self.heard is not None:
+            sound, timbre, envelope = self.sounds[number], self.heard.timbre[number], self.heard.envelope[number]
+            if self.training and recipe.model.encodes:
                 sound = augment.spec_augment(sound, rng, recipe.augment.frequency_mask, recipe.augment.time_mask, 0.0)
-        kept = self._kept(key.epoch, places, rng) if self.training else None
         truth = Truth(
-            places,
-            torch.from_numpy(self.clips.cast[number]),
-            shapes=torch.from_numpy(self.clips.shapes[number].astype(np.float32)),
-            motions=torch.from_numpy(self.clips.motions[number].astype(np.float32)),
-            timbre=torch.tensor(int(self.clips.timbre[number])),
-            envelope=torch.tensor(int(self.clips.envelope[number])),
+            sight.places,
+            sight.cast,
+            shapes=sight.shapes,
+            motions=sight.motions,
+            timbre=torch.tensor(int(timbre)),
+            envelope=torch.tensor(int(envelope)),
         )
-        return Batch([str(number)], Inputs(frames.permute(0, 3, 1, 2), sound, kept), truth)
-
-    def _kept(self, epoch: int, places: Tensor, rng: np.random.Generator) -> Tensor | None:
-        """Return the cells nearest to the shapes, while the network is to see only these."""
-        settings, video = self.recipe.generated, self.recipe.model.video
-        count = settings.still_tokens if epoch < self.stills else settings.clip_tokens
-        if count is None or video is None or epoch >= self.parts:
-            return None
-        side = self.recipe.clip.size // video.patch_size
-        chance = torch.from_numpy(rng.random(side * side, np.float32))
-        return nearest_patches(places, (side, side), count, chance)
+        kept = self.sights.kept(key.epoch, sight, rng)
+        return Batch([str(number)], Inputs(sight.video, sound, kept), truth)
 
 
 @dataclass
@@ -95,8 +73,8 @@ class PretextLoaders(Planned):
 
     @property
     def length(self) -> int:
-        """Return L, the log-mel's time steps."""
-        return self.train.sounds.shape[1]
+        """Return L, the log-mel's time steps; 0 where nothing is heard."""
+        return 0 if self.train.sounds is None else self.train.sounds.shape[1]
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch `number` from step `start` on."""
@@ -113,22 +91,39 @@ class PretextLoaders(Planned):
 
 
 def build_data(recipe: PretextRecipe) -> PretextLoaders:
-    """Generate the clips: some seconds on every core."""
-    train = _generate(recipe, recipe.generated.train, SEED + recipe.seed)
-    test = _generate(recipe, recipe.generated.test, TEST_SEED + recipe.seed)
+    """Generate the clips, or the sounds alone: some seconds on every core. Stills of glyphs are drawn as they come."""
+    made = recipe.generated
+    stills = round(made.still_share * recipe.train.epochs)
+    parts = round((1 - made.whole_share) * recipe.train.epochs)
+    train = _generate(recipe, made.train, SEED + recipe.seed)
+    test = _generate(recipe, made.test, TEST_SEED + recipe.seed)
+    sounds, test_sounds = _sounds(recipe, train, test)
+
+    def views(count: int, clips: PretextClips | None, sounds: Tensor | None, training: bool) -> PretextViews:
+        sights: Sights = Darkness()
+        if made.glyphs is not None:
+            sights = Stills(made.glyphs, recipe.clip.size, (SEED if training else TEST_SEED) + recipe.seed)
+        elif recipe.model.sees and clips is not None:
+            sights = Scenes(clips, recipe, training, *((stills, parts) if training else (0, 0)))
+        return PretextViews(count, sights, clips, sounds, recipe, training)
+
+    shown = views(made.train, train, sounds, True), views(made.test, test, test_sounds, False)
+    return PretextLoaders(recipe, *shown, plan_of(recipe, made.train))
+
+
+def _sounds(
+    recipe: PretextRecipe, train: PretextClips | None, test: PretextClips | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return what the network hears of both, the log-mels of encoders normalised by the first's statistics."""
+    if train is None or test is None or not recipe.model.listens:
+        return None, None
     if recipe.model.backbones is not None:
-        sounds, test_sounds = _patches(train), _patches(test)
-    elif recipe.model.localizer is not None:
-        sounds, test_sounds = torch.from_numpy(train.waves), torch.from_numpy(test.waves)
-    else:
-        sounds, test_sounds = _log_mels(recipe, train), _log_mels(recipe, test)
-        mel_statistics = LogMelStatistics(float(sounds.mean()), float(sounds.std()))
-        sounds, test_sounds = mel_statistics.normalise(sounds), mel_statistics.normalise(test_sounds)
-    stills = round(recipe.generated.still_share * recipe.train.epochs)
-    parts = round((1 - recipe.generated.whole_share) * recipe.train.epochs)
-    views = PretextViews(train, sounds, recipe, training=True, stills=stills, parts=parts)
-    tests = PretextViews(test, test_sounds, recipe, training=False)
-    return PretextLoaders(recipe, views, tests, plan_of(recipe, len(views)))
+        return _patches(train), _patches(test)
+    if recipe.model.localizer is not None:
+        return torch.from_numpy(train.waves), torch.from_numpy(test.waves)
+    sounds, test_sounds = _log_mels(recipe, train), _log_mels(recipe, test)
+    mel_statistics = LogMelStatistics(float(sounds.mean()), float(sounds.std()))
+    return mel_statistics.normalise(sounds), mel_statistics.normalise(test_sounds)
 
 
 def plan_of(recipe: PretextRecipe, clips: int) -> Plan:
@@ -137,8 +132,11 @@ def plan_of(recipe: PretextRecipe, clips: int) -> Plan:
     return Plan({"clips": Stream(clips, recipe.train.batch, seed_name="labeled")}, recipe.seed)
 
 
-def _generate(recipe: PretextRecipe, count: int, seed: int) -> PretextClips:
-    clip = recipe.clip
+def _generate(recipe: PretextRecipe, count: int, seed: int) -> PretextClips | None:
+    """Return clips, without pictures where none is seen or glyphs are; None where nothing of them is asked."""
+    clip, scenes = recipe.clip, recipe.model.sees and recipe.generated.glyphs is None
+    if not scenes and not recipe.model.listens:
+        return None
     return generate(
         count,
         seed=seed,
@@ -146,6 +144,7 @@ def _generate(recipe: PretextRecipe, count: int, seed: int) -> PretextClips:
         frames=clip.frames,
         stride=clip.stride,
         seconds=recipe.audio.seconds if recipe.model.backbones is None else SECOND,
+        pictures=scenes,
     )
 
 

@@ -10,13 +10,16 @@ from torch import Tensor
 from asgmcli.report.table import Table
 from asgmcli.tasks.pretext.batch import Batch
 from asgmcli.tasks.pretext.model import PretextState
+from asgmcli.tasks.pretext.step import cells_here
 from asgmcli.train.batches import move
 from asgmcli.train.task import Evaluation
 
 
 @torch.no_grad()
 def evaluate(state: PretextState, loader: Iterable[Batch]) -> Evaluation:
-    """Return the percentage right: each clip's k most likely shapes and motions (k of each), timbre and envelope."""
+    """Return the percentage right: each clip's k most likely shapes and motions (k of each), timbre and envelope, and
+    the cells that show something.
+    """
     state.network.eval()
     right: dict[str, list[Tensor]] = {}
     guessed: dict[str, list[Tensor]] = {}
@@ -28,6 +31,11 @@ def evaluate(state: PretextState, loader: Iterable[Batch]) -> Evaluation:
             hits, chance = _set_hits(logits, truth) if truth.dim() == 2 else _class_hits(logits, truth)
             right.setdefault(name, []).append(hits)
             guessed.setdefault(name, []).append(chance)
+        if "patch_shapes" in answers:
+            here, _ = cells_here(batch, answers["patch_shapes"].shape[1], state.network.body.grid)
+            hits, chance = _class_hits(answers["patch_shapes"][here > 0], here[here > 0])
+            right.setdefault("cells", []).append(hits)
+            guessed.setdefault("cells", []).append(chance)
     metrics = {name: 100 * float(torch.cat(hits).mean()) for name, hits in right.items()}
     chances = {name: 100 * float(torch.cat(chance).mean()) for name, chance in guessed.items()}
     table = Table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.nn.vit import AudioTransformer
 from asgmcli.recipe.events import SeeingNet
 from asgmcli.recipe.pretext import BackboneSizes, PretextRecipe
-from asgmcli.synthetic.pretext import ENVELOPES, MOTIONS, SHAPES, TIMBRES
+from asgmcli.tasks.pretext.asked import asked_of_hearing, asked_of_sight
 from asgmcli.tasks.pretext.batch import Inputs
 from asgmcli.tasks.pretext.data import PretextLoaders
 from asgmcli.train.single import SingleNetwork
@@ -28,37 +29,49 @@ from asgmcli.train.weights import AUDIO_WEIGHTS, BACKBONE_WEIGHTS, LOCALIZER_WEI
 
 @dataclass(frozen=True)
 class PretextFeatures:
-    """seen [B, D] and patches [B, T, N, D] of the picture (T times of one or more frames), heard [B, E]."""
+    """seen [B, D] and patches [B, T, N, D] of the picture (T times of one or more frames), heard [B, E]; None for a
+    sense that the body lacks. `stem` [B, T, N, D]: what a stem of convolutions alone makes of the picture."""
 
-    seen: Tensor
-    patches: Tensor
-    heard: Tensor
+    seen: Tensor | None
+    patches: Tensor | None
+    heard: Tensor | None
+    stem: Tensor | None = None
 
 
 class Transformers(nn.Module):
-    """The recognition network's encoders."""
+    """The recognition network's encoders, one or both."""
 
-    def __init__(self, video: TimeSformer, audio: AudioTransformer, dim: int) -> None:
+    def __init__(self, video: TimeSformer | None, audio: AudioTransformer | None) -> None:
         super().__init__()
         self.video = video
         self.audio = audio
-        self.seen_dim = self.heard_dim = dim
-        self.grid = video.grid
+        self.seen_dim, self.heard_dim = (0 if net is None else net.cls_token.shape[2] for net in (video, audio))
+        self.grid = (1, 1) if video is None else video.grid
+
+    @property
+    def convolutional(self) -> bool:
+        """Return True if the video transformer has a stem of convolutions."""
+        return self.video is not None and self.video.patch_embed.overlaps
 
     def forward(self, inputs: Inputs) -> PretextFeatures:
         """Compute features of video uint8 [B, T, 3, H, W], or its cells `kept` [B, n], and of log-mel [B, L, M]."""
         kept, frames = inputs.kept, inputs.video
+        heard = None if self.audio is None else self.audio(inputs.sound)
+        if self.video is None:
+            return PretextFeatures(None, None, heard)
         if kept is not None:
             frames = _cells(frames, kept, self.grid)
         # Mean and deviation 0.5, as the recognition network's.
-        seen, patches = self.video.encode_all(self.video.embed(frames.transpose(1, 2).float() / 127.5 - 1), kept)
-        return PretextFeatures(seen, patches, self.audio(inputs.sound))
+        tokens = self.video.embed(frames.transpose(1, 2).float() / 127.5 - 1)
+        seen, patches = self.video.encode_all(tokens, kept)
+        return PretextFeatures(seen, patches, heard, tokens if self.convolutional else None)
 
     def export(self, folder: Path, recipe: PretextRecipe) -> None:
         """Write the encoders, under the names that the recognition task looks for."""
         metadata = {"format": "asgm-encoder", "recipe": recipe.name}
-        write_safetensors(folder / VIDEO_WEIGHTS, self.video.state_dict(), metadata)
-        write_safetensors(folder / AUDIO_WEIGHTS, self.audio.state_dict(), metadata)
+        for name, network in ((VIDEO_WEIGHTS, self.video), (AUDIO_WEIGHTS, self.audio)):
+            if network is not None:
+                write_safetensors(folder / name, network.state_dict(), metadata)
 
 
 def _cells(frames: Tensor, kept: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -131,37 +144,38 @@ class PretextNetwork(nn.Module):
     """Frames and sound to shapes, motions, timbre and envelope, by linear heads on a body that is kept.
 
     Shapes and motions are asked of the whole (which are there at all) and of every patch (which is here, the first
-    class meaning none): a small network learns from thousands of patches a batch what it would not from the clips.
+    class meaning none): a small network learns from thousands of patches a batch what it would not from the clips. A
+    stem of convolutions is asked for the shapes too, cell by cell.
+
+    Args:
+        body: what is kept.
+        seen: number of answers to what is asked of the picture, by name.
+        heard: number of answers to what is asked of the sound, by name.
     """
 
-    def __init__(self, body: Transformers | Localizer | EventNets) -> None:
+    def __init__(
+        self, body: Transformers | Localizer | EventNets, seen: Mapping[str, int], heard: Mapping[str, int]
+    ) -> None:
         super().__init__()
         self.body = body
-        sizes = {"shapes": SHAPES, "motions": MOTIONS, "timbre": TIMBRES, "envelope": ENVELOPES}
-        widths = {
-            "shapes": body.seen_dim,
-            "motions": body.seen_dim,
-            "timbre": body.heard_dim,
-            "envelope": body.heard_dim,
-        }
-        self.heads = nn.ModuleDict({name: nn.Linear(widths[name], len(values)) for name, values in sizes.items()})
-        self.patch_heads = nn.ModuleDict(
-            {name: nn.Linear(body.seen_dim, 1 + len(sizes[name])) for name in ("shapes", "motions")}
-        )
+        self.seen = tuple(seen)
+        heads = {name: nn.Linear(body.seen_dim, count) for name, count in seen.items()}
+        heads |= {name: nn.Linear(body.heard_dim, count) for name, count in heard.items()}
+        self.heads = nn.ModuleDict(heads)
+        self.patch_heads = nn.ModuleDict({name: nn.Linear(body.seen_dim, 1 + count) for name, count in seen.items()})
+        asks_stem = isinstance(body, Transformers) and body.convolutional
+        self.stem_head = nn.Linear(body.seen_dim, 1 + seen["shapes"]) if asks_stem else None
 
     def forward(self, inputs: Inputs) -> dict[str, Tensor]:
-        """Return logits: shapes [B, Ks], motions [B, Km], timbre [B, Kt], envelope [B, Ke], and for every patch seen
-        patch_shapes [B, T, N, 1 + Ks], patch_motions [B, T, N, 1 + Km].
+        """Return logits of what is asked: shapes [B, Ks], motions [B, Km], timbre [B, Kt], envelope [B, Ke], for every
+        patch seen patch_shapes [B, T, N, 1 + Ks], patch_motions [B, T, N, 1 + Km], and likewise stem_shapes.
         """
         features = self.body(inputs)
-        source = {
-            "shapes": features.seen,
-            "motions": features.seen,
-            "timbre": features.heard,
-            "envelope": features.heard,
+        logits = {
+            name: head(features.seen if name in self.seen else features.heard) for name, head in self.heads.items()
         }
-        logits = {name: head(source[name]) for name, head in self.heads.items()}
-        return {**logits, **{f"patch_{name}": head(features.patches) for name, head in self.patch_heads.items()}}
+        logits |= {f"patch_{name}": head(features.patches) for name, head in self.patch_heads.items()}
+        return logits if self.stem_head is None else {**logits, "stem_shapes": self.stem_head(features.stem)}
 
 
 @dataclass
@@ -186,15 +200,16 @@ def build_network(recipe: PretextRecipe, length: int) -> PretextNetwork:
     """Build the network that `recipe` describes, with random weights; `length` is L of the log-mel."""
     model = recipe.model
     body: Transformers | Localizer | EventNets
-    if model.video is not None and model.audio is not None:
-        seer = build_video_encoder(model.video, recipe.clip, 0)
-        body = Transformers(seer, build_audio_encoder(model.audio, recipe.audio, length), model.video.dim)
+    if model.encodes:
+        seer = None if model.video is None else build_video_encoder(model.video, recipe.still, 0)
+        hearer = None if model.audio is None else build_audio_encoder(model.audio, recipe.audio, length)
+        body = Transformers(seer, hearer)
     elif model.backbones is not None:
         body = EventNets(model.backbones, math.ceil(recipe.clip.size / model.backbones.visual_stride))
     else:
-        assert model.localizer is not None  # the recipe has one of the three
+        assert model.localizer is not None  # the recipe has one of these
         sizes = model.localizer
         side = math.ceil(recipe.clip.size / sizes.stride)
         network = FNAC(sizes.dim, width=sizes.width, stride=sizes.stride)
         body = Localizer(network, recipe.audio.seconds, (side, side))
-    return PretextNetwork(body)
+    return PretextNetwork(body, asked_of_sight(recipe), asked_of_hearing(recipe))

@@ -14,6 +14,7 @@ from asgmcli.tasks.pretext.model import PretextState
 from asgmcli.tasks.pretext.targets import patch_targets
 
 EMPTY_WEIGHT = 0.3  # of patches without a sprite, which are most
+STEM_WEIGHT = 0.5  # of what a stem of convolutions alone is asked
 
 
 def train_step(state: PretextState, batch: Batch) -> dict[str, Tensor]:
@@ -26,21 +27,25 @@ def train_step(state: PretextState, batch: Batch) -> dict[str, Tensor]:
     heard = math.ceil(state.recipe.generated.heard_share * len(batch.ids))
     truth = batch.truth
     logits = state.network(replace(batch.inputs, sound=batch.inputs.sound[:heard]))
-    shapes_here, motions_here = _here(batch, logits["patch_shapes"].shape[1], state.network.body.grid)
-    terms = {
-        "shapes": F.binary_cross_entropy_with_logits(logits["shapes"].float(), truth.shapes),
-        "patch_shapes": _patch_loss(logits["patch_shapes"], shapes_here),
-        "timbre": F.cross_entropy(logits["timbre"].float(), truth.timbre[:heard]),
-        "envelope": F.cross_entropy(logits["envelope"].float(), truth.envelope[:heard]),
-    }
-    if logits["patch_motions"].shape[1] > 1:
+    terms: dict[str, Tensor] = {}
+    if "patch_shapes" in logits:
+        times = logits["patch_shapes"].shape[1]
+        shapes_here, motions_here = cells_here(batch, times, state.network.body.grid)
+        terms["shapes"] = F.binary_cross_entropy_with_logits(logits["shapes"].float(), truth.shapes)
+        terms["patch_shapes"] = _patch_loss(logits["patch_shapes"], shapes_here)
+    if "stem_shapes" in logits:
+        terms["stem_shapes"] = STEM_WEIGHT * _patch_loss(logits["stem_shapes"], shapes_here)
+    for name in ("timbre", "envelope"):
+        if name in logits:
+            terms[name] = F.cross_entropy(logits[name].float(), getattr(truth, name)[:heard])
+    if "patch_motions" in logits and times > 1:
         terms["motions"] = F.binary_cross_entropy_with_logits(logits["motions"].float(), truth.motions)
         terms["patch_motions"] = _patch_loss(logits["patch_motions"], motions_here)
     loss = torch.stack(list(terms.values())).sum()
     return {"loss": loss, **{name: value.detach() for name, value in terms.items()}}
 
 
-def _here(batch: Batch, times: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def cells_here(batch: Batch, times: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Return what each patch shows, two int64 [B, T', N]: T' `times` of one or more frames, N the grid's cells or
     the kept.
     """

@@ -89,7 +89,9 @@ def _works(recipe: RecognitionRecipe, classes: int) -> list[TracedWork]:
                     model(*_clips(recipe, model, unlabeled))  # the teacher, of the same size
             video, audio = _clips(recipe, model, labeled + unlabeled)
             tokens = model.embed(video) if video is not None else None
-            if mixed and video is not None and tokens is not None:
+            if mixed and video is not None and tokens is not None and model.mixes_pixels:
+                tokens = torch.cat([tokens, model.embed(video[labeled:])])
+            elif mixed and video is not None and tokens is not None:
                 strong = tokens[labeled:]
                 shown = model.embed(video[labeled:]) if recipe.whole_partner else strong
                 keep = torch.empty(strong.shape[:3], dtype=torch.bool)

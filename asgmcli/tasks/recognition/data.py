@@ -232,7 +232,7 @@ def _mel_statistics(recipe: RecognitionRecipe, reader: ClipReader, rows: list[Ma
 
 def _guide_seconds(recipe: RecognitionRecipe) -> float | None:
     """Return the seconds of sound that the mask's guide uses during training; None if it does not."""
-    return recipe.localizer.seconds if recipe.localizer is not None and recipe.guide == "fnac" else None
+    return None if recipe.guide_network is None else recipe.guide_network.seconds
 
 
 def _carried_maps(recipe: RecognitionRecipe, manifest: Manifest, rows: list[ManifestRow]) -> ViewMaps | None:

@@ -17,13 +17,14 @@ from asgmcli.losses.alignment import DistributionAlignment
 from asgmcli.losses.fixmatch import FixedThreshold, NoThreshold
 from asgmcli.losses.flexmatch import FlexibleThreshold
 from asgmcli.nn.attention import init_transformer
-from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder, start_from
+from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder
 from asgmcli.nn.fusion import FusionTransformer
 from asgmcli.nn.localizer import FrozenLocalizer, load_localizer
 from asgmcli.nn.resnet import lay_channels_last
 from asgmcli.nn.state import write_safetensors
 from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.nn.vit import AudioTransformer
+from asgmcli.nn.weights import start_from
 from asgmcli.recipe.losses import Thresholds
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.training import SemiSupervised
@@ -66,6 +67,7 @@ class ASGMFormer(nn.Module):
         fusion: over the two class tokens; None for one sense alone.
         mean, std: of the pretrained network's pixels, a channel.
         head: classifier of the sound's class token, for sound alone.
+        frozen_stem: what embeds the pixels has no gradient, and its batch norms do not follow the batches.
     """
 
     mean: Tensor
@@ -79,6 +81,7 @@ class ASGMFormer(nn.Module):
         mean: tuple[float, float, float],
         std: tuple[float, float, float],
         head: nn.Linear | None = None,
+        frozen_stem: bool = False,
     ) -> None:
         super().__init__()
         self.video = video
@@ -88,8 +91,18 @@ class ASGMFormer(nn.Module):
             self.head = head
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1, 1), persistent=False)
+        self.frozen_stem = frozen_stem
+        if video is not None and frozen_stem:
+            video.patch_embed.requires_grad_(False).eval()
         self._parts = 1
         self._compiled: Callable[[Tensor | None, Tensor | None], Outputs] | None = None
+
+    def train(self, mode: bool = True) -> ASGMFormer:
+        """Set the mode of all but a frozen stem."""
+        super().train(mode)
+        if self.video is not None and self.frozen_stem:
+            self.video.patch_embed.eval()
+        return self
 
     def save_memory(self, settings: SemiSupervised) -> None:
         """Train with `activation_checkpointing` and `accumulate` as `settings` say."""
@@ -108,6 +121,11 @@ class ASGMFormer(nn.Module):
     def normalise(self, frames: Tensor) -> Tensor:
         """Return float [B, 3, T, H, W], normalised as in the network's pretraining, of uint8 [B, T, 3, H, W]."""
         return (frames.transpose(1, 2).float() / 255 - self.mean) / self.std
+
+    @property
+    def mixes_pixels(self) -> bool:
+        """Return True if clips are mixed before the embedding, whose tokens overlap, and not after it."""
+        return self.video is not None and self.video.patch_embed.overlaps
 
     def embed(self, video: Tensor) -> Tensor:
         """Embed [B, 3, T, H, W] as tokens [B, T, N, D] before positions, where clips are mixed (Eq. 7)."""
@@ -254,7 +272,7 @@ def build_network(recipe: RecognitionRecipe, classes: int, length: int) -> ASGMF
     model = recipe.model
     if model.modality == "video":
         encoder = build_video_encoder(model.video, recipe.clip, classes)
-        return ASGMFormer(encoder, None, None, model.mean, model.std)
+        return ASGMFormer(encoder, None, None, model.mean, model.std, frozen_stem=model.video.frozen_stem)
     if model.modality == "audio":
         head = nn.Linear(model.audio.dim, classes)
         init_transformer(head)
@@ -263,7 +281,7 @@ def build_network(recipe: RecognitionRecipe, classes: int, length: int) -> ASGMF
     encoder = build_video_encoder(model.video, recipe.clip, 0)
     listener = build_audio_encoder(model.audio, recipe.audio, length)
     fusion = FusionTransformer(model.video.dim, classes, model.fusion.layers, model.fusion.heads)
-    return ASGMFormer(encoder, listener, fusion, model.mean, model.std)
+    return ASGMFormer(encoder, listener, fusion, model.mean, model.std, frozen_stem=model.video.frozen_stem)
 
 
 def make_threshold(settings: Thresholds, clips: int, classes: int) -> FixedThreshold | FlexibleThreshold:
@@ -291,10 +309,10 @@ def build_state(recipe: RecognitionRecipe, data: RecognitionData, context: Conte
     student.to(context.device)
     threshold = make_threshold(recipe.thresholds, max(1, len(data.train.views.unlabeled)), len(data.classes))
     localizer = None
-    if recipe.guide == "fnac" and recipe.localizer is not None:
-        path = context.weights_of(recipe.localizer, LOCALIZER_WEIGHTS)
-        assert path is not None  # FNAC comes from a recipe or a file
-        localizer = load_localizer(path, map=recipe.localizer.map).to(context.device)
+    if (guide := recipe.guide_network) is not None:
+        path = context.weights_of(guide, LOCALIZER_WEIGHTS)
+        assert path is not None  # a network comes from a recipe or a file
+        localizer = load_localizer(path, map=guide.map, kind=guide.kind).to(context.device)
         if recipe.train.channels_last:
             lay_channels_last(localizer)
         if recipe.data.keep_decoded:

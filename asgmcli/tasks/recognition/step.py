@@ -18,7 +18,7 @@ from asgmcli.losses.fixmatch import consistency, sharpened
 from asgmcli.losses.mixup import mixup, mixup_target
 from asgmcli.masks.block import block_mask
 from asgmcli.masks.heatmap import heatmap_mask
-from asgmcli.masks.mix import draw_lambda, mix_audio, mix_tokens, partners
+from asgmcli.masks.mix import draw_lambda, mix_audio, mix_pixels, mix_tokens, partners
 from asgmcli.masks.tube import tube_mask
 from asgmcli.metrics.pseudo_label import pseudo_label_quality
 from asgmcli.ranks.exchange import gather_rows, own_rank, own_rows
@@ -40,11 +40,13 @@ class PseudoLabels:
 @dataclass(frozen=True)
 class StrongViews:
     """Tokens [B, T, N, D] of the strong views, those that they show as the second clip of a mixture, and their pixels
-    [B, 3, T, H, W], normalised, without the channels that they lose."""
+    [B, 3, T, H, W], normalised, without the channels that they lose; `whole` are the pixels that they show as the
+    second clip, where clips are mixed before a stem whose tokens overlap."""
 
     tokens: Tensor
     as_partner: Tensor
     normalised: Tensor
+    whole: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def _embed(state: RecognitionState, labeled: Labeled, unlabeled: Unlabeled) -> t
     strong = drop_channels(whole, unlabeled.dropped, student, recipe)
     tokens = student.embed(torch.cat([_seen(state, labeled), strong]))
     first = tokens[len(labeled.label) :]  # one slice: two would add up gradients in another order
+    if student.mixes_pixels:
+        return tokens, StrongViews(first, first, strong, whole if recipe.whole_partner else strong)
     return tokens, StrongViews(first, student.embed(whole) if recipe.whole_partner else first, strong)
 
 
@@ -261,6 +265,9 @@ def _mix_pictures(
     mask = _mask(state, drawn_by, video.grid, tokens.shape, keep, draw).to(tokens.device)
     weight = controlled_share(state.recipe, maps, video.grid, mask, warp, partner)
     weight = float(mask[0, 0].float().mean()) if weight is None else weight  # λ = n / N
+    if views.whole is not None:
+        shown = views.whole.gather(2, warp[:, None, :, None, None].expand_as(views.whole))
+        return state.student.embed(mix_pixels(views.normalised, shown[partner], mask, video.grid)), weight
     warped = views.as_partner.gather(1, warp[:, :, None, None].expand_as(tokens))
     return mix_tokens(tokens, warped[partner], mask), weight
 

@@ -10,13 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from asgmcli.data.boxes import FrameBoxes, read_boxes
 from asgmcli.data.manifest import read_manifest, write_manifest
 from asgmcli.data.reader import Moment
-from asgmcli.errors import DataError, Interrupted
+from asgmcli.errors import DataError, Interrupted, RecipeError
 from asgmcli.losses.fnac import fnac_losses
 from asgmcli.nn.localizer import FNAC, IMAGE_MEAN, IMAGE_STD, load_localizer, save_localizer
+from asgmcli.nn.start_localizer import StartLocalizer
+from asgmcli.nn.state import write_safetensors
+from asgmcli.nn.timesformer import TimeSformer
+from asgmcli.nn.vit import AudioTransformer
 from asgmcli.recipe.localization import LocalizationRecipe
 from asgmcli.tasks import localization
 from asgmcli.tasks.localization.data import LocalizationData, build_data, whole_pair
@@ -256,6 +261,64 @@ def test_frozen_trunks_read_each_pair_until_its_features_are_known(
             heard = state.network.audnet(state.frozen.spectrogram(views.wave[None]))[0].amax((1, 2))
         torch.testing.assert_close(cells, expected, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(sound, heard, atol=1e-5, rtol=1e-4)
+
+
+def start_recipe(folder: Path, data: Path, *overrides: str) -> LocalizationRecipe:
+    """A localizer on eyes and ears that are random."""
+    torch.manual_seed(0)
+    video = TimeSformer(8, 1, 2, 1, 0, image_size=32, patch_size=8, drop_path=0.0, convolutions=True)
+    audio = AudioTransformer(8, 1, 2, mels=16, length=64, patch_size=16, drop_path=0.0)
+    for name, network in (("video", video), ("audio", audio)):
+        write_safetensors(folder / f"{name}.safetensors", network.state_dict(), {})
+    sizes = "dim: 8, depth: 1, heads: 2"
+    eyes = f"{{{sizes}, patch_size: 8, stem: convolutions, init: {{file: {folder / 'video.safetensors'}}}}}"
+    ears = f"{{{sizes}, patch_size: 16, init: {{file: {folder / 'audio.safetensors'}}}}}"
+    model = f"model={{kind: start, dim: 4, mels: 16, noise: 0.1, video: {eyes}, audio: {ears}}}"
+    return recipe_of(folder, data, model, "input={size: 32, resize: 36, seconds: 0.64}", *overrides)
+
+
+def test_a_localizer_on_a_start_trains_two_maps_alone_and_its_file_guides(demo: Path, tmp_path: Path) -> None:
+    trainer = run(start_recipe(tmp_path, demo), tmp_path / "runs")
+    result = json.loads(trainer.run.result_path.read_text())
+    assert set(result["metrics"]) == {"inside", "chance", "ciou50", "ciou", "auc"}
+    guide = load_localizer(trainer.run.folder / "localizer.safetensors", kind="start")
+    model = guide.model
+    assert isinstance(model, StartLocalizer)
+    for name, network in (("video", model.video), ("audio", model.audio)):
+        before = load_file(tmp_path / f"{name}.safetensors")
+        assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert not torch.equal(model.img_norm.running_mean, torch.zeros(8))  # what is projected is standardised
+    # Its ears hear what a recognizer's would: the log-mel by the statistics of the training clips.
+    state: Any = trainer.state
+    data: Any = trainer.data
+    row = data.manifest.of_split("train")[0]
+    moment = data.views.reader.moment(row, 0)
+    own = data.mel_statistics.normalise(data.views.reader.log_mel(moment))
+    heard = guide.spectrogram(data.views.reader.wave(moment, 0.64)[None])[0]
+    torch.testing.assert_close(heard, own, atol=2e-3, rtol=1e-3)
+    frames = torch.rand(1, 3, 2, 32, 32, generator=torch.Generator().manual_seed(1))
+    wave = torch.rand(1, 10_240, generator=torch.Generator().manual_seed(2))
+    state.network.eval()
+    torch.testing.assert_close(guide.maps(frames, wave), state.frozen.maps(frames, wave))
+    assert localization.owns(trainer.run.folder / "localizer.safetensors")
+    trained = localization.load(trainer.run.folder / "localizer.safetensors", None, CPU)
+    prediction = trained.predict(data.manifest.resolve(row))
+    assert prediction.answer.localizer == "start"
+    assert 0 <= prediction.rows[0][3] <= 1
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model={kind: start}", "kind start stands on trained eyes and ears"),
+        ("model.video={init: {file: x}}", "video and audio are of kind start: leave them out"),
+    ],
+)
+def test_a_start_without_eyes_and_eyes_without_a_start_are_refused(
+    demo: Path, tmp_path: Path, override: str, words: str
+) -> None:
+    with pytest.raises(RecipeError, match=words):
+        recipe_of(tmp_path, demo, override)
 
 
 def test_without_boxes_nothing_is_measured(demo: Path, tmp_path: Path) -> None:

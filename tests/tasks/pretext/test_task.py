@@ -18,6 +18,7 @@ from asgmcli.recipe.read import load_recipe
 from asgmcli.tasks import pretext
 from asgmcli.tasks.pretext.data import PretextLoaders
 from asgmcli.tasks.pretext.model import PretextState
+from asgmcli.tasks.pretext.step import cells_here
 from asgmcli.tasks.pretext.targets import nearest_patches, patch_targets
 from asgmcli.train.task import Context
 
@@ -134,11 +135,73 @@ def test_only_a_share_of_the_batch_is_heard(loaders: PretextLoaders) -> None:
     assert not torch.equal(terms[0]["timbre"], terms[2]["timbre"])
 
 
+EYES = ("generated.train=8", "generated.test=4", "train.batch=4", "generated.glyphs=5", "model.video.dim=16")
+EARS = ("generated.train=8", "generated.test=4", "train.batch=4", "model.audio.dim=16")
+
+
+def test_eyes_alone_see_other_stills_in_every_epoch() -> None:
+    recipe = recipe_of(*EYES, name="demo_eyes")
+    loaders = pretext.build_data(recipe)
+    first, again, second = next(loaders.epoch(0)), next(loaders.epoch(0)), next(loaders.epoch(1))
+    assert first.inputs.video.shape == (4, 1, 3, 56, 56)
+    assert torch.equal(first.inputs.video, again.inputs.video)
+    of_one_clip = [
+        batch.inputs.video[batch.ids.index(name)]
+        for name in sorted(set(first.ids) & {name for batch in loaders.epoch(1) for name in batch.ids})[:1]
+        for batch in (first, *loaders.epoch(1))
+        if name in batch.ids
+    ]
+    assert not torch.equal(of_one_clip[0], of_one_clip[1])
+    state = state_of(recipe, loaders)
+    terms = pretext.train_step(state, second)
+    assert terms.keys() == {"loss", "shapes", "patch_shapes", "stem_shapes"}
+    terms["loss"].backward()
+    assert all(value.grad is not None for value in state.network.parameters())
+    found = pretext.evaluate(state, loaders.evaluation).metrics
+    assert found.keys() == {"shapes", "cells"}
+
+
+def test_what_the_cells_of_a_still_are_asked() -> None:
+    recipe = recipe_of(*EYES, name="demo_eyes")
+    loaders = pretext.build_data(recipe)
+    batch = next(loaders.epoch(0))
+    here, _ = cells_here(batch, 1, (7, 7))
+    for clip, cast in enumerate(batch.truth.cast[:, :, 0].tolist()):
+        shown = {glyph for glyph in cast if glyph >= 0}
+        assert {int(answer) - 1 for answer in here[clip].unique() if answer > 0} <= shown
+        assert batch.truth.shapes[clip].nonzero().flatten().tolist() == sorted(shown)
+
+
+def test_ears_alone_hear_what_both_would() -> None:
+    recipe = recipe_of(*EARS, name="demo_ears")
+    loaders = pretext.build_data(recipe)
+    both = pretext.build_data(recipe_of("generated.train=8", "generated.test=4", "train.batch=4"))
+    torch.testing.assert_close(loaders.train.sounds, both.train.sounds)
+    batch = next(loaders.epoch(0))
+    assert batch.inputs.video.numel() == 0
+    state = state_of(recipe, loaders)
+    terms = pretext.train_step(state, batch)
+    assert terms.keys() == {"loss", "timbre", "envelope"}
+    terms["loss"].backward()
+    assert all(value.grad is not None for value in state.network.parameters())
+    assert pretext.evaluate(state, loaders.evaluation).metrics.keys() == {"timbre", "envelope"}
+
+
+def test_each_writes_the_weights_that_it_has(tmp_path: Path) -> None:
+    for name, small, file in (("demo_eyes", EYES, "video"), ("demo_ears", EARS, "audio")):
+        recipe = recipe_of(*small, name=name)
+        state_of(recipe, pretext.build_data(recipe)).export(tmp_path / name)
+        assert [path.name for path in (tmp_path / name).iterdir()] == [f"{file}.safetensors"]
+
+
 @pytest.mark.parametrize(
     ("name", "override", "message"),
     [
         ("demo_pretext", "generated.still_tokens=40", "generated.still_tokens 40 is more than the 36 tokens"),
         ("demo_pretext", "clip.size=44", "clip.size 44 is not a multiple of model.video.patch_size 8"),
+        ("demo_eyes", "generated.still_tokens=4", "generated.still_tokens is of shapes that move"),
+        ("demo_eyes", "model.video.patch_size=7", "stem convolutions goes with patch_size 8"),
+        ("demo_ears", "generated.glyphs=4", "generated.glyphs is of the video transformer: leave it out"),
         ("demo_localizer_pretext", "generated.clip_tokens=4", "is of the video transformer: leave it out"),
     ],
 )

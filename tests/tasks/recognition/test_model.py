@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from asgmcli.data.manifest import read_manifest, write_manifest
 from asgmcli.errors import DataError
-from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder, start_from
+from asgmcli.nn.encoders import build_audio_encoder, build_video_encoder
 from asgmcli.nn.state import read_metadata
+from asgmcli.nn.weights import start_from
 from asgmcli.recipe.clips import Audio, Clip
 from asgmcli.recipe.networks import VideoEncoder
 from asgmcli.recipe.sections import Start

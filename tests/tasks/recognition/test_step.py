@@ -18,6 +18,8 @@ from asgmcli.masks.mix import draw_lambda, partners
 from asgmcli.masks.placebo import misplaced
 from asgmcli.masks.tube import tube_mask
 from asgmcli.nn.localizer import FNAC, save_localizer
+from asgmcli.nn.state import write_safetensors
+from asgmcli.nn.timesformer import TimeSformer
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.tasks.recognition import build_data, build_state, evaluate, step, train_step
 from asgmcli.tasks.recognition.batch import Batch, Unlabeled
@@ -47,14 +49,25 @@ def localizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_localizer(path, FNAC(8, width=4, stride=8), {"input_size": 32, "seconds": 0.5})
 
 
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video transformer with a stem of convolutions, whose batch norms have seen something."""
+    torch.manual_seed(4)
+    network = TimeSformer(8, 2, 2, 4, 0, image_size=24, patch_size=8, drop_path=0.0, convolutions=True)
+    network.embed(torch.randn(8, 3, 2, 24, 24))
+    return write_safetensors(tmp_path_factory.mktemp("eyes") / "video.safetensors", network.state_dict(), {})
+
+
 @pytest.fixture
-def make(demo: Path, tmp_path: Path, localizer: Path) -> Callable[..., Made]:
+def make(demo: Path, tmp_path: Path, localizer: Path, eyes: Path) -> Callable[..., Made]:
     """A state and its first batch for a changed recipe; the teacher differs from the student, some labels pass."""
 
     def build(row: str | None = None, **changes: Any) -> Made:
         guide = changes.get("localizer", {})
         if changes.get("masks__kind") == "localization" and "kind" not in guide:
             changes["localizer"] = {"file": str(localizer), "seconds": 0.5, **guide}
+        if changes.get("model__video__stem") == "convolutions":
+            changes["model__video__init"] = {"file": str(eyes)}
         heard = row != "video"
         seen = changes.get("model__modality") != "audio"
         settings = {key: value for key, value in NO_DROP.items() if heard or "audio" not in key}
@@ -172,7 +185,15 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
             if recipe.sees:
                 share = share_of(state, maps, mask, a, b, unlabeled.warp[b].tolist())
                 warped = as_partner[b].unflatten(2, (-1, tubelet))[:, :, unlabeled.warp[b]].flatten(2, 3)
-                tokens_a, tokens_b = student.embed(strong[a]), student.embed(warped)
+                if recipe.model.video.stem == "convolutions":  # pixels are mixed, a patch of 8 x 8 at a time
+                    pixels = torch.stack([warped[0, :, t] for t in range(frames_count)], dim=1)
+                    for t in range(frames_count):
+                        for row, column in (divmod(n, 3) for n in range(cells) if mask[a, t, n]):
+                            patch = (slice(8 * row, 8 * row + 8), slice(8 * column, 8 * column + 8))
+                            pixels[:, t, patch[0], patch[1]] = strong[a][0, :, t, patch[0], patch[1]]
+                    tokens_a = tokens_b = student.embed(pixels[None])
+                else:
+                    tokens_a, tokens_b = student.embed(strong[a]), student.embed(warped)
                 mixed = torch.stack(
                     [
                         torch.stack([(tokens_a if mask[a, t, n] else tokens_b)[0, t, n] for n in range(cells)])
@@ -307,6 +328,12 @@ CASES: dict[str, dict[str, Any]] = {
     "soft labels": {"losses__mixup__labels": "soft"},
     "tubelets": {**TUBELETS},
     "guided, tubelets, mass": {**GUIDED, **SHARP_MASS, **TUBELETS},
+    "a stem of convolutions, frozen": {
+        "model__video__stem": "convolutions",
+        "model__video__frozen_stem": True,
+        "augment__channels": "each",
+        "augment__channel_dropout": 0.5,
+    },
     "a block": {"masks__kind": "block"},
     "guided by both clips' maps": {**GUIDED, **SHARP_MASS, "masks__maps": "both"},
     "all pass, soft and aligned, labelled clips strong": {
@@ -377,13 +404,27 @@ def test_a_step_is_that_of_plain_loops(make: Callable[..., Made], case: str) -> 
             assert float(terms[name].detach()) == pytest.approx(float(value.detach()), rel=1e-5, abs=1e-5), name
         some = 1.0 if state.recipe.thresholds.kind == "none" else 0.5
         assert number or float(terms["pseudo_share"]) == some  # some labels were used, not all
+        learnt = {name: value for name, value in state.student.named_parameters() if value.requires_grad}
         grads = [
-            torch.autograd.grad(loss, list(state.student.parameters()), allow_unused=True)
+            torch.autograd.grad(loss, list(learnt.values()), allow_unused=True)
             for loss in (terms["loss"], expected["loss"])
         ]
-        for (name, _), fast, slow in zip(state.student.named_parameters(), *grads, strict=True):
+        for name, fast, slow in zip(learnt, *grads, strict=True):
             if slow is not None or fast is not None:
                 torch.testing.assert_close(fast, slow, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_a_frozen_stem_stays_as_it_starts_and_a_free_one_learns(make: Callable[..., Made]) -> None:
+    stem = {"model__video__stem": "convolutions"}
+    for frozen in (True, False):
+        state, batch = make(**stem, model__video__frozen_stem=frozen)
+        before = {name: value.clone() for name, value in state.student.video.patch_embed.state_dict().items()}
+        train_step(state, batch)["loss"].backward()
+        found = state.student.video.patch_embed
+        assert found.training is not frozen
+        assert all((parameter.grad is None) is frozen for parameter in found.parameters())
+        moved = {name for name, value in found.state_dict().items() if not torch.equal(value, before[name])}
+        assert (not moved) is frozen
 
 
 @pytest.mark.parametrize("kind", ["tube", "block", "localization"])
@@ -499,7 +540,7 @@ def test_sound_alone_has_no_eyes_and_reads_no_frame(make: Callable[..., Made], m
     train_step(state, batch)["loss"].backward()
     assert reached(state) == {"audio", "head"}
     metrics = evaluate(state, state.data.evaluation).metrics
-    assert metrics.keys() == {"top1", "top5", "top1_student", "top5_student"}
+    assert metrics.keys() == {"top1", "top5", "top1_student", "top5_student"}  # one sense has nothing to exchange
 
 
 def test_the_truth_of_unlabelled_clips_is_shown_but_never_used(make: Callable[..., Made]) -> None:
