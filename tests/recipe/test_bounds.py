@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -62,9 +61,6 @@ def test_an_enormous_depth_ends_the_command_before_anything_heavy_is_loaded() ->
         "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
     )
     arguments = [sys.executable, "-c", code, str(RECIPES / "demo.yaml")]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert result.stdout == "2 False\n"
     assert "model.video.depth = 1000000000: input should be less than or equal to 256" in result.stderr
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
