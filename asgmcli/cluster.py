@@ -7,13 +7,14 @@ import os
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from asgmcli import __version__
 from asgmcli.errors import DataError, InstallError
-from asgmcli.workers import START_LIMIT_S, one_process, spread
+from asgmcli.workers import START_LIMIT_S, Failure, one_process, spread
 
 KNOCK_S = 10.0  # for a cluster to take a connection
 AT_ONCE = 2
@@ -21,6 +22,7 @@ AT_ONCE = 2
 LOOK_S = 1.0
 """Seconds between two looks at whether the cluster still has cores, and before one that did not come is asked again."""
 START_TRIES = 8  # a core: one on a machine that has just gone fails until the cluster has noticed
+MOST_LOSSES = 5  # cores that an input, or one that was there beside it, took along
 _LOST = object()
 
 
@@ -136,6 +138,7 @@ class _Cores:
         self.asked: dict[Any, Any] = {}
         self.idle: list[Any] = []
         self.working: dict[Any, tuple[Any, int, Any]] = {}
+        self.losses: Counter[int] = Counter()
         self.ever = False
         self.reason = "no core is free; add some: ray start --address=HEAD"
         self.last_sign = time.monotonic()
@@ -183,7 +186,10 @@ class _Cores:
             self.idle = [other for other in self.idle if other is not core]
             if all(other is not core for other, _, _ in self.working.values()):
                 self._ask()
-            return place, task, _LOST
+            self.last_sign = time.monotonic()
+            self.losses[place] += 1
+            gone = Failure("crash", f"{MOST_LOSSES} cores of the cluster went away while they worked at it")
+            return place, task, gone if self.losses[place] >= MOST_LOSSES else _LOST
         self.last_sign = time.monotonic()
         self.idle.append(core)
         return place, task, found

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from asgmcli.cli import main
-from asgmcli.cluster import _Cores, ray_cluster
+from asgmcli.cluster import _LOST, MOST_LOSSES, _Cores, ray_cluster
 from asgmcli.data.features import Features
 from asgmcli.data.manifest import read_manifest
 from asgmcli.data.segments import read_segments
@@ -130,6 +131,26 @@ def test_a_signal_that_comes_while_it_waits_ends_it_as_anywhere() -> None:
         list(cores.ended(more=True))
 
 
+def test_an_input_that_takes_core_after_core_along_is_given_up() -> None:
+    class Lost(Exception):
+        pass
+
+    def get(answer: object) -> None:
+        raise Lost
+
+    cores = object.__new__(_Cores)
+    cores.ray = SimpleNamespace(get=get, exceptions=SimpleNamespace(RayTaskError=ZeroDivisionError, RayError=Lost))
+    cores.new_core = lambda: SimpleNamespace(version=SimpleNamespace(remote=object))
+    cores.asked, cores.idle, cores.working, cores.losses, cores.tries = {}, [], {}, Counter(), 0
+    found = []
+    for _ in range(MOST_LOSSES):
+        cores.working["answer"] = ("core", 0, "task")
+        found.append(cores._result("answer")[2])
+    assert found[:-1] == [_LOST] * (MOST_LOSSES - 1)
+    assert isinstance(found[-1], Failure)
+    assert found[-1].reason == "crash"
+
+
 def lose_one_midway(cluster: Cluster, cache: Path) -> None:
     while len(list(cache.rglob("*.*"))) < 10:
         time.sleep(0.05)
@@ -146,7 +167,7 @@ def test_a_data_set_is_prepared_to_the_same_bytes(cluster: Cluster, demo: Path, 
     options = ("--root", raw, "--verify", "--drop-silent", "--seed", 3)
     for name, own in (("here", ("--workers", 1)), ("there", ("--ray", cluster.address))):
         cache = tmp_path / f"cache_{name}"
-        lost = threading.Thread(target=lose_one_midway, args=(cluster, cache))
+        lost = threading.Thread(target=lose_one_midway, args=(cluster, cache), daemon=True)
         if name == "there":
             lost.start()
         asgm("prepare", "folder", *options, *own, "--out", tmp_path / name, "--cache", cache)
@@ -197,7 +218,7 @@ def test_features_are_made_to_the_same_bytes(
         cluster.lose_one()
 
     slow_features(own_events)
-    lost = threading.Thread(target=lose_one_after_two_clips)
+    lost = threading.Thread(target=lose_one_after_two_clips, daemon=True)
     with ray_cluster(cluster.address):
         lost.start()
         slow_features(there)

@@ -197,7 +197,7 @@ def _mixture(
     maps, warning = shown_maps(clip, a, trained, draw["grid"])
     options = {key: draw[key] for key in ("grid", "keep", "average_frames")}
     panels = mix_clips(a, b, maps, generator=torch.Generator().manual_seed(draw["seed"]), **options)
-    name = "motion" if trained is None else "fnac"
+    name = "motion" if trained is None else trained.model.kind
     if save_clip is not None:
         save_mixture(save_clip, a, b, (clip, other), panels)
     title = f"{clip.name} mixed with {other.name} under its {name} map"

@@ -139,7 +139,8 @@ class ClipReader:
         """Return float32 [L, M], not normalised; must not be written to."""
         seconds, inside = self.audio.seconds, self.audio.inside
         middle = moment.indices[0] + moment.indices[-1]  # twice the window's, in frames
-        key = (moment.row.id, self.wave_start(moment, seconds, inside=True) if inside else middle)
+        heard = inside and self.manifest.resolve_audio(moment.row) is not None
+        key = (moment.row.id, self.wave_start(moment, seconds, inside=True) if heard else middle)
         if self._log_mels is not None and key in self._log_mels:
             return self._log_mels[key]
         found = log_mel(self.wave(moment, seconds, inside=inside), rate=RATE, mels=self.audio.mels)

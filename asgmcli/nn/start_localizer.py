@@ -80,11 +80,14 @@ class StartLocalizer(nn.Module):
         return found
 
     def spectrogram(self, wave: Tensor, *, rate: int, seconds: float) -> Tensor:
-        """Return the normalised log-mel [B, L, M] of sound [B, S], its first `seconds`."""
+        """Return the normalised log-mel [B, L, M] of sound [B, S]: of its first `seconds`; shorter sound repeats."""
         if self._log_mel is None:
             length = self.audio.grid[1] * self.audio.patch_embed.patch_size
             self._log_mel = LogMel(length, self.mels, rate).to(wave.device)
-        found: Tensor = self._log_mel(wave[:, : round(rate * seconds)].float())
+        wanted = round(rate * seconds)
+        wave = wave.repeat(1, -(-wanted // max(wave.shape[1], 1)))[:, :wanted]
+        with torch.autocast(wave.device.type, enabled=False):  # a bfloat16 would hear little of it
+            found: Tensor = self._log_mel(wave.float())
         return (found - self.mel_mean) / (2 * self.mel_std)
 
     def project_image(self, cells: Tensor) -> Tensor:

@@ -122,7 +122,7 @@ def draw_stage(rng: np.random.Generator, clip: Clip, files: Files | None = None)
     stage = Stage(clip, ground, tuple(_player(rng, thing) for thing in clip.things))
     seen = [number for number, thing in enumerate(clip.things) if thing.visible]
     if seen:
-        times = np.arange(round(clip.seconds * APART_FPS)) / APART_FPS
+        times = np.arange(max(1, round(clip.seconds * APART_FPS))) / APART_FPS
         homes = place(
             rng,
             np.array([stage.players[number].radius for number in seen]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class _OperationCounter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         shaped = _SHAPED.get(func)
-        result = (func if shaped is None else shaped)(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {})) if shaped is None or kwargs else shaped(*args)
         count = _COUNTS.get(func.overloadpacket)
         if count is not None:
             self.total += count(*args, **(kwargs or {}), out_val=result)
@@ -127,14 +128,14 @@ def _norm_backward(_: Tensor, x: Tensor, *rest: Tensor) -> tuple[Tensor | None, 
     return tuple(_alike(y) if wanted else None for y, wanted in zip((x, gamma, beta), mask, strict=True))
 
 
-def _alike(x: Tensor, *_: object, dtype: torch.dtype | None = None, **__: object) -> Tensor:
+def _alike(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Return a tensor of the same shape whose axes follow each other in memory as those of `x`, without gaps."""
     order = sorted(range(x.dim()), key=x.stride, reverse=True)
     dense = x.new_empty([x.shape[axis] for axis in order], dtype=dtype)
     return dense.permute([order.index(axis) for axis in range(x.dim())])
 
 
-def _pointwise(*parts: Any, **_: object) -> Tensor:
+def _pointwise(*parts: Any) -> Tensor:
     tensors = [part for part in parts if isinstance(part, Tensor)]
     shape = np.broadcast_shapes(*(tensor.shape for tensor in tensors))
     whole = next((tensor for tensor in tensors if tensor.shape == shape), tensors[0].new_empty(shape))
@@ -149,16 +150,20 @@ def _quotient(*parts: Any) -> Tensor:
 def _cat(tensors: list[Tensor], dim: int = 0) -> Tensor:
     shape = list(max(tensors, key=Tensor.dim).shape)
     shape[dim] = sum(tensor.shape[dim] for tensor in tensors if tensor.dim() == len(shape))
-    return tensors[0].new_empty(shape)
+    return tensors[0].new_empty(shape, dtype=_common(tensors))
 
 
 def _stack(tensors: list[Tensor], dim: int = 0) -> Tensor:
     shape = list(tensors[0].shape)
     shape.insert(dim % (len(shape) + 1), len(tensors))
-    return tensors[0].new_empty(shape)
+    return tensors[0].new_empty(shape, dtype=_common(tensors))
 
 
-def _mean(x: Tensor, dims: list[int] | None, keepdim: bool = False, **_: object) -> Tensor:
+def _common(tensors: list[Tensor]) -> torch.dtype:
+    return reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
+
+
+def _mean(x: Tensor, dims: list[int] | None, keepdim: bool = False) -> Tensor:
     over = {dim % x.dim() for dim in dims or range(x.dim())}
     return x.new_empty([1 if at in over else size for at, size in enumerate(x.shape) if keepdim or at not in over])
 
@@ -169,17 +174,17 @@ _SHAPED: dict[Any, Callable[..., Any]] = {
     torch.ops.aten.native_layer_norm.default: _norm,
     torch.ops.aten.native_layer_norm_backward.default: _norm_backward,
     torch.ops.aten.gelu.default: _alike,
-    torch.ops.aten.gelu_backward.default: lambda _, x, **__: _alike(x),
+    torch.ops.aten.gelu_backward.default: lambda _, x: _alike(x),
     torch.ops.aten.addmm.default: lambda _, left, right: left.new_empty(left.shape[0], right.shape[1]),
     torch.ops.aten.mm.default: lambda left, right: left.new_empty(left.shape[0], right.shape[1]),
     torch.ops.aten.bmm.default: lambda left, right: left.new_empty(*left.shape[:2], right.shape[2]),
-    torch.ops.aten.roll.default: _alike,
+    torch.ops.aten.roll.default: lambda x, *_: x.new_empty(x.shape),
     torch.ops.aten.add.Tensor: _pointwise,
     torch.ops.aten.sub.Tensor: _pointwise,
     torch.ops.aten.mul.Tensor: _pointwise,
     torch.ops.aten.div.Tensor: _quotient,
     torch.ops.aten.div.Scalar: _quotient,
-    torch.ops.aten.add_.Tensor: lambda x, *_, **__: x,
+    torch.ops.aten.add_.Tensor: lambda x, _: x,
     torch.ops.aten.where.self: lambda condition, x, y: _pointwise(x, y, condition),
     torch.ops.aten.cat.default: _cat,
     torch.ops.aten.stack.default: _stack,

@@ -101,6 +101,8 @@ def build_state(recipe: LocalizationRecipe, data: LocalizationData, context: Con
         network: FNAC | StartLocalizer = _on_start(recipe, data, context)
     else:
         network = _fnac(recipe, context)
+    if count_ranks() > 1 and context.device.type == "cuda":  # torch has none for CPUs
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)
     network.to(context.device)
     if recipe.train.channels_last:
         lay_channels_last(network)
@@ -156,8 +158,6 @@ def _fnac(recipe: LocalizationRecipe, context: Context) -> FNAC:
         load_fnac(network, path)
     elif settings.init is not None and settings.init.timm is not None:
         load_timm(network.imgnet, settings.init.timm)
-    if count_ranks() > 1 and context.device.type == "cuda":  # torch has none for CPUs
-        nn.SyncBatchNorm.convert_sync_batchnorm(network)
     return network
 
 

@@ -120,7 +120,7 @@ def clip_masks(
         frame = 1  # a single picture eight times says no more
     if frame is not None:
         panels, times = panels[frame - 1 : frame], times[frame - 1 : frame]
-    return ClipMasks(path.name, panels, times, draw, "motion" if trained is None else "fnac", warning)
+    return ClipMasks(path.name, panels, times, draw, "motion" if trained is None else trained.model.kind, warning)
 
 
 @dataclass(frozen=True)
