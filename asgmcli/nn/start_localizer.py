@@ -86,7 +86,8 @@ class StartLocalizer(nn.Module):
             self._log_mel = LogMel(length, self.mels, rate).to(wave.device)
         wanted = round(rate * seconds)
         wave = wave.repeat(1, -(-wanted // max(wave.shape[1], 1)))[:, :wanted]
-        with torch.autocast(wave.device.type, enabled=False):  # a bfloat16 would hear little of it
+        device = "cpu" if wave.is_meta else wave.device.type
+        with torch.autocast(device, enabled=False):  # a bfloat16 would hear little of it
             found: Tensor = self._log_mel(wave.float())
         return (found - self.mel_mean) / (2 * self.mel_std)
 
