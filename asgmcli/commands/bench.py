@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asgmcli.report.table import Table
 
 
-@click.group("bench")
+@click.group("bench", short_help="time one part of the work on this machine")
 def command() -> None:
     """Time one part of the work on this machine; best while it is idle. Each has --out and --json.
 
@@ -74,7 +74,7 @@ def repeats(default: int) -> Callable[[C], C]:
     )
 
 
-@command.command("step")
+@command.command("step", short_help="time a training step on made-up clips")
 @click.option(
     "--size",
     "sizes",
@@ -129,7 +129,7 @@ def step(
     return steps.table(measured), {"steps": [{**found, "summary": steps.summary(found)} for found in measured]}
 
 
-@command.command("loader")
+@command.command("loader", short_help="time the reading of training samples; takes minutes")
 @repeats(20)
 @bench
 def loader(say: Callable[[str], object], repeats: int) -> tuple[Table, dict[str, object]]:
@@ -144,7 +144,7 @@ def loader(say: Callable[[str], object], repeats: int) -> tuple[Table, dict[str,
     return table(timings), {"timings": [timing.data() for timing in timings]}
 
 
-@command.command("predict")
+@command.command("predict", short_help="time answers a second, one by one and many at once")
 @click.argument("target", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @device_option

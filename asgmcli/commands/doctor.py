@@ -15,7 +15,7 @@ from asgmcli.errors import InstallError
 from asgmcli.options import runs_option
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="check that asgm can work on this machine")
 @runs_option
 @click.option("--data", type=click.Path(path_type=Path), default=Path("data"), show_default=True, help="Data's folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object on standard output.")

@@ -48,7 +48,7 @@ class EvalOptions:
     weights: tuple[tuple[str, Path], ...]
 
 
-@click.command("eval")
+@click.command("eval", short_help="measure a run, a weight file, or a recipe beside the paper")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--split", help="Which clips, a split of the manifest.  [default: the recipe's data.eval_split]")
 @click.option(

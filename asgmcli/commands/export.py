@@ -10,7 +10,7 @@ import click
 from asgmcli.options import json_option, refuse_to_replace
 
 
-@click.command("export")
+@click.command("export", short_help="write a network as ONNX, with code that needs no torch")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="The file.  [default: model.onnx beside the weights]")
 @click.option("--overwrite", is_flag=True, help="Replace the file where it is there.")

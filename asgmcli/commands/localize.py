@@ -34,7 +34,7 @@ class LocalizedAll(TypedDict):
     failed_list: str | None
 
 
-@click.command(name="localize")
+@click.command(name="localize", short_help="show where the sound of a clip comes from")
 @click.argument("path", type=click.Path(path_type=Path))
 @localizer_option
 @localizer_weights_option

@@ -12,7 +12,7 @@ from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
 
 
-@click.command("next")
+@click.command("next", short_help="choose the unlabelled clips most worth a label")
 @click.argument("target", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--count", type=click.IntRange(1, 200), default=20, show_default=True, help="Clips to label.")
 @click.option(

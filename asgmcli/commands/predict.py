@@ -17,7 +17,7 @@ PATIENCE_S = 5.0
 """Seconds in which it does."""
 
 
-@click.command("predict")
+@click.command("predict", short_help="answer for clips: classes, spans, maps or masks")
 @click.argument("target", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(min=1), help="Lines a clip, most important first.  [default: the task's]")

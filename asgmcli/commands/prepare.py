@@ -162,7 +162,12 @@ class PrepareGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group("prepare", cls=PrepareGroup, subcommand_metavar="NAME [OPTIONS]")
+@click.group(
+    "prepare",
+    cls=PrepareGroup,
+    subcommand_metavar="NAME [OPTIONS]",
+    short_help="make a data set ready: check every clip, write its list",
+)
 def command() -> None:
     """Prepare a data set: check every clip, write manifest.csv, quarantine.csv, classes.txt, summary.json.
 

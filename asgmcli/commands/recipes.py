@@ -11,7 +11,7 @@ import click
 from asgmcli.options import json_option
 
 
-@click.group("recipes", invoke_without_command=True)
+@click.group("recipes", invoke_without_command=True, short_help="list, copy and explain recipes")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as one JSON object on standard output.")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
@@ -38,7 +38,7 @@ def command(context: click.Context, as_json: bool) -> None:
         click.echo(f"{name:<{width}}  {values['title']}")
 
 
-@command.command("copy")
+@command.command("copy", short_help="copy a shipped recipe into a file of your own")
 @click.argument("name")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace the file where it is there.")
@@ -60,7 +60,7 @@ def copy(name: str, target: Path, overwrite: bool, as_json: bool) -> None:
         click.echo(json.dumps({"path": str(target), "name": target.stem, "copy_of": name}))
 
 
-@command.command("keys")
+@command.command("keys", short_help="say what every key takes and means")
 @click.argument("section", default="")
 @click.option("--json", "form", flag_value="json", help="Print the keys as one JSON object.")
 @click.option("--schema", "form", flag_value="schema", help="Print a JSON schema of recipes, for editors.")

@@ -15,7 +15,7 @@ from asgmcli.signals import interruptible
 NAME = "report.html"
 
 
-@click.command("report")
+@click.command("report", short_help="write one HTML file on runs, to mail")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help=f"The file.  [default: {NAME} in the folder of the runs]")
 @click.option(

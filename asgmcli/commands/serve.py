@@ -18,7 +18,7 @@ from asgmcli.signals import interruptible
 NEEDED = ("starlette", "uvicorn")
 
 
-@click.command("serve")
+@click.command("serve", short_help="serve a local page that answers clips dropped on it")
 @click.argument("target", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0 lets others in.")
 @click.option(

@@ -24,7 +24,7 @@ NUMBERS = 3
 """Last numbers that are shown of each command."""
 
 
-@click.command("status")
+@click.command("status", short_help="show how far commands are that work or worked")
 @click.argument("places", metavar="[PLACE]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--watch", is_flag=True, help="Show it again and again, until nothing runs or Ctrl-C.")
 @click.option("--every", type=click.FloatRange(0.2, 3600), default=2.0, show_default=True, help="Seconds between, s.")

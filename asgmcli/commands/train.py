@@ -29,7 +29,7 @@ ALL_ROWS = "all"
 MODULES = ("torch", "torchvision", "av", "torchmetrics.functional.classification", "matplotlib.figure")
 
 
-@click.command("train")
+@click.command("train", short_help="train a recipe, or on your own clips, and judge it")
 @click.argument("recipe", metavar="RECIPE|CLIPS", type=click.Path(path_type=Path))
 @click.option("--row", help="Row to train; `all` for every row.  [default: the recipe's default_row]")
 @click.option("--seed", type=int, help="Seed of the draw of labels, views and weights.  [default: the recipe's]")

@@ -39,7 +39,7 @@ class Grid(click.ParamType):  # type: ignore[type-arg]  # click 8.1's takes no a
         return sides[0], sides[-1]
 
 
-@click.command(name="visualize-masks")
+@click.command(name="visualize-masks", short_help="show which parts of a clip the masks keep")
 @click.argument("clip", type=click.Path(path_type=Path))
 @click.option("--frame", type=click.IntRange(1, 8), help="Only this one of the eight frames, large.  [default: each]")
 @click.option(

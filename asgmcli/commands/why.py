@@ -12,7 +12,7 @@ from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
 
 
-@click.command("why")
+@click.command("why", short_help="draw what an answer rests on: sound, picture, place")
 @click.argument("target", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("clip", type=click.Path(path_type=Path))
 @click.option("--audio", type=click.Path(path_type=Path), help="File of its sound, if that is a separate one.")
