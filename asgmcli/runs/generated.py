@@ -25,21 +25,30 @@ def ensure_prepared(data: Data, console: Console) -> None:
     if not is_generated(data):
         raise DataError(f"{path}: the data set is not prepared. {how_to_prepare(data)}")
     module = generator_of(data.dataset)
-    _check_options(data, module.OPTIONS)
+    check_options(data)
     if not path.exists():
         console.print(f"{path.parent}: generating the data set {data.dataset} (about a minute, once).")
     with tracked(console, f"{data.dataset} clips", "prepare", path.parent) as progress:
         module.generate(path.parent, **data.options, progress=progress)
 
 
-def _check_options(data: Data, options: tuple[click.Option, ...]) -> None:
-    known: dict[str, click.ParamType[object]] = {str(option.name): option.type for option in options} | {
-        "seed": click.INT
-    }
+def check_options(data: Data) -> None:
+    """Check that the generator of `data` has its options. Folders are for the command line, not for a recipe.
+
+    Raises:
+        RecipeError: it does not have one, or one of another type.
+    """
+    kinds = {str(option.name): option.type for option in generator_of(data.dataset).OPTIONS} | {"seed": click.INT}
+    known = {name: kind for name, kind in kinds.items() if not isinstance(kind, click.Path)}
     wrong = sorted(key for key, value in data.options.items() if not _fits(known.get(key), value))
     if wrong:
         names = ", ".join(f"{key} ({'whole number' if _is_whole(kind) else 'number'})" for key, kind in known.items())
-        raise RecipeError(f"data.options: {', '.join(wrong)}: {data.dataset} takes {names}")
+        folders = "".join(
+            f". {key} names a folder: asgm prepare {data.dataset} --{key} DIR, and data.manifest for its manifest.csv"
+            for key in wrong
+            if key in kinds and key not in known
+        )
+        raise RecipeError(f"data.options: {', '.join(wrong)}: {data.dataset} takes {names}{folders}")
 
 
 def _fits(kind: click.ParamType[object] | None, value: object) -> bool:

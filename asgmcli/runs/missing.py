@@ -13,6 +13,7 @@ from asgmcli.recipe.read import load_recipe
 from asgmcli.recipe.sections import Guide, OwnStart
 from asgmcli.recipe.shipped import find_beside
 from asgmcli.runs.counts import Counting, expected
+from asgmcli.runs.generated import check_options
 from asgmcli.train.cost import Counts
 from asgmcli.train.run import run_of
 
@@ -34,7 +35,11 @@ class Missing:
     _seen: set[tuple[str, str, int]] = field(default_factory=set)
 
     def look(self, recipe: Recipe) -> Counts | None:
-        """Look for what `recipe` reads and return its counts, the expected ones if its data are missing."""
+        """Look for what `recipe` reads and return its counts, the expected ones if its data are missing.
+
+        Raises:
+            RecipeError: it has options that a generated data set does not have.
+        """
         self._seen.add((recipe.name, recipe.default_row, recipe.seed))
         there = self._look_for_data(recipe)
         counts = None
@@ -49,6 +54,9 @@ class Missing:
 
     def _look_for_data(self, recipe: Recipe) -> bool:
         """Return whether every manifest of `recipe` is there."""
+        for data in recipe.data_sets():
+            if is_generated(data):
+                check_options(data)
         gone = [data for data in recipe.data_sets() if not manifest_path(data).exists()]
         for data in gone:
             path = manifest_path(data)

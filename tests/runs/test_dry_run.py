@@ -165,6 +165,12 @@ def test_the_demo_is_counted_before_it_is_generated(tmp_path: Path, monkeypatch:
     assert not list(tmp_path.iterdir())
 
 
+def test_options_that_a_generated_set_does_not_have_are_refused() -> None:
+    result = dry("demo", "--set", "data.options.clips=3")
+    assert result.exit_code == 2
+    assert "data.options: clips: demo takes train (whole number), " in result.stderr
+
+
 def test_both_seeds_of_a_needed_recipe_are_named(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = write_recipe(tmp_path, demo)
