@@ -22,6 +22,7 @@ from asgmcli.nn.tpavi import Segmented
 _TEMPERATURE = 10000.0
 _LEVELS, _POINTS = 3, 4
 _GROUPS = 32
+_LAST = 32  # units of the last ReLU at every size, as released: of few all can die in the first steps
 
 
 def sine_positions(height: int, width: int, dim: int, device: torch.device) -> Tensor:
@@ -213,13 +214,12 @@ class AVSegHead(FlowBranch):
         self.fusion_block = ChannelMixer(dim, heads)
         self.lateral_conv = nn.Sequential(nn.Conv2d(dim, dim, 1), nn.GroupNorm(_GROUPS, dim))
         self.out_conv = nn.Sequential(nn.Conv2d(dim, dim, 3, padding=1), nn.GroupNorm(_GROUPS, dim), nn.ReLU())
-        last = max(dim // 8, 8)
         self.fc = nn.Sequential(
             nn.Conv2d(dim, dim // 2, 3, padding=1),
             nn.Upsample(scale_factor=4, mode="bilinear", align_corners=False),
-            nn.Conv2d(dim // 2, last, 3, padding=1),
+            nn.Conv2d(dim // 2, _LAST, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(last, 1, 1, bias=False),
+            nn.Conv2d(_LAST, 1, 1, bias=False),
         )
 
     def forward(self, maps: Sequence[Tensor], audio: Tensor, flow: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -36,6 +36,12 @@ def test_positions_count_from_one_rows_first() -> None:
     assert found[0, 1, 4:].tolist() == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("dim", [32, 64, 256, 512])
+def test_the_last_relu_is_as_wide_as_released_at_every_size(dim: int) -> None:
+    net = AVSegHead(CHANNELS, queries=3, layers=1, ffn=16, flow=False, dim=dim, generator_ffn=16, mask_hidden=16)
+    assert net.fc[4].weight.shape == (1, 32, 1, 1)
+
+
 def test_a_frame_is_a_sample() -> None:
     net = AVSegFormer("resnet18", "stem", channels=32, audio_dim=8, width=8, queries=3, layers=1, ffn=16).eval()
     image, audio, flow = array(1, 2, 3, 3, 64, 32), array(2, 2, 3, 8), array(3, 2, 3, 2, 64, 32)
