@@ -204,7 +204,10 @@ def test_data_that_is_not_there(demo: Path, tmp_path: Path, monkeypatch: pytest.
         ({"dataset": "ufc51"}, r"did you mean 'ucf51'\?"),
         ({"dataset": "demo", "options": {"clips": 3}}, r"data\.options: clips: demo takes train \(whole number\)"),
         ({"dataset": "demo", "options": {"train": 3.5}}, r"data\.options: train"),
-        ({"dataset": "demo_segmentation", "options": {"things": 3}}, r"size \(.*\)\. things names a folder: asgm prepare"),
+        (
+            {"dataset": "demo_segmentation", "options": {"things": 3}},
+            r"size \(.*\)\. things names a folder: asgm prepare",
+        ),
     ):
         changed = recipe.model_copy(update={"data": recipe.data.model_copy(update={"manifest": None, **data})})
         with pytest.raises(AsgmError, match=words):
