@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import click
 from rich.console import Console
 
@@ -10,17 +13,21 @@ from asgmcli.prepare.source import how_to_prepare, is_generated, manifest_path
 from asgmcli.progress import tracked
 from asgmcli.recipe.sections import Data
 from asgmcli.synthetic import generator_of
+from asgmcli.synthetic.making import SETTINGS_NAME
 
 
 def ensure_prepared(data: Data, console: Console) -> None:
     """Generate the data set of `data` if it can be generated and does not exist with its options.
 
     Raises:
-        DataError: it is missing and lies on no disk yet.
+        DataError: it is missing and lies on no disk yet, or another version made it.
         RecipeError: options that its generator does not have.
     """
     path = manifest_path(data)
-    if data.manifest is not None or (path.exists() and not data.options):
+    if data.manifest is not None:
+        return
+    if path.exists() and not data.options:
+        _check_world(data, path.parent)
         return
     if not is_generated(data):
         raise DataError(f"{path}: the data set is not prepared. {how_to_prepare(data)}")
@@ -49,6 +56,22 @@ def check_options(data: Data) -> None:
             if key in kinds and key not in known
         )
         raise RecipeError(f"data.options: {', '.join(wrong)}: {data.dataset} takes {names}{folders}")
+
+
+def _check_world(data: Data, folder: Path) -> None:
+    """See that what is there was made as `MARK` of its generator says, where there is such a mark."""
+    mark: dict[str, object] = getattr(generator_of(data.dataset), "MARK", {}) if is_generated(data) else {}
+    marker = folder / SETTINGS_NAME
+    if mark and marker.exists():
+        try:
+            found = dict(json.loads(marker.read_text(encoding="utf-8")))
+        except (ValueError, TypeError):
+            found = {}
+        if any(found.get(name) != value for name, value in mark.items()):
+            raise DataError(
+                f"{folder} holds the {data.dataset} of an earlier version, which is another data set. Make it anew: "
+                f"asgm prepare {data.dataset} --overwrite"
+            )
 
 
 def _fits(kind: click.ParamType[object] | None, value: object) -> bool:

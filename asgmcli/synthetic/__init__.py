@@ -2,7 +2,8 @@
 
 Each module in `GENERATED` makes a data set. It holds `TITLE` (one line for the help), `OPTIONS` (click options whose
 names are arguments of `generate`), `folder(options)` (the data set's folder in data/, by the options given),
-`size(options)` and `generate(out, *, seed, workers, progress, overwrite, **options)`.
+`size(options)` and `generate(out, *, seed, workers, progress, overwrite, **options)`; `MARK`, where it has one, are
+settings without which a folder's clips are those of an earlier version.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from types import ModuleType
 
 GENERATED = {
     "demo": "asgmcli.synthetic.demo",
-    "demo_stickers": "asgmcli.synthetic.demo_stickers",
+    "demo_shapes": "asgmcli.synthetic.demo_shapes",
     "demo_events": "asgmcli.synthetic.demo_events",
     "demo_parsing": "asgmcli.synthetic.demo_parsing",
     "demo_segmentation": "asgmcli.synthetic.demo_segmentation",

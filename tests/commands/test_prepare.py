@@ -183,7 +183,7 @@ def test_a_hand_made_manifest_is_not_overwritten(tmp_path: Path, clips: dict[str
     [
         (["fodler"], "Did you mean folder?", 2),
         (["folder", "--root", "nowhere"], "one folder a class", 3),
-        (["folder", "--scene-bias", 0.7], "No such option '--scene-bias'", 2),
+        (["folder", "--companions", 0.7], "No such option '--companions'", 2),
         (["demo", "--root", "x"], "No such option '--root'", 2),
         (["ucf51", "--val-share", "0.1"], "No such option '--val-share'", 2),
         (["folder", "--list", "train"], "SPLIT=FILE", 2),
@@ -219,15 +219,15 @@ def test_the_demo_is_generated_shown_and_split(tmp_path: Path) -> None:
     assert "preview.png" in text.output
 
 
-def test_a_biased_demo_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_demo_with_companions_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    sizes = ["--train", 10, "--val", 5, "--test", 3, "--size", 32, "--workers", 1]
-    summary = done("demo", "--scene-bias", 0.7, "--seed", 3, *sizes)
-    assert summary["settings"]["scene_bias"] == 0.7
+    sizes = ["--train", 10, "--val", 5, "--test", 3, "--unbiased", 4, "--size", 32, "--workers", 1]
+    summary = done("demo", "--companions", "70%", "--seed", 3, *sizes)
+    assert summary["settings"]["companions"] == 0.7
     counts = {split: sum(of_class.values()) for split, of_class in summary["counts"].items()}
-    assert counts == {"train": 10, "val": 5, "test": 3, "test_shuffled": 3, "val_shuffled": 5}
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["demo_bias0.7_seed3"]
-    assert run("demo", "--scene-bias", 1.5, *sizes).exit_code == 2
+    assert counts == {"train": 10, "val": 5, "test": 3, "test_shuffled": 3, "val_shuffled": 5, "unbiased": 4}
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["demo_companions0.7_seed3"]
+    assert run("demo", "--companions", 1.5, *sizes).exit_code == 2
 
 
 def test_silent_clips_are_dropped_with_their_figure(tmp_path: Path, clips: dict[str, bytes]) -> None:

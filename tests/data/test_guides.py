@@ -37,13 +37,13 @@ def test_the_map_is_the_box_painted_and_seen_through_the_view(demo: Path, flip: 
         frames = [0, 5, 11]
         painted = torch.zeros(3, row.height, row.width, 3, dtype=torch.uint8)
         for place, frame in enumerate(frames):
-            x1, y1, x2, y2 = (boxes[row.id][frame].corners[0] * 96).round().astype(int)
+            x1, y1, x2, y2 = (boxes[row.id][frame].corners[0] * row.width).round().astype(int)
             painted[place, y1:y2, x1:x2] = 255
         # A crop of its own size is not resized, so that the painted view is exact.
-        geometry = Geometry(int(rng.integers(49)), int(rng.integers(49)), 48, 48, flip)
+        geometry = Geometry(*map(int, rng.integers(row.width - 47, size=2)), 48, 48, flip)
         view = apply_geometry(painted, geometry, 48)[:, :1].float() / 255
         expected = torch.nn.functional.avg_pool2d(view, 16)[:, 0]
-        found = maps.of_view(row, frames, geometry, (96, 96))
+        found = maps.of_view(row, frames, geometry, (row.height, row.width))
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
         seen += int(found.any())
     assert seen > 4

@@ -243,14 +243,14 @@ def test_seed_run_is_the_seed_of_the_run_wherever_it_stands(tmp_path: Path) -> N
     path = tmp_path / "seeds.yaml"
     path.write_text(
         "task: recognition\ntitle: Seeds\ndefault_row: one\nrows: {one: {title: one}}\n"
-        "data: {dataset: demo, options: {scene_bias: 0.7, seed: run}}\n"
+        "data: {dataset: demo, options: {companions: 0.9, seed: run}}\n"
         "model: {video: {init: {recipe: demo_pretext, seed: run}}, audio: {init: {recipe: demo_pretext, seed: 3}}}\n"
         "localizer: {recipe: demo_localizer, seed: run}\n"
     )
     recipe = load_recipe(path, seed=6)
     assert isinstance(recipe, RecognitionRecipe)
     assert recipe.data.options["seed"] == 6
-    assert manifest_path(recipe.data) == Path("data/demo_bias0.7_seed6/manifest.csv")
+    assert manifest_path(recipe.data) == Path("data/demo_companions0.9_seed6/manifest.csv")
     assert recipe.model.video.init == Start(recipe="demo_pretext", seed=6)
     assert recipe.model.audio.init == Start(recipe="demo_pretext", seed=3)
     assert recipe.localizer == MaskGuide(recipe="demo_localizer", seed=6)

@@ -154,11 +154,11 @@ def test_the_demo_is_counted_before_it_is_generated(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     (found,) = shipped("demo")
     assert found["missing"] == []
-    assert found["clips"] == {"labeled": 50, "unlabeled": 1150, "evaluated": 500}
-    assert found["steps"] == 11 * 46
+    assert found["clips"] == {"labeled": 50, "unlabeled": 950, "evaluated": 400}
+    assert found["steps"] == 11 * 38
     assert found["before"][0] == "data/demo: the data set demo is generated"
     (found,) = shipped("demo_localizer")
-    assert found["clips"] == {"pairs": 1200, "evaluated": 500}
+    assert found["clips"] == {"pairs": 1000, "evaluated": 400}
     (found,) = shipped("claim_scene_bias", "--set", "data.options.train=300", "--set", "data.options.test=70")
     assert sum(found["clips"][kind] for kind in ("labeled", "unlabeled")) == 300
     assert found["clips"]["evaluated"] == 70

@@ -15,7 +15,7 @@ from asgmcli.errors import DataError, UsageError
 from asgmcli.synthetic import cutouts
 from asgmcli.synthetic.casts import SHUFFLED, UNBIASED
 from asgmcli.synthetic.cutouts import cut_picture
-from asgmcli.synthetic.demo_stickers import FILES_OF, DemoSettings, clip_sound, clip_stage, source_boxes
+from asgmcli.synthetic.demo import FILES_OF, DemoSettings, clip_sound, clip_stage, source_boxes
 from asgmcli.synthetic.kinds import KINDS, companion, groups_of
 from asgmcli.synthetic.material import Files, Kit, Photos, check_photos, find_kit, find_photos, read_cutout
 from asgmcli.synthetic.motions import pose_of

@@ -16,7 +16,7 @@ import pytest
 from asgmcli.data.manifest import check_files, read_manifest
 from asgmcli.errors import UsageError
 from asgmcli.media.video import read_clip
-from asgmcli.synthetic import demo
+from asgmcli.synthetic import demo_shapes as demo
 from asgmcli.synthetic.clips import (
     CLASSES,
     SHUFFLED,

@@ -10,7 +10,7 @@ import pytest
 from asgmcli.data.segments import Span
 from asgmcli.synthetic.acts import ACTS
 from asgmcli.synthetic.casts import draw_cast
-from asgmcli.synthetic.demo_stickers import DemoSettings, clip_sound, clip_stage
+from asgmcli.synthetic.demo import DemoSettings, clip_sound, clip_stage
 from asgmcli.synthetic.kinds import KINDS
 from asgmcli.synthetic.motions import clock_at
 from asgmcli.synthetic.sounds import ENVELOPES, gate
