@@ -30,8 +30,9 @@ def test_windows_and_labels_of_a_data_set(demo_events: Path) -> None:
 
 
 def test_a_data_set_without_events(demo: Path, tmp_path: Path, demo_events: Path) -> None:
+    (tmp_path / "manifest.csv").write_bytes((demo / "manifest.csv").read_bytes())
     with pytest.raises(DataError, match="no events here"):
-        event_set(read_manifest(demo), 10)
+        event_set(read_manifest(tmp_path), 10)
     for name in ("manifest.csv", "segments.csv"):
         (tmp_path / name).write_bytes((demo_events / name).read_bytes())
     classes = (demo_events / "classes.txt").read_text().split("\n")

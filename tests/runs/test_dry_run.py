@@ -155,7 +155,7 @@ def test_the_demo_is_counted_before_it_is_generated(tmp_path: Path, monkeypatch:
     (found,) = shipped("demo")
     assert found["missing"] == []
     assert found["clips"] == {"labeled": 50, "unlabeled": 950, "evaluated": 400}
-    assert found["steps"] == 11 * 38
+    assert found["steps"] == 10 * 40
     assert found["before"][0] == "data/demo: the data set demo is generated"
     (found,) = shipped("demo_localizer")
     assert found["clips"] == {"pairs": 1000, "evaluated": 400}

@@ -78,8 +78,8 @@ def place(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "demo.yaml").write_text(small.replace("name: tiny", "name: demo"))
     shutil.copytree(Path(__file__).parents[2] / "recipes" / "on_demo", tmp_path / "on_demo")
     for name, shipped, own in (
-        ("recognition", "masks.average_frames: 2", "masks.average_frames: 4"),
-        ("masks", "grid: 6", "grid: 3"),
+        ("recognition", "masks.average_frames: 1", "masks.average_frames: 4"),
+        ("masks", "grid: 7", "grid: 3"),
     ):
         overlay = tmp_path / "on_demo" / f"{name}.yaml"
         overlay.write_text(overlay.read_text().replace(shipped, own))
