@@ -54,14 +54,15 @@ def command(target: Path, count: int, out: Path | None, device: str, overwrite: 
     if page == out:
         raise UsageError(f"--out {out}: that is the page's name. Name the list, such as {out.with_suffix('.csv')}.")
     refuse_to_replace([out, page], overwrite)
-    manifest, rows = open_unlabeled(trained)
+    known = open_unlabeled(trained)
     bulk = Bulk(asked, default_workers(), patience_s=5.0)
-    with tracked(console, "unlabelled clips", "next", transient=True) as tell:
-        chosen, failed = chosen_of(trained, manifest, rows, bulk, count, lambda done: tell(done, len(rows)))
-    write_text(page, render(next_page(trained, manifest, chosen, len(rows), out)))
+    with tracked(console, "training clips", "next", transient=True) as tell:
+        chosen, failed = chosen_of(trained, known, bulk, count, lambda done: tell(done, known.count))
+    among = len(known.unlabeled)
+    write_text(page, render(next_page(trained, known.manifest, chosen, among, out)))
     write_text(out, next_csv(chosen))
     for line in failed:
         console.print(f"Left out: {line}")
-    console.print(f"{len(chosen)} of {len(rows)} unlabelled clips. Watch: {page}. Fill in the labels: {out}")
+    console.print(f"{len(chosen)} of {among} unlabelled clips. Watch: {page}. Fill in the labels: {out}")
     if as_json:
         click.echo(json.dumps({"path": str(out), "page": str(page), "clips": [vars(one) for one in chosen]}))
