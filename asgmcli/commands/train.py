@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asgmcli.commands.train_own import OwnWish, is_own, name_of, own_options, see_no_row, train_own
+from asgmcli.commands.train_own import OwnWish, is_own, name_of, own_options, run_title, see_no_row, train_own
 from asgmcli.loading import check_imports
 from asgmcli.options import runs_option
 from asgmcli.ranks.device import device_option
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from asgmcli.recipe.base import Recipe
     from asgmcli.runs.on_demo import RecipeFile
     from asgmcli.runs.session import Session
+    from asgmcli.runs.shares import Shares
     from asgmcli.train.run import Result, Run
 
 ALL_ROWS = "all"
@@ -82,7 +84,7 @@ def command(
     """
     from asgmcli.ranks.launch import find_launch, one_voice
 
-    launch = find_launch()
+    begun, launch = time.monotonic(), find_launch()
     stopped = "Stopped. The same command goes on where it was, with --resume."
     with one_voice(launch), interruptible(stopped), ExitStack() as together:
         from asgmcli.recipe.shipped import find_recipe
@@ -97,7 +99,8 @@ def command(
                 recipe, OwnWish(**own), runs, device, numbers, jobs, overwrite, resume, dry_run, as_json
             )
         recipe = find_recipe(recipe)
-        OwnWish(**own).see_none(recipe)
+        wish = OwnWish(**own)
+        wish.see_none(recipe, launch.several or row == ALL_ROWS or seeds > 1)
         file = RecipeFile(recipe, on_demo, of_all_rows or row == ALL_ROWS)
         if row == ALL_ROWS:
             file.check_overrides(overrides)
@@ -112,7 +115,8 @@ def command(
             result: Mapping[str, object] = _show_dry(session, chosen, as_json)
         elif len(chosen) == 1 and row != ALL_ROWS:
             run = session.going_on(first, overrides) if resume else first
-            result = _train_one(session, file, run, resume=resume, overwrite=overwrite)
+            late = None if wish.budget is None else begun + wish.budget
+            result = _train_one(session, file, run, resume=resume, overwrite=overwrite, until=late)
         else:
             result = _train_all(session, file, overrides, chosen, jobs, overwrite)
     if as_json and launch.rank == 0:
@@ -150,11 +154,11 @@ def _train_clips(
     from asgmcli.runs.on_demo import RecipeFile
     from asgmcli.runs.session import Session
 
-    def train(session: Session, path: Path) -> object:
+    def train(session: Session, path: Path, shares: Shares | None) -> object:
         file = RecipeFile(path, False, True)
         whole = file.load(None, (), seeds[0])
         chosen = [file.load(name, (), number) for number in seeds for name in whole.runnable]
-        return _train_all(session, file, (), chosen, jobs, overwrite)
+        return _train_all(session, file, (), chosen, jobs, overwrite, shares)
 
     session = Session(runs, runs / name_of(target), choose_device(device), make_console())
     how = {"overwrite": overwrite, "resume": resume, "dry_run": dry_run}
@@ -193,10 +197,13 @@ def _show_dry(session: Session, recipes: list[Recipe], as_json: bool) -> dict[st
     return {"runs": [run.data(rate) for run, rate in zip(runs, measured, strict=True)]}
 
 
-def _train_one(session: Session, file: RecipeFile, recipe: Recipe, *, resume: bool, overwrite: bool) -> Result:
-    """Train one row and seed of `file`, and show it."""
+def _train_one(
+    session: Session, file: RecipeFile, recipe: Recipe, *, resume: bool, overwrite: bool, until: float | None
+) -> Result:
+    """Train one row and seed of `file`, and show it; steps are left out so that it ends at `until`."""
     from asgmcli.ranks.exchange import on_main_rank
     from asgmcli.runs.lock import refuse_if_held
+    from asgmcli.train.deadline import Deadline
     from asgmcli.train.run import run_of
 
     run = run_of(recipe, session.runs)
@@ -208,7 +215,8 @@ def _train_one(session: Session, file: RecipeFile, recipe: Recipe, *, resume: bo
     on_main_rank(look)
     before = not overwrite and run.result_path.exists()
     session.ensure(recipe)
-    result = session.run(recipe, resume=resume, overwrite=overwrite)
+    deadline = None if until is None else Deadline(until)
+    result = session.run(recipe, resume=resume, overwrite=overwrite, deadline=deadline)
     _show_run(run, recipe, result, session.console)
     if others := _not_beside_the_paper(file, recipe):
         session.console.print(others)
@@ -239,6 +247,7 @@ def _train_all(
     recipes: list[Recipe],
     jobs: int | None,
     overwrite: bool,
+    shares: Shares | None = None,
 ) -> dict[str, object]:
     """Train every recipe of `file` in a process of its own, or with several ranks in turn; show and write the table.
 
@@ -279,7 +288,7 @@ def _train_all(
     done = False
     try:
         if todo and alone:
-            run_jobs(todo, devices, parallel, session.console)
+            run_jobs(todo, devices, parallel, session.console, shares=shares)
         for item in [] if alone else chosen:
             session.console.print(f"{_name(item)}:")
             item = item if overwrite else session.going_on(item, overrides)
@@ -328,7 +337,7 @@ def _show_table(session: Session, file: RecipeFile, overrides: tuple[str, ...], 
 
 def _name(recipe: Recipe) -> str:
     """Return a run's name among those of one recipe."""
-    return f"{recipe.default_row} seed {recipe.seed}"
+    return run_title(recipe.default_row, recipe.seed)
 
 
 def _to_train(session: Session, recipes: list[Recipe], overwrite: bool) -> list[Recipe]:

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from asgmcli.recipe.base import Recipe
     from asgmcli.runs.own import Plan
     from asgmcli.runs.session import Session
+    from asgmcli.runs.shares import Shares
     from asgmcli.train.propose import OwnClips, Proposal
 
-Train = Callable[["Session", Path], object]
-"""Trains all rows of a recipe's file."""
+Train = Callable[["Session", Path, "Shares | None"], object]
+"""Trains all rows of a recipe's file, in a time that is shared among them."""
 Command = TypeVar("Command", bound=Callable[..., object])
 UNITS = {"": 60.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -63,7 +64,7 @@ OPTIONS = (
     click.option(
         "--budget",
         type=Budget(),
-        help="Own clips: size and epochs so that it ends in time (30m, 2h) on a machine as busy as it is now.",
+        help="Time in which it ends (30m, 2h): size and epochs of own clips follow it, and steps are left out.",
     ),
     click.option("--start", help="Own clips: first weights: a timm model, a weight file, a recipe, none."),
     click.option(
@@ -78,7 +79,7 @@ OPTIONS = (
         "repeatable.",
     ),
 )
-"""Of `asgm train`, for own clips alone."""
+"""Of `asgm train`, for own clips; --budget for a recipe's row too."""
 
 
 def own_options(command: Command) -> Command:
@@ -98,13 +99,15 @@ class OwnWish:
     budget: float | None = None
     more_labels: tuple[Path, ...] | None = None
 
-    def see_none(self, recipe: Path) -> None:
-        """Check that none is given beside a recipe.
+    def see_none(self, recipe: Path, several: bool) -> None:
+        """Check that none is given beside a recipe but a budget, and that not for `several` runs or processes.
 
         Raises:
             UsageError: one is.
         """
-        given = [name for name, value in vars(self).items() if value is not None]
+        if self.budget is not None and several:
+            raise UsageError("--budget is for one row at one seed in one process, or for clips of your own.")
+        given = [name for name, value in vars(self).items() if value is not None and name != "budget"]
         if given:
             option = given[0].replace("_", "-")
             raise UsageError(f"--{option} is for clips of your own, a folder or a CSV; {recipe} is a recipe.")
@@ -179,7 +182,7 @@ def train_own(
     if going_on:
         proposal, clips, plan = None, None, None
     else:
-        clips, proposal, plan = _proposed(manifest, name, path, wish, session, jobs, len(seeds), begun)
+        clips, proposal, plan = Proposing(manifest, path, wish, session, jobs, len(seeds), begun).propose()
     recipe = load_recipe(path)
     if clips is not None and proposal is not None:
         for line in words(clips, proposal, plan, [row.title for row in recipe.rows.values()], session.device):
@@ -187,7 +190,7 @@ def train_own(
     console.print(f"Recipe: {path} (edit it and run it again: asgm train {path} --row all)")
     if dry_run:
         return {"recipe": str(path), "seconds": None if plan is None else plan.seconds}
-    train(session, path)
+    train(session, path, _shares(wish, plan, seeds, begun))
     found = _judged(session, recipe, read_manifest(manifest.path), seeds)
     for finding in found:
         console.print(f"{finding['question']} {finding['answer']}")
@@ -229,79 +232,106 @@ def _root_of(out: Path) -> str | None:
         return None
 
 
-def _proposed(
-    manifest: Manifest,
-    name: str,
-    path: Path,
-    wish: OwnWish,
-    session: Session,
-    jobs: int | None,
-    seeds: int,
-    begun: float,
-) -> tuple[OwnClips, Proposal, Plan]:
-    """Return the clips, the recipe, which is written, and how long it takes; a smaller size where time is short.
+@dataclass(frozen=True)
+class Proposing:
+    """What a recipe is proposed for.
 
-    Where that fails, the recipe's file is as it was before.
+    Attributes:
+        manifest: of the prepared clips.
+        path: of the recipe.
+        wish: options for own clips.
+        session: of the command.
+        jobs: runs trained side by side; None for one a core.
+        seeds: runs of each row.
+        begun: when the command began, by `time.monotonic`.
     """
-    before = path.read_bytes() if path.exists() else None
-    try:
-        return _written(manifest, name, path, wish, session, jobs, seeds, begun)
-    except BaseException:
-        if before is not None:
-            path.write_bytes(before)
-        else:
-            path.unlink(missing_ok=True)
-        raise
 
+    manifest: Manifest
+    path: Path
+    wish: OwnWish
+    session: Session
+    jobs: int | None
+    seeds: int
+    begun: float
 
-def _written(
-    manifest: Manifest,
-    name: str,
-    path: Path,
-    wish: OwnWish,
-    session: Session,
-    jobs: int | None,
-    seeds: int,
-    begun: float,
-) -> tuple[OwnClips, Proposal, Plan]:
-    from asgmcli.ranks.device import every_device
-    from asgmcli.recipe.read import load_recipe
-    from asgmcli.runs.own import FEWEST, found_clips, planned, proposal_for, reused, sizes, this_machine, write_recipe
-    from asgmcli.train.propose import Wish
-    from asgmcli.train.task import Context
+    def propose(self) -> tuple[OwnClips, Proposal, Plan]:
+        """Return the clips, the recipe, which is written, and how long it takes; a smaller size where time is short.
 
-    clips = found_clips(manifest, name)
-    machine = this_machine(session.device)
-    size = wish.size
-    while True:
-        wanted = Wish(size, wish.start, wish.localizer)
-        proposal = proposal_for(clips, manifest, machine, wanted)
-        write_recipe(proposal, path)
-        recipe = load_recipe(path)
-        for folder in reused(recipe, session):
-            session.console.print(f"Start: {folder} is taken, a finished run with these settings.")
-        session.ensure(recipe)
-        context = Context(session.device, session.runs, path.parent)
-        places = machine.cores if session.device.type == "cpu" else len(every_device(session.device))
-        side_by_side = min(jobs or places, places)
-
-        def again(epochs: int, wanted: Wish = wanted) -> Proposal:
-            return proposal_for(clips, manifest, machine, replace(wanted, epochs=epochs))
-
-        names = sizes()
-        place = names.index(proposal.size)
-        last = wish.size is not None or place == 0
+        Where that fails, the recipe's file is as it was before.
+        """
+        before = self.path.read_bytes() if self.path.exists() else None
         try:
-            # What it has taken to prepare the clips, and to train a start that was not there, is gone from the budget.
-            left = None if wish.budget is None else wish.budget - (time.monotonic() - begun)
-            plan = planned(path, again, list(recipe.rows), context, left, side_by_side, seeds)
-        except UsageError:  # not even two epochs fit
-            if last:
-                raise
-        else:
-            if last or plan.epochs >= FEWEST * plan.proposed:
-                return clips, proposal, plan
-        size = names[place - 1]
+            return self._written()
+        except BaseException:
+            if before is not None:
+                self.path.write_bytes(before)
+            else:
+                self.path.unlink(missing_ok=True)
+            raise
+
+    def _written(self) -> tuple[OwnClips, Proposal, Plan]:
+        from asgmcli.recipe.read import load_recipe
+        from asgmcli.runs.own import FEWEST, found_clips, proposal_for, reused, sizes, this_machine, write_recipe
+        from asgmcli.train.propose import Wish
+
+        clips = found_clips(self.manifest, self.path.parent.name)
+        machine = this_machine(self.session.device)
+        size = self.wish.size
+        while True:
+            wanted = Wish(size, self.wish.start, self.wish.localizer)
+            proposal = proposal_for(clips, self.manifest, machine, wanted)
+            write_recipe(proposal, self.path)
+            recipe = load_recipe(self.path)
+            for folder in reused(recipe, self.session):
+                self.session.console.print(f"Start: {folder} is taken, a finished run with these settings.")
+            self.session.ensure(recipe)
+
+            def again(epochs: int, wanted: Wish = wanted) -> Proposal:
+                return proposal_for(clips, self.manifest, machine, replace(wanted, epochs=epochs))
+
+            names = sizes()
+            place = names.index(proposal.size)
+            last = self.wish.size is not None or place == 0
+            try:
+                plan = self._planned(again, list(recipe.rows), machine.cores)
+            except UsageError:  # not even two epochs fit
+                if last:
+                    raise
+            else:
+                if last or plan.epochs >= FEWEST * plan.proposed:
+                    return clips, proposal, plan
+            size = names[place - 1]
+
+    def _planned(self, again: Callable[[int], Proposal], rows: list[str], cores: int) -> Plan:
+        from asgmcli.ranks.device import every_device
+        from asgmcli.runs.own import planned
+        from asgmcli.train.task import Context
+
+        session = self.session
+        places = cores if session.device.type == "cpu" else len(every_device(session.device))
+        side_by_side = min(self.jobs or places, places)
+        # What it has taken to prepare the clips, and to train a start that was not there, is gone from the budget.
+        left = None if self.wish.budget is None else self.wish.budget - (time.monotonic() - self.begun)
+        context = Context(session.device, session.runs, self.path.parent)
+        return planned(self.path, again, rows, context, left, side_by_side, self.seeds)
+
+
+def _shares(wish: OwnWish, plan: Plan | None, seeds: Sequence[int], begun: float) -> Shares | None:
+    """Return the time of the runs under a budget; None without one."""
+    from asgmcli.runs.own import SPARED
+    from asgmcli.runs.shares import Shares
+
+    if wish.budget is None:
+        return None
+    after = SPARED * wish.budget + (0.0 if plan is None else plan.after)
+    rows = {} if plan is None else plan.rows
+    expected = {run_title(row, seed): seconds for row, seconds in rows.items() for seed in seeds}
+    return Shares(begun + wish.budget - after, expected)
+
+
+def run_title(row: str, seed: int) -> str:
+    """Return a run's name among those of one recipe."""
+    return f"{row} seed {seed}"
 
 
 def _judged(session: Session, recipe: Recipe, manifest: Manifest, seeds: Sequence[int]) -> list[dict[str, object]]:

@@ -8,8 +8,8 @@ import sys
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -26,6 +26,7 @@ from asgmcli.recipe.base import Recipe
 from asgmcli.recipe.read import dump_values, load_recipe
 from asgmcli.recipe.shipped import find_beside
 from asgmcli.runs.session import Session, other_recipes
+from asgmcli.runs.shares import makespan
 from asgmcli.tasks import TASKS
 from asgmcli.train.batches import move
 from asgmcli.train.gradients import compute_gradients
@@ -43,8 +44,10 @@ TIMED = 3
 """Steps that are timed."""
 FEWEST = 0.25
 """Share of the proposed epochs below which a smaller size is taken."""
-KEPT = 0.8
-"""Share of a budget that is planned for: reading and judging vary."""
+KEPT = 0.9
+"""Share of a budget that is planned for: steps are left out where that is not enough, which is worse than fewer."""
+SPARED = 0.05
+"""Share of a budget that the runs leave to what comes after them, beyond what that is expected to take."""
 FEWEST_EPOCHS = 2
 """Epochs that a budget must leave."""
 VIEWS_A_STEP = 4
@@ -144,21 +147,27 @@ class Plan:
         seconds: of all rows, side by side where there are cores, with their judgement.
         epochs: that the recipe has now.
         proposed: that it had before a budget.
+        rows: seconds of a run of each row.
+        after: seconds of the verdict and the report.
     """
 
     seconds: float
     epochs: int
     proposed: int
+    rows: Mapping[str, float] = field(default_factory=dict)
+    after: float = 0.0
 
 
 @dataclass(frozen=True)
 class RowCost:
-    """Measured seconds of a row: a step of its first epochs, one of its last, and those before and after all steps."""
+    """Measured seconds of a row: a step of its first epochs, one of its last, those before and after all steps, and
+    those of its part in the verdict."""
 
     light: float
     full: float
     around: float
     steps: int
+    verdict: float = 0.0
 
     def seconds(self, epochs: int, light_epochs: int) -> float:
         """Return the seconds of so many epochs, the first `light_epochs` of them of light steps."""
@@ -195,12 +204,17 @@ def planned(
     epochs, light = recipe.train.epochs, getattr(recipe.train, "supervised_epochs", 0)
     launch = 0.0 if budget is None else launch_seconds(path, rows[0])
 
+    after = launch + sum(cost.verdict for cost in costs) * seeds
+
+    def each(count: int) -> dict[str, float]:
+        found = (launch + cost.seconds(count, light * count // epochs) for cost in costs)
+        return dict(zip(rows, found, strict=True))
+
     def of(count: int) -> float:
-        each = [launch + cost.seconds(count, light * count // epochs) for cost in costs] * seeds
-        return max(max(each), sum(each) / max(parallel, 1))
+        return makespan(list(each(count).values()) * seeds, parallel) + after
 
     if budget is None or of(epochs) <= KEPT * budget:
-        return Plan(of(epochs), epochs, epochs)
+        return Plan(of(epochs), epochs, epochs, each(epochs), after)
     fits = bisect_right(range(epochs + 1), KEPT * budget, lo=FEWEST_EPOCHS, key=of) - 1
     if fits < FEWEST_EPOCHS:
         least = spoken_time(of(FEWEST_EPOCHS))
@@ -209,7 +223,7 @@ def planned(
             "Give more, or a smaller --size."
         )
     write_recipe(again(fits), path)
-    return Plan(of(fits), fits, epochs)
+    return Plan(of(fits), fits, epochs, each(fits), after)
 
 
 def launch_seconds(path: Path, row: str) -> float:
@@ -252,7 +266,8 @@ def row_cost(recipe: Recipe, context: Context) -> RowCost:
     full = step_seconds(last)
     start = time.perf_counter() - begun
     light = step_seconds(0) if counts.light_epochs else full
-    return RowCost(light, full, start + counts.views * full / VIEWS_A_STEP, counts.steps)
+    judged = counts.views * full / VIEWS_A_STEP
+    return RowCost(light, full, start + judged / 2, counts.steps, judged / 2)
 
 
 def words(

@@ -29,6 +29,7 @@ from asgmcli.runs.room import check_room
 from asgmcli.runs.sweep import Job, StaleRun, run_jobs
 from asgmcli.tasks import DRAWERS, TASKS
 from asgmcli.train.cores import on_cores
+from asgmcli.train.deadline import Deadline
 from asgmcli.train.loggers import check_loggers
 from asgmcli.train.loop import make_trainer
 from asgmcli.train.run import Result, Run, differences, run_of
@@ -173,11 +174,13 @@ class Session:
                 f"Start a number of them that divides it, or set train.batch to a multiple of {ranks}."
             )
 
-    def run(self, recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> Result:
+    def run(
+        self, recipe: Recipe, *, resume: bool = False, overwrite: bool = False, deadline: Deadline | None = None
+    ) -> Result:
         """Train and evaluate one row and seed. Return the content of its result.json, on all ranks.
 
         With `resume` a finished run is not repeated. The folder is touched only after data, weights and settings have
-        been checked.
+        been checked. Steps are left out for a `deadline`.
 
         Raises:
             UsageError: there is a run already, and neither `resume` nor `overwrite` was given; or another process is
@@ -197,6 +200,7 @@ class Session:
         else:
             data = self._built.pop(_data_key(recipe), None)
             work = trainer = make_trainer(TASKS[recipe.task], trained, run, context, self.console, data)
+            trainer.deadline = deadline
             # The folder is touched only after all ranks have checked everything and agree.
             facts = {"recipe": recipe_hash(recipe), "asgm": __version__, "torch": torch.__version__}
             begun = {"a run to go on with": run.recipe_path.exists()}

@@ -20,6 +20,7 @@ from asgmcli.progress import spoken_time
 from asgmcli.ranks.launch import find_launch, own_environment
 from asgmcli.recipe.base import Recipe
 from asgmcli.report.table import Cell, Table, mean_std, with_interval
+from asgmcli.runs.shares import Shares
 from asgmcli.signals import interruptible
 from asgmcli.status import FAILED, FINISHED, STATUS_NAME, STOPPED, Phase, Status, read_status
 from asgmcli.train.run import Result, Run
@@ -68,12 +69,18 @@ class StaleRun:
 
 
 def run_jobs(
-    jobs: Sequence[Job], devices: Sequence[str], parallel: int, console: Console, later: float | None = 0.0
+    jobs: Sequence[Job],
+    devices: Sequence[str],
+    parallel: int,
+    console: Console,
+    later: float | None = 0.0,
+    shares: Shares | None = None,
 ) -> None:
     """Run all jobs, `parallel` at a time, sharing the cores; a job that fails stops none but those that come after it.
 
     Each takes the one of `devices` (values of --device) that the fewest running jobs have. `later` is the command's
-    work after them as a multiple of theirs, for the time that is left; None where it is unknown.
+    work after them as a multiple of theirs, for the time that is left; None where it is unknown. `shares` gives each
+    its --budget.
 
     Raises:
         AsgmError: one or more jobs failed; their logs are named, the exit code is that of the first.
@@ -97,9 +104,10 @@ def run_jobs(
                     waiting.remove(job)
                     job.device = min(devices, key=[other.device for other in running].count)
                     job.log.parent.mkdir(parents=True, exist_ok=True)
+                    own = _own_arguments(job, waiting, running, parallel, shares)
                     with job.log.open("wb") as log:
                         job.process = subprocess.Popen(
-                            [*COMMAND, "--device", job.device, *job.arguments],
+                            [*COMMAND, *own, *job.arguments],
                             stdout=log,
                             stderr=subprocess.STDOUT,
                             env=environment,
@@ -134,6 +142,16 @@ def run_jobs(
         kind = FAILURES.get(failed[0].code, AsgmError)
         endings = [f"  {job.title}: {_last_line(job) or 'no output'} (log: {job.log})" for job in failed]
         raise kind("\n".join(["Some runs failed:", *endings]))
+
+
+def _own_arguments(
+    job: Job, waiting: Sequence[Job], running: Sequence[Job], parallel: int, shares: Shares | None
+) -> list[str]:
+    """Return the arguments of a job that are known when it begins: its device, and its part of a budget."""
+    if shares is None:
+        return ["--device", job.device]
+    after, beside = ([other.title for other in group] for group in (waiting, running))
+    return ["--device", job.device, "--budget", f"{shares.begin(job.title, after, beside, parallel):.1f}s"]
 
 
 def _next(waiting: Sequence[Job], open_ends: Collection[str]) -> Job | None:

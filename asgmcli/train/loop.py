@@ -31,6 +31,7 @@ from asgmcli.status import ending
 from asgmcli.train.batches import TrainBatch, move
 from asgmcli.train.best import BestEpoch
 from asgmcli.train.checkpoint import load_state, save_state
+from asgmcli.train.deadline import Deadline
 from asgmcli.train.finite import numbers, where_not_finite
 from asgmcli.train.gradients import compute_gradients
 from asgmcli.train.health import Health, watch_over
@@ -57,6 +58,8 @@ class Trainer:
     optimizer: torch.optim.Optimizer
     step: int = 0
     stop: StopFlag = field(default_factory=StopFlag)
+    deadline: Deadline | None = None
+    left_out: int = 0  # steps, for the deadline
     failures: list[str] = field(default_factory=list)
     health: Health = field(init=False)
     best: BestEpoch | None = field(init=False, default=None)
@@ -101,11 +104,15 @@ class Trainer:
     def _train(self, metrics: MetricsFile, progress: TrainingProgress) -> None:
         """Train the remaining steps, saving at intervals and when a signal asks to stop."""
         saved = time.monotonic()
+        if self.deadline is not None:
+            self.deadline.start(*self.status.expected(self.data.steps))
         while self.step < self.steps:
             epoch, first = divmod(self.step, self.data.steps)
             if first == 0:  # before the epoch, not after the last one: a run resumed in between then does it too
                 self._validate(metrics)
                 self._evaluate_on_the_way(epoch, metrics)
+            self._leave_out()
+            epoch, first = divmod(self.step, self.data.steps)
             for batch in self.data.epoch(epoch, first):
                 self._note_failures(batch)
                 terms, rates, clips = self._train_step(epoch, batch)
@@ -118,10 +125,25 @@ class Trainer:
                 self.step += 1
                 if self._save_or_stop(metrics, time.monotonic() - saved > 60 * self.recipe.train.save_minutes):
                     saved = time.monotonic()
-                if self.step >= self.steps:
+                if self.step >= self.steps or self._is_late(clips):
                     break
         metrics.flush(self.step - 1, (self.step - 1) // self.data.steps)
         self._validate(metrics)
+
+    def _is_late(self, clips: int) -> bool:
+        """Note a step of so many clips; return True if the rest of the epoch would take too long."""
+        if self.deadline is None:
+            return False
+        self.deadline.see(self.step - 1, clips, self.data.steps)
+        within = self.step % self.data.steps != 0
+        return within and self.deadline.next_step(self.step, self.steps, self.data.steps) != self.step
+
+    def _leave_out(self) -> None:
+        """Leave out the steps for which there is no time."""
+        if self.deadline is not None:
+            step = self.deadline.next_step(self.step, self.steps, self.data.steps)
+            self.left_out += step - self.step
+            self.step = step
 
     def _train_step(self, epoch: int, batch: TrainBatch) -> tuple[dict[str, float], dict[str, float], int]:
         """Train one step; return its terms, its learning rate and gradient norm, and its number of clips."""
@@ -241,7 +263,7 @@ class Trainer:
             "warnings": self.health.warnings,
             "notes": self._notes(),
             "failures": self.failures,
-            "steps": self.step,
+            "steps": self.step - self.left_out,
             "clips_per_second": round(rate, 1),
             "seconds": round(seconds, 1),
         }
@@ -262,6 +284,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "metrics": metrics.state_dict(),
             "failures": list(dict.fromkeys(gathered(self.failures))),
+            "left_out": self.left_out,
             "health": self.health.state_dict(),
             **random_state(self.device),
         }
@@ -288,6 +311,7 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             metrics.load_state_dict(state["metrics"])
             self.failures = list(state["failures"])
+            self.left_out = int(state.get("left_out", 0))  # states of earlier versions lack it
             self.health.load_state_dict(state["health"])
             if self.best is not None:
                 self.best.restore(state["best"])
@@ -304,6 +328,8 @@ class Trainer:
         notes = list(getattr(self.data, "notes", ()))
         if self.recipe.keeps_best and self.best is None:
             notes.append("The data have no split to validate on: the last epoch is kept (train.keep).")
+        if self.left_out:
+            notes.append(f"{self.left_out} of {self.steps} steps were left out to end in time (--budget).")
         return notes
 
     def _title(self) -> str:

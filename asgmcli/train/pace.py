@@ -74,6 +74,7 @@ class RunStatus(Status):
         phases.append(Phase(EVALUATE, 1 + ((epochs - 1) // every if every else 0)))
         super().__init__(None if folder is None else folder / STATUS_NAME, TRAIN, title, phases)
         self._views = {VALIDATE: 0, EVALUATE: 0}
+        self._light_epochs = 0
 
     def resume(self, step: int, epoch: int, every: int, validated: int) -> None:
         """Count what earlier processes have done, up to `step`."""
@@ -88,6 +89,12 @@ class RunStatus(Status):
         except AsgmError:  # told where it matters
             return
         self._views = {VALIDATE: counts.validated, EVALUATE: counts.views}
+        self._light_epochs = counts.light_epochs
+
+    def expected(self, epoch: int) -> tuple[int, int]:
+        """Return the number of first steps that are lighter, of epochs of `epoch` steps, and that of views at the end;
+        after `count_views`."""
+        return self._light_epochs * epoch, self._views[EVALUATE]
 
     def expect(self, clips: int) -> None:
         """Set the expected cost of evaluations, in steps of `clips` clips."""

@@ -14,8 +14,7 @@ import pytest
 import torch
 import yaml
 
-from asgmcli.commands import train_own
-from asgmcli.commands.train_own import Budget, OwnWish, name_of
+from asgmcli.commands.train_own import Budget, OwnWish, Proposing, name_of
 from asgmcli.errors import UsageError
 from asgmcli.media.write import write_clip
 from asgmcli.recipe.read import load_recipe
@@ -62,6 +61,8 @@ def test_a_name_and_a_budget_are_read_as_people_write_them() -> None:
 
 def test_what_is_no_use_is_told_before_anything_is_trained(clips: Path) -> None:
     assert "is for clips of your own" in asgm("train", "demo", "--size", "tiny", code=2).stderr
+    for more in (("--row", "all"), ("--seeds", 2)):
+        assert "one row at one seed" in asgm("train", "demo", "--budget", "5m", *more, code=2).stderr
     assert "neither --row" in asgm("train", clips, "--row", "own", code=2).stderr
     assert "write a time such as 30m" in asgm("train", clips, "--budget", "soon", code=2).stderr
     Path("one.csv").write_text("path,label\n" + "".join(f"my clips/dark/clip {n}.mp4,dark\n" for n in range(6)))
@@ -147,7 +148,7 @@ def test_clips_and_recipes_that_are_there_are_replaced_only_where_that_is_said(
     maps = Path("data/my_clips/motion_maps/dark/clip 0.mp4_maps.npz")
     maps.parent.mkdir(parents=True)
     maps.touch()
-    monkeypatch.setattr("asgmcli.commands.train_own._proposed", lambda *_: (None, None, None))
+    monkeypatch.setattr(Proposing, "propose", lambda _: (None, None, None))
     recipe.write_text(RECIPE)
     asgm("train", clips, "--overwrite", "--dry-run")
     assert maps.exists()
@@ -188,10 +189,14 @@ def test_a_smaller_size_is_taken_where_not_even_two_epochs_fit(tmp_path: Path, m
     manifest: Any = None
     path = tmp_path / "recipe.yaml"
     monkeypatch.setattr("time.monotonic", lambda: 105.0)
-    assert train_own._proposed(manifest, "mine", path, OwnWish(budget=9.0), session, 1, 3, 100.0)[1].size == "tiny"
+
+    def proposing(wish: OwnWish) -> Proposing:
+        return Proposing(manifest, path, wish, session, 1, 3, 100.0)
+
+    assert proposing(OwnWish(budget=9.0)).propose()[1].size == "tiny"
     assert tried == ["vit_s", "vit_ti", "tiny"]
     with pytest.raises(UsageError, match="too short"):
-        train_own._proposed(manifest, "mine", path, OwnWish(size="vit_s", budget=9.0), session, 1, 3, 100.0)
+        proposing(OwnWish(size="vit_s", budget=9.0)).propose()
     assert path.read_text() == "tiny"
 
 

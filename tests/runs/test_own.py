@@ -79,7 +79,7 @@ def test_a_row_takes_its_light_steps_its_full_ones_and_what_is_around() -> None:
 @pytest.fixture
 def costs(monkeypatch: pytest.MonkeyPatch) -> Sequence[RowCost]:
     """What each row is measured at: one whose last epochs take three times the first ones, and a lighter one."""
-    found = {"own": RowCost(1.0, 3.0, 4.0, 1), "alone": RowCost(1.0, 1.0, 4.0, 1)}
+    found = {"own": RowCost(1.0, 3.0, 4.0, 1, 1.0), "alone": RowCost(1.0, 1.0, 4.0, 1, 2.0)}
     monkeypatch.setattr(own, "row_cost", lambda recipe, _: found[recipe.default_row])
     monkeypatch.setattr(own, "launch_seconds", lambda *_: 3.0)
     return list(found.values())
@@ -102,12 +102,14 @@ def test_a_budget_shortens_the_training_so_that_it_fits(
     train = load_recipe(path).train  # type: ignore[attr-defined]
     launch = 0.0 if budget is None else 3.0
     each = [launch + cost.seconds(train.epochs, train.supervised_epochs) for cost in costs]
-    assert plan.seconds == (sum(each) if parallel == 1 else max(each))
+    assert plan.rows == dict(zip(["own", "alone"], each, strict=True))
+    assert plan.after == launch + 3.0  # the verdict's
+    assert plan.seconds == (sum(each) if parallel == 1 else max(each)) + plan.after
     assert (plan.epochs, plan.proposed) == (train.epochs, 90)
     if budget is None:
         assert train.epochs == 90
     else:
-        assert 0.7 * budget < plan.seconds <= 0.8 * budget
+        assert 0.8 * budget < plan.seconds <= 0.9 * budget
 
 
 def test_every_seed_takes_its_time(tmp_path: Path, costs: Sequence[RowCost]) -> None:
@@ -115,13 +117,13 @@ def test_every_seed_takes_its_time(tmp_path: Path, costs: Sequence[RowCost]) -> 
     own.write_recipe(again(90), path)
     context = Context(torch.device("cpu"), tmp_path, tmp_path)
     one, three = (planned(path, again, ["own", "alone"], context, None, 1, seeds).seconds for seeds in (1, 3))
-    assert one == sum(cost.seconds(90, 30) for cost in costs)
+    assert one == sum(cost.seconds(90, 30) + cost.verdict for cost in costs)
     assert three == 3 * one
 
 
 def test_a_budget_for_not_even_two_epochs_is_told(tmp_path: Path, costs: Sequence[RowCost]) -> None:
     own.write_recipe(again(90), tmp_path / "recipe.yaml")
-    with pytest.raises(UsageError, match="8 s left are too short: 2 epochs take about 22 s"):
+    with pytest.raises(UsageError, match="8 s left are too short: 2 epochs take about 28 s"):
         planned(tmp_path / "recipe.yaml", again, ["own", "alone"], None, 8.0, 1)  # type: ignore[arg-type]
 
 
