@@ -60,9 +60,10 @@ class MapReader:
         return stem.with_name(stem.name + MAPS_ENDING)
 
     def _is_new(self, row: ManifestRow) -> bool:
+        path, clip = self._file(row), self.manifest.resolve(row)
         try:
-            made = self._file(row).stat().st_mtime_ns
-            return made >= self.manifest.resolve(row).stat().st_mtime_ns
+            known = _source_in(path)
+            return path.stat().st_mtime_ns >= clip.stat().st_mtime_ns if known is None else known == state_of(clip)
         except OSError:
             return False
 
@@ -89,6 +90,32 @@ class MapReader:
 
     def _how(self) -> str:
         return f"--localizer {MOTION} --write maps --out {self.folder}"
+
+
+def state_of(clip: Path) -> list[int]:
+    """Return a file's size and the time of its last change, ns, by which maps know the clip that they were made of.
+
+    Raises:
+        OSError: there is none.
+    """
+    found = clip.stat()
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _source_in(path: Path) -> list[int] | None:
+    """Return what a file of maps says of its clip's state; None if it says nothing, or is broken, as reading it tells.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            known: list[int] = content["source"].tolist()
+            return known
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile):
+        return None
 
 
 def maps_at(maps: NDArray[np.floating], times: ArrayLike, wanted: ArrayLike) -> NDArray[np.float32]:

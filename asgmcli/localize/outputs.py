@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from asgmcli.data.maps import MAPS_ENDING
+from asgmcli.data.maps import MAPS_ENDING, state_of
 from asgmcli.errors import DataError, MediaError, UsageError
 from asgmcli.files import replacing, write_text
 from asgmcli.localize.clip_maps import FNAC_FPS, MOTION_FPS, ClipMaps, Sound, fnac_clip_maps, motion_clip_maps
@@ -161,10 +161,11 @@ def localize(job: ClipFiles, settings: MapSettings, progress: Progress | None = 
     targets = job.targets(settings)
     pictures = [kind for kind in ("overlay", "strip") if kind in targets]
     report = _ProgressShare(progress, 0.5 if pictures else 1.0)
+    source = state_of(job.path) if job.path.exists() else []  # before it is read: it may be replaced meanwhile
     found = find_maps(job, settings, report.of_seconds)
     report.length = found.info.duration
     if "maps" in targets:
-        _write_maps(targets["maps"], found)
+        _write_maps(targets["maps"], found, source)
     if "boxes" in targets:
         _write_boxes(targets["boxes"], job, found, settings)
     if pictures:
@@ -221,7 +222,7 @@ class _ProgressShare:
         self.done = self.weight
 
 
-def _write_maps(target: Path, found: ClipMaps) -> None:
+def _write_maps(target: Path, found: ClipMaps, source: list[int]) -> None:
     size = np.array([found.info.width, found.info.height])
     with replacing(target) as temporary:
         np.savez_compressed(
@@ -232,6 +233,7 @@ def _write_maps(target: Path, found: ClipMaps) -> None:
             confidence=found.confidence.astype(np.float16),
             localizer=np.array(found.localizer),
             warning=np.array(found.warning or ""),
+            source=np.array(source, dtype=np.int64),
         )
 
 

@@ -21,6 +21,7 @@ from asgmcli.data.plan import SampleKey
 from asgmcli.data.rand_augment import GEOMETRIC, ColourOperations
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, MediaError
+from asgmcli.localize.outputs import ClipFiles, MapSettings, localize
 from asgmcli.media.write import write_clip
 from asgmcli.recipe.clips import Audio, Augment, Clip
 from asgmcli.tasks.recognition.views import TrainViews
@@ -165,6 +166,22 @@ def test_the_strong_view_of_a_moved_guide_is_not_sheared(clip: Manifest, monkeyp
     assert asked == [False, True]
 
 
+@pytest.mark.parametrize("how", ["older", "as old", "newer", "gone"])
+def test_maps_of_a_clip_that_was_replaced_are_made_anew(clip: Manifest, how: str) -> None:
+    video, (row,) = clip.folder / "a.mp4", clip.rows
+    reader = MapReader(clip)
+    localize(ClipFiles("a", video, video, reader.stem(row)), MapSettings("motion", write=("maps",)))
+    assert not reader.missing([row])
+    since = video.stat().st_mtime_ns
+    if how == "gone":
+        video.unlink()
+    else:
+        video.write_bytes(video.read_bytes() + b"\0" * (how == "as old"))
+        time = since + {"older": -(10**12), "as old": 0, "newer": 1}[how]
+        os.utime(video, ns=(time, time))
+    assert reader.missing([row]) == [row]
+
+
 def test_what_is_missing_old_or_broken(clip: Manifest) -> None:
     reader = MapReader(clip)
     (row,) = clip.rows
@@ -173,6 +190,7 @@ def test_what_is_missing_old_or_broken(clip: Manifest) -> None:
     os.utime(clip.folder / "a.mp4", ns=(path.stat().st_mtime_ns + 1, path.stat().st_mtime_ns + 1))
     assert reader.missing([row]) == [row]
     save(clip, np.full((2, 2, 2), np.nan), np.arange(2))
+    assert not reader.missing([row])
     with pytest.raises(MediaError, match="not the maps of a clip"):
         reader.maps(row, [0])
     save(clip, np.ones((2, 2, 2)), np.arange(2), "fnac")
