@@ -52,7 +52,7 @@ class DividedBlock(nn.Module):
         """Attend over time: [T, B, N, D] -> the same, each patch position to itself in the other frames."""
         t, b, n, d = x.shape
         attention, last = self.temporal_attn, self.temporal_fc
-        qkv = attention.qkv(self.temporal_norm1(x))
+        normed = self.temporal_norm1(x)
         # temporal_fc(proj(y)) with nothing between: the product of the two matrices saves a pass over every token.
         weight = last.weight @ attention.proj.weight
         bias = F.linear(attention.proj.bias, last.weight)
@@ -61,8 +61,13 @@ class DividedBlock(nn.Module):
             bias = bias + last.bias
         else:
             x = x + last.bias  # the reference drops what temporal_fc reads, not its bias
-        mixed = attend(qkv.view(t, b * n, 3 * d).transpose(0, 1), attention.heads).transpose(0, 1)
-        return add_branch(x, F.linear(mixed.reshape(t, b, n, d), weight, bias), factor)
+        if t == 1:
+            # A frame alone attends to itself: what is mixed are its values, a third matrix of that product.
+            bias = bias + F.linear(attention.qkv.bias[2 * d :], weight)
+            return add_branch(x, F.linear(normed, weight @ attention.qkv.weight[2 * d :], bias), factor)
+        qkv = attention.qkv(normed).view(t, b * n, 3 * d).transpose(0, 1)
+        mixed = attend(qkv, attention.heads).transpose(0, 1).reshape(t, b, n, d)
+        return add_branch(x, F.linear(mixed, weight, bias), factor)
 
     def _over_space(self, x: Tensor, cls: Tensor, last: bool) -> tuple[Tensor, Tensor]:
         """Attend within each frame, its patches and a copy of the class token; the copies are averaged back."""

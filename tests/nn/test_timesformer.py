@@ -96,17 +96,19 @@ def reference_encode(model: TimeSformer, tokens: Tensor, heads: int) -> Tensor:
     return model.norm(cls)
 
 
-def test_encode_is_divided_attention_written_in_loops():
+@pytest.mark.parametrize("frames", [1, 3])
+def test_encode_is_divided_attention_written_in_loops(frames):
     model = tiny()
-    tokens = torch.randn(2, 3, 4, 12)
+    tokens = torch.randn(2, frames, 4, 12)
     with torch.no_grad():
         expected = torch.stack([reference_encode(model, clip, heads=3) for clip in tokens])
         torch.testing.assert_close(model.encode(tokens), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_gradients_are_those_of_the_reference():
+@pytest.mark.parametrize("frames", [1, 3])
+def test_gradients_are_those_of_the_reference(frames):
     model = tiny(depth=2)
-    tokens = torch.randn(1, 3, 4, 12)
+    tokens = torch.randn(1, frames, 4, 12)
     ours = torch.autograd.grad(model.encode(tokens)[0, 3], list(model.blocks.parameters()), allow_unused=True)
     theirs = torch.autograd.grad(reference_encode(model, tokens[0], 3)[3], list(model.blocks.parameters()))
     for (name, _), a, b in zip(model.blocks.named_parameters(), ours, theirs, strict=True):
