@@ -95,7 +95,7 @@ class Recipe(Section):
     runs_of: Name | None = None
     """Another recipe whose runs count here too, where a row has the same settings."""
     compare: Compare | None = None
-    """Rows that all others are compared to, seed by seed: `to`, `metrics`."""
+    """Rows that all others are compared to, seed by seed: `to`, `metrics`, and `pairs` that are judged together."""
     seed: Seed = 0
     """Seed of all draws; --seed and --seeds replace it."""
 
@@ -120,6 +120,9 @@ class Recipe(Section):
         if unknown := [name for name in (self.compare.to if self.compare is not None else ()) if name not in known]:
             what = "row that can be run" if self.figure is None else "row's curve"
             raise ValueError(f"compare.to: {', '.join(unknown)}: no {what}")
+        paired = [row for pair in (self.compare.pairs if self.compare is not None else ()) for row in pair]
+        if unknown := [row for row in dict.fromkeys(paired) if row not in self.runnable]:
+            raise ValueError(f"compare.pairs: {', '.join(unknown)}: no row that can be run")
         return self
 
     def data_sets(self) -> list[Data]:

@@ -40,8 +40,9 @@ class MixupLoss(Section):
     """What clip A's share of a mixture counts: its tokens, the weight of its map's rest, or nothing (`constant`)."""
     constant: Share = 0.6
     """Clip A's share of every mixture where `target` is constant."""
-    labels: Literal["sharp", "soft"] = "sharp"
-    """`soft` takes the teacher's probabilities even where its label passed the threshold."""
+    labels: Literal["sharp", "soft", "given"] = "sharp"
+    """`soft` takes the teacher's probabilities even where its label passed the threshold; `given` the clips' own
+    labels, where `data.unlabeled` is labeled."""
     mask: Literal["clips", "mixture"] = "clips"
     """What counts: each clip's part where its own label passed (SVFormer's released code), or a mixture as a whole
     where the largest value of its mixed label reaches `thresholds.value` (Eq. 12 as printed, of soft labels)."""

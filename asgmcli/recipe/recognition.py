@@ -69,6 +69,10 @@ class RecognitionRecipe(TrainedRecipe):
                 "losses.mixup.target mass is measured on a localizer's maps: set masks.kind to localization, or the "
                 "target to tokens or constant"
             )
+        if self.mixed and self.losses.mixup.labels == "given" and self.data.unlabeled != "labeled":
+            faults.append(
+                "losses.mixup.labels given needs labels: set data.unlabeled to labeled, or losses.mixup.labels to soft"
+            )
         if not (self.listens and self.sees) and self.train.unlabeled_ratio and self.losses.contrastive.weight > 0:
             missing = "sound" if self.sees else "the picture"
             faults.append(f"losses.contrastive.weight needs {missing}: set it to 0, or model.modality to video+audio")
@@ -102,6 +106,7 @@ class RecognitionRecipe(TrainedRecipe):
                 add("model.modality is audio", *(f"masks.{key}" for key in kinds), "localizer")
         self._idle_without_unlabeled(add)
         self._idle_beside_losses(add)
+        self._idle_of_mixtures(add)
         self._idle_of_views(add)
         if self.guide in ("motion", "oracle"):
             unused = (f"localizer.{key}" for key in ("map", "seconds", "picture", "sound"))
@@ -118,10 +123,10 @@ class RecognitionRecipe(TrainedRecipe):
         unused = ("thresholds", *(f"augment.{key}" for key in (*views, "weak_flip")))
         unused = (*unused, "train.supervised_epochs", "train.teacher")
         if not self.train.unlabeled_ratio:
-            add("train.unlabeled_ratio is 0", "masks", "localizer", "losses", *unused)
+            add("train.unlabeled_ratio is 0", "masks", "localizer", "losses", "data.unlabeled", *unused)
         elif not self.semi_supervised:
             # Where an epoch sees every clip, the ratio is not idle: it decides with them how long that takes.
-            ratio = ("train.unlabeled_ratio",) if self.train.epoch == "labeled" else ()
+            ratio = ("train.unlabeled_ratio", "data.unlabeled") if self.train.epoch == "labeled" else ()
             add("no loss of unlabelled clips has a weight", *unused, *ratio)
         elif self.train.supervised_epochs == 0:
             add("train.supervised_epochs is 0", "train.teacher")
@@ -156,6 +161,14 @@ class RecognitionRecipe(TrainedRecipe):
             add(f"thresholds.kind is {self.thresholds.kind}", "thresholds.mapping", "thresholds.warmup")
         if self.thresholds.kind == "none" and not (self.mixed and losses.mixup.mask == "mixture"):
             add("thresholds.kind is none", "thresholds.value")
+
+    def _idle_of_mixtures(self, add: Callable[..., None]) -> None:
+        """Add what mixtures leave without use, or where there are none."""
+        losses = self.losses
+        if losses.mixup.labels == "given":
+            add("losses.mixup.labels is given", "losses.mixup.mask")
+            if losses.unlabeled.weight == 0:
+                add("losses.unlabeled.weight is 0 and the mixtures' labels are given", "thresholds")
         if not self.mixed:
             add("losses.mixup.weight is 0", "losses.contrastive.clips")
             unused = (f"losses.mixup.{key}" for key in ("space", "target", "constant", "labels", "mask"))

@@ -43,12 +43,14 @@ def with_seed(values: dict[str, object], seed: object) -> dict[str, object]:
 
 
 class Compare(Section):
-    """Rows, or curves of a figure, `to` which all others are compared seed by seed, by `metrics`."""
+    """Rows, or curves of a figure, `to` which all others are compared seed by seed, by `metrics`; `pairs` of rows."""
 
     to: list[str] = Field(min_length=1)
     """Rows, or curves of the figure, that the others are compared to."""
     metrics: list[str] = Field(["top1"], min_length=1)
     """What is compared, the names in a run's result.json."""
+    pairs: list[Annotated[tuple[str, str], Field(strict=False)]] = []
+    """Pairs of rows whose difference is named before they are run: judged together, by Holm's method."""
 
 
 class OwnStart(Section):
@@ -158,6 +160,8 @@ class LabeledSubset(TrainingData):
     """Labels a class that are used; null uses every label there is."""
     split_seed: int | None = None
     """Seed of the draw of the labelled clips, the run's where left out."""
+    unlabeled: Literal["others", "labeled"] = "others"
+    """Clips that are trained on without a label: all others, or the labelled ones once more."""
     eval_also: list[Split] = []
     """More splits to evaluate on: on `test_shuffled`, beside `test`, `top1_shuffled` is measured."""
 

@@ -13,6 +13,7 @@ from asgmcli.recipe.base import Recipe
 from asgmcli.report.differences import Interval, Panel, difference_curves, difference_intervals
 from asgmcli.report.table import Cell, Table, mean_std, signed
 from asgmcli.runs.on_demo import RecipeFile, number_of
+from asgmcli.runs.planned import planned_table
 from asgmcli.train.run import Result
 
 Results = Sequence[Result]
@@ -101,7 +102,8 @@ def _cells(difference: Difference | None) -> list[Cell]:
 def write_differences(
     folder: Path, file: RecipeFile, recipe: Recipe, results: Results
 ) -> tuple[list[Table], list[Path]]:
-    """Write against_<row>.md, .csv and .png to `folder` for each reference row, or curve, of `recipe`.
+    """Write against_<row>.md, .csv and .png to `folder` for each reference row, or curve, of `recipe`, and planned.md
+    and .csv for the pairs that it names.
 
     Rows without a result are left out; so is a comparison without any row.
 
@@ -131,6 +133,11 @@ def write_differences(
             write_text(stem.with_suffix(suffix), text)
             paths.append(stem.with_suffix(suffix))
         paths.append(_draw(recipe, differences, against, places, stem.with_suffix(".png")))
+    if (planned := planned_table(recipe, results)) is not None:
+        tables.append(planned)
+        for suffix, text in ((".md", planned.markdown()), (".csv", planned.csv())):
+            paths.append(folder / f"planned{suffix}")
+            write_text(paths[-1], text)
     return tables, paths
 
 

@@ -27,6 +27,7 @@ ROWS: list[tuple[str, str, tuple[str, ...]]] = [
     ("demo", "svformer_fixed", STEPS),
     ("demo", "asgm_former", ()),
     ("demo", "asgm_former", ("losses.unlabeled.labels=soft",)),
+    ("demo", "asgm_former", ("data.unlabeled=labeled", "losses.mixup.labels=given")),
     ("table2_ablation", "asgm_former", ()),
     ("claim_scene_bias", "oracle_tokens", ()),
     ("claim_scene_bias", "tube_constant", ()),

@@ -97,6 +97,7 @@ def test_a_row_named_like_a_task_is_named_in_full(tmp_path: Path) -> None:
     [
         ("train.supervised_epochs=3", "leaves none of train.epochs 3 for the unlabelled clips"),
         ("localizer=null", "needs a localizer"),
+        ("losses.mixup.labels=given", "losses.mixup.labels given needs labels: set data.unlabeled to labeled"),
         ("localizer.file=x", "exactly one of recipe, file"),
         ("localizer={kind: motion, file: other.pth}", "kind motion has no weights"),
         ("localizer={kind: ears}", "fnac"),

@@ -40,7 +40,8 @@ def expected(recipe: RecognitionRecipe, size_of: SizeOf) -> Counts | None:
         return None
     clips, per_class = size.clips[recipe.data.train_split], recipe.data.labeled_per_class
     labeled = clips if per_class is None else min(clips, per_class * size.classes)
-    return _counts(recipe, size.classes, labeled, clips - labeled, size.clips[split], size.known_from)
+    unlabeled = labeled if recipe.data.unlabeled == "labeled" else clips - labeled
+    return _counts(recipe, size.classes, labeled, unlabeled, size.clips[split], size.known_from)
 
 
 def _counts(

@@ -170,8 +170,8 @@ def check_epoch(recipe: RecognitionRecipe, manifest: Manifest, labeled: int) -> 
 def divide(recipe: RecognitionRecipe, manifest: Manifest) -> tuple[list[ManifestRow], list[ManifestRow]]:
     """Return the training rows that keep their label, and those that are trained on without one.
 
-    Without `data.labeled_per_class` every label there is counts. Where no clip is left for the second list, it is the
-    first, whose labels are then not looked at. The draw of a labelled subset follows `data.split_seed`, or the run's
+    Without `data.labeled_per_class` every label there is counts. Where no clip is left for the second list, or
+    `data.unlabeled` is labeled, it is the first. The draw of a labelled subset follows `data.split_seed`, or the run's
     seed where that is left out.
 
     Raises:
@@ -186,7 +186,7 @@ def divide(recipe: RecognitionRecipe, manifest: Manifest) -> tuple[list[Manifest
     if not labeled:
         raise DataError(f"{manifest.path}: no labelled clip in split {recipe.data.train_split!r} to train on")
     chosen = {row.id for row in labeled}
-    unlabeled = [row for row in rows if row.id not in chosen]
+    unlabeled = [] if recipe.data.unlabeled == "labeled" else [row for row in rows if row.id not in chosen]
     return labeled, unlabeled or (list(labeled) if recipe.train.unlabeled_ratio else [])
 
 
@@ -205,7 +205,8 @@ def label_notes(
     given = [row.label for row in manifest.of_split(split) if row.label]
     notes = []
     if hidden := len(given) - len(labeled):
-        use = "their clips count as unlabelled" if recipe.semi_supervised else "their clips are left out"
+        used = recipe.semi_supervised and recipe.data.unlabeled == "others"
+        use = "their clips count as unlabelled" if used else "their clips are left out"
         notes.append(
             f"{hidden:,} of the {len(given):,} labels in split {split!r} are not used, {use}: "
             f"data.labeled_per_class is {wanted}. To use every label: --set data.labeled_per_class=null"
@@ -216,7 +217,7 @@ def label_notes(
             f"No clip in split {split!r} has the label {', '.join(without[:5])}{more}: it cannot be learnt. Label some "
             "of its clips, or take it out of classes.txt."
         )
-    if recipe.semi_supervised and unlabeled == labeled:
+    if recipe.semi_supervised and recipe.data.unlabeled == "others" and unlabeled == labeled:
         notes.append(
             f"No clip in split {split!r} is unlabelled: the {len(labeled):,} labelled ones serve as the unlabelled "
             "clips as well, without their labels."

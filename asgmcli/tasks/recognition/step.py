@@ -91,7 +91,8 @@ def train_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
     terms["unlabeled"] = consistency(on_strong, labels, pseudo.passes)
     loss = loss + recipe.losses.unlabeled.weight * terms["unlabeled"]
     if mixture is not None:
-        terms["mixup"] = _mixup_loss(state, on_mixed, pseudo, mixture)
+        whose = pseudo if recipe.losses.mixup.labels != "given" else _given(unlabeled, pseudo)
+        terms["mixup"] = _mixup_loss(state, on_mixed, whose, mixture)
         loss = loss + recipe.losses.mixup.weight * terms["mixup"]
     if recipe.losses.contrastive.weight > 0 and prediction.audio is not None and prediction.video is not None:
         temperature = recipe.losses.contrastive.temperature
@@ -119,6 +120,12 @@ def _seen(state: RecognitionState, labeled: Labeled) -> Tensor:
     """Return the labelled clips [B, 3, T, H, W], normalised, a strong view without the channels that it loses."""
     video = state.student.normalise(labeled.video)
     return video if labeled.dropped is None else drop_channels(video, labeled.dropped, state.student, state.recipe)
+
+
+def _given(unlabeled: Unlabeled, pseudo: PseudoLabels) -> PseudoLabels:
+    """Return the clips' own labels in the place of the teacher's."""
+    probabilities = F.one_hot(unlabeled.label, pseudo.probabilities.shape[1]).to(pseudo.probabilities.dtype)
+    return PseudoLabels(probabilities, torch.ones_like(pseudo.passes))
 
 
 def _labels(state: RecognitionState, pseudo: PseudoLabels) -> Tensor:
@@ -275,14 +282,15 @@ def _mix_pictures(
 def _mixup_loss(state: RecognitionState, logits: Tensor, pseudo: PseudoLabels, mixture: Mixture) -> Tensor:
     """Return L_mix (Eq. 12)."""
     settings, partner = state.recipe.losses.mixup, mixture.partner
+    given = settings.labels == "given"
     target, mask = mixup_target(
         pseudo.probabilities,
         pseudo.probabilities[partner],
         pseudo.passes,
         pseudo.passes[partner],
         mixture.weight,
-        soft=settings.labels == "soft",
-        threshold=state.recipe.thresholds.value if settings.mask == "mixture" else None,
+        soft=given or settings.labels == "soft",
+        threshold=state.recipe.thresholds.value if settings.mask == "mixture" and not given else None,
     )
     return mixup(logits, target, mask, space=settings.space)
 

@@ -88,6 +88,14 @@ def test_labels_that_are_not_used_are_told_with_how_to_use_them(demo: Path, tmp_
     assert data_of(tmp_path, demo, manifest, data__labeled_per_class=None).notes == []
 
 
+def test_labelled_clips_alone_can_be_the_unlabelled_ones(demo: Path, tmp_path: Path) -> None:
+    data = build_data(tiny(tmp_path, demo, data__unlabeled="labeled"))
+    assert data.train.views.unlabeled == data.train.views.labeled
+    assert data.summary()["unlabeled"] == data.summary()["labeled"] == 10
+    (note,) = data.notes
+    assert note.startswith("20 of the 30 labels in split 'train' are not used, their clips are left out")
+
+
 def test_supervised_alone_needs_no_unlabelled_clip(demo: Path, tmp_path: Path) -> None:
     recipe = tiny(tmp_path, demo, data__labeled_per_class=None, train__unlabeled_ratio=0, train__max_steps=2)
     result = trainer_of(recipe, tmp_path / "supervised").fit()

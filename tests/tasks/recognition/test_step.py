@@ -210,12 +210,15 @@ def slow_step(state: RecognitionState, batch: Batch) -> dict[str, Tensor]:
                 for k in range(len(logits)):
                     one_hot = passes[source] and recipe.losses.mixup.labels == "sharp"
                     said = float(k == hard[source]) if one_hot else float(soft[source][k])
+                    if recipe.losses.mixup.labels == "given":
+                        said = float(k == unlabeled.label[source])
                     target[k] += weight * said
             said = logits if recipe.losses.mixup.space == "logits" else logits.softmax(0)
             error = sum((target[k] - said[k]) ** 2 for k in range(len(logits))) / len(logits)
             counts = share * passes[a] + (1 - share) * passes[b]
             if recipe.losses.mixup.mask == "mixture":
                 counts = float(float(target.max()) >= recipe.thresholds.value)
+            counts = 1.0 if recipe.losses.mixup.labels == "given" else counts
             mixup = mixup + error * counts / count
         terms["mixup"] = mixup
     if recipe.losses.contrastive.weight > 0:
@@ -326,6 +329,7 @@ CASES: dict[str, dict[str, Any]] = {
     "oracle, mass": {**GUIDED, **SHARP_MASS, "localizer": {"kind": "oracle"}},
     "constant": {"losses__mixup__target": "constant", "losses__mixup__constant": 0.7},
     "soft labels": {"losses__mixup__labels": "soft"},
+    "labelled clips mixed": {"data__unlabeled": "labeled", "losses__mixup__labels": "given"},
     "tubelets": {**TUBELETS},
     "guided, tubelets, mass": {**GUIDED, **SHARP_MASS, **TUBELETS},
     "a stem of convolutions, frozen": {
