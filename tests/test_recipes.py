@@ -136,19 +136,25 @@ def test_recipes_that_share_generated_clips_ask_for_the_same() -> None:
     assert all(len(options) == 1 for options in asked.values()), asked
 
 
-def test_the_sweep_is_the_claim_at_other_strengths() -> None:
+def test_the_claims_recipes_are_one_at_other_strengths() -> None:
     folder = RECIPES[0].parent
-    sweep, claim = folder / "claim_bias_sweep.yaml", folder / "claim_scene_bias.yaml"
-    for row, twin in (("tube_70", "tube"), ("control_70", "tube_constant"), ("guided_mass_70", "guided_mass")):
-        assert settings_hash(load_recipe(sweep, row)) == settings_hash(load_recipe(claim, twin))
-    rows = load_recipe(sweep).rows
+    curve, claim, standard = (folder / f"claim_{name}.yaml" for name in ("over_companions", "companions", "standard"))
+
+    def at(row: str, strength: float) -> str:
+        """The claim's row of that strength; clips for localizers are made once, at .9."""
+        unbiased = 600 if strength == 0.9 else 0
+        options = (f"data.options.companions={strength}", f"data.options.unbiased={unbiased}")
+        return settings_hash(load_recipe(claim, row, options))
+
     strengths: dict[str, list[float]] = {}
-    for row in rows.values():
-        own = dict(row.set)
-        strengths.setdefault(row.curve, []).append(own.pop("data.options.scene_bias"))
-        first = next(other.set for other in rows.values() if other.curve == row.curve)
-        assert own == {key: value for key, value in first.items() if key != "data.options.scene_bias"}
-    assert strengths == {name: [0.1, 0.4, 0.55, 0.7, 0.9] for name in ("tube", "control", "guided mass")}
+    for name, row in load_recipe(curve).rows.items():
+        recipe = load_recipe(curve, name)
+        assert isinstance(recipe, RecognitionRecipe)
+        strength = float(recipe.data.options["companions"])
+        strengths.setdefault(row.curve, []).append(strength)
+        assert settings_hash(recipe) == at(name.rpartition("_")[0], strength)
+    assert list(strengths.values()) == [[0.0, 0.5, 0.7, 0.9]] * 5
+    assert all(settings_hash(load_recipe(standard, name)) == at(name, 0.0) for name in load_recipe(standard).rows)
 
 
 def shrunk(recipe: Recipe) -> Recipe:

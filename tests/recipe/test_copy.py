@@ -27,9 +27,9 @@ def test_a_copy_is_the_same_under_another_name(name: str, tmp_path: Path) -> Non
 
 def test_the_command_in_a_copys_head_names_the_copy(tmp_path: Path) -> None:
     target = tmp_path / "mine.yaml"
-    copy_recipe("claim_scene_bias", target)
+    copy_recipe("claim_companions", target)
     assert f"asgm train {target} --row all" in target.read_text()
-    assert "recipes/claim_scene_bias.yaml" not in target.read_text()
+    assert "recipes/claim_companions.yaml" not in target.read_text()
 
 
 @pytest.mark.parametrize(

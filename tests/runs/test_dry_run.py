@@ -159,7 +159,7 @@ def test_the_demo_is_counted_before_it_is_generated(tmp_path: Path, monkeypatch:
     assert found["before"][0] == "data/demo: the data set demo is generated"
     (found,) = shipped("demo_localizer")
     assert found["clips"] == {"pairs": 1000, "evaluated": 400}
-    (found,) = shipped("claim_scene_bias", "--set", "data.options.train=300", "--set", "data.options.test=70")
+    (found,) = shipped("claim_companions", "--set", "data.options.train=300", "--set", "data.options.test=70")
     assert sum(found["clips"][kind] for kind in ("labeled", "unlabeled")) == 300
     assert found["clips"]["evaluated"] == 70
     assert not list(tmp_path.iterdir())
