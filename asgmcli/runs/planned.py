@@ -47,8 +47,8 @@ def planned_table(recipe: Recipe, results: Sequence[Result]) -> Table | None:
         before = len(columns)
         columns += [metric, "95% together", "p (Holm)", "wins"]
         for (first, second, paired), p in zip(found, corrected, strict=True):
-            start = [recipe.rows[first].title, recipe.rows[second].title, paired.pairs]
-            line = lines.setdefault((first, second), list(start))
+            start: list[Cell] = [recipe.rows[first].title, recipe.rows[second].title, paired.pairs]
+            line = lines.setdefault((first, second), start)
             line += [None] * (before - len(line)) + _cells(paired, p)
     if not lines:
         return None
