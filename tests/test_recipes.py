@@ -231,6 +231,8 @@ def shrunk(recipe: Recipe) -> Recipe:
         one: dict[str, Any] = {"dataset": "demo", "manifest": None, "options": {}, "workers": 0}
         if isinstance(recipe, RecognitionRecipe):
             one |= {"eval_also": [], "labeled_per_class": 1 if recipe.data.labeled_per_class else None}
+        elif recipe.data.train_split == "unbiased" or recipe.data.eval_split == "test_shuffled":
+            one |= {"train_split": "train", "eval_split": "test"}  # the miniature's clips keep no company
         changes["data"] = recipe.data.model_copy(update=one)
     if isinstance(recipe, LocalizationRecipe):
         # A localizer on a start sees and hears what the miniature of that start does.
