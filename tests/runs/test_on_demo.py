@@ -24,6 +24,8 @@ from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.segmentation import SegmentationRecipe
 from asgmcli.runs.on_demo import RecipeFile, load_on_demo, number_of
 from asgmcli.runs.sweep import Job
+from asgmcli.tasks.masks import pictures
+from asgmcli.tasks.masks.masks_figure import MaskPanels, mask_panels
 from tests.tiny_training import TEXT
 
 LARGE = """
@@ -325,7 +327,7 @@ def test_a_figure_draws_what_is_measured_and_what_is_printed(place: Path, finish
     assert [point.paper for line in lines for point in line.points] == [None] * 3
 
 
-def test_masks_are_drawn_as_a_run(place: Path) -> None:
+def test_masks_are_drawn_as_a_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = train("where.yaml", "--set", "localizer={kind: motion}")
     assert nothing.exit_code == 3
     assert "asgm prepare ucf51" in said(nothing)
@@ -333,12 +335,23 @@ def test_masks_are_drawn_as_a_run(place: Path) -> None:
     few = train("where.yaml", "--on-demo", "--set", "example.number=10")
     assert few.exit_code == 3
     assert "10 clips with sound in split 'test', counted from 0" in said(few)
+    shown: list[MaskPanels] = []
+
+    def drawn(panels: list[MaskPanels], path: Path, **settings: Any) -> Path:
+        shown.extend(panels)
+        return mask_panels(panels, path, **settings)
+
+    monkeypatch.setattr(pictures, "mask_panels", drawn)
     result = train("where.yaml", "--on-demo", "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     # The tube keeps a third of nine tokens wherever they lie; the guided draw more of the map's weight than that.
     assert found["metrics"]["heat_tube"] == pytest.approx(100 / 3, abs=5)
     assert found["metrics"]["heat_guided"] > found["metrics"]["heat_tube"] + 5
+    (x1, y1, x2, y2), *others = shown[0].boxes.tolist() if shown[0].boxes is not None else []
+    assert not others  # one thing sounds, and it is boxed
+    assert 0 <= x1 < x2 <= 1
+    assert 0 <= y1 < y2 <= 1
     run = Path("runs/where@demo/motion/seed0")
     assert {path.name for path in run.iterdir()} == {
         *("environment.json", "masks.png", "masks.svg", "recipe.yaml", "result.json")

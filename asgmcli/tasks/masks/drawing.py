@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from asgmcli.data.boxes import has_boxes, read_boxes
 from asgmcli.data.manifest import Manifest, ManifestRow
 from asgmcli.errors import DataError
 from asgmcli.files import write_text
@@ -57,7 +58,8 @@ class Drawing:
         draw = Draw((recipe.grid, recipe.grid), recipe.keep, recipe.seed, recipe.average_frames)
         clip = example.manifest.resolve(example.row)
         audio = example.manifest.resolve_audio(example.row)
-        masks = clip_masks(clip, draw, self.trained, audio=audio, frame=recipe.example.frame)
+        boxes = read_boxes(example.manifest).get(example.row.id) if has_boxes(example.manifest) else None
+        masks = clip_masks(clip, draw, self.trained, audio=audio, frame=recipe.example.frame, boxes=boxes)
         for name in PICTURES:
             masks.picture(self.run.folder / name)
         tube, guided = masks.heat_kept()

@@ -11,10 +11,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from asgmcli.localize.overlay import overlay
-from asgmcli.report.style import HEAT, MUTED, new_figure, save_figure
+from asgmcli.report.style import HEAT, INK, MUTED, new_figure, save_figure
 
 Frame = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -23,13 +24,17 @@ Mask = NDArray[np.bool_]
 HIDDEN = (38, 42, 54)
 """Colour of a token that is not kept."""
 KEPT = (246, 243, 235)
+BOX = "#ffd21f"
+BOXED = "ae"
+"""Panels on which true sources are boxed: the frame and the map."""
 
 
 @dataclass(frozen=True)
 class MaskPanels:
     """The eight pictures of one frame. Masks are bool [rows, columns] of tokens; `*_mean` is the share of draws, 0..1.
 
-    `frame` is uint8 [H,W,3] with H and W multiples of rows and columns, `heatmap` [h,w] in [0, 1].
+    `frame` is uint8 [H,W,3] with H and W multiples of rows and columns, `heatmap` [h,w] in [0, 1]. `boxes` float [n,4]
+    are true sources, x1, y1, x2, y2 as fractions of the frame, drawn where the frame and the map are.
     """
 
     frame: Frame
@@ -38,6 +43,7 @@ class MaskPanels:
     heatmap: Floats
     guided: Mask
     guided_mean: Floats
+    boxes: NDArray[np.float64] | None = None
 
 
 def masked(frame: Frame, mask: Mask) -> Frame:
@@ -79,11 +85,12 @@ def mask_panels(
         UsageError: the suffix.
     """
     if len(panels) == 1:
-        return save_figure(path, lambda: _draw_one(panels[0], draws, keep, localizer, title))
+        return save_figure(path, lambda: draw_one(panels[0], draws, keep, localizer, title))
     return save_figure(path, lambda: _draw_rows(panels, draws, localizer, times, title))
 
 
-def _draw_one(panels: MaskPanels, draws: int, keep: float, localizer: str, title: str) -> Figure:
+def draw_one(panels: MaskPanels, draws: int, keep: float, localizer: str, title: str) -> Figure:
+    """Draw panels (a) to (h) of one frame; see `mask_panels`."""
     tall = panels.frame.shape[0] / panels.frame.shape[1]
     figure = new_figure(height=2 * (2.0 * tall + 0.3) + (0.5 if title else 0.2))
     axes = figure.subplots(2, 4)
@@ -99,7 +106,7 @@ def _draw_one(panels: MaskPanels, draws: int, keep: float, localizer: str, title
         f"mean of {draws} guided draws",
     ]
     for letter, name, one, picture in zip("abcdefgh", names, axes.flat, _pictures(panels), strict=True):
-        _show(one, picture)
+        _show(one, picture, panels.boxes if letter in BOXED else None)
         one.set_title(f"({letter}) {name}", fontsize=9.5, fontweight="normal", pad=4)
     _bar(figure, list(axes.flat))
     if title:
@@ -123,8 +130,8 @@ def _draw_rows(panels: Sequence[MaskPanels], draws: int, localizer: str, times: 
         f"mean of {draws}\nguided draws",
     ]
     for row, one in enumerate(panels):
-        for column, picture in enumerate(_pictures(one)):
-            _show(axes[row, column], picture)
+        for letter, place, picture in zip("abcdefgh", axes[row], _pictures(one), strict=True):
+            _show(place, picture, one.boxes if letter in BOXED else None)
         if len(times):
             _label(axes[row, 0], f"{times[row]:.1f} s")
     for letter, name, top in zip("abcdefgh", names, axes[0], strict=True):
@@ -155,7 +162,11 @@ def mask_picture(mask: Mask, shape: tuple[int, ...]) -> Frame:
     return masked(blank, mask)
 
 
-def _show(axes: Axes, picture: NDArray[np.generic]) -> None:
+def _show(axes: Axes, picture: NDArray[np.generic], boxes: NDArray[np.float64] | None = None) -> None:
+    for x1, y1, x2, y2 in () if boxes is None else boxes * np.tile(picture.shape[1::-1], 2) - 0.5:
+        for width, colour in ((3.2, INK), (1.4, BOX)):
+            box = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, linewidth=width, edgecolor=colour)
+            axes.add_patch(box)
     if picture.ndim == 3:
         axes.imshow(picture, interpolation="nearest")
     else:

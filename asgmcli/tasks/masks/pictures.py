@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from asgmcli.data.boxes import FrameBoxes
 from asgmcli.errors import MediaError
 from asgmcli.localize.clip_maps import RATE, Sound, motion_clip_maps, normalised
 from asgmcli.localize.motion import WINDOW
@@ -97,6 +99,7 @@ def clip_masks(
     audio: Path | None = None,
     frame: int | None = None,
     start: float | None = None,
+    boxes: Mapping[int, FrameBoxes] | None = None,
 ) -> ClipMasks:
     """Draw the masks of a clip's eight frames, or of the `frame`th alone (from 1).
 
@@ -105,6 +108,7 @@ def clip_masks(
         draw: of the masks.
         trained: a localizer; None: what moves with the sound.
         audio, start: see `open_clip`.
+        boxes: around what truly sounds, by frame of the clip, where that is known; they are drawn.
 
     Raises:
         MediaError: see `open_clip`.
@@ -115,6 +119,12 @@ def clip_masks(
     panels = draw_panels(
         shown, maps, grid=draw.grid, keep=draw.keep, generator=generator, average_frames=draw.average_frames
     )
+    if boxes is not None:
+        known = (boxes.get(index) for index in shown.indices)
+        panels = [
+            panel if box is None else replace(panel, boxes=in_square(box.corners, shown.info.width, shown.info.height))
+            for panel, box in zip(panels, known, strict=True)
+        ]
     times = shown.times
     if frame is None and len(set(shown.indices)) == 1:
         frame = 1  # a single picture eight times says no more
@@ -177,6 +187,13 @@ def square(frame: Frame) -> Frame:
     if side == SIZE:
         return np.ascontiguousarray(cut)
     return np.asarray(Image.fromarray(cut).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+
+
+def in_square(corners: NDArray[np.float64], width: int, height: int) -> NDArray[np.float64]:
+    """Return boxes [n,4], fractions of a frame, as fractions of its central square; what lies outside is cut off."""
+    side = min(width, height)
+    wide, high = width / side, height / side
+    return np.clip((corners - 0.5) * [wide, high, wide, high] + 0.5, 0, 1)
 
 
 def shown_maps(
