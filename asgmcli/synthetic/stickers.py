@@ -66,7 +66,7 @@ def cut_sticker(glyph: str, pose: Pose, radius: float, size: int) -> Patch:
     A patch's `alpha` is the body, its `body` the ink.
     """
     at = window(pose, radius, size)
-    ink, body = (np.clip(np.float32(0.5) - distance * at.pixels, 0, 1) for distance in _distances(glyph, at.u, at.v))
+    ink, body = np.clip(np.float32(0.5) - _distances(glyph, at.u, at.v) * at.pixels, 0, 1)
     return Patch(alpha=body, body=ink, tone=np.zeros_like(ink), left=at.left, top=at.top)
 
 
@@ -77,20 +77,19 @@ def draw_colours(rng: np.random.Generator) -> np.ndarray:
     return np.array([body, ink, ink])
 
 
-def _distances(glyph: str, u: np.ndarray, v: np.ndarray) -> list[np.ndarray]:
-    """Return the distances to ink and body at u, v [...] in radii, each [...], between a table's entries linearly."""
+def _distances(glyph: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Return [2, ...], the distances to ink and body at u, v [...] in radii, between a table's entries linearly."""
     last = np.float32(SIDE - 1.001)
     x, y = (np.clip(line * np.float32(RADIUS) + np.float32((SIDE - 1) / 2), 0, last) for line in (u, v))
     column, row = x.astype(np.int32), y.astype(np.int32)
     fx, fy = x - column.astype(np.float32), y - row.astype(np.float32)
     start = row * SIDE + column
-    found = []
-    for field in table(glyph).reshape(2, -1):
-        upper, lower = (
-            first + fx * (field.take(here + 1) - first)
-            for here, first in ((here, field.take(here)) for here in (start, start + SIDE))
-        )
-        found.append(upper + fy * (lower - upper))
+    fields = table(glyph).reshape(2, -1)
+    upper, lower = (
+        first + fx * (fields.take(here + 1, axis=1) - first)
+        for here, first in ((here, fields.take(here, axis=1)) for here in (start, start + SIDE))
+    )
+    found: np.ndarray = upper + fy * (lower - upper)
     return found
 
 
