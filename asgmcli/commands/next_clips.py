@@ -25,7 +25,11 @@ from asgmcli.signals import interruptible
 @json_option
 @interruptible("Stopped; nothing was written.")
 def command(target: Path, count: int, out: Path | None, device: str, overwrite: bool, as_json: bool) -> None:
-    """Choose the unlabelled clips of RUN's data that are most worth a label: uncertain, and unlike each other.
+    """Choose the unlabelled clips of RUN's data that are most worth a label.
+
+    The network answers them unlike the labelled ones, and unlike each other; classes with few labels come first.
+
+    On the letters of AVLetters such clips are not shown to be worth more than as many at random (recipes/RESULTS.md).
 
     Writes a page with a player a clip (next.html) and a list (next.csv). Watch, fill in the column `label`, and train
     again with both kinds of labels. The list stays where it is when its run is trained anew; name the next one with
