@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from asgmcli.recipe.base import Recipe
-from asgmcli.recipe.bounds import Count, Share
+from asgmcli.recipe.bounds import Count, PositiveFloat, Share
 from asgmcli.recipe.sections import Data, Guide, OwnStart, Section, Split
 
 
@@ -43,6 +43,8 @@ class MasksRecipe(Recipe):
     """Share of the tokens that is kept."""
     average_frames: Literal[1, 2, 4, 8] = 1
     """Frames of tokens that share the mean of their maps."""
+    sharpness: PositiveFloat = 1.0
+    """Power that the localizer's map (min-max normalised) is raised to before the mask is drawn."""
 
     def idle(self) -> dict[str, str]:
         """Return the keys that do nothing, see `Recipe.idle`."""

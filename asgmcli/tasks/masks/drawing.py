@@ -55,7 +55,7 @@ class Drawing:
         from asgmcli.tasks.masks.pictures import Draw, clip_masks  # matplotlib
 
         recipe, example = self.recipe, self.example
-        draw = Draw((recipe.grid, recipe.grid), recipe.keep, recipe.seed, recipe.average_frames)
+        draw = Draw((recipe.grid, recipe.grid), recipe.keep, recipe.seed, recipe.average_frames, recipe.sharpness)
         clip = example.manifest.resolve(example.row)
         audio = example.manifest.resolve_audio(example.row)
         boxes = read_boxes(example.manifest).get(example.row.id) if has_boxes(example.manifest) else None

@@ -41,12 +41,14 @@ _EARLY = 10.0  # s; of a longer clip the middle of its first ten seconds is show
 
 @dataclass(frozen=True)
 class Draw:
-    """Settings of the masks: `grid` (rows, columns) of tokens, `keep` the share that is kept, `seed`."""
+    """Settings of the masks: `grid` (rows, columns) of tokens, `keep` the share that is kept, `seed`, and
+    `average_frames` and `sharpness` as `heatmap_mask` has them."""
 
     grid: tuple[int, int]
     keep: float
     seed: int = 0
     average_frames: int = 1
+    sharpness: float = 1.0
 
     @property
     def tokens(self) -> int:
@@ -116,9 +118,7 @@ def clip_masks(
     shown = open_clip(path, start, audio)
     maps, warning = shown_maps(path, shown, trained, draw.grid)
     generator = torch.Generator().manual_seed(draw.seed)
-    panels = draw_panels(
-        shown, maps, grid=draw.grid, keep=draw.keep, generator=generator, average_frames=draw.average_frames
-    )
+    panels = draw_panels(shown, maps, draw, generator)
     if boxes is not None:
         known = (boxes.get(index) for index in shown.indices)
         panels = [
@@ -217,30 +217,27 @@ def shown_maps(
     return normalised(localizer.maps(pictures, wave[None])[0].numpy()), warning
 
 
-def draw_panels(
-    shown: ShownClip,
-    maps: Floats,
-    *,
-    grid: tuple[int, int],
-    keep: float,
-    generator: torch.Generator,
-    average_frames: int = 1,
-) -> list[MaskPanels]:
+def draw_panels(shown: ShownClip, maps: Floats, draw: Draw, generator: torch.Generator) -> list[MaskPanels]:
     """Draw the panels of Figure 3 for each frame; the masks shown are the first of the draws whose mean is shown.
 
     Args:
         shown: T frames.
         maps: [T,h,w].
-        grid: (rows, columns) of tokens.
-        keep: share of the tokens kept.
+        draw: settings of the masks.
         generator: source of the draws.
-        average_frames: see `heatmap_mask`.
     """
-    frames, tokens = len(shown.frames), grid[0] * grid[1]
+    frames = len(shown.frames)
     heat = torch.from_numpy(maps)[None].expand(DRAWS, -1, -1, -1)
-    tube = tube_mask(DRAWS, frames, tokens, keep, generator)
-    guided = heatmap_mask(heat, grid=grid, keep=keep, generator=generator, average_frames=average_frames)
-    tube_masks, guided_masks = (mask.reshape(DRAWS, frames, *grid).numpy() for mask in (tube, guided))
+    tube = tube_mask(DRAWS, frames, draw.tokens, draw.keep, generator)
+    guided = heatmap_mask(
+        heat,
+        grid=draw.grid,
+        keep=draw.keep,
+        generator=generator,
+        average_frames=draw.average_frames,
+        sharpness=draw.sharpness,
+    )
+    tube_masks, guided_masks = (mask.reshape(DRAWS, frames, *draw.grid).numpy() for mask in (tube, guided))
     tube_means, guided_means = (m.mean(axis=0, dtype=np.float32) for m in (tube_masks, guided_masks))
     return [
         MaskPanels(frame, tube_masks[0, t], tube_means[t], maps[t], guided_masks[0, t], guided_means[t])
@@ -258,7 +255,16 @@ def mix_clips(
     generator: torch.Generator,
     average_frames: int = 1,
 ) -> MixPanels:
-    """Return the panels of the mixture of A and B under A's maps [T,h,w]; arguments as `draw_panels`."""
+    """Return the panels of the mixture of A and B under A's maps [T,h,w].
+
+    Args:
+        a, b: T frames each.
+        maps: A's.
+        grid: (rows, columns) of tokens.
+        keep: share of A's tokens that is kept.
+        generator: source of the draw.
+        average_frames: see `heatmap_mask`.
+    """
     mask = heatmap_mask(
         torch.from_numpy(maps)[None], grid=grid, keep=keep, generator=generator, average_frames=average_frames
     )[0]
