@@ -207,7 +207,8 @@ def generate(
 
 def clip_stage(settings: DemoSettings, split: str, index: int, kit: Kit = GENERATED) -> Stage:
     """Draw a clip, which seed, split and index alone decide."""
-    clip = draw_cast(settings.seed, split, index, settings.seconds, settings.companions, kit.kinds)
+    seconds = len(settings.times) / settings.fps  # whole frames
+    clip = draw_cast(settings.seed, split, index, seconds, settings.companions, kit.kinds)
     return draw_stage(random_of(settings.seed, split, index, stream=3), clip, kit.of(FILES_OF.get(split, split)))
 
 

@@ -27,6 +27,8 @@ PICTURES = frozenset((".png", ".jpg", ".jpeg", ".webp"))
 SOUNDS = frozenset((".wav", ".ogg", ".flac", ".mp3", ".m4a"))
 _SHARES = (("test", 0.25), ("val", 0.15))
 _LEAST = 3  # files of a class: one a split
+MOST_LONG = 16
+"""Times as long as wide a picture may be: a longer one is thinner than a pixel in a small clip."""
 _FEWEST = 4  # kinds, where two share a timbre
 
 
@@ -206,8 +208,15 @@ def check_photos(photos: Photos) -> None:
 
 
 def _seen(path: Path, mode: str) -> None:
-    if mode == "RGBA" and not read_cutout(path, mode)[..., 3].any():
+    picture = read_cutout(path, mode)
+    if mode != "RGBA":
+        return
+    rows, columns = (np.flatnonzero(picture[..., 3].any(axis)) for axis in (1, 0))
+    if not len(rows):
         raise MediaError(f"{path}: a picture that is all transparent")
+    sides = sorted((int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1))
+    if sides[1] > MOST_LONG * sides[0]:
+        raise MediaError(f"{path}: what is not transparent is more than {MOST_LONG} times as long as wide")
 
 
 @lru_cache(maxsize=512)

@@ -45,6 +45,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_what_is_heard_and_seen_lasts_as_long_as_the_frames() -> None:
+    settings = DemoSettings(seconds=1.1, fps=8.0)
+    assert len(settings.times) == 9
+    stage = clip_stage(settings, "train", 0)
+    assert {span.end for span in stage.clip.segments()} == {9 / 8}
+    assert len(clip_sound(settings, "train", 0, stage)) == 18_000
+
+
 def digest(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -62,6 +62,23 @@ def test_what_is_missing_or_broken_is_told(tmp_path: Path) -> None:
         find_photos(things, recordings, tmp_path / "grounds", seed=0)
 
 
+def test_a_picture_too_thin_to_be_seen_and_a_broken_ground_are_told(tmp_path: Path) -> None:
+    for number in range(3):
+        thin = np.zeros((40, 70, 4), np.uint8)
+        thin[20:23, : 48 + number] = 255
+        (tmp_path / "things" / "a").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(thin).save(tmp_path / "things" / "a" / f"{number}.png")
+    (tmp_path / "ground.png").write_bytes(b"no picture")
+    paths = {split: (tmp_path / "things" / "a" / f"{number}.png",) for number, split in enumerate(SPLITS)}
+    photos = Photos({"a": paths}, {}, dict.fromkeys(SPLITS, (tmp_path / "ground.png",)))
+    with pytest.raises(
+        DataError, match=r"^5 files cannot be used: .*1\.png: .* more than 16 times as long as wide"
+    ) as told:
+        check_photos(photos)
+    assert "0.png" not in told.value.message  # 48 by 3
+    assert "ground.png" in told.value.message
+
+
 def kit_of(root: Path, things: int, sounds: int) -> Kit:
     """The kit of so many folders of pictures and of recordings; none is given where there is no folder."""
     for number, name in enumerate(f"{name}{number}" for number in range(3) for name in "ab"):
