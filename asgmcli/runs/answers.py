@@ -21,6 +21,7 @@ from asgmcli.files import replacing
 from asgmcli.prepare.single import MediaFile
 from asgmcli.report.table import Cell, Table
 from asgmcli.runs.bulk import Told
+from asgmcli.status import STATUS_NAME
 
 LINES = (".jsonl", ".ndjson")
 """Endings of files with a line of JSON a clip; every other file is CSV."""
@@ -179,7 +180,7 @@ def _difference(head: bytes, about: Mapping[str, object]) -> str:
 
 
 def write_out(out: Path, clips: Sequence[MediaFile], parts: Sequence[Path], form: Form) -> list[str]:
-    """Write the answers of all parts to `out` in the order of the clips, and remove the parts.
+    """Write the answers of all parts to `out` in the order of the clips, and remove the parts and their status.
 
     Returns:
         Why clips could not be read, one entry a clip.
@@ -211,6 +212,7 @@ def write_out(out: Path, clips: Sequence[MediaFile], parts: Sequence[Path], form
             file.close()
     for part in parts:
         part.unlink()
+        part.with_name(f"{part.name}.{STATUS_NAME}").unlink(missing_ok=True)  # of a shard
     return failed
 
 

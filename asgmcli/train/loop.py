@@ -112,6 +112,8 @@ class Trainer:
                 self._validate(metrics)
                 self._evaluate_on_the_way(epoch, metrics)
             self._leave_out()
+            if self.step >= self.steps:
+                break
             epoch, first = divmod(self.step, self.data.steps)
             for batch in self.data.epoch(epoch, first):
                 self._note_failures(batch)

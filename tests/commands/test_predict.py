@@ -171,6 +171,7 @@ def test_shards_answer_each_clip_once_and_are_joined(house: Path, clips: Path) -
     assert [shard.exit_code for shard in shards] == [3, 0], shards[1].output  # the first has the broken one
     merged = predict(run, "clips", "--out", "a.jsonl", "--merge")
     assert merged.exit_code == 3
+    assert not list(Path().glob("a.jsonl.*-of-2.*"))
     lines = [json.loads(line) for line in Path("a.jsonl").read_text().splitlines()]
     assert [Path(line["path"]).name for line in lines] == ["broken.mp4", "test_00000.mp4", "test_00001.mp4"]
     assert "error" in lines[0]

@@ -109,7 +109,8 @@ def test_the_evaluation_keeps_its_time() -> None:
     assert deadline.next_step(1, 100, 200) == 100 - 20
 
 
-def test_a_run_in_its_loop_ends_in_time_and_says_so(demo: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("epochs", [0, 3])
+def test_a_run_in_its_loop_ends_in_time_and_says_so(demo: Path, tmp_path: Path, epochs: int) -> None:
     clock = Clock()
     recipe = tiny(
         tmp_path,
@@ -125,11 +126,11 @@ def test_a_run_in_its_loop_ends_in_time_and_says_so(demo: Path, tmp_path: Path) 
         begin(epoch, step)
 
     trainer.state.begin_step = slow  # type: ignore[method-assign]
-    allowed = 3 * STEPS_AN_EPOCH
+    allowed = epochs * STEPS_AN_EPOCH
     trainer.deadline = Deadline(clock.now + allowed + ENDING_S, clock)
     trainer.deadline.views = 0
     result = trainer.fit()
-    assert 0 < result["steps"] <= allowed
+    assert 0 < result["steps"] <= max(allowed, 1)
     assert trainer.step == 8 * STEPS_AN_EPOCH
     left = trainer.step - result["steps"]
     assert f"{left} of {trainer.step} steps were left out to end in time (--budget)." in result["notes"]
@@ -138,4 +139,4 @@ def test_a_run_in_its_loop_ends_in_time_and_says_so(demo: Path, tmp_path: Path) 
     rates = [line["learning_rate"] for line in lines if "learning_rate" in line]
     assert rates == sorted(rates, reverse=True)
     end = learning_rate(recipe.train.optimizer, trainer.step - 1, trainer.step)
-    assert trainer.optimizer.param_groups[0]["lr"] == end  # the cosine has come to its end
+    assert trainer.optimizer.param_groups[0]["lr"] == end or not epochs  # the cosine has come to its end
