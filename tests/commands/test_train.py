@@ -56,6 +56,13 @@ def test_a_run_ends_with_its_numbers_and_where_to_look_next(recipe: Path) -> Non
 
 
 @pytest.mark.long
+def test_a_budget_that_is_gone_leaves_all_but_a_step_out(recipe: Path) -> None:
+    found = json.loads(train(recipe, "--budget", "1s", "--set", "train.epochs=100", "--json").stdout)
+    assert found["steps"] == 1  # the evaluation alone is given more than that second
+    assert "499 of 500 steps were left out to end in time (--budget)." in found["notes"]
+
+
+@pytest.mark.long
 def test_equal_runs_in_two_processes_write_equal_bytes(recipe: Path) -> None:
     assert train(recipe, *SHORT, "--runs", "here").exit_code == 0
     root = str(Path(__file__).parents[2])
