@@ -9,14 +9,15 @@ from asgmcli.metrics.paired import PairedDifference
 
 
 def paired_p(difference: PairedDifference) -> float:
-    """Return the two-sided p of Student's paired test that the mean difference is zero; NaN of one pair.
+    """Return the two-sided p of Student's paired test that the mean difference is zero.
 
-    Differences that are all the same leave no doubt: 0, or 1 where they are all zero.
+    NaN of one pair, and where all differences are the same but not zero: their spread is then too coarsely measured to
+    be tested against. 1 where all are zero.
     """
     if difference.pairs < 2:
         return math.nan
     if difference.error == 0:
-        return 1.0 if difference.mean == 0 else 0.0
+        return 1.0 if difference.mean == 0 else math.nan
     from scipy.stats import t  # a second to import, and needed only here
 
     return float(2 * t.sf(abs(difference.mean) / difference.error, difference.pairs - 1))

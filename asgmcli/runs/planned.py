@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from asgmcli.metrics.holm import holm, paired_p
@@ -66,5 +67,5 @@ def _cells(paired: PairedDifference, p: float) -> list[Cell]:
     wins = f"{paired.wins} of {paired.pairs}"
     if paired.pairs == 1:
         return [signed(paired.mean), None, None, wins]
-    told = "< .001" if p < 0.001 else f"{p:.3f}".lstrip("0")
+    told = None if math.isnan(p) else "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
     return [f"{signed(paired.mean)} ± {paired.error:.1f}", f"[{signed(paired.low)}, {signed(paired.high)}]", told, wins]

@@ -29,5 +29,5 @@ def test_p_is_students() -> None:
     a, b = [3.0, 5.0, 4.0, 9.0], [2.0, 5.5, 1.0, 4.0]
     assert paired_p(paired_difference(a, b)) == pytest.approx(ttest_rel(a, b).pvalue)
     assert math.isnan(paired_p(paired_difference([1.0], [0.0])))
-    assert paired_p(paired_difference([2.0, 3.0], [1.0, 2.0])) == 0.0
+    assert math.isnan(paired_p(paired_difference([2.0, 3.0], [1.0, 2.0])))
     assert paired_p(paired_difference([2.0, 3.0], [2.0, 3.0])) == 1.0
