@@ -23,6 +23,7 @@ from asgmcli.recipe.read import load_recipe, settings_hash
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.segmentation import SegmentationRecipe
 from asgmcli.runs.on_demo import RecipeFile, load_on_demo, number_of
+from asgmcli.runs.shares import Shares
 from asgmcli.runs.sweep import Job
 from asgmcli.tasks.masks import pictures
 from asgmcli.tasks.masks.masks_figure import MaskPanels, mask_panels
@@ -243,7 +244,13 @@ def said(result: Result) -> str:
 def test_what_comes_out_the_same_is_run_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice the same row is one run, and a second call finds it."""
 
-    def run_here(jobs: list[Job], devices: list[str], parallel: int, console: Console) -> None:
+    def run_here(
+        jobs: list[Job],
+        devices: list[str],
+        parallel: int,
+        console: Console,
+        shares: Shares | None = None,
+    ) -> None:
         assert [train(*job.arguments).exit_code for job in jobs] == [0] * len(jobs)
 
     monkeypatch.setattr("asgmcli.runs.sweep.run_jobs", run_here)
