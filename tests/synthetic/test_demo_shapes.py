@@ -28,6 +28,8 @@ from asgmcli.synthetic.sounds import ENVELOPES, play
 SMALL = {"train": 20, "val": 10, "test": 10}
 SETTINGS = DemoSettings(**SMALL)
 
+pytestmark = pytest.mark.long  # demo, which takes its place, shares what writes the clips
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -114,7 +116,6 @@ def test_same_settings_give_the_same_bytes_on_any_number_of_workers(tmp_path: Pa
     assert digest(tmp_path / "1") == digest(tmp_path / "2")
 
 
-@pytest.mark.long
 @pytest.mark.pictures
 def test_the_preview_is_the_same_every_time(made: Path, tmp_path: Path) -> None:
     boxes = read_boxes(made)
@@ -335,7 +336,6 @@ def test_the_sound_follows_the_motion() -> None:
     assert np.corrcoef(across, ENVELOPES["sweep"](clock.cycles(middles), clock)[1])[0, 1] > 0.999
 
 
-@pytest.mark.long
 def test_sound_alone_tells_the_class_far_above_chance_but_not_surely() -> None:
     def statistics(split: str, index: int) -> np.ndarray:
         wave = clip_sound(SETTINGS, split, index, clip_scene(SETTINGS, split, index))
