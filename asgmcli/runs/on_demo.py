@@ -23,20 +23,27 @@ FOLDER = "on_demo"
 """Beside the recipes, or shipped: an overlay a task, named after it."""
 
 
-class Overlay(Section):
+class Sizes(Section):
+    """Keys and their values, and numbers that a key may have at most, with which a recipe goes on the demo data."""
+
+    set: dict[str, object] = Field(default_factory=dict)
+    at_most: dict[str, int] = Field(default_factory=dict)
+
+
+class Overlay(Sizes):
     """The changes that scale a task's recipes down to the demo data.
 
     `take` are keys taken from the recipe `recipe`, `keep` keys among them that keep the large recipe's value. The row's
     own settings come next, then `set`; a number at a key of `at_most` is lowered to it. `instead` names, for recipes
-    that a row starts from and their rows, those of the demo; `set` leaves such a start of a row.
+    that a row starts from and their rows, those of the demo; `set` leaves such a start of a row. `recipes` has more of
+    `set` and `at_most` for single recipes.
     """
 
     recipe: Name
     take: list[str]
     keep: list[str] = Field(default_factory=list)
-    set: dict[str, object] = Field(default_factory=dict)
-    at_most: dict[str, int] = Field(default_factory=dict)
     instead: dict[str, str] = Field(default_factory=dict)
+    recipes: dict[Name, Sizes] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,9 +118,11 @@ def load_on_demo(
             assign(values, key, _value(source, key), str(beside))
     own = large.rows[large.default_row].set
     started = {key for key, value in own.items() if isinstance(value, dict) and value.get("recipe") in overlay.instead}
-    for key, value in {**own, **{key: value for key, value in overlay.set.items() if key not in started}}.items():
+    alone = overlay.recipes.get(large.name, Sizes())
+    changes = {key: value for key, value in {**overlay.set, **alone.set}.items() if key not in started}
+    for key, value in {**own, **changes}.items():
         assign(values, key, value, str(path))
-    for key, most in overlay.at_most.items():
+    for key, most in {**overlay.at_most, **alone.at_most}.items():
         assign(values, key, min(_value(values, key), most), str(beside))
     values = _with_other_recipes(values, overlay.instead)
     values |= {

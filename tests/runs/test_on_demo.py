@@ -133,6 +133,22 @@ def test_eight_frames_of_four_are_four(place: Path) -> None:
     assert settings_hash(recipe) != settings_hash(load_on_demo(place / "large.yaml", "full"))
 
 
+def test_a_recipe_may_have_sizes_of_its_own(place: Path) -> None:
+    overlay = place / "on_demo" / "recognition.yaml"
+    shipped = overlay.read_text()
+    assert "figure5_frames:" in shipped
+    changed = shipped.replace("figure5_frames:", "large:").replace(
+        "clip.frames: 4, clip.stride: 2", "clip.frames: 2, clip.stride: 3"
+    )
+    overlay.write_text(changed.replace("average_frames: 4", "average_frames: 2"))
+    recipe = load_on_demo(place / "large.yaml", "shared")
+    assert isinstance(recipe, RecognitionRecipe)
+    assert (recipe.clip.frames, recipe.clip.stride, recipe.masks.average_frames) == (2, 3, 2)
+    other = load_on_demo(place / "threshold.yaml")
+    assert isinstance(other, RecognitionRecipe)
+    assert (other.clip.frames, other.clip.stride) == (4, 2)
+
+
 def test_a_figure_of_a_clip_takes_the_demos_grid_and_classes(place: Path) -> None:
     recipe = load_on_demo(place / "where.yaml")
     assert isinstance(recipe, MasksRecipe)
