@@ -13,7 +13,6 @@ from types import ModuleType
 
 GENERATED = {
     "demo": "asgmcli.synthetic.demo",
-    "demo_shapes": "asgmcli.synthetic.demo_shapes",
     "demo_events": "asgmcli.synthetic.demo_events",
     "demo_parsing": "asgmcli.synthetic.demo_parsing",
     "demo_segmentation": "asgmcli.synthetic.demo_segmentation",

@@ -11,9 +11,6 @@ from PIL import Image, ImageOps
 
 from asgmcli.synthetic.difficulty import Range
 
-PLACE_HUES = 0.03  # how far the hue of a place wanders from clip to clip
-PLACE_SATURATION = 0.35  # below it a hue is hardly seen
-
 
 @dataclass(frozen=True)
 class Background:
@@ -91,30 +88,19 @@ TEXTURES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 """Patterns float [w, w] in 0 to 1, by name."""
 
 
-def draw_background(
-    rng: np.random.Generator, pan: Range, texture: str | None = None, hue: float | None = None
-) -> Background:
-    """Draw a random background; `texture` fixes its pattern, `hue` (0..1) its two main colours up to a little.
-
-    The same number of random draws is made whatever is fixed, so later draws stay the same.
-    """
-    drawn = str(rng.choice(list(TEXTURES)))
-    drawn_hue, value = rng.random(), rng.uniform(0.3, 0.75)
+def draw_background(rng: np.random.Generator, pan: Range) -> Background:
+    """Draw a random background that pans at a speed in `pan`, frame sides a second."""
+    texture = str(rng.choice(list(TEXTURES)))
+    hue, value = rng.random(), rng.uniform(0.3, 0.75)
     saturation = rng.uniform(0.1, 0.7)
     other = float(np.clip(value + rng.choice((-1, 1)) * rng.uniform(0.12, 0.3), 0.1, 0.95))
     turn, other_saturation = rng.uniform(-0.25, 0.25), rng.uniform(0.1, 0.7)
-    if hue is None:
-        hue = drawn_hue
-    else:
-        hue = hue + PLACE_HUES * (2 * drawn_hue - 1)
-        turn = PLACE_HUES * turn / 0.25
-        saturation, other_saturation = (max(PLACE_SATURATION, one) for one in (saturation, other_saturation))
-    first = colorsys.hsv_to_rgb(hue % 1, saturation, value)
+    first = colorsys.hsv_to_rgb(hue, saturation, value)
     second = colorsys.hsv_to_rgb((hue + turn) % 1, other_saturation, other)
     third = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.1, 0.5), (value + other) / 2)
     angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(*pan)
     velocity = (float(speed * np.cos(angle)), float(speed * np.sin(angle)))
-    return Background(texture or drawn, np.array([first, second, third]), velocity, int(rng.integers(2**62)))
+    return Background(texture, np.array([first, second, third]), velocity, int(rng.integers(2**62)))
 
 
 def render_background(background: Background, times: np.ndarray, size: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from asgmcli.errors import UsageError
 from asgmcli.files import replacing, write_text
 from asgmcli.media.flow import encode_flow, farneback
 from asgmcli.media.write import write_clip
-from asgmcli.synthetic.clips import AUDIO_RATE, CLASSES
+from asgmcli.synthetic.clips import CLASSES
 from asgmcli.synthetic.making import (
     CLIPS_FOLDER,
     OUTPUTS,
@@ -47,6 +47,7 @@ from asgmcli.synthetic.segmentation_scenes import (
     sprite_clip,
     sprite_film,
 )
+from asgmcli.synthetic.sounds import AUDIO_RATE
 
 TITLE = "generated clips of five frames with masks of what sounds; nothing to download"
 _FOLDER = click.Path(path_type=Path, file_okay=False)

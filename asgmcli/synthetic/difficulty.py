@@ -32,8 +32,7 @@ class Difficulty:
     other_share: float
 
 
-# Frozen: figures measured on the demo data set are comparable only while these stay. A linear probe of the sound gets
-# 75.0% with all labels and 54.4 ± 2.1% with 5 a class; the picture alone cannot exceed 1/2.4, for any sprite may sound.
+# Frozen: what other worlds take over from it decides their clips, and figures are comparable only while these stay.
 DEMO = Difficulty(
     diameter=(0.24, 0.32),
     three_sprites=0.5,

@@ -12,7 +12,7 @@ import numpy as np
 
 from asgmcli.files import replacing
 from asgmcli.synthetic.events import AUDIO_RATE, SECONDS, Content, Thing
-from asgmcli.synthetic.preview import LOWEST_HZ, RANGE_DB, spectrogram
+from asgmcli.synthetic.spectrogram import LOWEST_HZ, RANGE_DB, spectrogram
 
 INK, NOTE, PAPER = "#1f2430", "#6b7280", "white"
 BAR, GAP = 0.82, 0.03  # height of a bar, and what is left free at its ends, of a line and a second

@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from asgmcli.synthetic.backgrounds import render_background
-from asgmcli.synthetic.clips import AUDIO_RATE
 from asgmcli.synthetic.material import Photos, read_cutout, read_recording
 from asgmcli.synthetic.motions import MOTIONS
 from asgmcli.synthetic.scenes import Actor, Scene, draw_scene
@@ -26,7 +25,7 @@ from asgmcli.synthetic.segmentation_scenes import (
     picture_times,
     random_of,
 )
-from asgmcli.synthetic.sounds import excerpt, mix
+from asgmcli.synthetic.sounds import AUDIO_RATE, excerpt, mix
 
 _BODY = 128
 

@@ -51,15 +51,12 @@ def draw_scene(
     cast: Sequence[tuple[str, str]],
     difficulty: Difficulty,
     times: np.ndarray,
-    texture: str | None = None,
-    hue: float | None = None,
 ) -> Scene:
     """Draw a scene with the (shape, motion) pairs of `cast`, the first of which sounds.
 
-    The source is drawn and placed like the others: only the sound tells it. Sprites stay apart at `times` (seconds);
-    `texture` and `hue` fix the background's pattern and colours, and change nothing else.
+    The source is drawn and placed like the others: only the sound tells it. Sprites stay apart at `times` (seconds).
     """
-    background = draw_background(rng, difficulty.pan, texture, hue)
+    background = draw_background(rng, difficulty.pan)
     order = rng.permutation(len(cast))
     actors = [draw_actor(rng, cast[number], difficulty) for number in order]
     homes = place_actors(rng, actors, times)
@@ -67,20 +64,13 @@ def draw_scene(
     return Scene(background, placed, int(np.flatnonzero(order == 0)[0]))
 
 
-def render(scene: Scene, times: np.ndarray, size: int, without_source: bool = False) -> np.ndarray:
-    """Render the scene at `times` (seconds) as uint8 [T, size, size, 3], without the sounding sprite if asked."""
+def render(scene: Scene, times: np.ndarray, size: int) -> np.ndarray:
+    """Render the scene at `times` (seconds) as uint8 [T, size, size, 3]."""
     canvas = render_background(scene.background, times, size)
-    for number, actor in enumerate(scene.actors):
-        if not (without_source and number == scene.source):
-            paint(canvas, cut(actor.shape, actor.pose(times), actor.radius, size), actor.colours)
+    for actor in scene.actors:
+        paint(canvas, cut(actor.shape, actor.pose(times), actor.radius, size), actor.colours)
     frames: np.ndarray = (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
     return frames
-
-
-def source_boxes(scene: Scene, times: np.ndarray, size: int) -> np.ndarray:
-    """Return the boxes of the sounding sprite, int [T, 4]: x1, y1, x2, y2 in pixels, right and bottom exclusive."""
-    actor = scene.actors[scene.source]
-    return cut(actor.shape, actor.pose(times), actor.radius, size).boxes(size)
 
 
 def draw_actor(rng: np.random.Generator, pair: tuple[str, str], difficulty: Difficulty) -> Actor:

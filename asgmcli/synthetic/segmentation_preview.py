@@ -9,8 +9,8 @@ import numpy as np
 
 from asgmcli.files import replacing
 from asgmcli.media.flow import farneback
-from asgmcli.synthetic.preview import spectrogram
 from asgmcli.synthetic.segmentation_scenes import SECONDS, MadeClip
+from asgmcli.synthetic.spectrogram import spectrogram
 
 _OUTLINE = "#ffe600"
 _SIDE = 1.35  # inches of a frame

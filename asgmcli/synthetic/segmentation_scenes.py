@@ -8,12 +8,12 @@ from functools import partial
 import numpy as np
 
 from asgmcli.data.manifest import SPLITS
-from asgmcli.synthetic.clips import AUDIO_RATE, CLASSES
+from asgmcli.synthetic.clips import CLASSES
 from asgmcli.synthetic.difficulty import DEMO
 from asgmcli.synthetic.making import GeneratedSettings
 from asgmcli.synthetic.motions import draw_clock
 from asgmcli.synthetic.scenes import Scene, draw_scene, render
-from asgmcli.synthetic.sounds import mix, play
+from asgmcli.synthetic.sounds import AUDIO_RATE, mix, play
 from asgmcli.synthetic.sprites import cut
 
 VERSION = 1  # of the generator: raised with any change that alters a clip

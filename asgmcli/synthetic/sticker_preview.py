@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from asgmcli.files import replacing
 from asgmcli.synthetic.kinds import Kind, companion, groups_of
-from asgmcli.synthetic.preview import RANGE_DB, spectrogram
+from asgmcli.synthetic.spectrogram import RANGE_DB, spectrogram
 from asgmcli.synthetic.stickers import font_path
 
 SHOWN = 4  # frames
