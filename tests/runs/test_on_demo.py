@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from collections.abc import Callable
@@ -269,6 +270,7 @@ def test_what_comes_out_the_same_is_run_once(place: Path, monkeypatch: pytest.Mo
     ) -> None:
         assert [train(*job.arguments).exit_code for job in jobs] == [0] * len(jobs)
 
+    importlib.import_module("asgmcli.runs.session")  # or its first import would keep the fake for all later tests
     monkeypatch.setattr("asgmcli.runs.sweep.run_jobs", run_here)
     rows: dict[str, Any] = yaml.safe_load(LARGE)["rows"]
     small = {"full": rows["full"], "again": {"title": "the same again"}, "shared": rows["shared"]}
