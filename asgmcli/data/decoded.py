@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from asgmcli.data.manifest import Manifest, ManifestRow
+from asgmcli.data.maps import state_of
 from asgmcli.errors import DataError
 from asgmcli.files import replacing
 
@@ -25,7 +26,9 @@ def decoded_paths(manifest: Manifest, row: ManifestRow, short_side: int, backend
 
 
 class DecodedClips:
-    """Whole clips as .npy files, each made by whichever run first asks for it; one older than its clip is made anew.
+    """Whole clips as .npy files, each made by whichever run first asks for it.
+
+    Behind a file's array stand the size and the date of its clip: once they differ it is made anew.
 
     Args:
         manifest: whose rows will be read.
@@ -67,13 +70,26 @@ class DecodedClips:
     def _array(self, row: ManifestRow, path: Path, source: Path, decode: Callable[[], np.ndarray]) -> np.ndarray:
         if Path(row.id).is_absolute() or ".." in Path(row.id).parts:
             raise DataError(f"{self.manifest.path}: the id {row.id!r} would lead out of {self.folder}. Rename it.")
+        state: list[int] = []
         try:
-            if path.stat().st_mtime_ns >= source.stat().st_mtime_ns:
-                kept: np.ndarray = np.load(path, allow_pickle=False)
+            state = state_of(source)  # before it is read: it may be replaced meanwhile
+            kept, made_of = _read(path)
+            if made_of == state or (made_of is None and path.stat().st_mtime_ns >= state[1]):
                 return kept
         except (OSError, ValueError, EOFError):
             pass  # missing or broken: it is made (again)
         found = decode()
         with replacing(path, found.nbytes) as temporary, temporary.open("wb") as file:
             np.save(file, found, allow_pickle=False)
+            np.save(file, np.array(state), allow_pickle=False)
         return found
+
+
+def _read(path: Path) -> tuple[np.ndarray, list[int] | None]:
+    """Read an array, and the state of the file that it was made of; None where it was kept before that was written."""
+    with path.open("rb") as file:
+        kept: np.ndarray = np.load(file, allow_pickle=False)
+        try:
+            return kept, np.load(file, allow_pickle=False).tolist()
+        except EOFError:
+            return kept, None

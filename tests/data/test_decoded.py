@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from asgmcli.data.decoded import DECODED_FOLDER, DecodedClips
+from asgmcli.data.decoded import DECODED_FOLDER, DecodedClips, decoded_paths
 from asgmcli.data.manifest import Manifest, read_manifest
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, MediaError
@@ -39,7 +39,7 @@ def test_shared_clips_are_what_is_decoded_in_memory(manifest: Manifest, keep: bo
     assert len(list((manifest.folder / DECODED_FOLDER).rglob("*.npy"))) == 6
 
 
-def test_a_shared_clip_is_decoded_once_and_again_when_its_file_is_newer(manifest: Manifest) -> None:
+def test_a_shared_clip_is_decoded_once_and_again_when_its_file_has_changed(manifest: Manifest) -> None:
     clips, row, calls = DecodedClips(manifest), manifest.rows[0], []
 
     def decode() -> np.ndarray:
@@ -52,10 +52,26 @@ def test_a_shared_clip_is_decoded_once_and_again_when_its_file_is_newer(manifest
     kept.write_bytes(kept.read_bytes()[:-5])  # cut off
     assert clips.frames(row, 24, decode)[0, 0, 0, 0] == 2
     clip = manifest.resolve(row)
-    later = kept.stat().st_mtime + 10
-    os.utime(clip, (later, later))
-    assert clips.frames(row, 24, decode)[0, 0, 0, 0] == 3
-    assert len(calls) == 3
+    for count, seconds in enumerate((10, -10), start=3):  # an older file put in its place is another one too
+        changed = kept.stat().st_mtime + seconds
+        os.utime(clip, (changed, changed))
+        assert clips.frames(row, 24, decode)[0, 0, 0, 0] == count
+        assert clips.frames(row, 24, decode)[0, 0, 0, 0] == count
+    clip.write_bytes(clip.read_bytes() + b"more")
+    os.utime(clip, (changed, changed))  # of one date
+    assert clips.frames(row, 24, decode)[0, 0, 0, 0] == 5
+    assert len(calls) == 5
+
+
+def test_a_shared_clip_kept_without_the_state_of_its_file_is_known_by_its_date(manifest: Manifest) -> None:
+    clips, row = DecodedClips(manifest), manifest.rows[0]
+    kept = decoded_paths(manifest, row, 24)[0]
+    kept.parent.mkdir(parents=True)
+    np.save(kept, np.full((2, 3, 4, 3), 7, np.uint8))
+    assert clips.frames(row, 24, lambda: pytest.fail("decoded again"))[0, 0, 0, 0] == 7
+    os.utime(kept, (0, 0))
+    assert clips.frames(row, 24, lambda: np.zeros((2, 3, 4, 3), np.uint8)).sum() == 0
+    assert np.load(kept).sum() == 0
 
 
 @pytest.mark.parametrize("kept", [{"keep": True}, {"share": True}, {"keep": True, "share": True}])
