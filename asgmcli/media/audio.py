@@ -16,7 +16,7 @@ import numpy as np
 from asgmcli.errors import MediaError
 from asgmcli.media.bounds import MAX_SECONDS
 from asgmcli.media.extent import first_shown, may_begin_late, read_only, tick_of
-from asgmcli.media.probe import best_audio_stream, best_video_stream, open_media, reason_of
+from asgmcli.media.opening import best_audio_stream, best_video_stream, open_media, read_media, reason_of
 
 if TYPE_CHECKING:
     import torch
@@ -73,11 +73,14 @@ def read_audio(
     end = None if seconds is None else begin + round(seconds * rate)
     if Path(path).suffix == ".npy":
         return _read_cache(path, rate, begin, end)
-    with open_media(path, believing=True) as container:
+
+    def read(container: InputContainer) -> list[tuple[int, np.ndarray]]:
         stream = best_audio_stream(container)
         if stream is None:
             raise MediaError(f"{path}: holds no sound")
-        pieces = list(_pieces(container, stream, path, rate, begin, end))
+        return list(_pieces(container, stream, path, rate, begin, end))
+
+    pieces = read_media(path, read, best_audio_stream)
     if end is None:
         end = max([begin, *(first + len(samples) for first, samples in pieces)])
     result = np.zeros(end - begin, dtype=np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,47 +12,21 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import av
 import numpy as np
 from av.sidedata.sidedata import SideDataContainer
-from av.stream import Disposition
 
 from asgmcli.errors import MediaError
-from asgmcli.media.bounds import CONTAINER_LIMITS, DECODER_LIMITS, check_claims, check_file
-from asgmcli.media.cutoff import claimed_bytes
+from asgmcli.media.bounds import DECODER_LIMITS
 from asgmcli.media.extent import Opener, read_only, start_seconds
 from asgmcli.media.length import Length, sound_length, video_length
 from asgmcli.media.mp4 import display_matrices
+from asgmcli.media.opening import BELIEVING, best_audio_stream, best_video_stream, open_media, read_media, reason_of
 
 if TYPE_CHECKING:
-    from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-# Containers of one file. Playlists, concatenation scripts and device names, which lead FFmpeg to other files or to the
-# network, are left out; a text file that calls itself .mp4 is refused.
-CONTAINERS = (
-    "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,wav,w64,mp3,flac,aac,aiff,caf,gif,"
-    "jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
-)
-# Options that make FFmpeg trust an mp4's header: no picture is decoded, and this many microseconds of packets are
-# read. One packet of sound is decoded, since aac may hold twice the rate in its header.
-BELIEVING = {"skip_frame": "all", "analyzeduration": "1500000"}
-UNEDITED = {"advanced_editlist": "0"}
-# Packets of streams lie up to a second apart in a file: sound that begins this late (s) may not be among those.
-LATE_SECONDS = 0.4
-PICTURES = (
-    (b"\xff\xd8\xff", "jpeg_pipe"),
-    (b"\x89PNG\r\n\x1a\n", "png_pipe"),
-    (b"BM", "bmp_pipe"),
-    (b"II*\0", "tiff_pipe"),
-    (b"MM\0*", "tiff_pipe"),
-)
 UNNAMED_KINDS = 16  # of side data on one frame, at most: FFmpeg 8 has 35 kinds, PyAV names 28
-# ffmpeg's own weight of a stream marked as default, against pixels (video) or channels (audio).
-DEFAULT_STREAM_BONUS = 5_000_000
-
-
 Result = TypeVar("Result")
-S = TypeVar("S", "VideoStream", "AudioStream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +55,6 @@ class MediaInfo:
     cut: str = ""
 
 
-class CutOffError(MediaError):
-    """The file cannot be opened, and is shorter than the sizes in it say."""
-
-
 def probe(path: str | os.PathLike[str]) -> MediaInfo:
     """Describe the media file at `path`: by its header if that is complete (mp4), else by decoding the first frame.
 
@@ -92,125 +62,44 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
         MediaError: no such file, empty, not media, neither picture nor sound, or no first frame (in an mp4, no first
             packet; `prepare --verify` finds out if it can be decoded).
     """
-    with open_media(path, believing=True) as container:
-        video, audio = best_video_stream(container), best_audio_stream(container)
-        sound: dict[str, Any] = {"audio_rate": 0, "audio_channels": 0, "audio_start": 0.0}
-        if audio is not None:
-            sound = {
-                "audio_rate": audio.codec_context.sample_rate,
-                "audio_channels": audio.codec_context.channels,
-                "audio_start": start_seconds(audio),
-            }
-        if video is None:
-            if audio is None:
-                raise MediaError(f"{path}: holds neither video nor sound that can be read")
-            duration, cut = _measured(path, lambda opener: sound_length(container, audio, path, opener))
-            return MediaInfo(Path(path), "audio", duration, 0.0, 0, 0, 0, 0, video_start=0.0, cut=cut, **sound)
-        image = container.format.name.endswith("_pipe")
-        length, cut = Length(0.0, 0.0, 1, start_seconds(video)), ""
-        if not image:
-            length, cut = _measured(path, lambda opener: video_length(container, video, audio, path, opener))
-        width, height, matrix = _shape(container, video, path)
-        if matrix is not None and swaps_sides(matrix):
-            width, height = height, width
-        return MediaInfo(
-            path=Path(path),
-            kind="image" if image else "video",
-            duration=length.seconds,
-            fps=length.fps,
-            frames=length.frames,
-            width=width,
-            height=height,
-            rotation=0 if matrix is None else _degrees(matrix),
-            video_start=length.start,
-            note=length.note,
-            cut=cut,
-            **sound,
-        )
+    return read_media(path, lambda container: _described(container, path))
 
 
-def open_media(path: str | os.PathLike[str], *, believing: bool = False, unedited: bool = False) -> InputContainer:
-    """Open a local media file with PyAV; use it as a context manager.
-
-    Args:
-        path: the file.
-        believing: take an mp4's streams as its header describes them, which costs a fraction of decoding their first
-            pictures (0.6 ms instead of 8 at 1280 x 720). The pixel format is then unknown, the stream's width and
-            height are the header's, and a decoder without a table of delays may lose frames. Other containers, and
-            mp4 whose header leaves something open, are opened normally.
-        unedited: let the edit list of an mp4 move time stamps, but hide nothing.
-
-    Returns:
-        av.container.InputContainer.
-
-    Raises:
-        MediaError: no such file, empty, of no container in `CONTAINERS`, or of a size, length, number of streams or
-            pixels that no clip has (`asgmcli.media.bounds`).
-        CutOffError: it cannot be opened because its end is missing.
-    """
-    file = Path(path)
-    if not file.is_file():
-        reason = "is a folder, not a media file" if file.is_dir() else "no such file; is the path right?"
-        raise MediaError(f"{path}: {reason}")
-    try:
-        check_file(path)
-        with file.open("rb") as opened:
-            head = opened.read(12)
-        container, edits = None, UNEDITED if unedited else {}
-        if believing and head[4:8] == b"ftyp":
-            container = _open(file, None, BELIEVING | edits)
-            if not _is_told(container):
-                container.close()
-                container = None
-        container = container or _open(file, _picture_format(head), edits)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        if (claimed := _claimed_beyond(file)) is not None:
-            raise CutOffError(f"{path}: cut off: {claimed}; fetch the file again") from error
-        raise MediaError(f"{path}: not a readable media file ({reason_of(error)}); is it whole?") from error
-    try:
-        check_claims(path, container)
-    except MediaError:
-        container.close()
-        raise
-    return container
-
-
-def _open(file: Path, form: str | None, options: dict[str, str]) -> InputContainer:
-    return av.open(
-        f"file:{file.absolute()}",
-        format=form,
-        metadata_errors="replace",
-        options={**DECODER_LIMITS, "format_whitelist": CONTAINERS, "protocol_whitelist": "file", **options},
-        container_options=CONTAINER_LIMITS,
+def _described(container: InputContainer, path: str | os.PathLike[str]) -> MediaInfo:
+    video, audio = best_video_stream(container), best_audio_stream(container)
+    sound: dict[str, Any] = {"audio_rate": 0, "audio_channels": 0, "audio_start": 0.0}
+    if audio is not None:
+        sound = {
+            "audio_rate": audio.codec_context.sample_rate,
+            "audio_channels": audio.codec_context.channels,
+            "audio_start": start_seconds(audio),
+        }
+    if video is None:
+        if audio is None:
+            raise MediaError(f"{path}: holds neither video nor sound that can be read")
+        duration, cut = _measured(path, lambda opener: sound_length(container, audio, path, opener))
+        return MediaInfo(Path(path), "audio", duration, 0.0, 0, 0, 0, 0, video_start=0.0, cut=cut, **sound)
+    image = container.format.name.endswith("_pipe")
+    length, cut = Length(0.0, 0.0, 1, start_seconds(video)), ""
+    if not image:
+        length, cut = _measured(path, lambda opener: video_length(container, video, audio, path, opener))
+    width, height, matrix = _shape(container, video, path)
+    if matrix is not None and swaps_sides(matrix):
+        width, height = height, width
+    return MediaInfo(
+        path=Path(path),
+        kind="image" if image else "video",
+        duration=length.seconds,
+        fps=length.fps,
+        frames=length.frames,
+        width=width,
+        height=height,
+        rotation=0 if matrix is None else _degrees(matrix),
+        video_start=length.start,
+        note=length.note,
+        cut=cut,
+        **sound,
     )
-
-
-def _claimed_beyond(file: Path) -> str | None:
-    """Say how much of an unreadable file is there, if the sizes in it show that some is missing."""
-    try:
-        size, claimed = file.stat().st_size, claimed_bytes(file)
-    except OSError:
-        return None
-    return f"it ends at byte {size} of {claimed} or more, its index is lost" if claimed > size else None
-
-
-def _is_told(container: InputContainer) -> bool:
-    """Return True if an mp4's header lists every packet and its streams begin at about the same time."""
-    streams = [*container.streams.video, *container.streams.audio]
-    starts = [start_seconds(stream) for stream in streams]
-    return (
-        all(stream.frames for stream in streams) and max(starts, default=0.0) - min(starts, default=0.0) < LATE_SECONDS
-    )
-
-
-def best_video_stream(container: InputContainer) -> VideoStream | None:
-    """Return the video stream ffmpeg takes by default (marked as default, then most pixels, then first), or None."""
-    return _best(container.streams.video, lambda stream: stream.width * stream.height)
-
-
-def best_audio_stream(container: InputContainer) -> AudioStream | None:
-    """Return the audio stream ffmpeg takes by default (marked as default, then most channels, then first), or None."""
-    return _best(container.streams.audio, lambda stream: stream.codec_context.channels)
 
 
 def first_frame(container: InputContainer, stream: VideoStream, path: str | os.PathLike[str]) -> VideoFrame:
@@ -322,32 +211,6 @@ def swaps_sides(matrix: np.ndarray) -> bool:
 def mirrors(matrix: np.ndarray) -> bool:
     """Return True if the display matrix mirrors the picture, turned or not."""
     return bool(matrix[0, 0] * matrix[1, 1] < matrix[0, 1] * matrix[1, 0])
-
-
-def reason_of(error: BaseException) -> str:
-    """Return the short reason of a PyAV or operating-system error."""
-    if isinstance(error, av.error.ArgumentError):  # what FFmpeg answers when the format is not on our list
-        return "no video, sound or picture format"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _picture_format(head: bytes) -> str | None:
-    """Return FFmpeg's reader of single pictures for a file's first bytes; None if it is no picture.
-
-    By default FFmpeg may take a picture's name for the pattern of a numbered series.
-    """
-    return next((name for start, name in PICTURES if head.startswith(start)), None) or (
-        "webp_pipe" if head[:4] == b"RIFF" and head[8:] == b"WEBP" else None
-    )
-
-
-def _best(streams: Iterable[S], size: Callable[[S], int]) -> S | None:
-    def score(stream: S) -> int:
-        return size(stream) + DEFAULT_STREAM_BONUS * bool(stream.disposition & Disposition.default)
-
-    # A cover picture inside a sound file is no video; a stream without a decoder cannot be read.
-    usable = [s for s in streams if s.codec_context is not None and not s.disposition & Disposition.attached_pic]
-    return max(usable, key=score, default=None)
 
 
 def _measured(path: str | os.PathLike[str], measure: Callable[[Opener], Result]) -> Result:

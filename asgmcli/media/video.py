@@ -18,16 +18,8 @@ from asgmcli.media.cutoff import SLACK_SECONDS, last_second
 from asgmcli.media.extent import read_only, tick_of
 from asgmcli.media.groups import STAMPED_CONTAINERS, frames_at, has_short_cut
 from asgmcli.media.mpeg4_order import DoubtfulError
-from asgmcli.media.probe import (
-    best_video_stream,
-    display_matrix,
-    first_frame,
-    mirrors,
-    open_media,
-    probe,
-    reason_of,
-    swaps_sides,
-)
+from asgmcli.media.opening import best_video_stream, open_media, read_media, reason_of
+from asgmcli.media.probe import display_matrix, first_frame, mirrors, probe, swaps_sides
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -189,16 +181,19 @@ def _video_stream(container: InputContainer, path: str | os.PathLike[str]) -> Vi
 def _read_pyav(path: str | os.PathLike[str], wanted: list[int], short_side: int | None) -> dict[int, np.ndarray]:
     """Read the frames of strictly ascending indices, by the short cut if it is exact, else by counting."""
     picture = _Picture(short_side)
+
+    def short_cut(container: InputContainer) -> dict[int, np.ndarray]:
+        stream = _video_stream(container, path)
+        if not has_short_cut(container, stream):
+            return {}
+        return {index: picture.view(frame) for index, frame in frames_at(container, stream, wanted)}
+
     for believing in (True, False):  # a decoder that the header told too little loses frames: then with all it can know
-        with open_media(path, believing=believing) as container:
-            stream = _video_stream(container, path)
-            if not has_short_cut(container, stream):
-                break
-            try:
-                frames = {index: picture.view(frame) for index, frame in frames_at(container, stream, wanted)}
-            except (DoubtfulError, av.FFmpegError):
-                # Broken data, or a group that does not stand alone: counting from the start tells which.
-                continue
+        try:
+            frames = read_media(path, short_cut, best_video_stream, believing=believing)
+        except (DoubtfulError, av.FFmpegError):
+            # Broken data, or a group that does not stand alone: counting from the start tells which.
+            continue
         if len(frames) == len(wanted):
             return frames
         break

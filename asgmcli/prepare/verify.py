@@ -16,15 +16,8 @@ from asgmcli.errors import MediaError
 from asgmcli.media.audio import SILENCE_DBFS
 from asgmcli.media.bounds import strict_options
 from asgmcli.media.extent import start_seconds, tick_of
-from asgmcli.media.probe import (
-    CutOffError,
-    MediaInfo,
-    best_audio_stream,
-    best_video_stream,
-    open_media,
-    probe,
-    reason_of,
-)
+from asgmcli.media.opening import CutOffError, best_audio_stream, best_video_stream, open_media, reason_of
+from asgmcli.media.probe import MediaInfo, probe
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream

@@ -8,7 +8,8 @@ import pytest
 
 from asgmcli.errors import MediaError
 from asgmcli.media.cutoff import claimed_bytes
-from asgmcli.media.probe import CutOffError, open_media, probe
+from asgmcli.media.opening import CutOffError, open_media
+from asgmcli.media.probe import probe
 from tests.media import media_files as mf
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import asgmcli.media.groups as groups_module
+import asgmcli.media.opening as opening_module
 import asgmcli.media.video as video_module
 from asgmcli.errors import MediaError
 from asgmcli.media.groups import frames_at
 from asgmcli.media.mpeg4_order import DoubtfulError
-from asgmcli.media.probe import best_video_stream, open_media
+from asgmcli.media.opening import best_video_stream, open_media
 from asgmcli.media.video import read_clip
 from tests.media import media_files as mf
 
@@ -136,7 +137,7 @@ def test_a_decoder_that_the_header_told_too_little_is_given_all_before_frames_ar
             raise DoubtfulError("a frame did not come out of the decoder")
         yield from frames
 
-    monkeypatch.setattr(video_module, "open_media", opening)
+    monkeypatch.setattr(opening_module, "open_media", opening)
     monkeypatch.setattr(video_module, "frames_at", losing)
     monkeypatch.setattr(video_module, "_read_counting", lambda *_: pytest.fail("counted frames"))
     np.testing.assert_array_equal(read_clip(plain, [30, 5]), reference[[30, 5]])

@@ -10,7 +10,7 @@ import pytest
 
 import asgmcli.media.video as video_module
 from asgmcli.media.mpeg4_order import DoubtfulError, numbered
-from asgmcli.media.probe import best_video_stream, open_media
+from asgmcli.media.opening import best_video_stream, open_media
 from asgmcli.media.video import read_clip
 from tests.media import media_files as mf
 

@@ -11,10 +11,12 @@ import av
 import numpy as np
 import pytest
 
+import asgmcli.media.opening as opening_module
 import asgmcli.media.probe as probe_module
 from asgmcli.errors import MediaError
 from asgmcli.media.mp4 import display_matrices
-from asgmcli.media.probe import best_audio_stream, best_video_stream, open_media, probe
+from asgmcli.media.opening import best_audio_stream, best_video_stream, open_media
+from asgmcli.media.probe import probe
 from asgmcli.media.video import decode_video, read_clip
 from tests.media import media_files as mf
 
@@ -242,11 +244,11 @@ def test_an_mp4s_header_is_believed_where_it_tells_what_looking_would(
         return facts
 
     used: list[dict[str, str]] = []
-    really = probe_module._open
-    monkeypatch.setattr(probe_module, "_open", lambda *given: [used.append(given[2]), really(*given)][1])
+    really = opening_module._open
+    monkeypatch.setattr(opening_module, "_open", lambda *given: [used.append(given[2]), really(*given)][1])
     with open_media(path, believing=True) as container:
         quick = told(container)
-    assert (used[-1] == probe_module.BELIEVING) == believed
+    assert (used[-1] == opening_module.BELIEVING) == believed
     with open_media(path) as container:
         assert quick == told(container)
     assert used[-1] == {}

@@ -11,7 +11,7 @@ import pytest
 
 from asgmcli.errors import MediaError
 from asgmcli.media.groups import is_stamped
-from asgmcli.media.probe import best_video_stream, open_media
+from asgmcli.media.opening import best_video_stream, open_media
 from asgmcli.media.video import decode_video, fitted_size, iterate_frames, read_clip
 from tests.media import media_files as mf
 
