@@ -150,17 +150,20 @@ class ClipReader:
 
     def log_mels(self, moments: Sequence[Moment]) -> Tensor:
         """Return float32 [n, L, M] of moments of one clip, as `log_mel` of each; overlapping ones are read at once."""
-        path, seconds = self.manifest.resolve_audio(moments[0].row), self.audio.seconds
-        starts = (
-            [] if path is None else [self.wave_start(moment, seconds, inside=self.audio.inside) for moment in moments]
-        )
+        if self._holds_sound:
+            return torch.stack([self.log_mel(moment) for moment in moments])
+        return log_mel(self.waves(moments), rate=RATE, mels=self.audio.mels)
+
+    def waves(self, moments: Sequence[Moment]) -> Tensor:
+        """Return float32 [n, S], what `log_mel` hears at moments of one clip; overlapping ones are read at once."""
+        path, seconds, inside = self.manifest.resolve_audio(moments[0].row), self.audio.seconds, self.audio.inside
+        starts = [] if path is None else [self.wave_start(moment, seconds, inside=inside) for moment in moments]
         span = max(starts) - min(starts) + seconds if starts else math.inf
         if path is None or self._holds_sound or span > len(moments) * seconds:
-            return torch.stack([self.log_mel(moment) for moment in moments])
+            return torch.stack([self.wave(moment, seconds, inside=inside) for moment in moments])
         samples, first = round(seconds * RATE), round(min(starts) * RATE)
         whole = read_audio(path, RATE, min(starts), span + 1 / RATE)
-        waves = np.stack([_window(whole, round(start * RATE) - first, samples) for start in starts])
-        return log_mel(waves, rate=RATE, mels=self.audio.mels)
+        return torch.from_numpy(np.stack([_window(whole, round(start * RATE) - first, samples) for start in starts]))
 
     def _whole_frames(self, row: ManifestRow, path: Path, limit: int) -> np.ndarray:
         """Return all frames, uint8 [T, H, W, 3], from memory, from the shared files, or decoded."""

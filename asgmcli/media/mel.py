@@ -32,8 +32,9 @@ def filter_bank(sound: Tensor, *, rate: int, window: int, hop: int, mels: int) -
     """
     frames = sound.unfold(1, window, hop)
     energies = sound.new_empty((*frames.shape[:2], mels))
-    for first in range(0, frames.shape[1], BLOCK):
-        span = slice(first, first + BLOCK)
+    block = max(BLOCK // len(sound), 1)
+    for first in range(0, frames.shape[1], block):
+        span = slice(first, first + block)
         energies[:, span] = _power(frames[:, span]) @ mel_bank(mels, padded_window(window), rate)
     return energies.clamp_(min=torch.finfo(torch.float32).eps).log_()
 

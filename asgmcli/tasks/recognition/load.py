@@ -15,15 +15,14 @@ from asgmcli.data.mel_statistics import LogMelStatistics
 from asgmcli.data.reader import ClipReader
 from asgmcli.errors import DataError, MediaError, UsageError
 from asgmcli.nn.state import fit, read_metadata, read_state
-from asgmcli.prepare.single import manifest_of
 from asgmcli.ranks.exchange import own_share
 from asgmcli.recipe.recognition import RecognitionRecipe
 from asgmcli.recipe.sections import TrainingData
 from asgmcli.report.table import Cell, Table
-from asgmcli.tasks.recognition.batch import EvaluationBatch
+from asgmcli.tasks.recognition.clips import fitted, read_clip_of
 from asgmcli.tasks.recognition.evaluate import ScoredBatch, evaluation_of, exchange_metrics, predict, score, whole
 from asgmcli.tasks.recognition.model import ASGMFormer, build_network
-from asgmcli.tasks.recognition.views import evaluation_batches, evaluation_views, labeled_rows
+from asgmcli.tasks.recognition.views import evaluation_batches, labeled_rows
 from asgmcli.train.batches import watched
 from asgmcli.train.task import Evaluation, Examination, Exported, Prediction
 from asgmcli.train.weights import MODEL_FORMAT, MODEL_WEIGHTS, OTHER_WEIGHTS, described, stored_recipe
@@ -99,22 +98,13 @@ class TrainedRecognizer:
 
     def predict_many(self, clips: Sequence[tuple[Path, Path | None]]) -> list[Prediction | MediaError]:
         """Predict as `predict`, as many clips through the network at once as `evaluate.batch` says."""
-        read = [self._read(path, audio) for path, audio in clips]
-        good = [views for views in read if not isinstance(views, MediaError)]
+        read = (read_clip_of(self.recipe, path, audio) for path, audio in clips)
+        views = fitted(self.recipe, self.mel_statistics, read)
+        good = [one for one in views if not isinstance(one, MediaError)]
         size = self.recipe.evaluate.batch
         batches = (collate(good[start : start + size]) for start in range(0, len(good), size))
         scores = iter(predict((self.network,), batches, self.device)[0] if good else ())
-        return [views if isinstance(views, MediaError) else self._told(next(scores)) for views in read]
-
-    def _read(self, path: Path, audio: Path | None) -> EvaluationBatch | MediaError:
-        """Return a file's views, without a batch dimension, or why it cannot be read."""
-        try:
-            manifest = manifest_of(path, audio)
-            reader = ClipReader(manifest, self.recipe.clip, self.recipe.audio)
-            labels = {manifest.rows[0].id: -1}
-            return evaluation_views(self.recipe, reader, manifest.rows, labels, self.mel_statistics)[0]
-        except MediaError as error:
-            return error
+        return [one if isinstance(one, MediaError) else self._told(next(scores)) for one in views]
 
     def _told(self, scores: torch.Tensor) -> Prediction:
         order = scores.argsort(descending=True).tolist()
