@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 UNNAMED_KINDS = 16  # of side data on one frame, at most: FFmpeg 8 has 35 kinds, PyAV names 28
+# Of a decoded PNG, whose colour profile has a name: PyAV 18 frees names of side data twice.
+PNG_FORMATS = frozenset(
+    ["gray", "gray16be", "monob", "monow", "pal8", "rgb24", "rgb48be", "rgba", "rgba64be", "ya8", "ya16be", "argb"]
+)
 Result = TypeVar("Result")
 
 
@@ -179,6 +183,8 @@ def _quarter_turn(a: float, b: float, c: float, d: float) -> np.ndarray | None:
 
 def _side_data(frame: VideoFrame) -> SideDataContainer | None:
     """Return a frame's side data by kind, without kinds PyAV cannot name (a photograph's EXIF)."""
+    if frame.format.name in PNG_FORMATS:
+        frame = _without(frame, "ICC_PROFILE")
     for _ in range(UNNAMED_KINDS):
         try:
             # Not `frame.side_data`: it makes a reference cycle, and only the garbage collector, which runs rarely,
@@ -194,7 +200,7 @@ def _side_data(frame: VideoFrame) -> SideDataContainer | None:
 
 
 def _without(frame: VideoFrame, kind: str) -> VideoFrame:
-    """Return a frame without its side data of one kind, by number."""
+    """Return a frame without its side data of one kind, by FFmpeg's name or number."""
     graph = av.filter.Graph()
     tick = frame.time_base or Fraction(1)
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=tick)

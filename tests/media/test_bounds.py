@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from asgmcli.errors import MediaError
 from asgmcli.media import bounds
@@ -182,17 +182,29 @@ def test_nothing_but_the_file_itself_is_opened(tmp_path: Path, monkeypatch: pyte
             server.accept()
 
 
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize("profile", [None, PROFILE], ids=["plain", "with a colour profile"])
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tiff"])
-def test_a_photograph_is_turned_as_its_exif_says(tmp_path: Path, kind: str) -> None:
+def test_a_photograph_is_turned_as_its_exif_says(tmp_path: Path, kind: str, profile: bytes | None) -> None:
     down, across = np.mgrid[0:40, 0:60]
     picture = Image.fromarray(np.stack([down * 6, across * 4, 255 - down * 3], -1).astype(np.uint8))
     for orientation in (1, 3, 6):
         exif = Image.Exif()
         exif[0x0112] = orientation
         path = tmp_path / f"{orientation}.{kind}"
-        picture.save(path, exif=exif, quality=95)
+        picture.save(path, exif=exif, quality=95, icc_profile=profile)
         wanted = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB")).astype(int)
         frame = decode_video(path)[0][0].astype(int)
         assert frame.shape == wanted.shape
         assert np.abs(frame - wanted).mean() < 4
         assert (probe(path).width, probe(path).height) == (wanted.shape[1], wanted.shape[0])
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_a_png_of_any_kind_may_have_a_colour_profile(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "picture.png"
+    Image.new(mode, (40, 30)).save(path, icc_profile=PROFILE)
+    for _ in range(3):
+        assert (probe(path).width, read_clip(path, [0]).shape) == (40, (1, 30, 40, 3))
