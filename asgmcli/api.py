@@ -10,7 +10,7 @@ from typing import Any, Literal
 from asgmcli.errors import MediaError
 from asgmcli.prepare.single import MediaFile
 from asgmcli.ranks.device import choose_device
-from asgmcli.runs.bulk import TOGETHER, Asked, Bulk, default_workers
+from asgmcli.runs.bulk import Asked, Bulk, default_workers
 from asgmcli.runs.target import find_trained
 from asgmcli.train.task import Trained
 
@@ -50,19 +50,19 @@ class Network:
         *,
         errors: Literal["raise", "return"] = "raise",
         workers: int | None = None,
-        together: int = TOGETHER,
+        together: int | None = None,
     ) -> Iterator[Any]:
         """Yield the answer about each clip, in their order; memory does not grow with their number.
 
         Clips are answered `together` at a time in processes that read ahead, each with the network in memory; a clip
-        that crashes or hangs its process harms no other. Probabilities differ from those of single clips in their last
-        bits.
+        that crashes or hangs its process harms no other. Probabilities may differ from those of single clips in their
+        last bits.
 
         Args:
             clips: taken as they are needed.
             errors: of a clip that cannot be read: raise it, or yield it in the clip's place.
             workers: processes; 0 answers in this one. None: this one, and after 5 s as many as there are cores.
-            together: clips that a process takes at once.
+            together: clips that a process takes at once. None: 8, and 32 where the network sees few pixels.
 
         Raises:
             MediaError: a clip cannot be read, and `errors` is "raise".

@@ -11,11 +11,11 @@ from asgmcli.errors import DataError
 from asgmcli.prepare.single import MediaFile
 from asgmcli.report.table import Cell, Table
 from asgmcli.report.timing import Timing, interleaved
-from asgmcli.runs.bulk import TOGETHER, Asked, Bulk, trained_of
+from asgmcli.runs.bulk import Asked, Bulk, together_of, trained_of
 
 
 def measure(run: Path, device: str, clips: Sequence[MediaFile], repeats: int) -> list[Timing]:
-    """Time a network on one thread, in turns, each round on the next clips: one by one, and `TOGETHER` at once.
+    """Time a network on one thread, in turns, each round on the next clips: one by one, and several at once.
 
     Returns:
         Timings of a clip, in milliseconds of a core.
@@ -26,10 +26,10 @@ def measure(run: Path, device: str, clips: Sequence[MediaFile], repeats: int) ->
     """
     asked = Asked(run, device)
     trained, _ = trained_of(asked)
-    threads = torch.get_num_threads()
+    threads, many = torch.get_num_threads(), together_of(trained)
 
     def ask(number: int, together: int) -> None:
-        chosen = [clips[(number * TOGETHER + place) % len(clips)] for place in range(TOGETHER)]
+        chosen = [clips[(number * many + place) % len(clips)] for place in range(many)]
         for told in Bulk(asked, 0, together).ask(chosen, trained):
             if told.error:
                 raise DataError(told.error)
@@ -38,12 +38,12 @@ def measure(run: Path, device: str, clips: Sequence[MediaFile], repeats: int) ->
     try:
         works = {
             "one by one": lambda number: ask(number, 1),
-            f"{TOGETHER} at once": lambda number: ask(number, TOGETHER),
+            f"{many} at once": lambda number: ask(number, many),
         }
         timings = interleaved(works, repeats)
     finally:
         torch.set_num_threads(threads)
-    return [Timing(one.name, [value / TOGETHER for value in one.milliseconds]) for one in timings]
+    return [Timing(one.name, [value / many for value in one.milliseconds]) for one in timings]
 
 
 def table(timings: Sequence[Timing], cores: int) -> Table:

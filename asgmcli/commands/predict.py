@@ -35,7 +35,7 @@ PATIENCE_S = 5.0
 @click.option("--shard", metavar="I/N", help="Part I (from 1) of N only, with --out.  [default: of a Slurm array]")
 @click.option("--merge", is_flag=True, help="Join the parts of all shards into --out.")
 @click.option("--workers", type=click.IntRange(0), help="Processes.  [default: the cores, for few clips after 5 s]")
-@click.option("--together", type=click.IntRange(1), default=8, show_default=True, help="Clips a process takes at once.")
+@click.option("--together", type=click.IntRange(1), help="Clips a process takes at once.  [default: 8, small ones 32]")
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=0, min_open=True),
@@ -63,7 +63,7 @@ def command(
     shard: str | None,
     merge: bool,
     workers: int | None,
-    together: int,
+    together: int | None,
     time_limit: float,
     changes: tuple[str, ...],
     weights: tuple[tuple[str, Path], ...],

@@ -24,7 +24,7 @@ from asgmcli.train.task import AnswersTogether, Prediction, Trained
 from asgmcli.workers import Failure, cores, run_tasks
 
 TOGETHER = 8
-"""Clips that a process takes at once by default."""
+"""Clips that a process takes at once where the network does not say how many are worth it."""
 LIMIT_S = 600.0
 """Seconds that a clip may take by default."""
 AHEAD = 4
@@ -105,7 +105,7 @@ class Bulk:
     Attributes:
         asked: the network.
         workers: processes; 0 answers in this one, where a clip that crashes its reader ends all.
-        together: clips that a process takes at once.
+        together: clips that a process takes at once; None: as many as the network says.
         limit_s: seconds that a clip may take in a process.
         keep: names the files of a clip's answer; None writes none.
         whole: return `Told.answer`.
@@ -114,7 +114,7 @@ class Bulk:
 
     asked: Asked
     workers: int
-    together: int = TOGETHER
+    together: int | None = None
     limit_s: float = LIMIT_S
     keep: Callable[[MediaFile], Keep] | None = None
     whole: bool = False
@@ -125,29 +125,30 @@ class Bulk:
 
         Args:
             clips: taken as they are needed.
-            trained: the network, where it is loaded here already; used without workers.
+            trained: the network, where it is loaded here already; used without workers, and to say how many at once.
 
         Raises:
             AsgmError: the network cannot be loaded, or answers no clip.
         """
-        pieces = self._pieces(iter(clips))
+        together = self.together or together_of(trained)
+        pieces = self._pieces(iter(clips), together)
         until = time.monotonic() + self.patience_s if self.workers else math.inf
         while time.monotonic() < until:
             piece = next(pieces, None)
             if piece is None:
                 return
             yield from told_by(trained or trained_of(self.asked)[0], piece)
-        limit = self.limit_s * self.together
+        limit = self.limit_s * together
         for piece, found in run_tasks(answer_piece, pieces, self.workers, limit, ahead=AHEAD * self.workers):
             if isinstance(found, AsgmError):
                 raise found
             yield from self._again(piece) if isinstance(found, Failure) else found
 
-    def _pieces(self, clips: Iterator[MediaFile]) -> Iterator[Piece]:
+    def _pieces(self, clips: Iterator[MediaFile], together: int) -> Iterator[Piece]:
         threads = max(1, cores() // max(self.workers, 1))
-        while together := tuple(islice(clips, self.together)):
-            keeps = tuple(None if self.keep is None else self.keep(clip) for clip in together)
-            yield Piece(self.asked, together, keeps, self.whole, threads)
+        while chosen := tuple(islice(clips, together)):
+            keeps = tuple(None if self.keep is None else self.keep(clip) for clip in chosen)
+            yield Piece(self.asked, chosen, keeps, self.whole, threads)
 
     def _again(self, piece: Piece) -> Iterator[Told]:
         """Ask about each clip of a piece by itself: one of them ended or hung the process."""
@@ -175,6 +176,11 @@ class Piece:
     def pairs(self) -> Iterator[tuple[MediaFile, Keep | None]]:
         """Return clips and names of files side by side."""
         return zip(self.clips, self.keeps, strict=True)
+
+
+def together_of(trained: Trained | None) -> int:
+    """Return how many clips a process takes at once by default."""
+    return trained.together if isinstance(trained, AnswersTogether) else TOGETHER
 
 
 def answer_piece(piece: Piece) -> list[Told] | AsgmError:

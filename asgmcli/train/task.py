@@ -218,6 +218,10 @@ class Trained(Protocol):
 class AnswersTogether(Protocol):
     """A trained network that is quicker for several files at once than for one after the other."""
 
+    @property
+    def together(self) -> int:
+        """Return how many files are worth asking about at once, by default."""
+
     def predict_many(self, clips: Sequence[tuple[Path, Path | None]]) -> list[Prediction | MediaError]:
         """Predict for files, each with that of its sound if it is a separate one: as `predict`, in their order.
 

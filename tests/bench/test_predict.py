@@ -12,7 +12,6 @@ from asgmcli.bench import predict
 from asgmcli.errors import DataError, MediaError
 from asgmcli.prepare.single import MediaFile
 from asgmcli.report.timing import Timing
-from asgmcli.runs.bulk import TOGETHER
 from asgmcli.train.task import Prediction
 
 
@@ -20,6 +19,7 @@ from asgmcli.train.task import Prediction
 class Network:
     columns: tuple[str, ...] = ("name",)
     asked: list[list[str]] = field(default_factory=list)
+    together: int = 5
 
     def predict(self, path: Path, audio: Path | None = None) -> Prediction:
         raise NotImplementedError
@@ -33,15 +33,15 @@ class Network:
 def test_each_round_asks_about_the_same_clips_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     network = Network()
     monkeypatch.setattr(predict, "trained_of", lambda _: (network, None))
-    clips = [MediaFile(Path(f"{number}.mp4")) for number in range(3 * TOGETHER)]
+    clips = [MediaFile(Path(f"{number}.mp4")) for number in range(15)]
     timings = predict.measure(Path("run"), "cpu", clips, 2)
-    assert [one.name for one in timings] == ["one by one", "8 at once"]
+    assert [one.name for one in timings] == ["one by one", "5 at once"]
     assert [len(one.milliseconds) for one in timings] == [2, 2]
-    rounds = [network.asked[first : first + TOGETHER + 1] for first in range(0, len(network.asked), TOGETHER + 1)]
+    rounds = [network.asked[first : first + 6] for first in range(0, len(network.asked), 6)]
     assert len(rounds) == 3
     for apart in rounds:
-        assert [name for (name,) in apart[:TOGETHER]] == apart[TOGETHER]
-    assert rounds[1][TOGETHER] != rounds[2][TOGETHER]
+        assert [name for (name,) in apart[:5]] == apart[5]
+    assert rounds[1][5] != rounds[2][5]
     with pytest.raises(DataError, match="it is broken"):
         predict.measure(Path("run"), "cpu", [MediaFile(Path("broken.mp4"))], 1)
 

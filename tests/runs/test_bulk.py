@@ -21,7 +21,7 @@ from asgmcli.train.task import Prediction
 class Speller:
     """Answers with a clip's name; one is broken, one ends the process."""
 
-    together: list[int]
+    asked: list[int]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -38,8 +38,10 @@ class Speller:
 
 
 class Together(Speller):
+    together = 3
+
     def predict_many(self, clips: Sequence[tuple[Path, Path | None]]) -> list[Prediction | MediaError]:
-        self.together.append(len(clips))
+        self.asked.append(len(clips))
         return [self.predict(path) if path.stem != "broken" else MediaError("broken") for path, _ in clips]
 
 
@@ -59,7 +61,9 @@ def test_clips_are_taken_as_they_are_needed_and_answered_together() -> None:
     assert (next(told).answer, len(taken)) == ("a", 2)
     rest = list(told)
     assert [one.answer or one.error for one in rest] == ["b", "broken", "c", "d"]
-    assert speller.together == [2, 2, 1]
+    assert speller.asked == [2, 2, 1]
+    list(Bulk(Asked(Path()), 0).ask(clips(*"abcd"), speller))  # type: ignore[arg-type]
+    assert speller.asked[3:] == [3, 1], "not as many as the network says"
 
 
 def test_what_is_no_clip_s_fault_ends_the_work() -> None:

@@ -29,6 +29,9 @@ from asgmcli.train.weights import MODEL_FORMAT, MODEL_WEIGHTS, OTHER_WEIGHTS, de
 
 TOP = 5
 """Classes of a clip that are told."""
+TOGETHER = (8, 32)
+"""Clips that are worth asking about at once, by default and of at most `FEW_BYTES`: more of others gain nothing."""
+FEW_BYTES = 32 << 10
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,13 @@ class TrainedRecognizer:
         if isinstance(found, MediaError):
             raise found
         return found
+
+    @property
+    def together(self) -> int:
+        """Return how many clips are worth asking about at once; `evaluate.batch` bounds what the network takes."""
+        clip, views = self.recipe.clip, self.recipe.evaluate
+        seen = 3 * clip.size**2 * clip.frames * views.clips * views.crops if self.recipe.sees else 0
+        return TOGETHER[seen <= FEW_BYTES]
 
     def predict_many(self, clips: Sequence[tuple[Path, Path | None]]) -> list[Prediction | MediaError]:
         """Predict as `predict`, as many clips through the network at once as `evaluate.batch` says."""

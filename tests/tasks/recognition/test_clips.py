@@ -15,6 +15,8 @@ from asgmcli.errors import MediaError
 from asgmcli.prepare.single import manifest_of
 from asgmcli.tasks.recognition import clips as clips_module
 from asgmcli.tasks.recognition.clips import fitted, read_clip_of
+from asgmcli.tasks.recognition.load import TrainedRecognizer
+from asgmcli.tasks.recognition.model import build_network
 from asgmcli.tasks.recognition.views import evaluation_views
 from tests.media import media_files as mf
 from tests.tiny_training import tiny
@@ -60,3 +62,15 @@ def test_no_clip_is_none(demo: Path, tmp_path: Path) -> None:
     assert fitted(tiny(tmp_path, demo), STATISTICS, []) == []
     only = [MediaError("it is gone")]
     assert fitted(tiny(tmp_path, demo), STATISTICS, only) == only
+
+
+def test_more_clips_are_asked_about_at_once_where_few_pixels_are_seen(demo: Path, tmp_path: Path) -> None:
+    def together(**changes: Any) -> int:
+        recipe = tiny(tmp_path, demo, **changes)
+        network = build_network(recipe, 10, 64)
+        return TrainedRecognizer(recipe, network, [], STATISTICS, torch.device("cpu")).together
+
+    assert together() == 32  # 4 frames of 24 x 24 pixels: 6,912 bytes
+    assert together(evaluate__clips=4) == 32
+    assert together(evaluate__clips=5) == 8
+    assert together(model__modality="audio", losses__contrastive__weight=0.0, evaluate__clips=9) == 32
