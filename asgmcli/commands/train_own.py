@@ -276,7 +276,7 @@ class Proposing:
 
         clips = found_clips(self.manifest, self.path.parent.name)
         machine = this_machine(self.session.device)
-        size = self.wish.size
+        size, started = self.wish.size, 0.0
         while True:
             wanted = Wish(size, self.wish.start, self.wish.localizer)
             proposal = proposal_for(clips, self.manifest, machine, wanted)
@@ -284,7 +284,9 @@ class Proposing:
             recipe = load_recipe(self.path)
             for folder in reused(recipe, self.session):
                 self.session.console.print(f"Start: {folder} is taken, a finished run with these settings.")
+            since = time.monotonic()
             self.session.ensure(recipe)
+            started += time.monotonic() - since
 
             def again(epochs: int, wanted: Wish = wanted) -> Proposal:
                 return proposal_for(clips, self.manifest, machine, replace(wanted, epochs=epochs))
@@ -293,7 +295,7 @@ class Proposing:
             place = names.index(proposal.size)
             last = self.wish.size is not None or place == 0
             try:
-                plan = self._planned(again, list(recipe.rows), machine.cores)
+                plan = replace(self._planned(again, list(recipe.rows), machine.cores), start=started)
             except UsageError:  # not even two epochs fit
                 if last:
                     raise

@@ -50,6 +50,8 @@ SPARED = 0.05
 """Share of a budget that the runs leave to what comes after them, beyond what that is expected to take."""
 FEWEST_EPOCHS = 2
 """Epochs that a budget must leave."""
+STARTED = 0.5
+"""Share of the rows' time above which what the start took is told."""
 VIEWS_A_STEP = 4
 """Views of an evaluation, its verdict and its page that take as long as a step."""
 
@@ -149,6 +151,8 @@ class Plan:
         proposed: that it had before a budget.
         rows: seconds of a run of each row.
         after: seconds of the verdict and the report.
+        whole: seconds that `proposed` epochs would take.
+        start: seconds that were spent on a start that was not there; it is kept.
     """
 
     seconds: float
@@ -156,6 +160,8 @@ class Plan:
     proposed: int
     rows: Mapping[str, float] = field(default_factory=dict)
     after: float = 0.0
+    whole: float = 0.0
+    start: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -214,7 +220,7 @@ def planned(
         return makespan(list(each(count).values()) * seeds, parallel) + after
 
     if budget is None or of(epochs) <= KEPT * budget:
-        return Plan(of(epochs), epochs, epochs, each(epochs), after)
+        return Plan(of(epochs), epochs, epochs, each(epochs), after, of(epochs))
     fits = bisect_right(range(epochs + 1), KEPT * budget, lo=FEWEST_EPOCHS, key=of) - 1
     if fits < FEWEST_EPOCHS:
         least = spoken_time(of(FEWEST_EPOCHS))
@@ -223,7 +229,7 @@ def planned(
             "Give more, or a smaller --size."
         )
     write_recipe(again(fits), path)
-    return Plan(of(fits), fits, epochs, each(fits), after)
+    return Plan(of(fits), fits, epochs, each(fits), after, of(epochs))
 
 
 def launch_seconds(path: Path, row: str) -> float:
@@ -285,8 +291,14 @@ def words(
         f"Trained: {'; '.join(rows)}.",
     ]
     if plan is not None:
-        less = f" of the {plan.proposed} proposed" if plan.epochs < plan.proposed else ""
+        short = plan.epochs < plan.proposed
+        less = f" of the {plan.proposed} proposed, which take {spoken_time(plan.whole)}" if short else ""
         found.append(f"Time: {plan.epochs} epochs{less}, about {spoken_time(plan.seconds)} for all rows.")
+        if short and plan.start > STARTED * plan.seconds:
+            found.append(
+                f"The start took {spoken_time(plan.start)} of the budget. It is kept: the same command with "
+                "--overwrite spends that time on your clips."
+            )
     if clips.unlabeled == 0:
         found.append("No clip is unlabelled: the labelled ones serve as unlabelled ones too, without their labels.")
     if clips.heard < 0.5:

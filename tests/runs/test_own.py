@@ -108,8 +108,11 @@ def test_a_budget_shortens_the_training_so_that_it_fits(
     assert (plan.epochs, plan.proposed) == (train.epochs, 90)
     if budget is None:
         assert train.epochs == 90
+        assert plan.whole == plan.seconds
     else:
         assert 0.8 * budget < plan.seconds <= 0.9 * budget
+        whole = [launch + cost.seconds(90, 30) for cost in costs]
+        assert plan.whole == (sum(whole) if parallel == 1 else max(whole)) + plan.after
 
 
 def test_every_seed_takes_its_time(tmp_path: Path, costs: Sequence[RowCost]) -> None:
@@ -128,12 +131,17 @@ def test_a_budget_for_not_even_two_epochs_is_told(tmp_path: Path, costs: Sequenc
 
 
 def test_what_was_found_is_said_in_few_lines() -> None:
-    said = words(CLIPS, Proposal({}, "tiny", "none"), own.Plan(600.0, 20, 40), ["all", "less"], torch.device("cpu"))
+    plan = own.Plan(600.0, 20, 40, whole=1140.0)
+    said = words(CLIPS, Proposal({}, "tiny", "none"), plan, ["all", "less"], torch.device("cpu"))
     assert (
         said[0]
         == "Found: 11 labelled clips of 2 classes (5 to 6 each) and 30 without a label to train on, 20 to judge on."
     )
-    assert said[-1] == "Time: 20 epochs of the 40 proposed, about 10 min for all rows."
+    assert said[-1] == "Time: 20 epochs of the 40 proposed, which take 19 min, about 10 min for all rows."
+    costly = words(CLIPS, Proposal({}, "tiny", "none"), replace(plan, start=301.0), ["all"], torch.device("cpu"))
+    assert costly[-1].startswith("The start took 5 min of the budget. It is kept: the same command with --overwrite")
+    for untold in (replace(plan, start=299.0), replace(plan, start=301.0, epochs=40)):
+        assert "start took" not in " ".join(words(CLIPS, Proposal({}, "", ""), untold, [], torch.device("cpu")))
     silent = replace(CLIPS, unlabeled=0, heard=0.2)
     more = words(silent, Proposal({}, "tiny", "none"), None, ["all"], torch.device("cpu"))
     assert "No clip is unlabelled" in more[-2]
