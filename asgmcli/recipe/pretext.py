@@ -72,7 +72,7 @@ class PretextData(Section):
     """
 
     glyphs: Annotated[int, Field(ge=2, le=MOST_GLYPHS)] | None = None
-    """Glyphs of a font that stills show, anew in every epoch, for a video transformer; null: shapes that move."""
+    """Glyphs of a font that stills show, anew in every epoch, not for a localizer; null: shapes that move."""
     train: Generated = 6000
     """Clips to train on; with `glyphs` stills an epoch."""
     test: Generated = 500
@@ -128,7 +128,7 @@ class PretextRecipe(TrainedRecipe):
 
     @property
     def still(self) -> ClipSize:
-        """Return the clip that the video transformer sees: with `generated.glyphs` a single frame."""
+        """Return the clip that a network sees: with `generated.glyphs` a single frame."""
         return self.clip if self.generated.glyphs is None else self.clip.model_copy(update={"frames": 1, "stride": 1})
 
     @model_validator(mode="after")
@@ -136,8 +136,9 @@ class PretextRecipe(TrainedRecipe):
         kept = {name: getattr(self.generated, name) for name in ("still_tokens", "clip_tokens")}
         kept = {name: count for name, count in kept.items() if count is not None}
         if self.model.video is None:
-            glyphs = ["glyphs"] if self.generated.glyphs is not None else []
-            faults = [f"generated.{name} is of the video transformer: leave it out" for name in (*kept, *glyphs)]
+            faults = [f"generated.{name} is of the video transformer: leave it out" for name in kept]
+            if self.generated.glyphs is not None and self.model.backbones is None:
+                faults.append("generated.glyphs is of model.video and model.backbones: leave it out")
             faults += patch_faults(self.clip, self.audio, None, self.model.audio)
         elif self.generated.glyphs is not None:
             faults = [f"generated.{name} is of shapes that move: leave it out beside glyphs" for name in kept]

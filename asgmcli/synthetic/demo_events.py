@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from asgmcli.data.segments import Span
+from asgmcli.synthetic.event_casts import BACKGROUND, EVENT_CLASSES, events_cast, joint_spans
+from asgmcli.synthetic.event_sets import MARK as MARK
 from asgmcli.synthetic.event_sets import World
 from asgmcli.synthetic.event_sets import options as options_of
-from asgmcli.synthetic.event_worlds import BACKGROUND, EVENTS_CLASSES, events_content
-from asgmcli.synthetic.events import Content
+from asgmcli.synthetic.things import Clip
 
 TITLE = "generated clips with one event or two, seen and heard; nothing to download"
 CLIPS = {"train": 1000, "val": 200, "test": 400}
@@ -14,25 +15,16 @@ OPTIONS = options_of(**CLIPS)
 NAME = "demo_events"
 
 
-def _spans(split: str, content: Content) -> list[Span]:  # noqa: ARG001 - of every world
+def _spans(split: str, clip: Clip) -> list[Span]:  # noqa: ARG001 - of every world
     """Return the events: what is seen and heard at once."""
-    return content.joint_spans()
+    return joint_spans(clip)
 
 
-def _label(content: Content) -> str:
+def _label(clip: Clip) -> str:
     """Return the class of the clip's longest event, the first of equal ones."""
-    return max(content.joint_spans(), key=lambda span: span.end - span.start).label
+    return max(joint_spans(clip), key=lambda span: span.end - span.start).label
 
 
-WORLD = World(
-    NAME,
-    CLIPS,
-    (*(entry.name for entry in EVENTS_CLASSES), BACKGROUND),
-    events_content,
-    _spans,
-    _label,
-    False,
-    version=2,
-)
+WORLD = World(NAME, CLIPS, (*(entry.name for entry in EVENT_CLASSES), BACKGROUND), events_cast, _spans, _label, False)
 
 folder, size, generate = WORLD.folder, WORLD.size, WORLD.generate

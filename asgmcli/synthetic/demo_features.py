@@ -1,6 +1,7 @@
 """Features of the parsing demo's clips: a small CNN over frames, log-mel bands of the sound, both of each second.
 
-The CNN learns to name shapes in stills of its own; it is kept beside the features, so that any clip can be asked about.
+The CNN learns to name other glyphs than the demo's in stills of its own; it is kept beside the features, so that any
+clip can be asked about.
 """
 
 from __future__ import annotations
@@ -27,10 +28,8 @@ from asgmcli.media.seconds import SECONDS, read_frames, read_sound
 from asgmcli.nn.state import read_metadata, read_state, write_safetensors
 from asgmcli.nn.still_cnn import CELL, WIDTHS, StillCNN
 from asgmcli.synthetic.demo_parsing import NETWORKS_NAME, STORES
-from asgmcli.synthetic.difficulty import PRETEXT
+from asgmcli.synthetic.glyphs import draw_still
 from asgmcli.synthetic.making import in_processes
-from asgmcli.synthetic.scenes import draw_scene, render
-from asgmcli.synthetic.sprites import SHAPES
 
 FORMAT = "asgm-demo-features"
 FRAMES_A_SECOND = 2
@@ -38,11 +37,12 @@ SIZE = 48
 RATE = 16_000
 MELS = 64
 WIDTH = WIDTHS[-1]
-KINDS = tuple(SHAPES)
+GLYPHS = 60
+"""Glyphs that the CNN learns, none of them a kind of the demo's."""
 STILLS, EPOCHS, BATCH, RATE_OF_LEARNING = 4500, 6, 25, 5e-3
-SPRITES = 3  # at most, in a still
-NOTHING_WEIGHT = 0.1  # of a cell without a shape, in the loss: there are many
-NEAR = 0.6  # of a shape's radius, within which a cell is of it
+"""Stills an epoch, which are drawn anew for each, and how the CNN learns."""
+NOTHING_WEIGHT = 0.1  # of a cell without a glyph, in the loss: there are many
+NEAR = 0.6  # of a sticker's radius, within which a cell is of it
 SEED = 40_000
 SPREAD_FLOOR = 1e-3
 
@@ -93,7 +93,7 @@ def load_demo_features(path: Path) -> DemoFeatures:
     if read_metadata(path).get("format") != FORMAT:
         raise DataError(f"{path}: not the networks of the demo's features. Prepare demo_parsing anew.")
     state = read_state(path)
-    network = StillCNN(len(KINDS))
+    network = StillCNN(GLYPHS)
     network.load_state_dict({name.removeprefix("network."): value for name, value in state.items() if "." in name})
     return DemoFeatures(network.eval(), state["mean"], state["std"])
 
@@ -107,7 +107,7 @@ def make_features(out: Path, *, workers: int | None = None, say: Callable[[str],
     folder = features_folder(out)
     folder.mkdir(exist_ok=True)
     tell = say or (lambda _: None)
-    tell(f"learning {len(KINDS)} shapes from {STILLS} stills, for the features")
+    tell(f"learning {GLYPHS} glyphs from {EPOCHS * STILLS} stills, for the features")
     with _one_thread():
         network = train_stills()
     zero, one = torch.zeros(len(STORES), WIDTH), torch.ones(len(STORES), WIDTH)
@@ -165,41 +165,33 @@ def _heard(wave: NDArray[np.float32]) -> Tensor:
     return torch.stack(parts)
 
 
-def draw_still(seed: int, number: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Draw a still uint8 [48, 48, 3] with one to three shapes, and the class of each of its cells [6, 6] (0 none)."""
-    rng = np.random.default_rng([seed, number])
-    shown = rng.choice(len(KINDS), int(rng.integers(1, SPRITES + 1)), replace=False)
-    at = np.zeros(1)
-    scene = draw_scene(rng, [(KINDS[kind], "spin") for kind in shown], PRETEXT, at)
+def draw_cells(seed: int, number: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Draw a still uint8 [48, 48, 3] with one to three stickers, and the class of each of its cells [6, 6] (0 none)."""
+    still = draw_still(np.random.default_rng([seed, number]), GLYPHS, SIZE)
     side = SIZE // CELL
     cells = np.zeros((side, side), np.int64)
     middle = (np.arange(side) + 0.5) / side
-    for actor in scene.actors:
-        pose = actor.pose(at)
-        distance = np.hypot(middle[None] - pose.x, middle[:, None] - pose.y)
-        cells[distance <= max(NEAR * actor.radius, float(distance.min()))] = KINDS.index(actor.shape) + 1
-    return render(scene, at, SIZE)[0], cells
+    for glyph, (x, y, radius) in zip(still.glyphs, still.places, strict=True):
+        if glyph >= 0:
+            distance = np.hypot(middle[None] - x, middle[:, None] - y)
+            cells[distance <= max(NEAR * radius, float(distance.min()))] = glyph + 1
+    return still.frame, cells
 
 
 def train_stills(count: int = STILLS, epochs: int = EPOCHS, seed: int = SEED) -> StillCNN:
-    """Train the network on drawn stills; the same on every machine of a kind, with one thread."""
-    drawn = [draw_still(seed, number) for number in range(count)]
-    stills = torch.from_numpy(np.stack([still for still, _ in drawn])).permute(0, 3, 1, 2).contiguous()
-    truth = torch.from_numpy(np.stack([cells for _, cells in drawn]))
+    """Train the network on `count` drawn stills an epoch; the same on every machine of a kind, with one thread."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = StillCNN(len(KINDS)).to(memory_format=torch.channels_last)
+        network = StillCNN(GLYPHS).to(memory_format=torch.channels_last)
         optimizer = torch.optim.Adam(network.parameters(), RATE_OF_LEARNING)
-        weight = torch.ones(1 + len(KINDS))
+        weight = torch.ones(1 + GLYPHS)
         weight[0] = NOTHING_WEIGHT
-        batches = [part for _ in range(epochs) for part in torch.randperm(count).split(BATCH)]
-        for step, part in enumerate(batches):
-            optimizer.param_groups[0]["lr"] = RATE_OF_LEARNING * 0.5 * (1 + math.cos(math.pi * step / len(batches)))
-            # Colours tell nothing, and shapes lie in any direction.
-            colours, turns = torch.randperm(3), int(torch.randint(4, ()))
-            frames = torch.rot90(stills[part][:, colours], turns, (2, 3))
-            cells = torch.rot90(truth[part], turns, (1, 2))
-            loss = F.cross_entropy(network(frames), cells, weight)
+        parts = torch.arange(count * epochs).split(BATCH)
+        for step, part in enumerate(parts):
+            optimizer.param_groups[0]["lr"] = RATE_OF_LEARNING * 0.5 * (1 + math.cos(math.pi * step / len(parts)))
+            frames, cells = zip(*(draw_cells(seed, number) for number in part.tolist()), strict=True)
+            pictures = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
+            loss = F.cross_entropy(network(pictures), torch.from_numpy(np.stack(cells)), weight)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

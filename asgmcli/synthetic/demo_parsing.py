@@ -7,10 +7,12 @@ from typing import Any
 
 from asgmcli.data.features import FEATURES_FOLDER
 from asgmcli.data.segments import Span
+from asgmcli.media.seconds import SECONDS
+from asgmcli.synthetic.event_casts import PARSING_KINDS, parsing_cast
+from asgmcli.synthetic.event_sets import MARK as MARK
 from asgmcli.synthetic.event_sets import World
 from asgmcli.synthetic.event_sets import options as options_of
-from asgmcli.synthetic.event_worlds import PARSING_CLASSES, parsing_content
-from asgmcli.synthetic.events import SECONDS, Content
+from asgmcli.synthetic.things import Clip
 
 TITLE = "generated clips of one to four things, each heard, seen, or both; nothing to download"
 CLIPS = {"train": 1800, "val": 250, "test": 500}
@@ -22,14 +24,13 @@ NETWORKS_NAME = "demo_networks.safetensors"
 """What makes them of any clip."""
 
 
-def _spans(split: str, content: Content) -> list[Span]:
+def _spans(split: str, clip: Clip) -> list[Span]:
     """Return the bag of labels; on val and test also the seconds in which each is heard, and seen."""
-    labels = dict.fromkeys(thing.label for thing in content.things)
-    bag = [Span(0.0, float(SECONDS), label, modality="clip") for label in labels]
-    return bag if split == "train" else bag + content.spans()
+    bag = [Span(0.0, float(SECONDS), thing.kind, modality="clip") for thing in clip.things]
+    return bag if split == "train" else bag + clip.segments()
 
 
-def _label(content: Content) -> str:  # noqa: ARG001 - of every world
+def _label(clip: Clip) -> str:  # noqa: ARG001 - of every world
     """Return nothing: a clip has several labels."""
     return ""
 
@@ -44,8 +45,8 @@ def _features(out: Path, workers: int | None) -> dict[str, Any]:
 WORLD = World(
     NAME,
     CLIPS,
-    tuple(entry.name for entry in PARSING_CLASSES),
-    parsing_content,
+    tuple(kind.name for kind in PARSING_KINDS),
+    parsing_cast,
     _spans,
     _label,
     True,

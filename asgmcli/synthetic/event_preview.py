@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,24 +11,27 @@ from typing import Any
 import numpy as np
 
 from asgmcli.files import replacing
-from asgmcli.synthetic.events import AUDIO_RATE, SECONDS, Content, Thing
+from asgmcli.media.seconds import SECONDS
+from asgmcli.synthetic.sounds import AUDIO_RATE
 from asgmcli.synthetic.spectrogram import LOWEST_HZ, RANGE_DB, spectrogram
+from asgmcli.synthetic.things import Clip, Thing
 
 INK, NOTE, PAPER = "#1f2430", "#6b7280", "white"
+OTHER = (0.72, 0.74, 0.78)  # of what is no event
 BAR, GAP = 0.82, 0.03  # height of a bar, and what is left free at its ends, of a line and a second
 PICTURE, SOUND, LINE = 1.25, 0.62, 0.21  # inches
 HEAD, BETWEEN, WIDTH, LEFT = 0.92, 0.34, 14.0, 0.135
 EXPLANATION = (
     "A bar is an event's seconds: full where it is seen and heard, striped where only heard, hollow where only seen."
 )
-SPOILT = "Grey marks: seconds in which the sprite is faint (below the picture) or noise covers the sound (above it)."
+SPOILT = "Grey marks: seconds in which things are faint (below the picture) or noise covers the sound (above it)."
 
 
 @dataclass(frozen=True)
 class PreviewClip:
-    """A clip: what happens in it, `frames` uint8 [T, S, S, 3], `sound` float32 [samples] at 16 kHz."""
+    """A clip: its things, `frames` uint8 [T, S, S, 3], `sound` float32 [samples] at 16 kHz."""
 
-    content: Content
+    clip: Clip
     frames: np.ndarray
     sound: np.ndarray
 
@@ -38,18 +41,16 @@ def draw_event_preview(path: Path, name: str, classes: Sequence[str], clips: Seq
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lines = [max(1, len(_shown(clip.content))) for clip in clips]
+    lines = [max(1, len(clip.clip.things)) for clip in clips]
     heights = [PICTURE + SOUND + LINE * count + 0.12 for count in lines]
     total = HEAD + sum(heights) + BETWEEN * len(clips)
     figure = Figure(figsize=(WIDTH, total), facecolor=PAPER)
     FigureCanvasAgg(figure)
-    spoilt = any(clip.content.faint or clip.content.covered for clip in clips)
     figure.text(
         0.012, 1 - 0.14 / total, f"{name}: what happens, seen and heard", size=15, weight="bold", va="top", color=INK
     )
-    figure.text(
-        0.012, 1 - 0.44 / total, EXPLANATION + (f"\n{SPOILT}" if spoilt else ""), size=9.5, va="top", color=NOTE
-    )
+    told = EXPLANATION + (f"\n{SPOILT}" if any(clip.clip.faint or clip.clip.covered for clip in clips) else "")
+    figure.text(0.012, 1 - 0.44 / total, told, size=9.5, va="top", color=NOTE)
     colours = class_colours(len(classes))
     top = total - HEAD
     for clip, count, height in zip(clips, lines, heights, strict=True):
@@ -66,8 +67,12 @@ def class_colours(count: int) -> list[tuple[float, float, float]]:
     return [colorsys.hls_to_rgb((number * 0.618) % 1, 0.42 + 0.12 * (number % 2), 0.62) for number in range(count)]
 
 
-def _shown(content: Content) -> list[Thing]:
-    return sorted(content.things, key=lambda thing: (not thing.label, min([*thing.seen, *thing.heard], default=(0, 0))))
+def _in_order(clip: Clip, classes: Container[str]) -> list[Thing]:
+    """Return the things: events first, each part by its start."""
+    return sorted(
+        clip.things,
+        key=lambda thing: (thing.kind not in classes, min([*thing.visible, *thing.sounding], default=(0.0, 0.0))),
+    )
 
 
 def _draw_clip(
@@ -89,7 +94,7 @@ def _draw_clip(
             clip.frames[frame],
             extent=(second + GAP / 2, second + 1 - GAP / 2, 0, 1),
             aspect="auto",
-            interpolation="nearest",
+            interpolation="bilinear",
         )
     sound = axes(top - PICTURE - 0.02, SOUND)
     power, frequency = spectrogram(clip.sound), np.fft.rfftfreq(512, 1 / AUDIO_RATE)
@@ -110,21 +115,21 @@ def _draw_clip(
     bars.set_ylim(count, 0)
     for second in range(SECONDS + 1):
         bars.axvline(second, color="#e5e7eb", linewidth=0.7, zorder=0)
-    for marks, y in ((clip.content.faint, 0.02), (clip.content.covered, 0.98)):
-        for second in marks:
-            (picture if y < 0.5 else sound).plot([second + 0.1, second + 0.9], [y, y], color="#9ca3af", linewidth=4)
-    for line, thing in enumerate(_shown(clip.content)):
-        _draw_thing(bars, thing, line, colours.get(thing.label, (0.72, 0.74, 0.78)))
+    for axis, times, y in ((picture, clip.clip.faint, 0.02), (sound, clip.clip.covered, 0.98)):
+        for start, end in times:
+            axis.plot([start + 0.1, end - 0.1], [y, y], color="#9ca3af", linewidth=4)
+    for line, thing in enumerate(_in_order(clip.clip, colours)):
+        _draw_thing(bars, thing, line, colours)
 
 
-def _draw_thing(bars: Any, thing: Thing, line: int, colour: Any) -> None:
+def _draw_thing(bars: Any, thing: Thing, line: int, colours: Mapping[str, Any]) -> None:
     """Draw the seconds of a thing on its line, and its name before it."""
-    seen = np.zeros(SECONDS, bool)
-    heard = np.zeros(SECONDS, bool)
-    for start, end in thing.seen:
-        seen[start:end] = True
-    for start, end in thing.heard:
-        heard[start:end] = True
+    second = np.arange(SECONDS)
+    seen, heard = (
+        np.array([any(start <= s < end for start, end in times) for s in second])
+        for times in (thing.visible, thing.sounding)
+    )
+    colour = colours.get(thing.kind, OTHER)
     looks = (
         (seen & heard, {"facecolor": colour, "edgecolor": colour}),
         (heard & ~seen, {"facecolor": "none", "edgecolor": colour, "hatch": "/////"}),
@@ -135,5 +140,6 @@ def _draw_thing(bars: Any, thing: Thing, line: int, colour: Any) -> None:
         for first, after in zip(edges[::2], edges[1::2], strict=True):
             width = after - first - 2 * GAP
             bars.barh(line + 0.5, width, BAR, first + GAP, linewidth=1.2, **look)
-    name = thing.label or (f"a silent {thing.shape}" if thing.seen else f"a {thing.timbre} unseen")
-    bars.text(-0.08, line + 0.5, name, ha="right", va="center", size=9, color=INK if thing.label else NOTE)
+    known = thing.kind in colours
+    name = thing.kind if known else f"{thing.kind}, {'silent' if thing.visible else 'unseen'}"
+    bars.text(-0.08, line + 0.5, name, ha="right", va="center", size=9, color=INK if known else NOTE)

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from asgmcli.data.manifest import ManifestRow, write_manifest
 from asgmcli.data.segments import SEGMENTS_NAME, Span, segments_csv
 from asgmcli.data.size import Size
 from asgmcli.files import write_text
+from asgmcli.media.seconds import SECONDS
 from asgmcli.media.write import write_clip
+from asgmcli.synthetic.event_casts import random_of
 from asgmcli.synthetic.event_preview import PreviewClip, draw_event_preview
-from asgmcli.synthetic.events import AUDIO_RATE, SECONDS, Content, draw_stage, random_of, render_frames, render_sound
 from asgmcli.synthetic.making import (
     CLIPS_FOLDER,
     OUTPUTS,
@@ -31,11 +33,16 @@ from asgmcli.synthetic.making import (
     write_summary,
     writing,
 )
+from asgmcli.synthetic.sounds import AUDIO_RATE
+from asgmcli.synthetic.things import Clip, draw_stage, render_frames, render_sound
 
-VERSION = 1  # of the generator: raised with any change that alters a clip; a world may have its own
+VERSION = 3  # of the generator: raised with any change that alters a clip
+MARK = {"world": "stickers"}
+"""Settings that tell these data sets from earlier ones of their names."""
 MOST_FPS = 60.0
 CRF, PRESET = 20, "veryfast"
 PREVIEWED, SEARCHED = 6, 100
+FINER = 3  # times, the clips of the preview
 
 
 def options(train: int, val: int, test: int) -> tuple[click.Option, ...]:
@@ -51,6 +58,11 @@ class EventSettings(GeneratedSettings):
     fps: float = 4.0
     version: int = VERSION
 
+    @property
+    def times(self) -> np.ndarray:
+        """Return each frame's time, seconds [T]."""
+        return np.arange(round(SECONDS * self.fps)) / self.fps
+
     def faults(self, multiple: int = 2) -> list[str]:
         """See `GeneratedSettings`."""
         fault = [] if 1 <= self.fps <= MOST_FPS else [f"fps = {self.fps} is not in 1..{MOST_FPS:g}"]
@@ -65,25 +77,23 @@ class World:
         name: of the data set.
         clips: by default, of each split.
         classes: in the order of classes.txt.
-        content: (seed, split, index) -> what happens in a clip.
-        spans: (split, content) -> its events as segments.csv has them.
-        label: content -> the manifest's label, "" where a clip has several.
+        cast: (seed, split, index) -> the things of a clip.
+        spans: (split, clip) -> its events as segments.csv has them.
+        label: clip -> the manifest's label, "" where a clip has several.
         modality: segments.csv has the column.
         more: (folder, workers) -> entries of the summary, after making what else the data set has.
         outputs: what `more` makes.
-        version: of its generator.
     """
 
     name: str
     clips: Mapping[str, int]
     classes: tuple[str, ...]
-    content: Callable[[int, str, int], Content]
-    spans: Callable[[str, Content], list[Span]]
-    label: Callable[[Content], str]
+    cast: Callable[[int, str, int], Clip]
+    spans: Callable[[str, Clip], list[Span]]
+    label: Callable[[Clip], str]
     modality: bool
     more: Callable[[Path, int | None], dict[str, Any]] | None = None
     outputs: tuple[str, ...] = ()
-    version: int = VERSION
 
     def folder(self, options: Mapping[str, object]) -> str:  # noqa: ARG002 - every generator has it
         """Return the data set's folder in data/."""
@@ -104,7 +114,7 @@ class World:
         **given: Any,
     ) -> None:
         """Make the data set in `out`, see `make`; `given` are the options of `options`."""
-        settings = EventSettings(**{**self.clips, **given}, seed=seed, version=self.version)
+        settings = EventSettings(**{**self.clips, **given}, seed=seed)
         make(self, out, settings, workers=workers, progress=progress, overwrite=overwrite)
 
 
@@ -138,7 +148,7 @@ def make(
     out = Path(out)
     with writing(out):
         files = (clip_path(out, *clip) for clip in settings.clips)
-        content = {"dataset": world.name, **asdict(settings)}
+        content = {"dataset": world.name, **MARK, **asdict(settings)}
         outputs = (*OUTPUTS, SEGMENTS_NAME, CLIPS_FOLDER, *world.outputs)
         if claim(out, content, outputs, files, overwrite=overwrite):
             return
@@ -149,13 +159,15 @@ def make(
         _write_tables(world, out, settings, workers)
 
 
-def render_clip(world: World, settings: EventSettings, split: str, index: int) -> PreviewClip:
-    """Return a clip's content, frames and sound; seed, split and index alone decide them."""
-    content = world.content(settings.seed, split, index)
-    stage = draw_stage(random_of(settings.seed, split, index, stream=2), content)
-    frames = render_frames(content, stage, settings.size, settings.fps)
-    sound = render_sound(random_of(settings.seed, split, index, stream=3), content, stage)
-    return PreviewClip(content, frames, sound)
+def render_clip(world: World, settings: EventSettings, split: str, index: int, finer: int = 1) -> PreviewClip:
+    """Return a clip's things, frames and sound; seed, split and index alone decide them.
+
+    Frames are `finer` times as large as the settings say.
+    """
+    clip = world.cast(settings.seed, split, index)
+    stage = draw_stage(random_of(settings.seed, split, index, stream=2), clip)
+    frames = render_frames(stage, settings.times, finer * settings.size)
+    return PreviewClip(clip, frames, render_sound(random_of(settings.seed, split, index, stream=3), stage))
 
 
 def _write_one(world: World, out: Path, settings: EventSettings, clip: tuple[str, int]) -> None:
@@ -164,18 +176,28 @@ def _write_one(world: World, out: Path, settings: EventSettings, clip: tuple[str
     if not path.exists():
         made = render_clip(world, settings, *clip)
         # No B-frames: a frame predicted from later ones decodes only after them.
-        write_clip(path, made.frames, settings.fps, made.sound, AUDIO_RATE, crf=CRF, preset=PRESET, bframes=False)
+        write_clip(
+            path,
+            made.frames,
+            settings.fps,
+            made.sound,
+            AUDIO_RATE,
+            crf=CRF,
+            preset=PRESET,
+            bframes=False,
+            quick_sound=True,
+        )
 
 
-def _various(contents: dict[str, Content], settings: EventSettings) -> list[tuple[str, int]]:
-    """Return a few of the first clips, each of which shows classes that those before it do not."""
+def _various(casts: dict[str, Clip], settings: EventSettings) -> list[tuple[str, int]]:
+    """Return a few of the first clips, each of which shows kinds that those before it do not."""
     known: set[str] = set()
     left = settings.clips[:SEARCHED]
     chosen: list[tuple[str, int]] = []
     while left and len(chosen) < PREVIEWED:
-        labels = {clip: {thing.label for thing in contents[clip_id(*clip)].things} for clip in left}
-        best = max(left, key=lambda clip: len(labels[clip] - known))
-        known |= labels[best]
+        kinds = {clip: {thing.kind for thing in casts[clip_id(*clip)].things} for clip in left}
+        best = max(left, key=lambda clip: len(kinds[clip] - known))
+        known |= kinds[best]
         left.remove(best)
         chosen.append(best)
     return chosen
@@ -183,20 +205,25 @@ def _various(contents: dict[str, Content], settings: EventSettings) -> list[tupl
 
 def _write_tables(world: World, out: Path, settings: EventSettings, workers: int | None) -> None:
     """Write what stands beside the clips, the summary last."""
-    contents = {clip_id(*clip): world.content(settings.seed, *clip) for clip in settings.clips}
+    casts = {clip_id(*clip): world.cast(settings.seed, *clip) for clip in settings.clips}
     rows = []
     for split, index in settings.clips:
         path, name = clip_path(out, split, index).relative_to(out).as_posix(), clip_id(split, index)
-        frames, side = round(SECONDS * settings.fps), settings.size
-        label = world.label(contents[name])
+        frames, side, label = len(settings.times), settings.size, world.label(casts[name])
         rows.append(ManifestRow(name, path, label, split, float(SECONDS), settings.fps, frames, side, side, path, ""))
     manifest = write_manifest(out, rows, world.classes)
-    events = {row.id: world.spans(row.split, contents[row.id]) for row in rows}
+    events = {row.id: world.spans(row.split, casts[row.id]) for row in rows}
     write_text(out / SEGMENTS_NAME, segments_csv(events, rows, modality=world.modality))
-    shown = [render_clip(world, settings, *clip) for clip in _various(contents, settings)]
+    shown = [render_clip(world, settings, *clip, FINER) for clip in _various(casts, settings)]
     draw_event_preview(out / PREVIEW_NAME, world.name, world.classes, shown, settings.fps)
     found = {} if world.more is None else world.more(out, workers)
-    labels = {name: {thing.label for thing in content.things if thing.label} for name, content in contents.items()}
+    labels = {name: {thing.kind for thing in clip.things} & {*world.classes} for name, clip in casts.items()}
     write_summary(
-        out, world.name, asdict(settings), manifest, labels, notes=["A clip counts in each class that it has."], **found
+        out,
+        world.name,
+        {**MARK, **asdict(settings)},
+        manifest,
+        labels,
+        notes=["A clip counts in each class that it has."],
+        **found,
     )

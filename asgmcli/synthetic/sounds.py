@@ -148,7 +148,7 @@ def mix(
 
     `source` and `other` have root mean square 1; the noise's colour and all leads over it are drawn at random.
     """
-    noise = _floor(rng, len(source), rate)
+    noise = draw_floor(rng, len(source), rate)
     total = source + noise * _gain(-rng.uniform(*difficulty.noise))
     lead = rng.uniform(*difficulty.other)
     if other is not None:
@@ -193,7 +193,7 @@ def _band_noise(rng: np.random.Generator, band: Range, samples: int, rate: int) 
     return _unit(np.fft.irfft(spectrum, samples))
 
 
-def _floor(rng: np.random.Generator, samples: int, rate: int) -> np.ndarray:
+def draw_floor(rng: np.random.Generator, samples: int, rate: int) -> np.ndarray:
     """Draw the noise floor: white to brown, root mean square 1."""
     spectrum = np.fft.rfft(rng.standard_normal(samples))
     frequency = np.maximum(np.fft.rfftfreq(samples, 1 / rate), 40.0)

@@ -20,13 +20,15 @@ from asgmcli.synthetic.difficulty import DEMO
 from asgmcli.synthetic.material import Files, read_cutout, read_recording
 from asgmcli.synthetic.motions import Clock, Pose, clock_at
 from asgmcli.synthetic.scenes import place
-from asgmcli.synthetic.sounds import AUDIO_RATE, excerpt, gate, mix, play
+from asgmcli.synthetic.sounds import AUDIO_RATE, draw_floor, excerpt, gate, mix, play
 from asgmcli.synthetic.sprites import Layer, coloured, paint_layer
 from asgmcli.synthetic.stickers import cut_sticker, draw_colours
 
 TILT = 0.25  # radians a thing at rest may be turned
 BODY = 0.5  # share of a pixel that a mask's thing covers
 APART_FPS = 8  # frames a second at which things are kept apart
+FAINT = 0.22  # share of their opacity that things have in a clip's faint times
+COVER_DB = 9.0  # that noise is above a thing without a lead in a clip's covered times
 Times = tuple[tuple[float, float], ...]
 """Intervals from (inclusive) to (exclusive), seconds."""
 
@@ -60,10 +62,15 @@ class Thing:
 
 @dataclass(frozen=True)
 class Clip:
-    """The things of a clip and its length in seconds; `things` in painting order, the nearest last."""
+    """The things of a clip and its length in seconds; `things` in painting order, the nearest last.
+
+    In the times of `faint` things hardly show, in those of `covered` noise covers what sounds.
+    """
 
     things: tuple[Thing, ...]
     seconds: float
+    faint: Times = ()
+    covered: Times = ()
 
     def segments(self) -> list[Span]:
         """Return what is heard and what is seen when: spans of `audio` and `visual`, thing by thing."""
@@ -142,13 +149,16 @@ def render_frames(stage: Stage, times: np.ndarray, size: int) -> np.ndarray:
         canvas = render_background(stage.ground, times, size)
     else:
         canvas = pan_photograph(read_cutout(stage.photograph, "RGB"), stage.ground.velocity, times, size)
+    strength = np.where(_within(stage.clip.faint, times), np.float32(FAINT), np.float32(1))[:, None, None]
     for number, thing in enumerate(stage.clip.things):
         shown = _within(thing.visible, times)
         if shown.all():
-            paint_layer(canvas, _layer(stage, number, times, size))
+            layer = _layer(stage, number, times, size)
+            paint_layer(canvas, replace(layer, alpha=layer.alpha * strength))
         elif shown.any():
             part = canvas[shown]
-            paint_layer(part, _layer(stage, number, times[shown], size))
+            layer = _layer(stage, number, times[shown], size)
+            paint_layer(part, replace(layer, alpha=layer.alpha * strength[shown]))
             canvas[shown] = part
     frames: np.ndarray = (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
     return frames
@@ -187,6 +197,9 @@ def render_sound(rng: np.random.Generator, stage: Stage) -> np.ndarray:
             if thing.sounding != ((0.0, stage.clip.seconds),):
                 wave = wave * gate(thing.sounding, samples, AUDIO_RATE)
             total += np.float32(10 ** (thing.lead / 20)) * wave
+    if stage.clip.covered:
+        noise = draw_floor(rng, samples, AUDIO_RATE) * gate(stage.clip.covered, samples, AUDIO_RATE)
+        total += (10 ** (COVER_DB / 20) * noise).astype(np.float32)
     return mix(rng, total, None, WORLD, AUDIO_RATE)
 
 

@@ -161,6 +161,25 @@ def test_eyes_alone_see_other_stills_in_every_epoch() -> None:
     assert found.keys() == {"shapes", "cells"}
 
 
+def test_the_event_demos_networks_see_stills_of_glyphs() -> None:
+    """The one that sees is asked for glyphs, cell by cell; the one that hears as without them."""
+    small = ("generated.train=8", "generated.test=4", "train.batch=4", "generated.glyphs=5")
+    recipe = recipe_of(*small, name="event_demo_start")
+    loaders = pretext.build_data(recipe)
+    shapes = pretext.build_data(recipe_of(*small[:3], name="event_own_start"))
+    assert loaders.train.sounds is not None
+    torch.testing.assert_close(loaders.train.sounds, shapes.train.sounds)
+    batch = next(loaders.epoch(0))
+    assert batch.inputs.video.shape == (4, 1, 3, 48, 48)
+    assert batch.truth.shapes.shape == (4, 5)
+    state = state_of(recipe, loaders)
+    terms = pretext.train_step(state, batch)
+    assert terms.keys() == {"loss", "shapes", "patch_shapes", "timbre", "envelope"}
+    assert pretext.evaluate(state, loaders.evaluation).metrics.keys() == {"shapes", "cells", "timbre", "envelope"}
+    with pytest.raises(RecipeError, match="generated.glyphs is of model.video and model.backbones: leave it out"):
+        recipe_of("generated.glyphs=5", name="demo_localizer_pretext")
+
+
 def test_what_the_cells_of_a_still_are_asked() -> None:
     recipe = recipe_of(*EYES, name="demo_eyes")
     loaders = pretext.build_data(recipe)
@@ -201,7 +220,7 @@ def test_each_writes_the_weights_that_it_has(tmp_path: Path) -> None:
         ("demo_pretext", "clip.size=44", "clip.size 44 is not a multiple of model.video.patch_size 8"),
         ("demo_eyes", "generated.still_tokens=4", "generated.still_tokens is of shapes that move"),
         ("demo_eyes", "model.video.patch_size=7", "stem convolutions goes with patch_size 8"),
-        ("demo_ears", "generated.glyphs=4", "generated.glyphs is of the video transformer: leave it out"),
+        ("demo_ears", "generated.glyphs=4", "generated.glyphs is of model.video and model.backbones: leave it out"),
         ("demo_localizer_pretext", "generated.clip_tokens=4", "is of the video transformer: leave it out"),
     ],
 )
