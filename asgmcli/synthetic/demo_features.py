@@ -39,7 +39,7 @@ MELS = 64
 WIDTH = WIDTHS[-1]
 GLYPHS = 60
 """Glyphs that the CNN learns, none of them a kind of the demo's."""
-STILLS, EPOCHS, BATCH, RATE_OF_LEARNING = 4500, 6, 25, 5e-3
+STILLS, EPOCHS, BATCH, RATE_OF_LEARNING = 2500, 6, 25, 5e-3
 """Stills an epoch, which are drawn anew for each, and how the CNN learns."""
 NOTHING_WEIGHT = 0.1  # of a cell without a glyph, in the loss: there are many
 NEAR = 0.6  # of a sticker's radius, within which a cell is of it

@@ -176,7 +176,7 @@ def test_the_event_demos_networks_see_stills_of_glyphs() -> None:
     terms = pretext.train_step(state, batch)
     assert terms.keys() == {"loss", "shapes", "patch_shapes", "timbre", "envelope"}
     assert pretext.evaluate(state, loaders.evaluation).metrics.keys() == {"shapes", "cells", "timbre", "envelope"}
-    with pytest.raises(RecipeError, match="generated.glyphs is of model.video and model.backbones: leave it out"):
+    with pytest.raises(RecipeError, match=r"generated.glyphs is of model.video and model.backbones: leave it out"):
         recipe_of("generated.glyphs=5", name="demo_localizer_pretext")
 
 
