@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -18,7 +19,7 @@ from asgmcli.media.audio import read_audio
 from asgmcli.media.video import read_clip
 from asgmcli.recipe.events import EventData
 from asgmcli.runs.generated import ensure_prepared
-from asgmcli.synthetic import demo_events, demo_parsing
+from asgmcli.synthetic import demo_events, demo_features, demo_parsing
 from asgmcli.synthetic.event_casts import (
     EVENT_CLASSES,
     PAIRS,
@@ -36,12 +37,19 @@ from tests.synthetic.test_demo import digest
 SMALL = {"train": 6, "val": 2, "test": 2}
 
 
+def hurry(patch: pytest.MonkeyPatch) -> None:
+    """Have the network of the features see few stills."""
+    patch.setattr(demo_features, "train_stills", functools.partial(demo_features.train_stills, 50, 1))
+
+
 @pytest.fixture(scope="module", params=["demo_events", pytest.param("demo_parsing", marks=pytest.mark.long)])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Path]:
     module = {"demo_events": demo_events, "demo_parsing": demo_parsing}[request.param]
     out = tmp_path_factory.mktemp(request.param) / "set"
     seen: list[tuple[int, int]] = []
-    module.generate(out, **SMALL, workers=1, progress=lambda done, total: seen.append((done, total)))
+    with pytest.MonkeyPatch.context() as patch:
+        hurry(patch)
+        module.generate(out, **SMALL, workers=1, progress=lambda done, total: seen.append((done, total)))
     assert seen[:10] == [(number, 10) for number in range(1, 11)]
     return module.WORLD, out
 
@@ -110,7 +118,10 @@ def test_a_set_of_the_former_generator_is_refused(
 
 @pytest.mark.long
 @pytest.mark.parametrize("module", [demo_events, demo_parsing])
-def test_an_interrupted_set_made_by_two_workers_is_the_same(tmp_path: Path, module: object) -> None:
+def test_an_interrupted_set_made_by_two_workers_is_the_same(
+    tmp_path: Path, module: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(monkeypatch)
     for name in ("one", "two"):
         workers = 1 if name == "one" else 2
         if name == "two":  # interrupted: its settings and a clip are there
