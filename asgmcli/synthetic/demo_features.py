@@ -158,11 +158,8 @@ def _seen(network: StillCNN, frames: NDArray[np.uint8]) -> Tensor:
 
 def _heard(wave: NDArray[np.float32]) -> Tensor:
     """Return mean and deviation of 64 log-mel bands over each second, [10, 128]."""
-    parts = []
-    for second in wave.reshape(SECONDS, RATE):
-        bands = log_mel(second, rate=RATE, mels=MELS)
-        parts.append(torch.cat([bands.mean(0), bands.std(0)]))
-    return torch.stack(parts)
+    bands = log_mel(wave.reshape(SECONDS, RATE), rate=RATE, mels=MELS)
+    return torch.cat([bands.mean(1), bands.std(1)], dim=1)
 
 
 def draw_cells(seed: int, number: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
