@@ -26,9 +26,10 @@ def ensure_prepared(data: Data, console: Console) -> None:
     path = manifest_path(data)
     if data.manifest is not None:
         return
-    if path.exists() and not data.options:
+    if path.exists():
         _check_world(data, path.parent)
-        return
+        if not data.options:
+            return
     if not is_generated(data):
         raise DataError(f"{path}: the data set is not prepared. {how_to_prepare(data)}")
     module = generator_of(data.dataset)
@@ -69,8 +70,8 @@ def _check_world(data: Data, folder: Path) -> None:
             found = {}
         if any(found.get(name) != value for name, value in mark.items()):
             raise DataError(
-                f"{folder} holds the {data.dataset} of an earlier version, which is another data set. Make it anew: "
-                f"asgm prepare {data.dataset} --overwrite"
+                f"{folder} holds the {data.dataset} of an earlier version, which is another data set. "
+                f"{how_to_prepare(data)} --overwrite"
             )
 
 

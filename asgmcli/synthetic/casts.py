@@ -7,12 +7,14 @@ companions the first silent thing is often the one that goes with the source's k
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from asgmcli.data.manifest import SPLITS
 from asgmcli.synthetic.acts import ACTS
 from asgmcli.synthetic.kinds import KINDS, Kind, companion, groups_of
-from asgmcli.synthetic.things import WORLD, Clip, Thing
+from asgmcli.synthetic.things import WORLD, Clip, Thing, Times
 
 SHUFFLED, VAL_SHUFFLED, UNBIASED = "test_shuffled", "val_shuffled", "unbiased"
 """Splits whose silent things are random, beside those with usual companions; the last is without labels."""
@@ -65,19 +67,21 @@ def draw_cast(
     whole = ((0.0, seconds),)
     things = []
     for number in rng.permutation(len(shown)):
-        things.append(_thing(rng, kinds[shown[number]], visible=whole, sounding=whole if number == 0 else ()))
-    if absent and rng.random() < WORLD.other_share:
-        lead = -float(rng.uniform(*WORLD.other))
-        things.append(_thing(rng, kinds[absent[int(rng.integers(len(absent)))]], sounding=whole, lead=lead))
-    return Clip(tuple(things), seconds)
+        things.append(draw_thing(rng, kinds[shown[number]], visible=whole, sounding=whole if number == 0 else ()))
+    return Clip((*things, *unseen(rng, [kinds[number] for number in absent], whole)), seconds)
 
 
-def _thing(
-    rng: np.random.Generator,
-    kind: Kind,
-    visible: tuple[tuple[float, float], ...] = (),
-    sounding: tuple[tuple[float, float], ...] = (),
-    lead: float = 0.0,
+def unseen(rng: np.random.Generator, absent: Sequence[Kind], times: Times) -> list[Thing]:
+    """Return, in a share of the calls, a thing of one of the `absent` kinds that is heard at `times` and not seen."""
+    if not absent or rng.random() >= WORLD.other_share:
+        return []
+    lead = -float(rng.uniform(*WORLD.other))
+    return [draw_thing(rng, absent[int(rng.integers(len(absent)))], sounding=times, lead=lead)]
+
+
+def draw_thing(
+    rng: np.random.Generator, kind: Kind, visible: Times = (), sounding: Times = (), lead: float = 0.0
 ) -> Thing:
+    """Return a thing of a kind; its motion is drawn."""
     motion = list(ACTS)[int(rng.integers(len(ACTS)))]
     return Thing(kind.name, kind.glyph, kind.timbre, motion, visible, sounding, lead)

@@ -9,7 +9,7 @@ import numpy as np
 
 from asgmcli.files import replacing
 from asgmcli.media.flow import farneback
-from asgmcli.synthetic.segmentation_scenes import SECONDS, MadeClip
+from asgmcli.synthetic.segmentation_clips import SECONDS, MadeClip
 from asgmcli.synthetic.spectrogram import spectrogram
 
 _OUTLINE = "#ffe600"

@@ -49,6 +49,7 @@ class Thing:
         visible: when it is to be seen; none: never.
         sounding: when it is to be heard; none: never.
         lead: loudness against the loudest thing, dB, 0 or less.
+        rests: it holds still, in a pose that its motion has at some time.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class Thing:
     visible: Times = ()
     sounding: Times = ()
     lead: float = 0.0
+    rests: bool = False
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,8 @@ def render_sound(rng: np.random.Generator, stage: Stage) -> np.ndarray:
 def _player(rng: np.random.Generator, thing: Thing) -> Player:
     radius = rng.uniform(*WORLD.diameter) / 2
     clock = clock_at(rng, ACTS[thing.motion].motion.rate)
+    if thing.rests:
+        clock = replace(clock, rate=0.0)
     return Player(clock, radius, (0.5, 0.5), draw_colours(rng), rng.uniform(-TILT, TILT))
 
 

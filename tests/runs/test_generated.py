@@ -39,5 +39,8 @@ def test_the_demo_of_an_earlier_version_is_told(tmp_path: Path, monkeypatch: pyt
         marker.write_text(text)
         with pytest.raises(DataError, match=r"data/demo holds the demo of an earlier version.*demo --overwrite"):
             ensure_prepared(plain, Console(quiet=True))
+    marker.write_text(earlier)
+    with pytest.raises(DataError, match=r"an earlier version.*asgm prepare demo --train 2 .*--size 32 --overwrite"):
+        ensure_prepared(SplitData(dataset="demo", options=SMALL), Console(quiet=True))
     marker.unlink()  # a manifest that a user wrote
     ensure_prepared(plain, Console(quiet=True))

@@ -16,7 +16,7 @@ from asgmcli.data.manifest import read_manifest
 from asgmcli.errors import UsageError
 from asgmcli.media.audio import read_audio
 from asgmcli.synthetic.demo_segmentation import generate
-from asgmcli.synthetic.segmentation_scenes import FLOW_BOUND
+from asgmcli.synthetic.segmentation_clips import FLOW_BOUND
 
 
 @pytest.fixture(scope="module")
@@ -44,25 +44,51 @@ def test_every_frame_has_its_mask_and_every_clip_its_flow_and_sound(made: Path) 
     assert (made / "clips" / "test_00000.mp4").exists()
 
 
-def test_the_same_settings_give_the_same_bytes_and_others_are_refused(made: Path, tmp_path: Path) -> None:
+def test_the_same_settings_give_the_same_bytes_on_any_workers_and_others_are_refused(
+    made: Path, tmp_path: Path
+) -> None:
     again = tmp_path / "again"
-    generate(again, train=1, val=0, test=0, size=64, workers=1)
+    generate(again, train=1, val=0, test=1, size=64, workers=2)
     for name in (
         "frames/train_00000_3.png",
         "masks/train_00000_5.png",
         "flow/train_00000.npy",
         "sound/train_00000.wav",
+        "clips/test_00000.mp4",
     ):
         assert (again / name).read_bytes() == (made / name).read_bytes()
     with pytest.raises(UsageError, match="train 1 there, 2 now"):
-        generate(again, train=2, val=0, test=0, size=64, workers=1)
+        generate(again, train=2, val=0, test=1, size=64, workers=1)
+
+
+def test_a_set_of_the_former_sprites_is_refused_and_replaced(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text(json.dumps({"dataset": "demo_segmentation", "train": 1, "version": 1}))
+    with pytest.raises(UsageError, match=r"world None there, stickers now.*version 1 there, 2 now.*--overwrite"):
+        generate(tmp_path, train=1, val=0, test=0, workers=1)
+    generate(tmp_path, train=1, val=0, test=0, workers=1, overwrite=True)
+    assert json.loads((tmp_path / "settings.json").read_text())["world"] == "stickers"
+
+
+def test_what_was_stopped_goes_on(made: Path, tmp_path: Path) -> None:
+    import shutil
+
+    again = tmp_path / "again"
+    shutil.copytree(made, again)
+    for name in ("summary.json", "sound/val_00000.wav", "frames/val_00000_2.png"):
+        (again / name).unlink()
+    kept = again / "frames" / "train_00000_1.png"
+    kept.write_bytes(b"kept")
+    generate(again, train=1, val=1, test=1, size=64, workers=1)
+    assert kept.read_bytes() == b"kept"
+    for name in ("summary.json", "sound/val_00000.wav", "frames/val_00000_2.png"):
+        assert (again / name).read_bytes() == (made / name).read_bytes()
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--size", "50"], "multiple of 32"),
-        (["--things", "."], "go together"),
+        (["--things", "."], "It holds a folder a kind"),
         (["--train", "0", "--val", "0", "--test", "0"], "no split has a clip"),
     ],
 )
@@ -93,6 +119,8 @@ def test_photographs_and_recordings_make_composites(tmp_path: Path, monkeypatch:
     generate(out, train=1, val=1, test=1, workers=1, things=tmp_path / "things", sounds=tmp_path / "sounds")
     manifest = read_manifest(out)
     assert manifest.classes == ["cat", "dog"]
+    split_of = {row.id: row.split for row in manifest.rows}
+    assert set(split_of.values()) == {"train", "val", "test"}
     masks = [mask_array(out / frame.mask) for frame in read_frames(manifest)["train_00000"]]
     assert all(0.005 < mask.mean() < 0.2 for mask in masks)
     (tmp_path / "sounds" / "dog" / "2.wav").unlink()
