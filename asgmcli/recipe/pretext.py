@@ -72,7 +72,7 @@ class PretextData(Section):
     """
 
     glyphs: Annotated[int, Field(ge=2, le=MOST_GLYPHS)] | None = None
-    """Glyphs of a font that stills show, anew in every epoch, not for a localizer; null: shapes that move."""
+    """Glyphs of a font that stills show, anew in every epoch; null: shapes that move."""
     train: Generated = 6000
     """Clips to train on; with `glyphs` stills an epoch."""
     test: Generated = 500
@@ -137,8 +137,8 @@ class PretextRecipe(TrainedRecipe):
         kept = {name: count for name, count in kept.items() if count is not None}
         if self.model.video is None:
             faults = [f"generated.{name} is of the video transformer: leave it out" for name in kept]
-            if self.generated.glyphs is not None and self.model.backbones is None:
-                faults.append("generated.glyphs is of model.video and model.backbones: leave it out")
+            if self.generated.glyphs is not None and not self.model.sees:
+                faults.append("generated.glyphs is of networks that see: leave it out")
             faults += patch_faults(self.clip, self.audio, None, self.model.audio)
         elif self.generated.glyphs is not None:
             faults = [f"generated.{name} is of shapes that move: leave it out beside glyphs" for name in kept]

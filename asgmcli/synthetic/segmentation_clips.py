@@ -1,7 +1,7 @@
 """Clips of the segmentation demo: things that move or rest, one of which sounds, and which pixels are its.
 
-A silent thing may be the source's twin to the ear. The sound then leaves two, of which the silent one often rests, as its
-flow shows: each sense leaves something open that another one tells.
+A silent thing may be the source's twin to the ear. The sound then leaves two, of which the silent one often rests, as
+its flow shows: each sense leaves something open that another one tells.
 """
 
 from __future__ import annotations

@@ -34,17 +34,6 @@ def _disc(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return outside
 
 
-def _ring(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    outside: np.ndarray = np.abs(np.hypot(x, y) - 0.68) - 0.24
-    return outside
-
-
-def _crescent(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    x = x - 0.22
-    outside: np.ndarray = np.maximum(np.hypot(x, y) - 1.0, 0.8 - np.hypot(x - 0.52, y))
-    return outside
-
-
 def _pill(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     outside: np.ndarray = np.hypot(np.maximum(np.abs(x) - 0.6, 0), y) - 0.4
     return outside
@@ -55,20 +44,11 @@ def _half_disc(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return outside
 
 
-def _star_corners(points: int, inner: float) -> tuple[tuple[float, float], ...]:
-    turns = np.arange(2 * points) * np.pi / points
-    radii = np.where(np.arange(2 * points) % 2 == 0, 1.0, inner)
-    return tuple((float(r * np.sin(a)), float(-r * np.cos(a))) for r, a in zip(radii, turns, strict=True))
-
-
 def _regular(sides: int) -> tuple[tuple[float, float], ...]:
     turns = np.arange(sides) * 2 * np.pi / sides
     return tuple((float(np.sin(a)), float(-np.cos(a))) for a in turns)
 
 
-_CROSS = ((-0.32, -0.95), (0.32, -0.95), (0.32, -0.32), (0.95, -0.32), (0.95, 0.32), (0.32, 0.32),
-          (0.32, 0.95), (-0.32, 0.95), (-0.32, 0.32), (-0.95, 0.32), (-0.95, -0.32), (-0.32, -0.32))  # fmt: skip
-_TRIANGLE = ((0.0, -1.0), (0.98, 0.75), (-0.98, 0.75))
 _SQUARE = ((-0.8, -0.8), (0.8, -0.8), (0.8, 0.8), (-0.8, 0.8))
 _RHOMBUS = ((0.0, -1.0), (0.62, 0.0), (0.0, 1.0), (-0.62, 0.0))
 _L = ((-0.8, -0.95), (-0.2, -0.95), (-0.2, 0.35), (0.8, 0.35), (0.8, 0.95), (-0.8, 0.95))
@@ -77,11 +57,6 @@ _CHEVRON = ((-0.95, 0.2), (0.0, -0.75), (0.95, 0.2), (0.95, 0.85), (0.0, -0.1), 
 _HOURGLASS = ((-0.8, -0.9), (0.8, -0.9), (0.15, 0.0), (0.8, 0.9), (-0.8, 0.9), (-0.15, 0.0))
 
 SHAPES: dict[str, Distance] = {
-    "star": partial(polygon, corners=_star_corners(5, 0.5)),
-    "cross": partial(polygon, corners=_CROSS),
-    "triangle": partial(polygon, corners=_TRIANGLE),
-    "ring": _ring,
-    "crescent": _crescent,
     "disc": _disc,
     "square": partial(polygon, corners=_SQUARE),
     "hexagon": partial(polygon, corners=_regular(6)),

@@ -176,8 +176,16 @@ def test_the_event_demos_networks_see_stills_of_glyphs() -> None:
     terms = pretext.train_step(state, batch)
     assert terms.keys() == {"loss", "shapes", "patch_shapes", "timbre", "envelope"}
     assert pretext.evaluate(state, loaders.evaluation).metrics.keys() == {"shapes", "cells", "timbre", "envelope"}
-    with pytest.raises(RecipeError, match=r"generated.glyphs is of model.video and model.backbones: leave it out"):
-        recipe_of("generated.glyphs=5", name="demo_localizer_pretext")
+
+
+def test_a_localizer_sees_stills_of_glyphs_too() -> None:
+    small = ("generated.train=8", "generated.test=4", "train.batch=4", "generated.glyphs=5")
+    recipe = recipe_of(*small, name="demo_localizer_pretext")
+    loaders = pretext.build_data(recipe)
+    batch = next(loaders.epoch(0))
+    assert batch.inputs.video.shape == (4, 1, 3, recipe.clip.size, recipe.clip.size)
+    terms = pretext.train_step(state_of(recipe, loaders), batch)
+    assert terms.keys() == {"loss", "shapes", "patch_shapes", "timbre", "envelope"}
 
 
 def test_what_the_cells_of_a_still_are_asked() -> None:
@@ -220,7 +228,7 @@ def test_each_writes_the_weights_that_it_has(tmp_path: Path) -> None:
         ("demo_pretext", "clip.size=44", "clip.size 44 is not a multiple of model.video.patch_size 8"),
         ("demo_eyes", "generated.still_tokens=4", "generated.still_tokens is of shapes that move"),
         ("demo_eyes", "model.video.patch_size=7", "stem convolutions goes with patch_size 8"),
-        ("demo_ears", "generated.glyphs=4", "generated.glyphs is of model.video and model.backbones: leave it out"),
+        ("demo_ears", "generated.glyphs=4", "generated.glyphs is of networks that see: leave it out"),
         ("demo_localizer_pretext", "generated.clip_tokens=4", "is of the video transformer: leave it out"),
     ],
 )
