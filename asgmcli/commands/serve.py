@@ -16,6 +16,7 @@ from asgmcli.ranks.device import device_option
 from asgmcli.signals import interruptible
 
 NEEDED = ("starlette", "uvicorn")
+BACKLOG = 2048  # connections that wait, uvicorn's own number
 
 
 @click.command("serve", short_help="serve a local page that answers clips dropped on it")
@@ -74,6 +75,7 @@ def command(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen(BACKLOG)  # before the address is told: who asks at once waits, and is not refused
         except OSError as error:
             raise UsageError(f"{host}:{port}: {error.strerror or error}. Name another --port, or 0.") from None
         answerer = Answerer(Asked(target, device, changes, weights), limit, most_seconds)

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import asgmcli
+from asgmcli.cli import main
 from tests.browser import Browser, started
 
 pytest.importorskip("starlette")
@@ -37,6 +40,22 @@ def address(house: Path) -> Iterator[str]:
     yield told["address"]
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
+
+
+def test_whoever_is_told_the_address_is_let_in(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_in: list[tuple[str, int]] = []
+
+    def run(_: object, sockets: list[socket.socket]) -> None:
+        """Do what a program does that has read the address before the server runs."""
+        with socket.create_connection(sockets[0].getsockname(), timeout=5) as connection:
+            let_in.append(connection.getpeername())
+
+    monkeypatch.setattr("uvicorn.Server.run", run)
+    arguments = ["serve", str(house / "runs/tiny/both/seed0"), "--port", "0", "--device", "cpu", "--json"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    (address,) = let_in
+    assert f"http://{address[0]}:{address[1]}/" in result.stdout
 
 
 def ask(address: str, path: Path) -> tuple[int, dict[str, Any]]:
