@@ -24,6 +24,7 @@ STATUS = {"file": 422, "timeout": 504, "crash": 500, "error": 500}
 MOST_WAITING = 16
 """Clips that are received, wait or are answered at once."""
 MOST_NAME = 200
+READ_ON = 4  # times the largest file, what is read of one that is too large
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src data:; "
     "media-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -96,18 +97,25 @@ def build_app(answers: Answers, about: Answer, limits: Limits, hosts: tuple[str,
 
 
 async def _receive(request: Request, path: Path, most: int) -> int | None:
-    """Write the body to `path`; return its bytes, None where there are more than `most`."""
+    """Write the body to `path`; return its bytes, None where there are more than `most`.
+
+    One that is too large is read on for a while, to nowhere: who is refused while sending sees a broken connection, and
+    not why.
+    """
     told = request.headers.get("content-length", "")
-    if told.isdigit() and int(told) > most:
+    size = int(told) if told.isdigit() else 0
+    if size > READ_ON * most:
         return None
-    size = 0
+    large, size = size > most, 0
     with path.open("wb") as file:
         async for part in request.stream():
             size += len(part)
-            if size > most:
-                return None
-            file.write(part)
-    return size
+            large = large or size > most
+            if size > READ_ON * most:
+                break
+            if not large:
+                file.write(part)
+    return None if large else size
 
 
 def _suffix(name: str) -> str:

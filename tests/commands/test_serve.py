@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -94,6 +95,18 @@ def test_a_program_gets_what_predict_gives_and_bad_files_harm_nothing(
     assert told["data"]["probabilities"] == pytest.approx(dict(expected))
     assert told["rows"][0] == [expected[0][0], pytest.approx(expected[0][1], abs=1e-6)]
     assert "shown" not in told
+
+
+def test_who_sends_too_much_slowly_is_told_why(address: str) -> None:
+    def slowly() -> Iterator[bytes]:
+        for _ in range(5):
+            yield bytes(500_000)
+            time.sleep(0.2)
+
+    for headers in ({"Content-Length": "2500000"}, {}):  # without it in chunks
+        request = urllib.request.Request(f"{address}api/predict?name=a.mp4", slowly(), headers, method="POST")
+        with pytest.raises(urllib.error.HTTPError, match="413"):
+            urllib.request.urlopen(request, timeout=60)
 
 
 def drop(browser: Browser, path: Path) -> None:
