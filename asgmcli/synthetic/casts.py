@@ -83,5 +83,9 @@ def draw_thing(
     rng: np.random.Generator, kind: Kind, visible: Times = (), sounding: Times = (), lead: float = 0.0
 ) -> Thing:
     """Return a thing of a kind; its motion is drawn."""
-    motion = list(ACTS)[int(rng.integers(len(ACTS)))]
-    return Thing(kind.name, kind.glyph, kind.timbre, motion, visible, sounding, lead)
+    return Thing(kind.name, kind.glyph, kind.timbre, draw_motion(rng), visible, sounding, lead)
+
+
+def draw_motion(rng: np.random.Generator) -> str:
+    """Return the name of one of ACTS."""
+    return list(ACTS)[int(rng.integers(len(ACTS)))]

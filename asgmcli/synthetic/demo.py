@@ -42,6 +42,7 @@ from asgmcli.synthetic.making import (
 from asgmcli.synthetic.material import Kit, check_photos, find_kit
 from asgmcli.synthetic.sounds import AUDIO_RATE
 from asgmcli.synthetic.sticker_preview import Example, draw_preview
+from asgmcli.synthetic.things import MARK as MARK
 from asgmcli.synthetic.things import Clip, Stage, boxes, draw_stage, render_frames, render_sound
 
 TITLE = "generated clips of moving, sounding things; nothing to download"
@@ -76,8 +77,6 @@ VERSION = 1  # of the generator: raised with any change that alters a clip
 MOST_FRAMES = 10_000  # of a clip
 CRF, PRESET = 20, "veryfast"
 BOXES_NAME = "boxes.csv"
-MARK = {"world": "stickers"}
-"""Settings that tell this data set from an earlier one of its name."""
 MATERIAL = ("things", "sounds", "grounds")
 """Options that name folders of one's own."""
 FINER = 3  # times, the clips of the preview

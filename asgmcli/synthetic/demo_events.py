@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from asgmcli.data.segments import Span
 from asgmcli.synthetic.event_casts import BACKGROUND, EVENT_CLASSES, events_cast, joint_spans
-from asgmcli.synthetic.event_sets import MARK as MARK
 from asgmcli.synthetic.event_sets import World
 from asgmcli.synthetic.event_sets import options as options_of
+from asgmcli.synthetic.things import MARK as MARK
 from asgmcli.synthetic.things import Clip
 
 TITLE = "generated clips with one event or two, seen and heard; nothing to download"

@@ -9,9 +9,9 @@ from asgmcli.data.features import FEATURES_FOLDER
 from asgmcli.data.segments import Span
 from asgmcli.media.seconds import SECONDS
 from asgmcli.synthetic.event_casts import PARSING_KINDS, parsing_cast
-from asgmcli.synthetic.event_sets import MARK as MARK
 from asgmcli.synthetic.event_sets import World
 from asgmcli.synthetic.event_sets import options as options_of
+from asgmcli.synthetic.things import MARK as MARK
 from asgmcli.synthetic.things import Clip
 
 TITLE = "generated clips of one to four things, each heard, seen, or both; nothing to download"

@@ -23,7 +23,7 @@ from asgmcli.files import replacing, write_text
 from asgmcli.media.flow import encode_flow, farneback
 from asgmcli.media.write import write_clip
 from asgmcli.synthetic.casts import source_of
-from asgmcli.synthetic.demo import MARK, MATERIAL
+from asgmcli.synthetic.demo import MATERIAL
 from asgmcli.synthetic.kinds import KINDS
 from asgmcli.synthetic.making import (
     CLIPS_FOLDER,
@@ -41,6 +41,7 @@ from asgmcli.synthetic.material import Kit, check_photos, find_kit
 from asgmcli.synthetic.segmentation_clips import FLOW_BOUND, SECONDS, SegmentationSettings, film, make_clip
 from asgmcli.synthetic.segmentation_preview import draw_preview
 from asgmcli.synthetic.sounds import AUDIO_RATE
+from asgmcli.synthetic.things import MARK as MARK
 
 TITLE = "generated clips of five frames with masks of what sounds; nothing to download"
 _FOLDER = click.Path(path_type=Path, file_okay=False)

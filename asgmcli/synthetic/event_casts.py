@@ -14,6 +14,7 @@ from asgmcli.data.manifest import SPLITS
 from asgmcli.data.segments import Span
 from asgmcli.media.seconds import SECONDS
 from asgmcli.synthetic.acts import ACTS
+from asgmcli.synthetic.casts import draw_motion
 from asgmcli.synthetic.kinds import KINDS, TIMBRES, Kind
 from asgmcli.synthetic.things import Clip, Thing, Times
 
@@ -93,7 +94,7 @@ def _parsing_thing(rng: np.random.Generator, number: int) -> Thing:
     seen = (span,)
     if how == 2 and rng.random() < MOVED_SHARE:
         seen = (_moved(rng, span),)
-    return _thing(rng, kind, kind.timbre, _motion(rng), () if how == 0 else seen, () if how == 1 else heard)
+    return _thing(rng, kind, kind.timbre, draw_motion(rng), () if how == 0 else seen, () if how == 1 else heard)
 
 
 def _span(rng: np.random.Generator, shortest: int, longest: int, first: int, after: int) -> Seconds:
@@ -169,7 +170,7 @@ def _event(rng: np.random.Generator, number: int, part: Seconds) -> list[Thing]:
     if off_screen:
         timbres = [timbre for timbre in TIMBRES if not any((kind.name, timbre) in PAIRS for kind in shown)]
         timbre = timbres[int(rng.integers(len(timbres)))]
-        things.append(_thing(rng, Kind(timbre, "", timbre), timbre, _motion(rng), (), (part,)))
+        things.append(_thing(rng, Kind(timbre, "", timbre), timbre, draw_motion(rng), (), (part,)))
     return things
 
 
@@ -179,10 +180,6 @@ def _lasting(rng: np.random.Generator, part: Seconds) -> Seconds:
     if rng.random() < THROUGHOUT:
         return part
     return _span(rng, max(1, length // 2), max(1, length - 1), *part)
-
-
-def _motion(rng: np.random.Generator) -> str:
-    return list(ACTS)[int(rng.integers(len(ACTS)))]
 
 
 def _thing(

@@ -34,11 +34,9 @@ from asgmcli.synthetic.making import (
     writing,
 )
 from asgmcli.synthetic.sounds import AUDIO_RATE
-from asgmcli.synthetic.things import Clip, draw_stage, render_frames, render_sound
+from asgmcli.synthetic.things import MARK, Clip, draw_stage, render_frames, render_sound
 
 VERSION = 3  # of the generator: raised with any change that alters a clip
-MARK = {"world": "stickers"}
-"""Settings that tell these data sets from earlier ones of their names."""
 MOST_FPS = 60.0
 CRF, PRESET = 20, "veryfast"
 PREVIEWED, SEARCHED = 6, 100

@@ -35,6 +35,8 @@ Times = tuple[tuple[float, float], ...]
 WORLD = replace(DEMO, diameter=(0.32, 0.40), three_sprites=0.3, pan=(0.0, 0.06), noise=(12.0, 28.0),
                 other=(8.0, 22.0), other_share=0.3)  # fmt: skip
 """How clips are drawn: large things, mostly two of them, and a sound that is well to be heard."""
+MARK = {"world": "stickers"}
+"""Settings that tell data sets of such clips from earlier ones of their names."""
 
 
 @dataclass(frozen=True)
@@ -151,16 +153,13 @@ def render_frames(stage: Stage, times: np.ndarray, size: int) -> np.ndarray:
         canvas = render_background(stage.ground, times, size)
     else:
         canvas = pan_photograph(read_cutout(stage.photograph, "RGB"), stage.ground.velocity, times, size)
-    strength = np.where(_within(stage.clip.faint, times), np.float32(FAINT), np.float32(1))[:, None, None]
     for number, thing in enumerate(stage.clip.things):
         shown = _within(thing.visible, times)
         if shown.all():
-            layer = _layer(stage, number, times, size)
-            paint_layer(canvas, replace(layer, alpha=layer.alpha * strength))
+            paint_layer(canvas, _painted(stage, number, times, size))
         elif shown.any():
             part = canvas[shown]
-            layer = _layer(stage, number, times[shown], size)
-            paint_layer(part, replace(layer, alpha=layer.alpha * strength[shown]))
+            paint_layer(part, _painted(stage, number, times[shown], size))
             canvas[shown] = part
     frames: np.ndarray = (np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8)
     return frames
@@ -235,6 +234,15 @@ def _layer(stage: Stage, number: int, times: np.ndarray, size: int) -> Layer:
     if player.picture is not None:
         return cut_picture(player.picture, pose, player.radius, size)
     return coloured(cut_sticker(thing.glyph, pose, player.radius, size), player.colours)
+
+
+def _painted(stage: Stage, number: int, times: np.ndarray, size: int) -> Layer:
+    """Return a thing as it is to be seen: faint in the clip's faint times."""
+    layer = _layer(stage, number, times, size)
+    if not stage.clip.faint:
+        return layer
+    strength = np.where(_within(stage.clip.faint, times), np.float32(FAINT), np.float32(1))
+    return replace(layer, alpha=layer.alpha * strength[:, None, None])
 
 
 def _within(intervals: Sequence[tuple[float, float]], times: np.ndarray) -> np.ndarray:

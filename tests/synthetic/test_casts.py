@@ -10,7 +10,8 @@ import pytest
 from asgmcli.synthetic.acts import ACTS
 from asgmcli.synthetic.casts import SHUFFLED, UNBIASED, VAL_SHUFFLED, draw_cast, source_of
 from asgmcli.synthetic.kinds import KINDS, TIMBRES, companion
-from asgmcli.synthetic.things import Clip, Thing
+from asgmcli.synthetic.things import Clip
+from tests.synthetic.cast_of import seen, source
 
 COUNT = 10_000
 TIMBRE = {kind.name: kind.timbre for kind in KINDS}
@@ -20,15 +21,6 @@ NUMBER = {kind.name: number for number, kind in enumerate(KINDS)}
 @pytest.fixture(scope="module")
 def casts() -> list[Clip]:
     return [draw_cast(5, "train", index) for index in range(COUNT)]
-
-
-def seen(clip: Clip) -> list[Thing]:
-    return [thing for thing in clip.things if thing.visible]
-
-
-def source(clip: Clip) -> Thing:
-    (number,) = clip.sources()
-    return clip.things[number]
 
 
 def silent(clip: Clip) -> list[str]:

@@ -23,7 +23,8 @@ from asgmcli.synthetic.segmentation_clips import (
     make_clip,
     picture_times,
 )
-from asgmcli.synthetic.things import WORLD, Clip, Stage, Thing, render_frames, sounding_masks
+from asgmcli.synthetic.things import WORLD, Clip, Stage, render_frames, sounding_masks
+from tests.synthetic.cast_of import seen, source
 
 SETTINGS = SegmentationSettings(train=20, val=0, test=0)
 COUNT = 10_000
@@ -32,15 +33,6 @@ COUNT = 10_000
 @pytest.fixture(scope="module")
 def casts() -> list[Clip]:
     return [draw_cast(5, "train", index) for index in range(COUNT)]
-
-
-def seen(clip: Clip) -> list[Thing]:
-    return [thing for thing in clip.things if thing.visible]
-
-
-def source(clip: Clip) -> Thing:
-    (number,) = clip.sources()
-    return clip.things[number]
 
 
 def hidden(stage: Stage, number: int) -> Stage:
