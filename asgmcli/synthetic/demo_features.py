@@ -7,7 +7,7 @@ clip can be asked about.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -29,7 +29,7 @@ from asgmcli.nn.state import read_metadata, read_state, write_safetensors
 from asgmcli.nn.still_cnn import CELL, WIDTHS, StillCNN
 from asgmcli.synthetic.demo_parsing import NETWORKS_NAME, STORES
 from asgmcli.synthetic.glyphs import draw_still
-from asgmcli.synthetic.making import in_processes
+from asgmcli.synthetic.making import Progress, in_processes
 
 FORMAT = "asgm-demo-features"
 FRAMES_A_SECOND = 2
@@ -98,24 +98,34 @@ def load_demo_features(path: Path) -> DemoFeatures:
     return DemoFeatures(network.eval(), state["mean"], state["std"])
 
 
-def make_features(out: Path, *, workers: int | None = None, say: Callable[[str], None] | None = None) -> dict[str, Any]:
-    """Train the CNN and write the three stores of the data set in `out`. Return the summary's entries.
+def learn_network(out: Path) -> None:
+    """Learn the CNN of the features in `out`, with one thread; one that is there is left as it is."""
+    folder = features_folder(out)
+    folder.mkdir(exist_ok=True)
+    if not (folder / NETWORKS_NAME).exists():
+        with _one_thread():
+            network = train_stills()
+        _save_alone(network, folder / NETWORKS_NAME)
+
+
+def _save_alone(network: StillCNN, path: Path) -> None:
+    """Write the network for features that are not normalised."""
+    zero, one = torch.zeros(len(STORES), WIDTH), torch.ones(len(STORES), WIDTH)
+    DemoFeatures(network, zero, one).save(path)
+
+
+def make_features(out: Path, *, workers: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
+    """Write the three stores of the data set in `out`, whose CNN is learnt. Return the summary's entries.
 
     The same clips give the same features on any number of workers.
     """
     manifest = read_manifest(out)
     folder = features_folder(out)
-    folder.mkdir(exist_ok=True)
-    tell = say or (lambda _: None)
-    tell(f"learning {GLYPHS} glyphs from {EPOCHS * STILLS} stills, for the features")
-    with _one_thread():
-        network = train_stills()
-    zero, one = torch.zeros(len(STORES), WIDTH), torch.ones(len(STORES), WIDTH)
     path = folder / NETWORKS_NAME
-    DemoFeatures(network, zero, one).save(path)
-    tell(f"features of {len(manifest.rows)} clips")
+    network = load_demo_features(path).network
+    _save_alone(network, path)  # an interrupted run left it with the training clips' mean
     items = [(str(manifest.resolve(row)), row) for row in manifest.rows]
-    raw = np.stack(list(in_processes(partial(_of_clip, path), items, workers)))  # [N, 3, 10, 128]
+    raw = np.stack(list(in_processes(partial(_of_clip, path), items, workers, progress)))  # [N, 3, 10, 128]
     trained = [number for number, row in enumerate(manifest.rows) if row.split == "train"] or list(range(len(raw)))
     chosen = raw[trained].astype(np.float64)
     mean, spread = chosen.mean(axis=(0, 2)), chosen.std(axis=(0, 2)) + SPREAD_FLOOR

@@ -9,8 +9,9 @@ from asgmcli.data.features import FEATURES_FOLDER
 from asgmcli.data.segments import Span
 from asgmcli.media.seconds import SECONDS
 from asgmcli.synthetic.event_casts import PARSING_KINDS, parsing_cast
-from asgmcli.synthetic.event_sets import World
+from asgmcli.synthetic.event_sets import Features, World
 from asgmcli.synthetic.event_sets import options as options_of
+from asgmcli.synthetic.making import Progress
 from asgmcli.synthetic.things import MARK as MARK
 from asgmcli.synthetic.things import Clip
 
@@ -35,13 +36,25 @@ def _label(clip: Clip) -> str:  # noqa: ARG001 - of every world
     return ""
 
 
-def _features(out: Path, workers: int | None) -> dict[str, Any]:
+def _learn(out: Path) -> None:
+    """Learn the network of the features."""
+    from asgmcli.synthetic.demo_features import learn_network  # torch takes half a second
+
+    learn_network(out)
+
+
+def _features(out: Path, workers: int | None, progress: Progress | None) -> dict[str, Any]:
     """Write the features of each second beside the clips."""
-    from asgmcli.synthetic.demo_features import make_features  # torch takes half a second
+    from asgmcli.synthetic.demo_features import make_features
 
-    return make_features(out, workers=workers)
+    return make_features(out, workers=workers, progress=progress)
 
 
+FEATURES = Features(
+    _learn,
+    _features,
+    tuple(f"{FEATURES_FOLDER}/{name}" for name in (NETWORKS_NAME, *(f"{store}.json" for store in STORES))),
+)
 WORLD = World(
     NAME,
     CLIPS,
@@ -50,8 +63,7 @@ WORLD = World(
     _spans,
     _label,
     True,
-    _features,
-    tuple(f"{FEATURES_FOLDER}/{name}" for name in (NETWORKS_NAME, *(f"{store}.json" for store in STORES))),
+    FEATURES,
 )
 
 folder, size, generate = WORLD.folder, WORLD.size, WORLD.generate

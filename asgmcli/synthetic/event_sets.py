@@ -25,6 +25,7 @@ from asgmcli.synthetic.making import (
     PREVIEW_NAME,
     GeneratedSettings,
     Progress,
+    beside,
     claim,
     clip_id,
     clip_path,
@@ -68,6 +69,21 @@ class EventSettings(GeneratedSettings):
 
 
 @dataclass(frozen=True)
+class Features:
+    """The features that a data set brings with its clips.
+
+    Attributes:
+        learn: (folder) -> None; what needs no clips, made beside them.
+        make: (folder, workers, progress) -> entries of the summary, after making the features of all clips.
+        outputs: files that both make, from the folder.
+    """
+
+    learn: Callable[[Path], None]
+    make: Callable[[Path, int | None, Progress | None], dict[str, Any]]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class World:
     """A data set of clips with events.
 
@@ -79,8 +95,7 @@ class World:
         spans: (split, clip) -> its events as segments.csv has them.
         label: clip -> the manifest's label, "" where a clip has several.
         modality: segments.csv has the column.
-        more: (folder, workers) -> entries of the summary, after making what else the data set has.
-        outputs: what `more` makes.
+        features: makes what else the data set has of each clip.
     """
 
     name: str
@@ -90,8 +105,7 @@ class World:
     spans: Callable[[str, Clip], list[Span]]
     label: Callable[[Clip], str]
     modality: bool
-    more: Callable[[Path, int | None], dict[str, Any]] | None = None
-    outputs: tuple[str, ...] = ()
+    features: Features | None = None
 
     def folder(self, options: Mapping[str, object]) -> str:  # noqa: ARG002 - every generator has it
         """Return the data set's folder in data/."""
@@ -135,7 +149,7 @@ def make(
         out: the folder, made if missing.
         settings: of the clips.
         workers: processes; None takes the machine's cores.
-        progress: called after every clip.
+        progress: called after every clip, and again after its features.
         overwrite: replace a data set made with other settings.
 
     Raises:
@@ -147,14 +161,25 @@ def make(
     with writing(out):
         files = (clip_path(out, *clip) for clip in settings.clips)
         content = {"dataset": world.name, **MARK, **asdict(settings)}
-        outputs = (*OUTPUTS, SEGMENTS_NAME, CLIPS_FOLDER, *world.outputs)
+        extra = () if world.features is None else world.features.outputs
+        outputs = (*OUTPUTS, SEGMENTS_NAME, CLIPS_FOLDER, *extra)
         if claim(out, content, outputs, files, overwrite=overwrite):
             return
         for split in dict.fromkeys(split for split, _ in settings.clips):
             (out / CLIPS_FOLDER / split).mkdir(parents=True, exist_ok=True)
-        for _ in in_processes(partial(_write_one, world, out, settings), settings.clips, workers, progress):
-            pass
-        _write_tables(world, out, settings, workers)
+        stages = 1 if world.features is None else 2
+        with beside(partial(_prepare, world, out, settings), workers):
+            tell = _stage_of(progress, 0, stages)
+            for _ in in_processes(partial(_write_one, world, out, settings), settings.clips, workers, tell):
+                pass
+        _write_tables(world, out, settings, workers, _stage_of(progress, 1, stages))
+
+
+def _stage_of(progress: Progress | None, number: int, stages: int) -> Progress | None:
+    """Return what tells `progress` how far stage `number` (from 0) is, where each of `stages` takes every clip."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * total + done, stages * total)
 
 
 def render_clip(world: World, settings: EventSettings, split: str, index: int, finer: int = 1) -> PreviewClip:
@@ -187,13 +212,21 @@ def _write_one(world: World, out: Path, settings: EventSettings, clip: tuple[str
         )
 
 
-def _various(casts: dict[str, Clip], settings: EventSettings) -> list[tuple[str, int]]:
+def _prepare(world: World, out: Path, settings: EventSettings) -> None:
+    """Make what needs no clip's file: the network of the features, the preview."""
+    if world.features is not None:
+        world.features.learn(out)
+    shown = [render_clip(world, settings, *clip, FINER) for clip in _various(world, settings)]
+    draw_event_preview(out / PREVIEW_NAME, world.name, world.classes, shown, settings.fps)
+
+
+def _various(world: World, settings: EventSettings) -> list[tuple[str, int]]:
     """Return a few of the first clips, each of which shows kinds that those before it do not."""
     known: set[str] = set()
     left = settings.clips[:SEARCHED]
+    kinds = {clip: {thing.kind for thing in world.cast(settings.seed, *clip).things} for clip in left}
     chosen: list[tuple[str, int]] = []
     while left and len(chosen) < PREVIEWED:
-        kinds = {clip: {thing.kind for thing in casts[clip_id(*clip)].things} for clip in left}
         best = max(left, key=lambda clip: len(kinds[clip] - known))
         known |= kinds[best]
         left.remove(best)
@@ -201,7 +234,9 @@ def _various(casts: dict[str, Clip], settings: EventSettings) -> list[tuple[str,
     return chosen
 
 
-def _write_tables(world: World, out: Path, settings: EventSettings, workers: int | None) -> None:
+def _write_tables(
+    world: World, out: Path, settings: EventSettings, workers: int | None, progress: Progress | None
+) -> None:
     """Write what stands beside the clips, the summary last."""
     casts = {clip_id(*clip): world.cast(settings.seed, *clip) for clip in settings.clips}
     rows = []
@@ -212,9 +247,7 @@ def _write_tables(world: World, out: Path, settings: EventSettings, workers: int
     manifest = write_manifest(out, rows, world.classes)
     events = {row.id: world.spans(row.split, casts[row.id]) for row in rows}
     write_text(out / SEGMENTS_NAME, segments_csv(events, rows, modality=world.modality))
-    shown = [render_clip(world, settings, *clip, FINER) for clip in _various(casts, settings)]
-    draw_event_preview(out / PREVIEW_NAME, world.name, world.classes, shown, settings.fps)
-    found = {} if world.more is None else world.more(out, workers)
+    found = {} if world.features is None else world.features.make(out, workers, progress)
     labels = {name: {thing.kind for thing in clip.things} & {*world.classes} for name, clip in casts.items()}
     write_summary(
         out,

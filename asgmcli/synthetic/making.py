@@ -33,6 +33,10 @@ OUTPUTS = (SUMMARY_NAME, MANIFEST_NAME, CLASSES_NAME, QUARANTINE_NAME, PREVIEW_N
 """Files that every data set has."""
 MOST_CLIPS, MOST_PIXELS = 10_000_000, 4096
 LARGE = 31 << 20  # bytes, just below the largest that glibc learns from
+KILLED = (
+    "A process that makes clips was killed, perhaps for want of memory. Run the same command again, with fewer "
+    "workers: it goes on where this one stopped."
+)
 Progress = Callable[[int, int], None]
 """Called with the number of clips done and of all clips."""
 A = TypeVar("A")
@@ -228,10 +232,29 @@ def in_processes(
                 if progress is not None:
                     progress(done, len(items))
         except BrokenProcessPool:
-            raise DataError(
-                "A process that makes clips was killed, perhaps for want of memory. Run the same command again, with "
-                "fewer workers: it goes on where this one stopped."
-            ) from None
+            raise DataError(KILLED) from None
+
+
+@contextmanager
+def beside(work: Callable[[], object], workers: int | None) -> Iterator[None]:
+    """Do `work`, importable by name, in a process of its own beside the block, and end when both are done.
+
+    With 0 or 1 `workers` it is done before the block, in this process.
+
+    Raises:
+        DataError: the process was killed.
+    """
+    if workers is not None and workers <= 1:
+        work()
+        yield
+        return
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_keep_memory) as pool:
+        done = pool.submit(work)
+        yield
+        try:
+            done.result()
+        except BrokenProcessPool:
+            raise DataError(KILLED) from None
 
 
 def _keep_memory() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from asgmcli.errors import DataError, UsageError
 from asgmcli.synthetic import demo
-from asgmcli.synthetic.making import claim
+from asgmcli.synthetic.making import beside, claim
 
 
 def test_a_folder_is_claimed_for_settings_and_other_ones_replace_only_what_was_made(tmp_path: Path) -> None:
@@ -39,3 +41,23 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
         demo.generate(tmp_path / "file" / "set", train=1, val=0, test=0, workers=1)
+
+
+def test_work_beside_the_block_is_done_when_it_ends(tmp_path: Path) -> None:
+    for workers in (None, 1, 2):
+        path = tmp_path / f"made{workers}"
+        with beside(partial(path.mkdir, parents=True), workers):
+            if workers == 1:
+                assert path.is_dir()  # before the block, in this process
+        assert path.is_dir()
+
+
+def test_what_work_beside_the_block_raises_is_raised(tmp_path: Path) -> None:
+    for workers in (1, 2):
+        with pytest.raises(FileExistsError), beside(tmp_path.mkdir, workers):
+            pass
+
+
+def test_a_killed_process_beside_the_block_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"was killed.*goes on where this one stopped"), beside(partial(os._exit, 1), 2):
+        pass
