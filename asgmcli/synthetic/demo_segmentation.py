@@ -123,19 +123,20 @@ def generate(
         check_photos(kit.photos)
         for name in FOLDERS:
             (out / name).mkdir(parents=True, exist_ok=True)
-        labels = list(in_processes(partial(_write_one, out, settings, kit), settings.clips, workers, progress))
-        _write_tables(out, settings, kit, labels, content)
+        for _ in in_processes(partial(_write_one, out, settings, kit), settings.clips, workers, progress):
+            pass
+        _write_tables(out, settings, kit, content)
 
 
 def _sound_path(out: Path, split: str, index: int) -> Path:
     return out / SOUND / f"{clip_id(split, index)}.wav"
 
 
-def _write_one(out: Path, settings: SegmentationSettings, kit: Kit, clip: Clip) -> str:
-    """Write one clip's files, the sound last, unless that is there; return its class."""
+def _write_one(out: Path, settings: SegmentationSettings, kit: Kit, clip: Clip) -> None:
+    """Write one clip's files, the sound last, unless that is there."""
     path, name = _sound_path(out, *clip), clip_id(*clip)
     if path.exists():
-        return kit.kinds[source_of(settings.seed, *clip, kit.kinds)].name
+        return
     made = make_clip(settings, *clip, kit)
     for number in range(SECONDS):
         _write_png(out / FRAMES / f"{name}_{number + 1}.png", made.frames[number])
@@ -147,7 +148,6 @@ def _write_one(out: Path, settings: SegmentationSettings, kit: Kit, clip: Clip) 
         moving = film(settings, *clip, FILM_FPS, kit)
         write_clip(out / FILMS / f"{name}.mp4", moving, FILM_FPS, made.sound, AUDIO_RATE, crf=18, bframes=False)
     _write_wave(path, made.sound)
-    return made.label
 
 
 def _write_png(path: Path, picture: np.ndarray) -> None:
@@ -164,13 +164,11 @@ def _write_wave(path: Path, sound: np.ndarray) -> None:
         file.writeframes((np.clip(sound, -1, 1) * 32767).round().astype("<i2").tobytes())
 
 
-def _write_tables(
-    out: Path, settings: SegmentationSettings, kit: Kit, labels: list[str], content: Mapping[str, object]
-) -> None:
-    """Write what stands beside the clips, the summary last."""
+def _write_tables(out: Path, settings: SegmentationSettings, kit: Kit, content: Mapping[str, object]) -> None:
+    """Write what stands beside the clips, the summary last. Of two that sound the first one drawn is the class."""
     rows, frames, side = [], {}, settings.size
-    for (split, index), label in zip(settings.clips, labels, strict=True):
-        name = clip_id(split, index)
+    for split, index in settings.clips:
+        name, label = clip_id(split, index), kit.kinds[source_of(settings.seed, split, index, kit.kinds)].name
         first, sound = f"{FRAMES}/{name}_1.png", f"{SOUND}/{name}.wav"
         rows.append(ManifestRow(name, first, label, split, SECONDS, 1, SECONDS, side, side, sound, ""))
         frames[name] = [

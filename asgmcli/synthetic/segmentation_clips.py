@@ -1,6 +1,6 @@
-"""Clips of the segmentation demo: things that move or rest, one of which sounds, and which pixels are its.
+"""Clips of the segmentation demo: things that move or rest, one or two of which sound, and which pixels are theirs.
 
-A silent thing may be the source's twin to the ear. The sound then leaves two, of which the silent one often rests, as
+A silent thing may be a source's twin to the ear. The sound then leaves two, of which the silent one often rests, as
 its flow shows: each sense leaves something open that another one tells.
 """
 
@@ -16,7 +16,7 @@ from asgmcli.synthetic.making import GeneratedSettings
 from asgmcli.synthetic.material import Kit
 from asgmcli.synthetic.things import WORLD, Clip, Stage, draw_stage, render_frames, render_sound, sounding_masks
 
-VERSION = 2  # of the generator: raised with any change that alters a clip
+VERSION = 3  # of the generator: raised with any change that alters a clip
 SECONDS = 5
 """Of a clip; a frame a second."""
 PICTURE_AT = 15 / 16
@@ -25,10 +25,12 @@ NEXT_AFTER = 1 / 25
 """Seconds from a picture to the one that its flow leads to."""
 FLOW_BOUND = 4.0
 """Largest displacement that flow holds, pixels: what moves here moves a pixel or two in 1/25 s."""
-RESTING = 0.6
+RESTING = 0.5
 """Share of silent things that rest."""
 TWINS = 0.3
-"""Share of clips in which a silent thing has the source's timbre; of others none has."""
+"""Share of clips in which a silent thing has the timbre of a source; of others none has."""
+PAIRS = 0.25
+"""Share of clips in which two of three things sound."""
 CAST, STAGE, SOUND = 12, 13, 14
 """Random streams, which are none of the recognition demo's."""
 GENERATED = Kit()
@@ -69,9 +71,9 @@ class MadeClip:
     clip: Clip
 
     @property
-    def label(self) -> str:
-        """Return the kind of what sounds."""
-        return self.clip.things[self.clip.sources()[0]].kind
+    def sounding(self) -> list[str]:
+        """Return the kinds of what is seen and heard, in painting order."""
+        return [self.clip.things[number].kind for number in self.clip.sources()]
 
 
 def picture_times() -> np.ndarray:
@@ -80,7 +82,7 @@ def picture_times() -> np.ndarray:
 
 
 def draw_cast(seed: int, split: str, index: int, kinds: tuple[Kind, ...] = KINDS) -> Clip:
-    """Draw the things of a clip: a source, one or two silent ones, at times one that is heard unseen.
+    """Draw the things of a clip: one or two that sound, one or two silent ones, at times one that is heard unseen.
 
     Args:
         seed: of the data set.
@@ -93,16 +95,19 @@ def draw_cast(seed: int, split: str, index: int, kinds: tuple[Kind, ...] = KINDS
     (own,) = (group for group in groups if source in group)
     others = [group for group in groups if group is not own]
     silent = [others[int(place)][int(rng.integers(len(others[int(place)])))] for place in rng.permutation(len(others))]
-    count = min(2 if rng.random() < WORLD.three_sprites else 1, len(silent))
+    pair = rng.random() < PAIRS
+    count = min(2 if pair or rng.random() < WORLD.three_sprites else 1, len(silent))
     shown, absent = [source, *silent[:count]], silent[count:]
     if rng.random() < TWINS:
         twins = [number for number in own if number != source] or [source]
         shown[1] = twins[int(rng.integers(len(twins)))]
+    sounding = {0, 2} if pair else {0}  # of the things that are shown: a twin, the second, is silent
     whole = ((0.0, float(SECONDS)),)
     things = []
     for number in rng.permutation(len(shown)):
-        thing = draw_thing(rng, kinds[shown[number]], visible=whole, sounding=whole if number == 0 else ())
-        things.append(replace(thing, rests=bool(rng.random() < RESTING) and number != 0))
+        heard = number in sounding
+        thing = draw_thing(rng, kinds[shown[number]], visible=whole, sounding=whole if heard else ())
+        things.append(replace(thing, rests=bool(rng.random() < RESTING) and not heard))
     return Clip((*things, *unseen(rng, [kinds[number] for number in absent], whole)), float(SECONDS))
 
 

@@ -36,7 +36,8 @@ def draw_preview(path: Path, clips: Sequence[MadeClip]) -> None:
                 axes.contour(clip.masks[frame], levels=[0.5], colors=_OUTLINE, linewidths=1.2)
             axes.set_axis_off()
             if frame == 0:
-                axes.text(-0.06, 0.5, clip.label, transform=axes.transAxes, ha="right", va="center", size=10)
+                names = "\n".join(clip.sounding)
+                axes.text(-0.06, 0.5, names, transform=axes.transAxes, ha="right", va="center", size=10)
             below = figure.add_subplot(grid[2 * row + 1, frame])
             flow = farneback(clip.frames[frame], clip.following[frame])
             below.imshow(np.hypot(*flow), vmin=0, vmax=2, cmap="magma", interpolation="nearest")

@@ -63,7 +63,7 @@ def test_the_same_settings_give_the_same_bytes_on_any_workers_and_others_are_ref
 
 def test_a_set_of_the_former_sprites_is_refused_and_replaced(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text(json.dumps({"dataset": "demo_segmentation", "train": 1, "version": 1}))
-    with pytest.raises(UsageError, match=r"world None there, stickers now.*version 1 there, 2 now.*--overwrite"):
+    with pytest.raises(UsageError, match=r"world None there, stickers now.*version 1 there, 3 now.*--overwrite"):
         generate(tmp_path, train=1, val=0, test=0, workers=1)
     generate(tmp_path, train=1, val=0, test=0, workers=1, overwrite=True)
     assert json.loads((tmp_path / "settings.json").read_text())["world"] == "stickers"
