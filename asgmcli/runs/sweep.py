@@ -28,6 +28,7 @@ from asgmcli.train.run import Result, Run
 COMMAND = [sys.executable, "-m", "asgmcli", "train"]
 POLL_SECONDS = 0.5
 NEWS_SECONDS = 20.0  # how often the running jobs' last lines are shown
+EARLY = 0.05  # of a job: before so much is done, what jobs take to begin would be most of an estimate
 MAIN_METRIC = "top1"
 FAILURES: dict[int, type[AsgmError]] = {error.exit_code: error for error in (DataError, NotFiniteError)}
 
@@ -121,8 +122,9 @@ def run_jobs(
                     told = time.monotonic()
                     for job in running:
                         console.print(f"  {job.title}: {_news(job)}")
-                    left = spoken_time(status.known_left)
-                    console.print(f"  {finished} of {len(jobs)} done, about {left} left in all")
+                    known = status.known_left
+                    told_left = "" if known is None else f", about {spoken_time(known)} left in all"
+                    console.print(f"  {finished} of {len(jobs)} done{told_left}")
                 for job in [job for job in running if job.process is not None and job.process.poll() is not None]:
                     running.remove(job)
                     finished += 1
@@ -318,7 +320,7 @@ def _left(seconds: float, finished: int, running: Sequence[Job], count: int, lat
     found = [read_status(job.log.with_suffix("") / STATUS_NAME) for job in running]
     shares = [status.data.get("share") for status in found if status is not None and status.running]
     done = finished + sum(share for share in shares if isinstance(share, float))
-    if done <= 0 or later is None:
+    if done < EARLY or later is None:
         return None
     whole = seconds / done * count
     return whole - seconds + later * whole

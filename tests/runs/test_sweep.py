@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -141,3 +142,17 @@ def test_several_gains_are_told_as_one_of_several_and_whose_they_are(demo: Path,
     assert [row[3] for row in table.rows] == ["58.0", None, None, None]
     two = [found for found in results if found["row"] in ("full", "third")]
     assert "gains are compared" not in summarize(recipe, two).note
+
+
+def test_the_time_left_is_not_told_before_a_twentieth_of_a_job_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = {"a": 0.03, "b": 0.01}
+    monkeypatch.setattr(
+        sweep, "read_status", lambda path: SimpleNamespace(running=True, data={"share": shares[path.parent.name]})
+    )
+    running = [Job(name, [], tmp_path / f"{name}.log") for name in shares]
+    assert sweep._left(10.0, 0, running, 4) is None
+    shares["a"] = 0.09  # a tenth of a job in 10 s: four take 400 s
+    assert sweep._left(10.0, 0, running, 4) == pytest.approx(390.0)
+    assert sweep._left(10.0, 1, [], 4) == pytest.approx(30.0)
