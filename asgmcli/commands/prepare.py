@@ -192,7 +192,7 @@ def _generate(name: str, out: Path | None, as_json: bool, **options: object) -> 
     if options["show_split"]:
         summary = _show_split(console, out, options)
     else:
-        with interruptible(STOPPED), tracked(console, "making clips", "prepare", out) as progress:
+        with interruptible(STOPPED), tracked(console, f"making {name}", "prepare", out) as progress:
             module.generate(
                 out,
                 **given,

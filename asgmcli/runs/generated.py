@@ -35,8 +35,8 @@ def ensure_prepared(data: Data, console: Console) -> None:
     module = generator_of(data.dataset)
     check_options(data)
     if not path.exists():
-        console.print(f"{path.parent}: generating the data set {data.dataset} (about a minute, once).")
-    with tracked(console, f"{data.dataset} clips", "prepare", path.parent) as progress:
+        console.print(f"{path.parent}: generating the data set {data.dataset} (a minute or two, once).")
+    with tracked(console, f"making {data.dataset}", "prepare", path.parent) as progress:
         module.generate(path.parent, **data.options, progress=progress)
 
 

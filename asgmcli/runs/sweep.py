@@ -28,7 +28,7 @@ from asgmcli.train.run import Result, Run
 COMMAND = [sys.executable, "-m", "asgmcli", "train"]
 POLL_SECONDS = 0.5
 NEWS_SECONDS = 20.0  # how often the running jobs' last lines are shown
-EARLY = 0.05  # of a job: before so much is done, what jobs take to begin would be most of an estimate
+EARLY = 0.05  # of each running job: before so much is done, what jobs take to begin would be most of an estimate
 MAIN_METRIC = "top1"
 FAILURES: dict[int, type[AsgmError]] = {error.exit_code: error for error in (DataError, NotFiniteError)}
 
@@ -122,18 +122,16 @@ def run_jobs(
                     told = time.monotonic()
                     for job in running:
                         console.print(f"  {job.title}: {_news(job)}")
-                    known = status.known_left
-                    told_left = "" if known is None else f", about {spoken_time(known)} left in all"
-                    console.print(f"  {finished} of {len(jobs)} done{told_left}")
+                    console.print(f"  {finished} of {len(jobs)} done{_spoken_left(', ', status.known_left, ' in all')}")
                 for job in [job for job in running if job.process is not None and job.process.poll() is not None]:
                     running.remove(job)
                     finished += 1
                     if job.code:
                         failed.append(job)
                         waiting = _without(waiting, job)
-                    left = spoken_time(_left(time.monotonic() - started, finished, running, len(jobs), later))
+                    left = _left(time.monotonic() - started, finished, running, len(jobs), later)
                     state = "FAILED" if job.code else "done"
-                    console.print(f"{finished}/{len(jobs)} {job.title}: {state}; about {left} left")
+                    console.print(f"{finished}/{len(jobs)} {job.title}: {state}{_spoken_left('; ', left)}")
         except BaseException:
             _stop(running)
             status.end(STOPPED)
@@ -320,10 +318,15 @@ def _left(seconds: float, finished: int, running: Sequence[Job], count: int, lat
     found = [read_status(job.log.with_suffix("") / STATUS_NAME) for job in running]
     shares = [status.data.get("share") for status in found if status is not None and status.running]
     done = finished + sum(share for share in shares if isinstance(share, float))
-    if done < EARLY or later is None:
+    if later is None or not done or (not finished and done < EARLY * len(running)):
         return None
     whole = seconds / done * count
     return whole - seconds + later * whole
+
+
+def _spoken_left(before: str, seconds: float | None, after: str = "") -> str:
+    """Return how long it takes yet between two texts, "" where that is unknown."""
+    return "" if seconds is None else f"{before}about {spoken_time(seconds)} left{after}"
 
 
 def _last_line(job: Job) -> str:

@@ -98,14 +98,13 @@ def load_demo_features(path: Path) -> DemoFeatures:
     return DemoFeatures(network.eval(), state["mean"], state["std"])
 
 
-def learn_network(out: Path) -> None:
-    """Learn the CNN of the features in `out`, with one thread; one that is there is left as it is."""
+def learn_network(out: Path, stills: int = STILLS, epochs: int = EPOCHS) -> None:
+    """Learn the CNN of the features in `out` from `stills` an epoch, with one thread."""
     folder = features_folder(out)
     folder.mkdir(exist_ok=True)
-    if not (folder / NETWORKS_NAME).exists():
-        with _one_thread():
-            network = train_stills()
-        _save_alone(network, folder / NETWORKS_NAME)
+    with _one_thread():
+        network = train_stills(stills, epochs)
+    _save_alone(network, folder / NETWORKS_NAME)
 
 
 def _save_alone(network: StillCNN, path: Path) -> None:
@@ -117,13 +116,12 @@ def _save_alone(network: StillCNN, path: Path) -> None:
 def make_features(out: Path, *, workers: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Write the three stores of the data set in `out`, whose CNN is learnt. Return the summary's entries.
 
-    The same clips give the same features on any number of workers.
+    The same clips give the same features on any number of workers. `progress` is called after every clip.
     """
     manifest = read_manifest(out)
     folder = features_folder(out)
     path = folder / NETWORKS_NAME
     network = load_demo_features(path).network
-    _save_alone(network, path)  # an interrupted run left it with the training clips' mean
     items = [(str(manifest.resolve(row)), row) for row in manifest.rows]
     raw = np.stack(list(in_processes(partial(_of_clip, path), items, workers, progress)))  # [N, 3, 10, 128]
     trained = [number for number, row in enumerate(manifest.rows) if row.split == "train"] or list(range(len(raw)))

@@ -36,11 +36,11 @@ def _label(clip: Clip) -> str:  # noqa: ARG001 - of every world
     return ""
 
 
-def _learn(out: Path) -> None:
-    """Learn the network of the features."""
+def learn(out: Path, **given: int) -> None:
+    """Learn the network of the features; `given` as `learn_network` has it."""
     from asgmcli.synthetic.demo_features import learn_network  # torch takes half a second
 
-    learn_network(out)
+    learn_network(out, **given)
 
 
 def _features(out: Path, workers: int | None, progress: Progress | None) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def _features(out: Path, workers: int | None, progress: Progress | None) -> dict
 
 
 FEATURES = Features(
-    _learn,
+    learn,
     _features,
     tuple(f"{FEATURES_FOLDER}/{name}" for name in (NETWORKS_NAME, *(f"{store}.json" for store in STORES))),
 )

@@ -38,7 +38,14 @@ from asgmcli.synthetic.making import (
     writing,
 )
 from asgmcli.synthetic.material import Kit, check_photos, find_kit
-from asgmcli.synthetic.segmentation_clips import FLOW_BOUND, SECONDS, SegmentationSettings, film, make_clip
+from asgmcli.synthetic.segmentation_clips import (
+    FLOW_BOUND,
+    SECONDS,
+    SegmentationSettings,
+    draw_cast,
+    film,
+    make_clip,
+)
 from asgmcli.synthetic.segmentation_preview import draw_preview
 from asgmcli.synthetic.sounds import AUDIO_RATE
 from asgmcli.synthetic.things import MARK as MARK
@@ -91,8 +98,8 @@ def generate(
     """Make the data set in `out`, or finish one that was interrupted; a finished one is left as it is.
 
     Writes frames/ and masks/<id>_<k>.png (k from 1 to 5), flow/<id>.npy, sound/<id>.wav, a few clips/<id>.mp4,
-    manifest.csv, classes.txt, frames.csv, quarantine.csv (no rows), preview.png and, last, summary.json. The same
-    settings give the same files on any number of workers.
+    manifest.csv (a row's note names what is heard and what is silent), classes.txt, frames.csv, quarantine.csv (no
+    rows), preview.png and, last, summary.json. The same settings give the same files on any number of workers.
 
     Args:
         out: the folder, made if missing.
@@ -169,8 +176,11 @@ def _write_tables(out: Path, settings: SegmentationSettings, kit: Kit, content: 
     rows, frames, side = [], {}, settings.size
     for split, index in settings.clips:
         name, label = clip_id(split, index), kit.kinds[source_of(settings.seed, split, index, kit.kinds)].name
+        seen = [thing for thing in draw_cast(settings.seed, split, index, kit.kinds).things if thing.visible]
+        heard, silent = (" ".join(t.kind for t in seen if bool(t.sounding) is sounds) for sounds in (True, False))
+        note = f"heard: {heard}; silent: {silent}"
         first, sound = f"{FRAMES}/{name}_1.png", f"{SOUND}/{name}.wav"
-        rows.append(ManifestRow(name, first, label, split, SECONDS, 1, SECONDS, side, side, sound, ""))
+        rows.append(ManifestRow(name, first, label, split, SECONDS, 1, SECONDS, side, side, sound, note))
         frames[name] = [
             FrameRow(k, f"{FRAMES}/{name}_{k}.png", f"{MASKS}/{name}_{k}.png", f"{FLOW}/{name}.npy", k - 1)
             for k in range(1, SECONDS + 1)
@@ -180,4 +190,5 @@ def _write_tables(out: Path, settings: SegmentationSettings, kit: Kit, content: 
     shown = [make_clip(settings, *clip, kit) for clip in settings.clips[:PREVIEWED]]
     draw_preview(out / PREVIEW_NAME, shown)
     flow = {"kind": "farneback", "bound": FLOW_BOUND}
-    write_summary(out, NAME, content, manifest, {row.id: [row.label] for row in rows}, flow=flow)
+    notes = ["A clip counts in the class of the first thing that was drawn to sound; a row's note names all."]
+    write_summary(out, NAME, content, manifest, {row.id: [row.label] for row in rows}, flow=flow, notes=notes)

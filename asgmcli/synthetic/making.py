@@ -17,11 +17,13 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from asgmcli.data.features import FEATURES_FOLDER
 from asgmcli.data.manifest import CLASSES_NAME, MANIFEST_NAME, SPLITS, Manifest
 from asgmcli.data.size import Size
 from asgmcli.errors import DataError, UsageError
@@ -38,7 +40,7 @@ KILLED = (
     "workers: it goes on where this one stopped."
 )
 Progress = Callable[[int, int], None]
-"""Called with the number of clips done and of all clips."""
+"""Called with the number of steps done and of all: a clip is one, its features are another where they are made too."""
 A = TypeVar("A")
 R = TypeVar("R")
 
@@ -167,14 +169,15 @@ def claim(
         settings: that decide every file of it.
         outputs: files and folders that a finished data set has.
         files: clips that it has.
-        overwrite: remove a data set of other settings.
+        overwrite: remove what is there, and the features that were made of it.
 
     Raises:
         UsageError: something else is there and `overwrite` is not given.
     """
     marker, outputs = out / SETTINGS_NAME, tuple(outputs)
     if overwrite:
-        for name in (SETTINGS_NAME, *outputs):
+        # Features of clips that are replaced would be taken for the new ones': the manifest may be the same.
+        for name in (SETTINGS_NAME, FEATURES_FOLDER, *outputs):
             target = out / name
             if target.is_dir():
                 shutil.rmtree(target)
@@ -219,7 +222,7 @@ def in_processes(
     Raises:
         DataError: a process was killed.
     """
-    processes = min(os.cpu_count() or 1 if workers is None else workers, len(items))
+    processes = min(_count(workers), len(items))
     with ExitStack() as stack:
         made: Iterator[R] = map(make, items)
         if processes > 1:
@@ -237,24 +240,54 @@ def in_processes(
 
 @contextmanager
 def beside(work: Callable[[], object], workers: int | None) -> Iterator[None]:
-    """Do `work`, importable by name, in a process of its own beside the block, and end when both are done.
+    """Do `work`, importable by name, in one more process beside the block, and end when both are done.
 
-    With 0 or 1 `workers` it is done before the block, in this process.
+    Where `workers` (see `in_processes`) leave this process alone, it is done before the block, here. If the block
+    fails, it is broken off.
 
     Raises:
         DataError: the process was killed.
+        Exception: what `work` raised.
     """
-    if workers is not None and workers <= 1:
+    if _count(workers) <= 1:
         work()
         yield
         return
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_keep_memory) as pool:
-        done = pool.submit(work)
+    context = get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_tell, args=(work, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
         yield
         try:
-            done.result()
-        except BrokenProcessPool:
+            error = ours.recv()
+        except EOFError:
             raise DataError(KILLED) from None
+        if error is not None:
+            raise error
+    except BaseException:
+        process.terminate()
+        raise
+    finally:
+        process.join()
+        ours.close()
+
+
+def _tell(work: Callable[[], object], pipe: Connection) -> None:
+    """Do `work` and send what it raised, or None."""
+    _keep_memory()
+    error: BaseException | None = None
+    try:
+        work()
+    except BaseException as raised:
+        error = raised
+    pipe.send(error)
+
+
+def _count(workers: int | None) -> int:
+    """Return how many processes are meant; None: the machine's cores."""
+    return os.cpu_count() or 1 if workers is None else workers
 
 
 def _keep_memory() -> None:

@@ -30,7 +30,7 @@ RESTING = 0.5
 TWINS = 0.3
 """Share of clips in which a silent thing has the timbre of a source; of others none has."""
 PAIRS = 0.25
-"""Share of clips in which two of three things sound."""
+"""Share of clips in which two of three things sound, where there are three timbres."""
 CAST, STAGE, SOUND = 12, 13, 14
 """Random streams, which are none of the recognition demo's."""
 GENERATED = Kit()

@@ -152,7 +152,8 @@ def test_the_time_left_is_not_told_before_a_twentieth_of_a_job_is_done(
         sweep, "read_status", lambda path: SimpleNamespace(running=True, data={"share": shares[path.parent.name]})
     )
     running = [Job(name, [], tmp_path / f"{name}.log") for name in shares]
-    assert sweep._left(10.0, 0, running, 4) is None
-    shares["a"] = 0.09  # a tenth of a job in 10 s: four take 400 s
-    assert sweep._left(10.0, 0, running, 4) == pytest.approx(390.0)
+    assert sweep._left(10.0, 0, running, 4) is None  # of each of two
+    shares["a"] = 0.11  # .12 of a job in 10 s: four take 333 s
+    assert sweep._left(10.0, 0, running, 4) == pytest.approx(4 / 0.012 - 10)
     assert sweep._left(10.0, 1, [], 4) == pytest.approx(30.0)
+    assert sweep._left(10.0, 1, [], 4, later=None) is None

@@ -16,7 +16,7 @@ from asgmcli.data.manifest import read_manifest
 from asgmcli.errors import UsageError
 from asgmcli.media.audio import read_audio
 from asgmcli.synthetic.demo_segmentation import generate
-from asgmcli.synthetic.segmentation_clips import FLOW_BOUND
+from asgmcli.synthetic.segmentation_clips import FLOW_BOUND, draw_cast
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,10 @@ def test_every_frame_has_its_mask_and_every_clip_its_flow_and_sound(made: Path) 
         assert read_flow(made / frames[row.id][0].flow, 5, (64, 64)).std() > 0
         sound = read_audio(manifest.resolve_audio(row) or made, 16_000)
         assert len(sound) == 80_000
+        seen = [thing for thing in draw_cast(0, row.split, 0).things if thing.visible]
+        heard, silent = ([thing.kind for thing in seen if bool(thing.sounding) is sounds] for sounds in (True, False))
+        assert row.note == f"heard: {' '.join(heard)}; silent: {' '.join(silent)}"
+        assert row.label in heard
         assert np.sqrt((sound**2).mean()) > 0.005
     assert json.loads((made / "summary.json").read_text())["flow"] == {"kind": "farneback", "bound": FLOW_BOUND}
     assert (made / "clips" / "test_00000.mp4").exists()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections import Counter, defaultdict
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from asgmcli.media.audio import read_audio
 from asgmcli.media.video import read_clip
 from asgmcli.recipe.events import EventData
 from asgmcli.runs.generated import ensure_prepared
-from asgmcli.synthetic import demo_events, demo_features, demo_parsing
+from asgmcli.synthetic import demo_events, demo_parsing
 from asgmcli.synthetic.event_casts import (
     EVENT_CLASSES,
     PAIRS,
@@ -37,22 +37,22 @@ from tests.synthetic.test_demo import digest
 SMALL = {"train": 6, "val": 2, "test": 2}
 
 
-def hurry(patch: pytest.MonkeyPatch) -> None:
-    """Have the network of the features see few stills."""
-    patch.setattr(demo_features, "train_stills", functools.partial(demo_features.train_stills, 50, 1))
+def hurried(world: World) -> World:
+    """The same world, but that the network of its features sees few stills."""
+    if world.features is None:
+        return world
+    return replace(world, features=replace(world.features, learn=partial(demo_parsing.learn, stills=50, epochs=1)))
 
 
 @pytest.fixture(scope="module", params=["demo_events", pytest.param("demo_parsing", marks=pytest.mark.long)])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Path]:
-    module = {"demo_events": demo_events, "demo_parsing": demo_parsing}[request.param]
+    world = {"demo_events": demo_events.WORLD, "demo_parsing": demo_parsing.WORLD}[request.param]
     out = tmp_path_factory.mktemp(request.param) / "set"
     seen: list[tuple[int, int]] = []
-    with pytest.MonkeyPatch.context() as patch:
-        hurry(patch)
-        module.generate(out, **SMALL, workers=1, progress=lambda done, total: seen.append((done, total)))
-    steps = 10 if module.WORLD.features is None else 20  # a clip, then its features
+    hurried(world).generate(out, **SMALL, workers=1, progress=lambda done, total: seen.append((done, total)))
+    steps = 10 if world.features is None else 20  # a clip, then its features
     assert seen == [(number, steps) for number in range(1, steps + 1)]
-    return module.WORLD, out
+    return world, out
 
 
 def test_the_manifest_lists_the_clips_and_segments_their_events(made: tuple[World, Path]) -> None:
@@ -118,25 +118,26 @@ def test_a_set_of_the_former_generator_is_refused(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("module", [demo_events, demo_parsing])
+@pytest.mark.parametrize(("world", "stops"), [(demo_events.WORLD, (2,)), (demo_parsing.WORLD, (2, 13))])
 def test_an_interrupted_set_made_by_two_workers_is_the_same(
-    tmp_path: Path, module: object, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, world: World, stops: tuple[int, ...]
 ) -> None:
-    hurry(monkeypatch)
-    for name in ("one", "two"):
-        workers = 1 if name == "one" else 2
-        if name == "two":  # interrupted: its settings and a clip are there
+    """It stops among the clips, and among their features."""
 
-            class StopError(Exception):
-                pass
+    class StopError(Exception):
+        pass
 
-            def stop(done: int, _: int) -> None:
-                if done == 2:
-                    raise StopError
+    quick = hurried(world)
+    quick.generate(tmp_path / "one", **SMALL, workers=1)
+    for last in stops:
 
-            with pytest.raises(StopError):
-                module.generate(tmp_path / name, **SMALL, workers=1, progress=stop)  # type: ignore[attr-defined]
-        module.generate(tmp_path / name, **SMALL, workers=workers)  # type: ignore[attr-defined]
+        def stop(done: int, _: int, last: int = last) -> None:
+            if done == last:
+                raise StopError
+
+        with pytest.raises(StopError):
+            quick.generate(tmp_path / "two", **SMALL, workers=1, progress=stop)
+    quick.generate(tmp_path / "two", **SMALL, workers=2)
     assert digest(tmp_path / "one") == digest(tmp_path / "two")
 
 

@@ -149,12 +149,20 @@ def test_a_kind_that_shares_its_timbre_with_none_is_its_own_twin() -> None:
     assert twins / 600 == pytest.approx(TWINS, abs=0.07)
 
 
+def test_with_two_timbres_one_thing_sounds_and_one_is_silent() -> None:
+    kinds = tuple(Kind(name, "", name) for name in "ab")
+    for index in range(50):
+        shown = seen(draw_cast(1, "train", index, kinds))
+        assert sorted(bool(thing.sounding) for thing in shown) == [False, True]
+
+
 def test_every_block_of_clips_holds_every_kind_and_settings_decide_a_clip() -> None:
     sounding = [{thing.kind for thing in sources(draw_cast(0, "test", index))} for index in range(10, 20)]
     assert all(KINDS[source_of(0, "test", 10 + place)].name in kinds for place, kinds in enumerate(sounding))
     assert set().union(*sounding) == {kind.name for kind in KINDS}
     one, two = (make_clip(SETTINGS, "train", 3) for _ in range(2))
-    assert one.sounding == two.sounding
+    assert one.clip == two.clip
+    assert one.sounding == [thing.kind for thing in one.clip.things if thing.visible and thing.sounding]
     assert np.array_equal(one.frames, two.frames)
     assert np.array_equal(one.sound, two.sound)
     assert len(one.sound) == SECONDS * 16_000

@@ -27,7 +27,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(demo_features, "train_stills", functools.partial(demo_features.train_stills, 50, 1))
+        quick = functools.partial(demo_features.learn_network, stills=50, epochs=1)
+        patch.setattr(demo_features, "learn_network", quick)
         asgm("prepare", "demo_parsing", "--train", 24, "--val", 4, "--test", 4, "--workers", 1)
         recipe = ROOT / "recipes/parsing_demo.yaml"
         asgm("train", recipe, "--set", "train.epochs=2", "--set", "train.batch=8", "--device", "cpu")
