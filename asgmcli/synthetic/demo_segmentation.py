@@ -177,7 +177,7 @@ def _write_tables(out: Path, settings: SegmentationSettings, kit: Kit, content: 
     for split, index in settings.clips:
         name, label = clip_id(split, index), kit.kinds[source_of(settings.seed, split, index, kit.kinds)].name
         seen = [thing for thing in draw_cast(settings.seed, split, index, kit.kinds).things if thing.visible]
-        heard, silent = (" ".join(t.kind for t in seen if bool(t.sounding) is sounds) for sounds in (True, False))
+        heard, silent = (", ".join(t.kind for t in seen if bool(t.sounding) is sounds) for sounds in (True, False))
         note = f"heard: {heard}; silent: {silent}"
         first, sound = f"{FRAMES}/{name}_1.png", f"{SOUND}/{name}.wav"
         rows.append(ManifestRow(name, first, label, split, SECONDS, 1, SECONDS, side, side, sound, note))

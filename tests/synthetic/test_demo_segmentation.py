@@ -41,7 +41,7 @@ def test_every_frame_has_its_mask_and_every_clip_its_flow_and_sound(made: Path) 
         assert len(sound) == 80_000
         seen = [thing for thing in draw_cast(0, row.split, 0).things if thing.visible]
         heard, silent = ([thing.kind for thing in seen if bool(thing.sounding) is sounds] for sounds in (True, False))
-        assert row.note == f"heard: {' '.join(heard)}; silent: {' '.join(silent)}"
+        assert row.note == f"heard: {', '.join(heard)}; silent: {', '.join(silent)}"
         assert row.label in heard
         assert np.sqrt((sound**2).mean()) > 0.005
     assert json.loads((made / "summary.json").read_text())["flow"] == {"kind": "farneback", "bound": FLOW_BOUND}
