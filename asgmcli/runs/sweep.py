@@ -315,13 +315,20 @@ def _status_of(jobs: Sequence[Job]) -> Status:
 
 def _left(seconds: float, finished: int, running: Sequence[Job], count: int, later: float | None = 0.0) -> float | None:
     """Return the time that is left, s, by what is finished, how far the running jobs say they are, and what follows."""
-    found = [read_status(job.log.with_suffix("") / STATUS_NAME) for job in running]
-    shares = [status.data.get("share") for status in found if status is not None and status.running]
+    shares = [_share(job) for job in running]
     done = finished + sum(share for share in shares if isinstance(share, float))
     if later is None or not done or (not finished and done < EARLY * len(running)):
         return None
     whole = seconds / done * count
     return whole - seconds + later * whole
+
+
+def _share(job: Job) -> object:
+    """Return the share that a running job says it has done, or has ended with; None where it says none yet."""
+    status = read_status(job.log.with_suffix("") / STATUS_NAME)
+    assert job.process is not None
+    # The file may be an earlier process's still.
+    return status.data.get("share") if status is not None and status.data.get("process") == job.process.pid else None
 
 
 def _spoken_left(before: str, seconds: float | None, after: str = "") -> str:

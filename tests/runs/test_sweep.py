@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -144,16 +144,32 @@ def test_several_gains_are_told_as_one_of_several_and_whose_they_are(demo: Path,
     assert "gains are compared" not in summarize(recipe, two).note
 
 
-def test_the_time_left_is_not_told_before_a_twentieth_of_a_job_is_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shares = {"a": 0.03, "b": 0.01}
-    monkeypatch.setattr(
-        sweep, "read_status", lambda path: SimpleNamespace(running=True, data={"share": shares[path.parent.name]})
+def _tell(job: Job, process: int, state: str, share: float) -> None:
+    """Write a job's status.json as its process `process` does."""
+    path = job.log.with_suffix("") / "status.json"
+    path.parent.mkdir(exist_ok=True)
+    data = {"state": state, "phase": "train", "host": "h", "process": process, "share": share}
+    path.write_text(json.dumps(data))
+
+
+def test_the_time_left_is_not_told_before_a_twentieth_of_a_job_is_done(tmp_path: Path) -> None:
+    a, b = (
+        Job(name, [], tmp_path / f"{name}.log", process=cast(Any, SimpleNamespace(pid=pid)))
+        for name, pid in (("a", 1), ("b", 2))
     )
-    running = [Job(name, [], tmp_path / f"{name}.log") for name in shares]
-    assert sweep._left(10.0, 0, running, 4) is None  # of each of two
-    shares["a"] = 0.11  # .12 of a job in 10 s: four take 333 s
-    assert sweep._left(10.0, 0, running, 4) == pytest.approx(4 / 0.012 - 10)
+    assert sweep._left(10.0, 0, [a, b], 4) is None
+    _tell(a, 1, "running", 0.03)
+    _tell(b, 2, "running", 0.01)
+    assert sweep._left(10.0, 0, [a, b], 4) is None  # of each of two
+    _tell(a, 1, "running", 0.11)  # .12 of a job in 10 s: four take 333 s
+    assert sweep._left(10.0, 0, [a, b], 4) == pytest.approx(4 / 0.012 - 10)
     assert sweep._left(10.0, 1, [], 4) == pytest.approx(30.0)
     assert sweep._left(10.0, 1, [], 4, later=None) is None
+
+
+def test_a_job_counts_until_it_is_gone_and_an_earlier_process_of_its_run_does_not(tmp_path: Path) -> None:
+    job = Job("a", [], tmp_path / "a.log", process=cast(Any, SimpleNamespace(pid=2)))
+    _tell(job, 1, "finished", 1.0)
+    assert sweep._left(10.0, 1, [job], 4) == pytest.approx(30.0)  # a run that is made anew
+    _tell(job, 2, "finished", 1.0)
+    assert sweep._left(10.0, 1, [job], 4) == pytest.approx(10.0)
