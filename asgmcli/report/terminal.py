@@ -8,15 +8,21 @@ from dataclasses import dataclass
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 AROUND = 3  # characters of a column's padding and rule; one more at the table's end
+TALLEST = 3  # lines that a row's name may fold to; a longer one stands above its numbers
 
 
 @dataclass(frozen=True)
 class TerminalTable:
-    """Texts in columns; `numbers` says which columns are right-aligned and never fold, `bold` which rows stand out."""
+    """Texts in columns; `numbers` says which columns are right-aligned and never fold, `bold` which rows stand out.
+
+    Where numbers leave the names of the first column so little room that one would be a tower of words, each name is a
+    line above its numbers.
+    """
 
     title: str
     columns: Sequence[str]
@@ -28,17 +34,49 @@ class TerminalTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.title:
             yield Text(self.title, style="table.title", no_wrap=True, overflow="ignore")
-        table = Table(box=box.SIMPLE_HEAD)
         widths = self._widths(options.max_width)
-        for name, number, width in zip(self.columns, self.numbers, widths, strict=True):
-            table.add_column(Text(name), justify="right" if number else "left", width=width)
-        for index, row in enumerate(self.cells):
-            # Text, not str: a class named `[clap]` is not markup.
-            table.add_row(*(Text(cell) for cell in row), style="bold" if index in self.bold else None)
-        total = sum(widths) + AROUND * len(widths) + 1
-        yield from console.render(table, options.update(width=max(total, options.max_width)))
+        if self._towers(console, widths[0]):
+            yield from self._render_below(console, options)
+        else:
+            yield from console.render(*self._table(self.cells, widths, options))
         if self.note:
             yield Text(self.note, style="table.caption", no_wrap=True, overflow="ignore")
+
+    def _table(
+        self, cells: Sequence[Sequence[str]], widths: Sequence[int], options: ConsoleOptions
+    ) -> tuple[Table, ConsoleOptions]:
+        """Return rich's table of `cells`, and the options that give it the width it needs."""
+        table = Table(box=box.SIMPLE_HEAD)
+        for name, number, width in zip(self.columns, self.numbers, widths, strict=True):
+            table.add_column(Text(name), justify="right" if number else "left", width=width)
+        for index, row in enumerate(cells):
+            # Text, not str: a class named `[clap]` is not markup.
+            table.add_row(*(Text(cell) for cell in row), style=self._style(index))
+        total = sum(widths) + AROUND * len(widths) + 1
+        return table, options.update(width=max(total, options.max_width))
+
+    def _style(self, row: int) -> str:
+        return "bold" if row in self.bold else ""
+
+    def _towers(self, console: Console, width: int) -> bool:
+        """Return True if a row's name, and nothing else, would fold to more than `TALLEST` lines of `width`."""
+        if self.numbers[0] or not all(self.numbers[1:]):
+            return False
+        return any(len(Text(row[0]).wrap(console, width)) > TALLEST for row in self.cells)
+
+    def _render_below(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the table with each row's name above its numbers, which are a line a row."""
+        blank = TerminalTable("", self.columns, [["", *row[1:]] for row in self.cells], self.numbers, self.bold, "")
+        table, wide = self._table(blank.cells, blank._widths(options.max_width), options)
+        lines = console.render_lines(table, wide, pad=False)
+        first = len(lines) - len(self.cells) - 1  # below the head; the last line is the table's edge
+        for number, line in enumerate(lines):
+            row = number - first
+            if 0 <= row < len(self.cells):
+                name = Text(f"  {self.cells[row][0]}", style=self._style(row), no_wrap=True, overflow="ignore")
+                yield from console.render(name, options)
+            yield from line
+            yield Segment.line()
 
     def _widths(self, room: int) -> list[int]:
         """Return the characters of each column: all that it needs, or its longest word and a share of what is left."""

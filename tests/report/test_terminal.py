@@ -51,3 +51,21 @@ def test_sentences_fold_between_words_to_the_width(monkeypatch: pytest.MonkeyPat
 
 def test_a_table_of_words_that_cannot_fold_is_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(Table("", ["a", "b"], [["x" * 30, 1]]), 20, monkeypatch)[-2] == "x" * 30 + "   1"
+
+
+def test_a_name_that_would_be_a_tower_of_words_stands_above_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [["one two three four", "10.5 ± 0.5", 12], ["five", "9.0 ± 0.1", 3456]]
+    table = Table("", ["what", "top1", "n"], rows, bold=frozenset({0}))
+    assert shown(table, 31, monkeypatch)[3:-1] == [
+        "one two   10.5 ± 0.5     12",
+        "three",
+        "four",
+        "five       9.0 ± 0.1   3456",
+    ]
+    lines = shown(table, 26, monkeypatch)
+    assert lines[1] == "what         top1      n"
+    assert lines[3:-1] == ["one two three four", "10.5 ± 0.5     12", "five", "9.0 ± 0.1   3456"]
+    # Two columns of words fold as ever.
+    words = Table("", ["what", "path", "n"], [["one two three four", PATH, 12]])
+    assert sum("12" in line for line in shown(words, 26, monkeypatch)) == 1
+    assert "one two three four" not in shown(words, 26, monkeypatch)
