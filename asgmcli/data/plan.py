@@ -29,6 +29,30 @@ def generator(seed: int, *names: object) -> np.random.Generator:
     return np.random.default_rng(hashed(seed, ":".join(str(name) for name in names)))
 
 
+def next_clips(clips: Sequence[str]) -> dict[str, str]:
+    """Return for every clip another one: the next in a drawn order; nothing where there is one clip alone."""
+    if len(clips) < 2:
+        return {}
+    order = [clips[number] for number in generator(0, "exchanged sounds").permutation(len(clips))]
+    return dict(zip(order, [*order[1:], order[0]], strict=True))
+
+
+def next_windows(clips: Sequence[str]) -> list[int]:
+    """Return for every window, told by its clip, the place of another clip's: of `next_clips`, as many windows in.
+
+    A clip with fewer windows begins again. Nothing where there is one clip alone.
+    """
+    places: dict[str, list[int]] = {}
+    for place, clip in enumerate(clips):
+        places.setdefault(clip, []).append(place)
+    others = next_clips(list(places))
+    found = [0] * len(clips)
+    for clip, other in others.items():
+        for number, place in enumerate(places[clip]):
+            found[place] = places[other][number % len(places[other])]
+    return found if others else []
+
+
 @dataclass(frozen=True)
 class RankShare:
     """One of several processes that read one plan: a slice of every batch, and of a list of batches."""

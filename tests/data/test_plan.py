@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from asgmcli.data.plan import Plan, RankShare, SampleKey, Stream, generator
+from asgmcli.data.plan import Plan, RankShare, SampleKey, Stream, generator, next_clips, next_windows
 
 
 def two_lists(labeled: int, unlabeled: int, batch: int, ratio: int, seed: int, supervised_epochs: int = 0) -> Plan:
@@ -170,3 +170,17 @@ def test_a_following_stream_stretches_no_epoch_and_goes_on_across_epochs() -> No
     for start in range(0, 42, 7):  # every seven draws are one shuffle of the seven clips
         assert sorted(drawn[start : start + 7]) == list(range(7))
     assert list(plan.batches(5, start=1)) == list(plan.batches(5))[1:]
+
+
+def test_the_next_clip_is_never_the_own() -> None:
+    others = next_clips(["a", "b", "c", "d"])
+    assert sorted(others.values()) == ["a", "b", "c", "d"]
+    assert all(clip != other for clip, other in others.items())
+    assert next_clips(["a"]) == {}
+
+
+def test_a_window_has_one_of_the_next_clip_as_far_in() -> None:
+    clips = ["a", "a", "a", "b", "b"]  # of two clips each is the other's next
+    assert next_windows(clips) == [3, 4, 3, 0, 1]
+    assert next_windows(["a", "a"]) == []
+    assert next_windows([]) == []

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asgmcli.data.plan import next_windows
 from asgmcli.metrics.segments import IGNORED, confusion_of, segment_metrics
 from asgmcli.prepare.event_set import EventSet
 from asgmcli.ranks.exchange import gathered, own_rank
@@ -33,6 +34,7 @@ NAMES = {
     "right_event": "the right event everywhere (no network)",
 }
 """Measures, as tables call them."""
+SENSES = ("sound", "picture")
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,23 @@ def evaluate(state: EventState, loader: Iterable[Batch]) -> Evaluation:
 
 
 @torch.no_grad()
-def answer_all(state: EventState, loader: Iterable[Batch]) -> Judged | None:
-    """Return the answers for every window of all ranks' loaders; None if there is none, and on other ranks."""
+def answer_all(state: EventState, loader: Iterable[Batch], others: Mapping[str, Tensor] | None = None) -> Judged | None:
+    """Return the answers for every window of all ranks' loaders; None if there is none, and on other ranks.
+
+    Args:
+        state: of the run.
+        loader: of the windows.
+        others: of the `sound` or the `picture`, for every window the number of the one whose is taken, int64 [N].
+    """
+    hear, see = ((others or {}).get(what) for what in SENSES)
     state.network.eval()
     seen = []
     background = len(state.data.events.classes) - 1
     for batch in loader:
         moved = move(batch, state.device)
-        logits, _ = state.network(*state.inputs.of(moved.windows, state.device))
+        heard, seen_ = (moved.windows if other is None else other[batch.windows] for other in (hear, see))
+        sound = state.inputs.sound_of(heard, state.device)
+        logits, _ = state.network(sound, state.inputs.picture_of(seen_, state.device))
         if state.recipe.supervision == "weak":
             logits = logits[..., :background]  # never a target of the training
         seen.append((batch.windows.numpy(), *answers(logits), batch.labels.numpy()))
@@ -80,6 +91,39 @@ def answer_all(state: EventState, loader: Iterable[Batch]) -> Judged | None:
     parts = [np.concatenate([part[place] for part in seen]) for place in range(4)]
     order = np.argsort(parts[0], kind="stable")
     return Judged(*(part[order] for part in parts))
+
+
+def exchange(state: EventState, numbers: NDArray[np.int64], own: Mapping[str, float]) -> Evaluation:
+    """Judge windows with another clip's sound, and with another clip's picture: what each is used for.
+
+    Args:
+        state: of the run.
+        numbers: of the windows.
+        own: their measures as they are.
+
+    Returns:
+        `accuracy_other_sound` and `accuracy_other_picture`, and a table beside their own; nothing where the network
+        takes one of them alone or there is one clip, and on other ranks than the first.
+    """
+    events = state.data.events
+    places = next_windows([events.windows[number].row.id for number in numbers])
+    if not places or state.recipe.model.modality != "both":
+        return Evaluation({})
+    other = torch.arange(len(events.windows))
+    other[torch.from_numpy(numbers)] = torch.from_numpy(numbers)[places]
+    columns = ["accuracy", "event_accuracy", "background_accuracy"]
+    rows: list[list[Cell]] = [["its own of both", *(own.get(name) for name in columns)]]
+    metrics = {}
+    for what in SENSES:
+        found = answer_all(state, state.data.batches_of(numbers), {what: other})
+        if found is not None:
+            measured = segment_metrics(_counts(found, events))
+            metrics[f"accuracy_other_{what}"] = measured["accuracy"]
+            rows.append([f"another clip's {what}", *(measured.get(name) for name in columns)])
+    if not metrics:
+        return Evaluation({})
+    table = Table("What is used: segments right, percent", ["with", *(NAMES[name] for name in columns)], rows)
+    return Evaluation(metrics, {"exchange": table})
 
 
 def answers(logits: Tensor) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -92,7 +136,7 @@ def answers(logits: Tensor) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
 
 def evaluation_of(found: Judged, events: EventSet, paper: Mapping[str, float], *, weak: bool = False) -> Evaluation:
     """Return metrics in percent beside the paper's, tables, the confusions, and timelines of some clips."""
-    counts = confusion_of(torch.from_numpy(found.predicted), torch.from_numpy(found.labels), len(events.classes))
+    counts = _counts(found, events)
     metrics = _with_several(segment_metrics(counts), found, events)
     clips = len({events.windows[number].row.id for number in found.numbers})
     tables = {"events": measures(metrics, paper, clips, weak=weak), "classes": by_class(counts, events.classes)}
@@ -101,6 +145,11 @@ def evaluation_of(found: Judged, events: EventSet, paper: Mapping[str, float], *
         "timeline": partial(draw_cases, found, events),
     }
     return Evaluation(metrics, tables, figures)
+
+
+def _counts(found: Judged, events: EventSet) -> Tensor:
+    """Return the confusions of what was judged, [K, K]."""
+    return confusion_of(torch.from_numpy(found.predicted), torch.from_numpy(found.labels), len(events.classes))
 
 
 def _with_several(metrics: dict[str, float], found: Judged, events: EventSet) -> dict[str, float]:

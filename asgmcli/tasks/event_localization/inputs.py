@@ -66,9 +66,16 @@ class Inputs:
         Raises:
             DataError: a number among them is not finite.
         """
-        rows = self.rows[windows.cpu().numpy()]
-        audio, visual = (_read(store, rows).to(device).float() for store in (self.audio, self.visual))
-        return audio, over_draws(visual, 2, motion=self.motion) if self.averaged else visual
+        return self.sound_of(windows, device), self.picture_of(windows, device)
+
+    def sound_of(self, windows: Tensor, device: torch.device) -> Tensor:
+        """Return float32 audio [B, T, A] of windows, see `of`."""
+        return _read(self.audio, self.rows[windows.cpu().numpy()]).to(device).float()
+
+    def picture_of(self, windows: Tensor, device: torch.device) -> Tensor:
+        """Return float32 visual [B, T, ...] of windows, see `of`."""
+        visual = _read(self.visual, self.rows[windows.cpu().numpy()]).to(device).float()
+        return over_draws(visual, 2, motion=self.motion) if self.averaged else visual
 
 
 def over_draws(visual: Tensor, dim: int, *, motion: bool) -> Tensor:

@@ -26,7 +26,7 @@ from asgmcli.recipe.sections import SplitData
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.event_localization.batch import Batch
 from asgmcli.tasks.event_localization.data import EventBatches, plan_of
-from asgmcli.tasks.event_localization.evaluate import Judged, answer_all, answers, evaluation_of
+from asgmcli.tasks.event_localization.evaluate import Judged, answer_all, answers, evaluation_of, exchange
 from asgmcli.tasks.event_localization.model import EventNetwork, EventState
 from asgmcli.tasks.event_localization.source import Source, source_of
 from asgmcli.train.batches import watched
@@ -94,8 +94,11 @@ class TrainedEvents:
             if own_rank():
                 return Evaluation({}), table
             raise DataError(f"{events.manifest.path}: nothing to judge")
-        weak = self.recipe.supervision == "weak"
-        return evaluation_of(found, events, paper, weak=weak), replace(table, rows=list(_lines(found, events)))
+        evaluation = evaluation_of(found, events, paper, weak=self.recipe.supervision == "weak")
+        beside = exchange(state, numbers, evaluation.metrics)
+        evaluation.metrics.update(beside.metrics)
+        evaluation.tables.update(beside.tables)
+        return evaluation, replace(table, rows=list(_lines(found, events)))
 
     @torch.no_grad()
     def predict(self, path: Path, audio: Path | None = None) -> Prediction:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asgmcli.data.features import Features, features_folder, open_features
 from asgmcli.data.manifest import Manifest, splits_of
-from asgmcli.data.plan import Plan, Planned, Stream, generator
+from asgmcli.data.plan import Plan, Planned, Stream, generator, next_windows
 from asgmcli.data.segments import read_segments
 from asgmcli.errors import DataError, UsageError
 from asgmcli.media.seconds import SECONDS
@@ -60,6 +60,19 @@ class Split:
         audio, image, motion = (part[index].float() for part in self.features)
         ids = [self.windows[number].row.id for number in numbers]
         return Batch(ids, audio, image, motion, torch.from_numpy(self.truth.bags)[index])
+
+    def with_other(self, what: str) -> Split | None:
+        """Return the windows with another clip's `sound`, or another's `picture`; None where there is one clip.
+
+        What is known of them stays theirs.
+        """
+        places = next_windows([window.row.id for window in self.windows])
+        if not places:
+            return None
+        audio, image, motion = self.features
+        if what == "sound":
+            return replace(self, features=(audio[places], image, motion))
+        return replace(self, features=(audio, image[places], motion[places]))
 
     def judged(self, numbers: Sequence[int]) -> JudgedBatch:
         """Return windows with what is known of them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from asgmcli.ranks.exchange import gathered
 from asgmcli.recipe.parsing import ParsingEvaluation
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.parsing.batch import JudgedBatch
-from asgmcli.tasks.parsing.data import chance_notes
+from asgmcli.tasks.parsing.data import Split, batches_of, chance_notes
 from asgmcli.tasks.parsing.model import ParsingState
 from asgmcli.tasks.parsing.truth import Truth
 from asgmcli.train.batches import move
@@ -25,6 +25,9 @@ from asgmcli.train.task import Evaluation
 
 PARTS = {"segment": segment_scores, "event": event_scores}
 SHOWN = {"audio": "audio", "visual": "visual", "audio_visual": "audio-visual", "type": "Type@AV", "event": "Event@AV"}
+
+TOLD = ("audio", "visual", "type")
+"""F-scores of segments that are told with another clip's sound or picture."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,39 @@ def evaluate(state: ParsingState, loader: Iterable[JudgedBatch]) -> Evaluation:
 
         evaluation.figures.update(case_figures(state.recipe.evaluate, answers, state.data.manifest))
     return evaluation
+
+
+def exchange(
+    network: ParsingNetwork, split: Split, settings: ParsingEvaluation, device: torch.device, own: Mapping[str, float]
+) -> Evaluation:
+    """Judge a split's windows with another clip's sound, and with another clip's picture: what each is used for.
+
+    Args:
+        network: that parses.
+        split: the windows.
+        settings: of the evaluation.
+        device: of the network.
+        own: the measures of the windows as they are.
+
+    Returns:
+        `segment_audio_other_sound`, `segment_visual_other_sound`, `segment_type_other_sound`, the same with a picture,
+        and a table beside their own; nothing where events are not known or there is one clip, and on other ranks than
+        the first.
+    """
+    columns = [f"segment_{name}" for name in SHOWN]
+    rows: list[list[Cell]] = [["its own of both", *(own.get(name) for name in columns)]]
+    metrics: dict[str, float] = {}
+    for what in ("sound", "picture"):
+        other = None if split.truth.events is None else split.with_other(what)
+        answers = None if other is None else answer(network, batches_of(other, settings.batch), device)
+        if answers is not None:
+            measured = measure(settings, answers)
+            metrics |= {f"segment_{name}_other_{what}": measured[f"segment_{name}"] for name in TOLD}
+            rows.append([f"another clip's {what}", *(measured[name] for name in columns)])
+    if not metrics:
+        return Evaluation({})
+    title = "What is used: F-scores of segments, percent"
+    return Evaluation(metrics, {"exchange": Table(title, ["with", *SHOWN.values()], rows)})
 
 
 def chance_of(answers: Answers) -> list[str]:

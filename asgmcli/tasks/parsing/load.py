@@ -30,7 +30,7 @@ from asgmcli.recipe.parsing import (
 from asgmcli.report.table import Cell, Table
 from asgmcli.tasks.parsing.data import Split as WindowSplit
 from asgmcli.tasks.parsing.data import batches_of, open_stores, read_split
-from asgmcli.tasks.parsing.evaluate import Answers, answer, chance_of, decoded, evaluation_of
+from asgmcli.tasks.parsing.evaluate import Answers, answer, chance_of, decoded, evaluation_of, exchange
 from asgmcli.tasks.parsing.figures import case_figures, scores_of_windows, spans_of
 from asgmcli.tasks.parsing.model import FROZEN_WEIGHTS, network_of
 from asgmcli.tasks.parsing.tokens import with_tokens
@@ -96,7 +96,11 @@ class TrainedParser:
             answers = answer(self.network, batches, self.device)
             if answers is None:
                 return Evaluation({}), Table("", [], [])
-            return self._judged(answers, manifest)
+            evaluation, lines = self._judged(answers, manifest)
+            beside = exchange(self.network, split, self.recipe.evaluate, self.device, evaluation.metrics)
+            evaluation.metrics.update(beside.metrics)
+            evaluation.tables.update(beside.tables)
+            return evaluation, lines
 
         about = f"{len(split)} windows{official(manifest, self.recipe.data.eval_split)}"
         return Examination(len(split), about, {}, run)

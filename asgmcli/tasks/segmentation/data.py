@@ -16,7 +16,7 @@ from asgmcli.data.features import Features
 from asgmcli.data.frames import FrameRow, read_flow, read_frames
 from asgmcli.data.loader import Draw, collate, first_decodable, make_loader, training_batches
 from asgmcli.data.manifest import Manifest, ManifestRow
-from asgmcli.data.plan import Plan, Planned, RankShare, SampleKey, Stream, generator
+from asgmcli.data.plan import Plan, Planned, RankShare, SampleKey, Stream, next_clips
 from asgmcli.data.split import hashed
 from asgmcli.errors import DataError
 from asgmcli.masks.cutmix import cutmix_boxes
@@ -362,7 +362,7 @@ def evaluation_batches(
         DataError: a file is gone or broken.
     """
     windows = judged_windows(recipe, reader, split)
-    others = exchanged(list(dict.fromkeys(window.row.id for window in windows))) if exchange else {}
+    others = next_clips(list(dict.fromkeys(window.row.id for window in windows))) if exchange else {}
     if recipe.audio.kind == "none":
         others = {}
     batches: list[list[int]] = []
@@ -375,14 +375,6 @@ def evaluation_batches(
     frames = WholeFrames(reader, windows, recipe.reads_flow, others)
     dealt = batches if share is None else list(share.deal(batches))
     return make_loader(frames, dealt, recipe.data.workers, collate)
-
-
-def exchanged(clips: list[str]) -> dict[str, str]:
-    """Return for every clip another one: the next in a drawn order; nothing where there is one clip alone."""
-    if len(clips) < 2:
-        return {}
-    order = [clips[number] for number in generator(0, "exchanged sounds").permutation(len(clips))]
-    return dict(zip(order, [*order[1:], order[0]], strict=True))
 
 
 def group_notes(recipe: SegmentationRecipe, windows: Sequence[Window]) -> list[str]:

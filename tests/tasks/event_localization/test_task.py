@@ -18,13 +18,14 @@ import asgmcli
 from asgmcli.cli import main
 from asgmcli.data.features import FeatureWriter, Origin
 from asgmcli.data.manifest import read_manifest
+from asgmcli.data.plan import next_windows
 from asgmcli.data.segments import Span, read_segments, segments_csv
 from asgmcli.errors import DataError, MediaError, RecipeError
 from asgmcli.media.write import write_clip
 from asgmcli.recipe.event_localization import EventLocalizationRecipe
 from asgmcli.tasks import event_localization as task
 from asgmcli.tasks.event_localization.data import build_data
-from asgmcli.tasks.event_localization.evaluate import answer_all
+from asgmcli.tasks.event_localization.evaluate import answer_all, exchange
 from asgmcli.tasks.event_localization.inputs import over_draws
 from asgmcli.tasks.event_localization.model import build_state
 from asgmcli.tasks.event_localization.step import pooled, segment_loss
@@ -107,6 +108,30 @@ def test_every_network_takes_its_steps(tmp_path: Path, own_events: Path, overrid
     assert metrics["several_accuracy"] == pytest.approx(100 * found.right[several].mean())
 
 
+def test_what_is_used_is_told_by_other_clips_sounds_and_pictures(tmp_path: Path, own_events: Path) -> None:
+    recipe = recipe_of(tmp_path, own_events)
+    data = build_data(recipe)
+    state = build_state(recipe, data, Context(CPU, tmp_path))
+    numbers = data.events.of_split("test")
+    own = task.evaluate(state, data.evaluation).metrics
+    found = exchange(state, numbers, own)
+    ids = [data.events.windows[number].row.id for number in numbers]
+    other = torch.from_numpy(numbers[next_windows(ids)])
+    labels = torch.from_numpy(data.events.labels[numbers])
+    (own_sound, own_picture), (sound, picture) = (state.inputs.of(w, CPU) for w in (torch.from_numpy(numbers), other))
+    with torch.no_grad():
+        for what, pair in {"sound": (sound, own_picture), "picture": (own_sound, picture)}.items():
+            right = (state.network(*pair)[0].argmax(-1) == labels).float().mean()
+            assert found.metrics[f"accuracy_other_{what}"] == pytest.approx(100 * float(right))
+    rows = found.tables["exchange"].rows
+    assert [row[0] for row in rows] == ["its own of both", "another clip's sound", "another clip's picture"]
+    assert rows[0][1] == own["accuracy"]
+    # A network of one sense uses that; a single clip has no other.
+    alone = recipe_of(tmp_path, own_events, "model.kind=probe", "model.modality=audio")
+    assert exchange(build_state(alone, data, Context(CPU, tmp_path)), numbers, own).metrics == {}
+    assert exchange(state, numbers[:1], own).metrics == {}
+
+
 def test_validation_chooses_the_epoch_whatever_the_test_labels_say(tmp_path: Path, own_events: Path) -> None:
     recipe = recipe_of(tmp_path, own_events, "train.epochs=6")
     first = train(recipe, tmp_path / "runs")
@@ -163,7 +188,9 @@ def test_a_clip_of_the_data_set_is_answered_as_it_was_judged(tmp_path: Path, own
     done = CliRunner().invoke(main, ["eval", str(run), "--json", "--data", str(own_events)])
     assert done.exit_code == 0, done.output
     result = json.loads((run / "result.json").read_text())
-    assert json.loads(done.stdout)["metrics"] == pytest.approx(result["metrics"])
+    metrics = json.loads(done.stdout)["metrics"]
+    assert {name: metrics[name] for name in result["metrics"]} == pytest.approx(result["metrics"])
+    assert metrics.keys() - result["metrics"].keys() == {"accuracy_other_sound", "accuracy_other_picture"}
     lines = next(run.glob("eval-*/predictions.csv")).read_text().splitlines()
     assert lines[0] == "id,second,event,predicted,probability"
     assert len(lines) == 1 + 4 * 10

@@ -17,6 +17,7 @@ import torch
 import asgmcli
 from asgmcli.data.features import features_folder
 from asgmcli.data.manifest import read_manifest
+from asgmcli.data.plan import next_windows
 from asgmcli.data.segments import read_segments
 from asgmcli.errors import DataError
 from asgmcli.media.write import write_clip
@@ -71,7 +72,10 @@ def test_a_run_learns_and_keeps_its_best_epoch(place: Path) -> None:
 def test_eval_gives_the_runs_numbers_and_says_how_many_clips_there_are(place: Path, tmp_path: Path) -> None:
     run = place / "runs/tiny_parsing/whole/seed0"
     judged = json.loads(asgm("eval", run, "--json", "--out", tmp_path / "a", "--device", "cpu").stdout)
-    assert judged["metrics"] == pytest.approx(json.loads((run / "result.json").read_text())["metrics"])
+    stored = json.loads((run / "result.json").read_text())["metrics"]
+    assert {name: judged["metrics"][name] for name in stored} == pytest.approx(stored)
+    beside = judged["metrics"].keys() - stored.keys()
+    assert beside == {f"segment_{n}_other_{w}" for n in ("audio", "visual", "type") for w in ("sound", "picture")}
     told = asgm("eval", run, "--out", tmp_path / "b", "--device", "cpu").output
     assert "10 windows: 8 of 9 test clips, 0 of them with our own features" in " ".join(told.split())
     assert "The true bag in every second" in (tmp_path / "b" / "parsing.md").read_text()
@@ -91,6 +95,31 @@ def test_eval_gives_the_runs_numbers_and_says_how_many_clips_there_are(place: Pa
         }
         spans = [span for span in read_segments(manifest)[clip] if span.modality != "clip"]
         assert told == {(span.start, span.end, span.label, span.modality) for span in spans}
+
+
+def test_what_is_used_is_told_by_other_clips_sounds_and_pictures(place: Path) -> None:
+    trained = asgmcli.load(place / "runs/tiny_parsing/whole/seed0", device="cpu").trained
+    data, network = build_data(recipe_of(place)), trained.network
+    evaluation, _ = trained.examine(read_manifest(place / "own")).run(lambda count: None, {})
+    places = next_windows([window.row.id for window in data.test.windows])
+    whole, truth = data.test.judged(range(len(data.test))), data.test.truth
+    inputs = whole.inputs
+    with torch.no_grad():
+        for what, features in {
+            "sound": (inputs.audio[places], inputs.image, inputs.motion),
+            "picture": (inputs.audio, inputs.image[places], inputs.motion[places]),
+        }.items():
+            parsed = network(*features)
+            answers = Answers(
+                whole.ids, whole.places, parsed.clip.numpy(), parsed.frame.numpy(), truth.bags, truth.events, truth.real
+            )
+            expected = measure(trained.recipe.evaluate, answers)
+            for name in ("segment_audio", "segment_visual", "segment_type"):
+                assert evaluation.metrics[f"{name}_other_{what}"] == pytest.approx(expected[name])
+        assert evaluation.metrics[f"segment_type_other_{what}"] < evaluation.metrics["segment_type"]
+    rows = evaluation.tables["exchange"].rows
+    assert [row[0] for row in rows] == ["its own of both", "another clip's sound", "another clip's picture"]
+    assert rows[0][1] == evaluation.metrics["segment_audio"]
 
 
 def test_lines_tell_a_report_which_clips_are_parsed_best(place: Path) -> None:

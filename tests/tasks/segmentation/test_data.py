@@ -15,7 +15,6 @@ from asgmcli.data.manifest import ManifestRow, read_manifest
 from asgmcli.errors import DataError
 from asgmcli.tasks.segmentation.data import (
     build_data,
-    exchanged,
     group_notes,
     judged_windows,
     labeled_clips,
@@ -86,13 +85,6 @@ def test_a_share_leaves_the_rest_or_the_same_clips_others_without(recipe_of: Mak
 def test_nothing_left_without_a_label_is_told(recipe_of: Make) -> None:
     with pytest.raises(DataError, match=r"every training frame's mask is used"):
         build_data(recipe_of("ufe", "data.labeled_frames=all"))
-
-
-def test_another_clips_sound_is_never_the_own() -> None:
-    others = exchanged(["a", "b", "c", "d"])
-    assert sorted(others.values()) == ["a", "b", "c", "d"]
-    assert all(clip != other for clip, other in others.items())
-    assert exchanged(["a"]) == {}
 
 
 def test_a_smaller_last_group_is_told(recipe_of: Make) -> None:
