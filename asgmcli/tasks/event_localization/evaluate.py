@@ -112,14 +112,14 @@ def exchange(state: EventState, numbers: NDArray[np.int64], own: Mapping[str, fl
     other = torch.arange(len(events.windows))
     other[torch.from_numpy(numbers)] = torch.from_numpy(numbers)[places]
     columns = ["accuracy", "event_accuracy", "background_accuracy"]
-    rows: list[list[Cell]] = [["its own of both", *(own.get(name) for name in columns)]]
+    rows: list[list[Cell]] = [["its own", *(own.get(name) for name in columns)]]
     metrics = {}
     for what in SENSES:
         found = answer_all(state, state.data.batches_of(numbers), {what: other})
         if found is not None:
             measured = segment_metrics(_counts(found, events))
             metrics[f"accuracy_other_{what}"] = measured["accuracy"]
-            rows.append([f"another clip's {what}", *(measured.get(name) for name in columns)])
+            rows.append([f"another's {what}", *(measured.get(name) for name in columns)])
     if not metrics:
         return Evaluation({})
     table = Table("What is used: segments right, percent", ["with", *(NAMES[name] for name in columns)], rows)

@@ -145,7 +145,7 @@ def exchange(
         the first.
     """
     columns = [f"segment_{name}" for name in SHOWN]
-    rows: list[list[Cell]] = [["its own of both", *(own.get(name) for name in columns)]]
+    rows: list[list[Cell]] = [["its own", *(own.get(name) for name in columns)]]
     metrics: dict[str, float] = {}
     for what in ("sound", "picture"):
         other = None if split.truth.events is None else split.with_other(what)
@@ -153,7 +153,7 @@ def exchange(
         if answers is not None:
             measured = measure(settings, answers)
             metrics |= {f"segment_{name}_other_{what}": measured[f"segment_{name}"] for name in TOLD}
-            rows.append([f"another clip's {what}", *(measured[name] for name in columns)])
+            rows.append([f"another's {what}", *(measured[name] for name in columns)])
     if not metrics:
         return Evaluation({})
     title = "What is used: F-scores of segments, percent"

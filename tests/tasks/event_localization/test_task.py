@@ -124,7 +124,7 @@ def test_what_is_used_is_told_by_other_clips_sounds_and_pictures(tmp_path: Path,
             right = (state.network(*pair)[0].argmax(-1) == labels).float().mean()
             assert found.metrics[f"accuracy_other_{what}"] == pytest.approx(100 * float(right))
     rows = found.tables["exchange"].rows
-    assert [row[0] for row in rows] == ["its own of both", "another clip's sound", "another clip's picture"]
+    assert [row[0] for row in rows] == ["its own", "another's sound", "another's picture"]
     assert rows[0][1] == own["accuracy"]
     # A network of one sense uses that; a single clip has no other.
     alone = recipe_of(tmp_path, own_events, "model.kind=probe", "model.modality=audio")

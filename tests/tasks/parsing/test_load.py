@@ -118,7 +118,7 @@ def test_what_is_used_is_told_by_other_clips_sounds_and_pictures(place: Path) ->
                 assert evaluation.metrics[f"{name}_other_{what}"] == pytest.approx(expected[name])
         assert evaluation.metrics[f"segment_type_other_{what}"] < evaluation.metrics["segment_type"]
     rows = evaluation.tables["exchange"].rows
-    assert [row[0] for row in rows] == ["its own of both", "another clip's sound", "another clip's picture"]
+    assert [row[0] for row in rows] == ["its own", "another's sound", "another's picture"]
     assert rows[0][1] == evaluation.metrics["segment_audio"]
 
 
