@@ -70,7 +70,8 @@ class Table:
         """Return the table for a terminal.
 
         Cells fold between words to the width there is, numbers never do; where the longest words are wider than that,
-        so is the table. Title and note are whole lines.
+        so is the table. Where numbers leave the rows' names no room, each stands above them. Title and note are whole
+        lines.
         """
         from asgmcli.report.terminal import TerminalTable
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -20,8 +21,8 @@ TALLEST = 3  # lines that a row's name may fold to; a longer one stands above it
 class TerminalTable:
     """Texts in columns; `numbers` says which columns are right-aligned and never fold, `bold` which rows stand out.
 
-    Where numbers leave the names of the first column so little room that one would be a tower of words, each name is a
-    line above its numbers.
+    Where numbers leave the names of the first column so little room that one would be a tower of words, each name
+    stands above its numbers.
     """
 
     title: str
@@ -35,7 +36,7 @@ class TerminalTable:
         if self.title:
             yield Text(self.title, style="table.title", no_wrap=True, overflow="ignore")
         widths = self._widths(options.max_width)
-        if self._towers(console, widths[0]):
+        if self._towers(console, widths[0], options.max_width):
             yield from self._render_below(console, options)
         else:
             yield from console.render(*self._table(self.cells, widths, options))
@@ -58,9 +59,9 @@ class TerminalTable:
     def _style(self, row: int) -> str:
         return "bold" if row in self.bold else ""
 
-    def _towers(self, console: Console, width: int) -> bool:
-        """Return True if a row's name, and nothing else, would fold to more than `TALLEST` lines of `width`."""
-        if self.numbers[0] or not all(self.numbers[1:]):
+    def _towers(self, console: Console, width: int, room: int) -> bool:
+        """Return True if numbers leave names `width` of `room`, where one would fold to more than `TALLEST` lines."""
+        if self.numbers[0] or len(self.numbers) == 1 or not all(self.numbers[1:]) or width > room // 3:
             return False
         return any(len(Text(row[0]).wrap(console, width)) > TALLEST for row in self.cells)
 
@@ -73,8 +74,8 @@ class TerminalTable:
         for number, line in enumerate(lines):
             row = number - first
             if 0 <= row < len(self.cells):
-                name = Text(f"  {self.cells[row][0]}", style=self._style(row), no_wrap=True, overflow="ignore")
-                yield from console.render(name, options)
+                name = Text(self.cells[row][0], style=self._style(row), no_wrap=False, overflow="fold")
+                yield from console.render(Padding(name, (0, 0, 0, 2), expand=False), options)
             yield from line
             yield Segment.line()
 

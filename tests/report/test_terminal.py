@@ -69,3 +69,10 @@ def test_a_name_that_would_be_a_tower_of_words_stands_above_its_numbers(monkeypa
     words = Table("", ["what", "path", "n"], [["one two three four", PATH, 12]])
     assert sum("12" in line for line in shown(words, 26, monkeypatch)) == 1
     assert "one two three four" not in shown(words, 26, monkeypatch)
+    # A long name folds to the terminal's width, and where numbers leave it room it folds beside them.
+    long = Table("", ["what", "top1", "n"], [["one two three four five six", "10.5 ± 0.5", 12]])
+    assert shown(long, 26, monkeypatch)[3:-1] == ["one two three four five", "six", "10.5 ± 0.5   12"]
+    beside = Table("", ["what", "n"], [["word " * 40, 12]])
+    assert shown(beside, 40, monkeypatch)[3].endswith("12")
+    alone = Table("", ["what"], [["word " * 40]])
+    assert max(map(len, shown(alone, 40, monkeypatch))) <= 40

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -93,13 +93,15 @@ def answer_all(state: EventState, loader: Iterable[Batch], others: Mapping[str, 
     return Judged(*(part[order] for part in parts))
 
 
-def exchange(state: EventState, numbers: NDArray[np.int64], own: Mapping[str, float]) -> Evaluation:
+def exchange(state: EventState, numbers: NDArray[np.int64], own: Judged | None) -> Evaluation:
     """Judge windows with another clip's sound, and with another clip's picture: what each is used for.
+
+    Seconds beyond the other clip's end do not count, nor for the windows as they are.
 
     Args:
         state: of the run.
-        numbers: of the windows.
-        own: their measures as they are.
+        numbers: of the windows, the same on all ranks, which judge them together.
+        own: the answers for them as they are, None on other ranks than the first.
 
     Returns:
         `accuracy_other_sound` and `accuracy_other_picture`, and a table beside their own; nothing where the network
@@ -111,17 +113,18 @@ def exchange(state: EventState, numbers: NDArray[np.int64], own: Mapping[str, fl
         return Evaluation({})
     other = torch.arange(len(events.windows))
     other[torch.from_numpy(numbers)] = torch.from_numpy(numbers)[places]
+    found = {what: answer_all(state, state.data.batches_of(numbers), {what: other}) for what in SENSES}
     columns = ["accuracy", "event_accuracy", "background_accuracy"]
-    rows: list[list[Cell]] = [["its own", *(own.get(name) for name in columns)]]
+    rows: list[list[Cell]] = []
     metrics = {}
-    for what in SENSES:
-        found = answer_all(state, state.data.batches_of(numbers), {what: other})
-        if found is not None:
-            measured = segment_metrics(_counts(found, events))
+    for what, judged in {"": own, **found}.items():
+        if judged is None:
+            return Evaluation({})
+        both = events.labels[other[torch.from_numpy(judged.numbers)].numpy()] != IGNORED
+        measured = segment_metrics(_counts(replace(judged, labels=np.where(both, judged.labels, IGNORED)), events))
+        rows.append([f"another's {what}" if what else "its own", *(measured.get(name) for name in columns)])
+        if what:
             metrics[f"accuracy_other_{what}"] = measured["accuracy"]
-            rows.append([f"another's {what}", *(measured.get(name) for name in columns)])
-    if not metrics:
-        return Evaluation({})
     table = Table("What is used: segments right, percent", ["with", *(NAMES[name] for name in columns)], rows)
     return Evaluation(metrics, {"exchange": table})
 

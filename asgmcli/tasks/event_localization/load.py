@@ -89,13 +89,13 @@ class TrainedEvents:
         state = EventState(self.recipe, self.network, data, inputs, self.device)
         batches: Iterator[Batch] = watched(data.batches_of(numbers), seen)
         found = answer_all(state, batches)
+        beside = exchange(state, numbers, found)
         table = Table("Segments", ["id", "second", "event", "predicted", "probability"], [])
         if found is None:
             if own_rank():
                 return Evaluation({}), table
             raise DataError(f"{events.manifest.path}: nothing to judge")
         evaluation = evaluation_of(found, events, paper, weak=self.recipe.supervision == "weak")
-        beside = exchange(state, numbers, evaluation.metrics)
         evaluation.metrics.update(beside.metrics)
         evaluation.tables.update(beside.tables)
         return evaluation, replace(table, rows=list(_lines(found, events)))

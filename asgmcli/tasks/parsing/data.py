@@ -61,12 +61,17 @@ class Split:
         ids = [self.windows[number].row.id for number in numbers]
         return Batch(ids, audio, image, motion, torch.from_numpy(self.truth.bags)[index])
 
+    @property
+    def others(self) -> list[int]:
+        """Return for each window the place of another clip's, nothing where there is one clip; see `next_windows`."""
+        return next_windows([window.row.id for window in self.windows])
+
     def with_other(self, what: str) -> Split | None:
         """Return the windows with another clip's `sound`, or another's `picture`; None where there is one clip.
 
         What is known of them stays theirs.
         """
-        places = next_windows([window.row.id for window in self.windows])
+        places = self.others
         if not places:
             return None
         audio, image, motion = self.features

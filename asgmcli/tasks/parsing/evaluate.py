@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -128,16 +128,18 @@ def evaluate(state: ParsingState, loader: Iterable[JudgedBatch]) -> Evaluation:
 
 
 def exchange(
-    network: ParsingNetwork, split: Split, settings: ParsingEvaluation, device: torch.device, own: Mapping[str, float]
+    network: ParsingNetwork, split: Split, settings: ParsingEvaluation, device: torch.device, own: Answers | None
 ) -> Evaluation:
     """Judge a split's windows with another clip's sound, and with another clip's picture: what each is used for.
 
+    Seconds beyond the other clip's end do not count, nor for the windows as they are.
+
     Args:
         network: that parses.
-        split: the windows.
+        split: the windows, which all ranks judge together.
         settings: of the evaluation.
         device: of the network.
-        own: the measures of the windows as they are.
+        own: the answers for the windows as they are, None on other ranks than the first.
 
     Returns:
         `segment_audio_other_sound`, `segment_visual_other_sound`, `segment_type_other_sound`, the same with a picture,
@@ -145,19 +147,30 @@ def exchange(
         the first.
     """
     columns = [f"segment_{name}" for name in SHOWN]
-    rows: list[list[Cell]] = [["its own", *(own.get(name) for name in columns)]]
+    places = split.others
+    others = {what: split.with_other(what) for what in ("sound", "picture") if split.truth.events is not None}
+    found = {
+        what: answer(network, batches_of(other, settings.batch), device)
+        for what, other in others.items()
+        if other is not None
+    }
+    rows: list[list[Cell]] = []
     metrics: dict[str, float] = {}
-    for what in ("sound", "picture"):
-        other = None if split.truth.events is None else split.with_other(what)
-        answers = None if other is None else answer(network, batches_of(other, settings.batch), device)
-        if answers is not None:
-            measured = measure(settings, answers)
+    for what, answers in {"": own, **found}.items():
+        if answers is None or not found:
+            return Evaluation({})
+        measured = measure(settings, _within(answers, split.truth.real[places]))
+        rows.append([f"another's {what}" if what else "its own", *(measured[name] for name in columns)])
+        if what:
             metrics |= {f"segment_{name}_other_{what}": measured[f"segment_{name}"] for name in TOLD}
-            rows.append([f"another's {what}", *(measured[name] for name in columns)])
-    if not metrics:
-        return Evaluation({})
     title = "What is used: F-scores of segments, percent"
     return Evaluation(metrics, {"exchange": Table(title, ["with", *SHOWN.values()], rows)})
+
+
+def _within(answers: Answers, seconds: NDArray[np.bool_]) -> Answers:
+    """Return answers of which nothing counts, nor is true, without `seconds` [N, T]."""
+    assert answers.events is not None
+    return replace(answers, events=answers.events & seconds[:, None, None, :], real=answers.real & seconds)
 
 
 def chance_of(answers: Answers) -> list[str]:

@@ -94,10 +94,10 @@ class TrainedParser:
         def run(seen: Callable[[int], None], paper: Mapping[str, float]) -> tuple[Evaluation, Table]:
             batches = watched(batches_of(split, self.recipe.evaluate.batch), seen)
             answers = answer(self.network, batches, self.device)
+            beside = exchange(self.network, split, self.recipe.evaluate, self.device, answers)
             if answers is None:
                 return Evaluation({}), Table("", [], [])
             evaluation, lines = self._judged(answers, manifest)
-            beside = exchange(self.network, split, self.recipe.evaluate, self.device, evaluation.metrics)
             evaluation.metrics.update(beside.metrics)
             evaluation.tables.update(beside.tables)
             return evaluation, lines

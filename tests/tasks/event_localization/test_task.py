@@ -6,7 +6,9 @@ import io
 import json
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ from asgmcli.tasks import event_localization as task
 from asgmcli.tasks.event_localization.data import build_data
 from asgmcli.tasks.event_localization.evaluate import answer_all, exchange
 from asgmcli.tasks.event_localization.inputs import over_draws
-from asgmcli.tasks.event_localization.model import build_state
+from asgmcli.tasks.event_localization.model import EventNetwork, build_state
 from asgmcli.tasks.event_localization.step import pooled, segment_loss
 from asgmcli.train.loop import make_trainer
 from asgmcli.train.run import run_of
@@ -108,28 +110,61 @@ def test_every_network_takes_its_steps(tmp_path: Path, own_events: Path, overrid
     assert metrics["several_accuracy"] == pytest.approx(100 * found.right[several].mean())
 
 
+class Mixed(torch.nn.Module):
+    """Names each second by a drawn mixture of its sound and its picture."""
+
+    def __init__(self, audio: int, visual: int, classes: int) -> None:
+        super().__init__()
+        drawn = torch.Generator().manual_seed(0)
+        self.weights = [torch.randn(width, classes, generator=drawn) for width in (audio, visual)]
+
+    def forward(self, audio: torch.Tensor, visual: torch.Tensor) -> tuple[torch.Tensor, None]:
+        spread = ((part - part.mean((0, 1))) / part.std((0, 1)).clamp_min(1e-6) for part in (audio, visual))
+        return sum(part @ weight for part, weight in zip(spread, self.weights, strict=True)), None
+
+
 def test_what_is_used_is_told_by_other_clips_sounds_and_pictures(tmp_path: Path, own_events: Path) -> None:
     recipe = recipe_of(tmp_path, own_events)
     data = build_data(recipe)
     state = build_state(recipe, data, Context(CPU, tmp_path))
     numbers = data.events.of_split("test")
-    own = task.evaluate(state, data.evaluation).metrics
+    state.network = cast(EventNetwork, Mixed(*state.inputs.widths, len(data.events.classes)))
+    own = answer_all(state, data.batches_of(numbers))
     found = exchange(state, numbers, own)
     ids = [data.events.windows[number].row.id for number in numbers]
     other = torch.from_numpy(numbers[next_windows(ids)])
     labels = torch.from_numpy(data.events.labels[numbers])
     (own_sound, own_picture), (sound, picture) = (state.inputs.of(w, CPU) for w in (torch.from_numpy(numbers), other))
-    with torch.no_grad():
-        for what, pair in {"sound": (sound, own_picture), "picture": (own_sound, picture)}.items():
-            right = (state.network(*pair)[0].argmax(-1) == labels).float().mean()
-            assert found.metrics[f"accuracy_other_{what}"] == pytest.approx(100 * float(right))
+    named = [
+        state.network(*pair)[0].argmax(-1)
+        for pair in ((own_sound, own_picture), (sound, own_picture), (own_sound, picture))
+    ]
+    assert not any(torch.equal(one, two) for one, two in combinations(named, 2))
+    partners = torch.arange(len(data.events.windows))
+    partners[torch.from_numpy(numbers)] = other
+    for what, expected in {"sound": named[1], "picture": named[2]}.items():
+        judged = answer_all(state, data.batches_of(numbers), {what: partners})
+        assert judged is not None
+        assert np.array_equal(judged.predicted, expected.numpy())
+        assert found.metrics[f"accuracy_other_{what}"] == pytest.approx(
+            100 * float((expected == labels).float().mean())
+        )
     rows = found.tables["exchange"].rows
     assert [row[0] for row in rows] == ["its own", "another's sound", "another's picture"]
-    assert rows[0][1] == own["accuracy"]
+    assert rows[0][1] == task.evaluate(state, data.evaluation).metrics["accuracy"]
     # A network of one sense uses that; a single clip has no other.
     alone = recipe_of(tmp_path, own_events, "model.kind=probe", "model.modality=audio")
     assert exchange(build_state(alone, data, Context(CPU, tmp_path)), numbers, own).metrics == {}
     assert exchange(state, numbers[:1], own).metrics == {}
+    # Of a second beyond either clip's end nothing is told.
+    data.events.labels[numbers[0], 4:] = -1
+    cut = exchange(state, numbers, answer_all(state, data.batches_of(numbers)))
+    mask = np.ones_like(data.events.labels[numbers], bool)
+    mask[0, 4:] = False
+    mask[list(numbers[next_windows(ids)]).index(numbers[0]), 4:] = False
+    for name, guess in zip(("sound", "picture"), named[1:], strict=True):
+        right = (guess == labels).numpy()[mask].mean()
+        assert cut.metrics[f"accuracy_other_{name}"] == pytest.approx(100 * right)
 
 
 def test_validation_chooses_the_epoch_whatever_the_test_labels_say(tmp_path: Path, own_events: Path) -> None:
@@ -353,7 +388,7 @@ def test_two_ranks_give_one_process_losses(tmp_path: Path, own_events: Path) -> 
     frozen = [f"--set={text}" for text in (*twins.FROZEN, "train.epochs=3")]
     few = ["--set=data.labeled_clips=7", "--set=train.batch=4", "--set=train.epochs=3"]
     for recipe, options in (("twins", frozen), ("when", few), ("when", [*few, "--set=supervision=weak"])):
-        losses = []
+        losses, judged = [], []
         for ranks in (1, 2):
             runs = tmp_path / f"runs{ranks}"
             launch = ["-m", "torch.distributed.run", f"--nproc-per-node={ranks}", "--standalone"] if ranks > 1 else []
@@ -363,4 +398,13 @@ def test_two_ranks_give_one_process_losses(tmp_path: Path, own_events: Path) -> 
             assert done.returncode == 0, done.stderr
             lines = (runs / recipe / "only" / "seed0" / "metrics.jsonl").read_text().splitlines()
             losses.append([line["loss"] for line in map(json.loads, lines) if "loss" in line])
+            if recipe == "when":
+                run, out = tmp_path / "runs1/when/only/seed0", tmp_path / f"eval{ranks}"
+                command = [sys.executable, *launch, "-m", "asgmcli", "eval", str(run), "--out", str(out)]
+                done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+                assert done.returncode == 0, done.stderr
+                judged.append(json.loads((out / "result.json").read_text())["metrics"])
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+        if judged:
+            assert judged[0] == pytest.approx(judged[1])
+            assert "accuracy_other_sound" in judged[0]

@@ -32,7 +32,7 @@ from asgmcli.recipe.read import load_recipe
 from asgmcli.runs.shown import scores_of
 from asgmcli.tasks import parsing
 from asgmcli.tasks.parsing.data import build_data
-from asgmcli.tasks.parsing.evaluate import Answers, decoded, measure
+from asgmcli.tasks.parsing.evaluate import Answers, _within, decoded, measure
 from tests.calling import asgm, stop_at
 from tests.parsing_files import CLASSES, DIMS, STORES, write_recipe, write_set
 
@@ -147,6 +147,14 @@ def test_seconds_beyond_a_clip_count_in_no_metric(place: Path) -> None:
     assert not grid[2, :, :, 3:].any()
     expected = summarize(segment_scores(grid, truth.events))
     assert measure(data.recipe.evaluate, answers)["segment_type"] == expected["type"]
+    # With another clip's sound or picture, none beyond that one's end either.
+    seconds = truth.real.copy()
+    seconds[0, 5:] = False
+    shorter = _within(answers, seconds)
+    assert not decoded(data.recipe.evaluate, shorter)[0, :, :, 5:].any()
+    assert shorter.events is not None
+    assert not shorter.events[0, :, :, 5:].any()
+    assert np.array_equal(shorter.events[1:], truth.events[1:])
     # The bags of a long clip's windows are what happens in each.
     assert np.array_equal(truth.bags[:3] > 0, truth.events[:3].any(axis=(1, 3)))
 

@@ -81,6 +81,8 @@ def test_two_ranks_give_one_process_losses(tmp_path: Path, row: str) -> None:
         words = ("--row", row, "--runs", tmp_path / f"runs{ranks}", "--device", "cpu", "--set", "model.dropout=0.0")
         call(0, *launch, "-m", "asgmcli", "train", recipe, *words, "--set", "train.epochs=4")
         run = tmp_path / f"runs{ranks}/tiny_parsing/{row}/seed0"
+        judge = ("--out", tmp_path / f"eval{ranks}", "--device", "cpu", "--set", "evaluate.batch=3")
+        call(0, *launch, "-m", "asgmcli", "eval", tmp_path / f"runs1/tiny_parsing/{row}/seed0", *judge)
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         losses = [value for line in lines for name, value in sorted(line.items()) if name in TERMS]
         found.append((losses, json.loads((run / "result.json").read_text()), load_file(run / "parser.safetensors")))
@@ -88,6 +90,9 @@ def test_two_ranks_give_one_process_losses(tmp_path: Path, row: str) -> None:
     assert len(one) >= 4
     assert one == pytest.approx(two, rel=1e-4)
     assert result["metrics"] == pytest.approx(other["metrics"])
+    judged = [json.loads((tmp_path / f"eval{ranks}/result.json").read_text())["metrics"] for ranks in (1, 2)]
+    assert judged[0] == pytest.approx(judged[1])
+    assert "segment_type_other_sound" in judged[0]
     assert weights.keys() == others.keys()
     assert ("mod_classifier.norm1.running_var" in weights) == (row == "whole")
     for name in weights.keys() - UNSEEN:
