@@ -400,7 +400,7 @@ def test_two_ranks_give_one_process_losses(tmp_path: Path, own_events: Path) -> 
             losses.append([line["loss"] for line in map(json.loads, lines) if "loss" in line])
             if recipe == "when":
                 run, out = tmp_path / "runs1/when/only/seed0", tmp_path / f"eval{ranks}"
-                command = [sys.executable, *launch, "-m", "asgmcli", "eval", str(run), "--out", str(out)]
+                command = [sys.executable, *launch, "-m", "asgmcli", "eval", str(run), "--out", str(out), "--overwrite"]
                 done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
                 assert done.returncode == 0, done.stderr
                 judged.append(json.loads((out / "result.json").read_text())["metrics"])
