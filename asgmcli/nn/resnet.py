@@ -30,6 +30,10 @@ class BasicBlock(nn.Module):
         return F.relu(branch.add_(shortcut), inplace=True)
 
 
+SMALL = 32
+"""Sides of an input, pixels, of which a map may be left that is one cell wide."""
+
+
 class ResNet18(nn.Module):
     """The convolutional part of ResNet-18: [B, channels, H, W] -> [B, 8 * width, H / stride, W / stride].
 
@@ -66,6 +70,13 @@ class ResNet18(nn.Module):
 
     def stages(self, x: Tensor) -> list[Tensor]:
         """Return the maps after each stage: [B, width * 2^i, h_i, w_i], at strides 4, 8, 16, 32 in the paper."""
+        # Where maps end one cell wide oneDNN's convolution now and then gives NaN for finite ones (torch 2.14).
+        if x.device.type == "cpu" and min(x.shape[2:]) <= SMALL:
+            with torch.backends.mkldnn.flags(enabled=False):
+                return self._stages(x)
+        return self._stages(x)
+
+    def _stages(self, x: Tensor) -> list[Tensor]:
         # Not in training: this order makes several ranks differ from one process.
         if x.device.type == "cpu" and not self.training:
             x = _channels_last(x)
