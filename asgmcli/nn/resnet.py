@@ -72,11 +72,12 @@ class ResNet18(nn.Module):
         """Return the maps after each stage: [B, width * 2^i, h_i, w_i], at strides 4, 8, 16, 32 in the paper."""
         # Where maps end one cell wide oneDNN's convolution now and then gives NaN for finite ones (torch 2.14).
         if x.device.type == "cpu" and min(x.shape[2:]) <= SMALL:
-            with torch.backends.mkldnn.flags(enabled=False):
+            with torch.backends.mkldnn.flags(enabled=False, deterministic=None, allow_tf32=None, fp32_precision=None):
                 return self._stages(x)
         return self._stages(x)
 
     def _stages(self, x: Tensor) -> list[Tensor]:
+        """See `stages`."""
         # Not in training: this order makes several ranks differ from one process.
         if x.device.type == "cpu" and not self.training:
             x = _channels_last(x)
