@@ -55,7 +55,7 @@ def _opencv() -> Any:
         import cv2
     except ImportError:
         raise InstallError(
-            "Optical flow needs OpenCV, which is missing: pip install opencv-python-headless (or asgmcli[flow])"
+            "Optical flow needs OpenCV, which is missing: pip install 'asgm[flow]' (or opencv-python-headless)"
         ) from None
     # Its first import puts a folder of its own before the user's, which child processes would inherit.
     if known is None:

@@ -40,5 +40,5 @@ def test_frames_of_two_sizes_are_an_error() -> None:
 def test_without_opencv_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
     pair = frames(71, 64)
-    with pytest.raises(InstallError, match="pip install opencv-python-headless"):
+    with pytest.raises(InstallError, match=r"pip install 'asgm\[flow\]'"):
         farneback(pair[0], pair[1])
