@@ -131,8 +131,10 @@ def _gather(file: RecipeFile, runs: Path, options: EvalOptions, console: Console
     for line in found.table.notes:
         console.print(line)
     if found.missing:
-        count = max((result["seed"] for result in found.results), default=0) - recipe.seed + 1
-        words = ["asgm train", spoken(file.path), *file.flags, f"--row all --seeds {max(1, count)}"]
+        seeds = [result["seed"] for result in found.results] or [recipe.seed]
+        words = ["asgm train", spoken(file.path), *file.flags, "--row all"]
+        words += [] if min(seeds) == recipe.seed else [f"--seed {min(seeds)}"]
+        words += [f"--seeds {max(seeds) - min(seeds) + 1}"]
         words += [] if runs == Path("runs") else [f"--runs {runs}"]
         console.print(f"Train them: {' '.join(words)}")
         if recipe.cost:

@@ -13,6 +13,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from asgmcli.report.table import MISSING
+
 AROUND = 3  # characters of a column's padding and rule; one more at the table's end
 TALLEST = 3  # lines that a row's name may fold to; a longer one stands above its numbers
 
@@ -61,9 +63,14 @@ class TerminalTable:
 
     def _towers(self, console: Console, width: int, room: int) -> bool:
         """Return True if numbers leave names `width` of `room`, where one would fold to more than `TALLEST` lines."""
-        if self.numbers[0] or len(self.numbers) == 1 or not all(self.numbers[1:]) or width > room // 3:
+        if self.numbers[0] or len(self.numbers) == 1 or self._tells_words() or width > room // 3:
             return False
         return any(len(Text(row[0]).wrap(console, width)) > TALLEST for row in self.cells)
+
+    def _tells_words(self) -> bool:
+        """Return True if a column beside the names holds words; one that tells nothing yet does not."""
+        beside = zip(self.numbers[1:], zip(*(row[1:] for row in self.cells), strict=True), strict=True)
+        return any(not number and any(text not in ("", MISSING) for text in texts) for number, texts in beside)
 
     def _render_below(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the table with each row's name above its numbers, which are a line a row."""

@@ -267,6 +267,15 @@ def test_a_recipe_gathers_its_runs(run: Callable[..., Result], house: Path, tmp_
     assert json.loads(localizers.stdout)["columns"][:3] == ["row", "inside", "chance"]
 
 
+def test_what_is_missing_is_trained_from_the_first_seed_there_is(
+    run: Callable[..., Result], house: Path, tmp_path: Path
+) -> None:
+    for seed in (611, 613):
+        finished(house, tmp_path, "both", seed, 70.0)
+    found = said(run(house / "tiny.yaml", "--runs", tmp_path))
+    assert f"asgm train {house / 'tiny.yaml'} --row all --seed 611 --seeds 3 --runs {tmp_path}" in found
+
+
 def test_runs_of_other_settings_stand_below_the_table_in_every_form(
     run: Callable[..., Result], house: Path, tmp_path: Path
 ) -> None:

@@ -65,6 +65,10 @@ def test_a_name_that_would_be_a_tower_of_words_stands_above_its_numbers(monkeypa
     lines = shown(table, 26, monkeypatch)
     assert lines[1] == "what         top1      n"
     assert lines[3:-1] == ["one two three four", "10.5 ± 0.5     12", "five", "9.0 ± 0.1   3456"]
+    # A column that tells nothing yet is none of words.
+    rows = [["one two three four", "10.5 ± 0.5", None], ["five", None, None]]
+    empty = Table("", ["what", "top1", "gain of it"], rows)
+    assert shown(empty, 26, monkeypatch)[5:7] == ["one two three four", "10.5 ± 0.5   –"]
     # Two columns of words fold as ever.
     words = Table("", ["what", "path", "n"], [["one two three four", PATH, 12]])
     assert sum("12" in line for line in shown(words, 26, monkeypatch)) == 1
