@@ -124,7 +124,7 @@ class Table:
         return number(cell, self.digits) if isinstance(cell, float) else str(cell)
 
     def _is_number(self, column: int) -> bool:
-        cells = [row[column] for row in self.rows if row[column] not in (None, "")]
+        cells = [row[column] for row in self.rows if row[column] not in (None, "", MISSING)]
         return bool(cells) and all(not isinstance(cell, str) or cell[0] in "+-0123456789" for cell in cells)
 
 

@@ -35,6 +35,11 @@ def test_markdown_escapes_and_aligns() -> None:
     ]
 
 
+def test_numbers_of_which_some_are_missing_stay_to_the_right() -> None:
+    table = Table("", ["row", "told", "none"], [["a", "–", "–"], ["b", "2.0 ± 1.0", None]])
+    assert table.numbers() == [False, True, False]
+
+
 def test_bold_row() -> None:
     bold = Table("", ["row", "top-1"], [["a", 1.0], ["b", 2.0]], bold=frozenset({1}))
     assert bold.markdown().splitlines()[2:] == ["| a | 1.0 |", "| **b** | **2.0** |"]
