@@ -69,8 +69,8 @@ class TerminalTable:
 
     def _tells_words(self) -> bool:
         """Return True if a column beside the names holds words; one that tells nothing yet does not."""
-        beside = zip(self.numbers[1:], zip(*(row[1:] for row in self.cells), strict=True), strict=True)
-        return any(not number and any(text not in ("", MISSING) for text in texts) for number, texts in beside)
+        beside = (told for row in self.cells for told in zip(row[1:], self.numbers[1:], strict=True))
+        return any(not number and text not in ("", MISSING) for text, number in beside)
 
     def _render_below(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the table with each row's name above its numbers, which are a line a row."""

@@ -69,6 +69,7 @@ def test_a_name_that_would_be_a_tower_of_words_stands_above_its_numbers(monkeypa
     rows = [["one two three four", "10.5 ± 0.5", None], ["five", None, None]]
     empty = Table("", ["what", "top1", "gain of it"], rows)
     assert shown(empty, 26, monkeypatch)[5:7] == ["one two three four", "10.5 ± 0.5   –"]
+    assert shown(Table("", ["what", "top1"], []), 26, monkeypatch)[1] == "what   top1"
     # Two columns of words fold as ever.
     words = Table("", ["what", "path", "n"], [["one two three four", PATH, 12]])
     assert sum("12" in line for line in shown(words, 26, monkeypatch)) == 1
