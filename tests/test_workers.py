@@ -29,7 +29,7 @@ def behave(task: str) -> str:
     return f"{task} done"
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [1, pytest.param(3, marks=pytest.mark.long)])
 def test_crashes_and_hangs_cost_only_their_own_task(workers: int) -> None:
     tasks = ["a", "killed", "b", "exit", "hang", "c", "raise", "d", "e"]
     begin = time.monotonic()

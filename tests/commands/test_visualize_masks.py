@@ -89,6 +89,7 @@ def test_another_seed_draws_another_mask(clips: tuple[Path, Path], run: Callable
     assert (tmp_path / "1.png").read_bytes() != (tmp_path / "2.png").read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.pictures
 def test_a_mixture_to_look_at_and_to_hear(clips: tuple[Path, Path], run: Callable[..., Result], tmp_path: Path) -> None:
     result = run(clips[0], "--with", clips[1], "--save-clip", "mix.mp4", "--keep", "0.5", "--json")

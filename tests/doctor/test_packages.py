@@ -40,6 +40,7 @@ def test_each_package_is_a_line_whatever_it_does(fakes: Path) -> None:
     assert devices == []
 
 
+@pytest.mark.long
 def test_a_package_that_never_loads_is_given_up(fakes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (fakes / "endless.py").write_text("import time\ntime.sleep(60)\n")
     monkeypatch.setattr(packages, "PROBE_SECONDS", 1.0)

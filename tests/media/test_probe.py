@@ -254,6 +254,7 @@ def test_an_mp4s_header_is_believed_where_it_tells_what_looking_would(
     assert used[-1] == {}
 
 
+@pytest.mark.long
 def test_frames_are_freed_as_soon_as_they_are_read(tmp_path: Path) -> None:
     path = mf.encode(tmp_path / "turned.mp4", mf.moving_frames(12), rotation=90)
 

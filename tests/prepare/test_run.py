@@ -33,6 +33,7 @@ def dangerous(task: FileCheck) -> Facts:
     return replace(GOOD, fingerprint=task.id)
 
 
+@pytest.mark.long
 def test_a_file_that_hangs_or_crashes_its_reader_is_left_out_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

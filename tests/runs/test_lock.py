@@ -52,6 +52,7 @@ def holder(folder: Path, *words: str) -> Iterator[tuple[int, int | None]]:
             os.kill(int(child), signal.SIGKILL)
 
 
+@pytest.mark.long
 def test_the_second_is_told_the_firsts_host_and_process(tmp_path: Path) -> None:
     folder = tmp_path / "seed0"
     refuse_if_held(folder)

@@ -65,6 +65,7 @@ def ensure(demo: Path, tmp_path: Path, device: str = "cpu", row: str = "asgm_for
     )
 
 
+@pytest.mark.long
 def test_starts_that_share_nothing_are_made_side_by_side(
     demo: Path, tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,6 +109,7 @@ def test_boxes_and_segments_are_those_of_the_things(made: Path) -> None:
         assert sorted(events[name], key=str) == sorted(stage.clip.segments(), key=str)
 
 
+@pytest.mark.long
 def test_same_settings_give_the_same_bytes_on_any_number_of_workers(tmp_path: Path) -> None:
     for workers in (1, 2):
         demo.generate(tmp_path / str(workers), train=4, val=1, test=0, size=32, workers=workers)

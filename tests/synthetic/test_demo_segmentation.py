@@ -48,6 +48,7 @@ def test_every_frame_has_its_mask_and_every_clip_its_flow_and_sound(made: Path) 
     assert (made / "clips" / "test_00000.mp4").exists()
 
 
+@pytest.mark.long
 def test_the_same_settings_give_the_same_bytes_on_any_workers_and_others_are_refused(
     made: Path, tmp_path: Path
 ) -> None:

@@ -174,6 +174,7 @@ def at(second: int, times: tuple[tuple[float, float], ...]) -> bool:
     return any(start <= second < end for start, end in times)
 
 
+@pytest.mark.long
 def test_neither_modality_alone_tells_an_event() -> None:
     """The best guess of a second from all that sounds, from all that shows, and from both, over 10,000 drawn clips."""
     assert len(PAIRS) == len({entry.name for entry in EVENT_CLASSES}) == 10

@@ -78,6 +78,7 @@ def test_tensorboard_says_what_the_file_says_after_a_resume_too(recipe: Path) ->
     assert found == expected
 
 
+@pytest.mark.long
 def test_weights_and_biases_is_told_each_line_and_goes_on_with_its_run(
     recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ def prepare(root: Path, *options: str, code: int = 0) -> Result:
     return asgm("prepare", "avsbench_ms3", "--root", root, "--out", root / "out", "--workers", 1, *options, code=code)
 
 
+@pytest.mark.long
 def test_every_frame_is_labelled_and_an_empty_mask_is_right(tmp_path: Path) -> None:
     ms3(tmp_path)
     prepare(tmp_path)
@@ -65,6 +66,7 @@ def test_every_frame_is_labelled_and_an_empty_mask_is_right(tmp_path: Path) -> N
     assert all(frame.mask for frame in read_frames(manifest)["abcdefghijk_10"])
 
 
+@pytest.mark.long
 def test_distant_frames_come_from_the_middle_of_clips_of_its_categories(tmp_path: Path) -> None:
     ms3(tmp_path)
     result = prepare(tmp_path, "--distant", str(vggsound(tmp_path / "vggsound")))

@@ -87,6 +87,7 @@ def test_frames_masks_and_sound_become_a_manifest(tmp_path: Path) -> None:
     assert summary["flow"] == {"kind": "none", "bound": 20.0, "clips": 0, "without": 3}
 
 
+@pytest.mark.long
 def test_farnebacks_flow_leads_to_the_videos_next_frame(tmp_path: Path) -> None:
     data = s4(tmp_path, videos=True)
     gone = data / "raw_videos" / "test" / "typing" / "cbcdefghijk_3.mp4"
@@ -105,6 +106,7 @@ def test_farnebacks_flow_leads_to_the_videos_next_frame(tmp_path: Path) -> None:
     assert summary["flow"] == {"kind": "farneback", "bound": 8.0, "clips": 2, "without": 1}
 
 
+@pytest.mark.long
 def test_released_flow_is_used_as_it_is(tmp_path: Path) -> None:
     data = s4(tmp_path)
     for name, category, split in CLIPS:

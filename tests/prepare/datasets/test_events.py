@@ -114,6 +114,7 @@ def test_a_video_without_sound_is_left_out(tmp_path: Path) -> None:
     assert "no_audio" in (out / "quarantine.csv").read_text()
 
 
+@pytest.mark.long
 def test_frames_are_cached_as_jpegs(tmp_path: Path) -> None:
     from asgmcli.data.frame_cache import INDEX_NAME, FrameReader, cached_file
     from asgmcli.data.windows import windows_of
